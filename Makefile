@@ -1,0 +1,34 @@
+# Everything runs in .venv, made from the tested set in constraints.txt.
+#   make study   the default study, from the text to the site        make test    the whole test suite
+#   make check   formatting, lint, types                             make bench   the figures of docs/log.md, as JSON
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: study test check bench clean
+
+study: $(VENV)/ready
+	$(BIN)/dvc repro
+	$(BIN)/promotion status
+	@echo "open site/index.html, or: $(BIN)/promotion serve"
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready
+	$(BIN)/python -m bench
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) artifacts site scratch

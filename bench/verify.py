@@ -1,0 +1,66 @@
+"""How long `promotion verify` takes in git depth: of a study of the default size, and of 200 to 20,000 runs.
+
+    python -m bench verify
+
+Each study is a committed repository with synthetic evidence and dvc.lock files like DVC's. The process is measured from
+its start to its end; `torch` tells whether it was imported, which it must not be.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support import dvclock
+
+#: Runs -> (configurations, seeds a host from rung 3 on): 2 hosts x (1 + 1 + 3 x seeds) cells each, and 6 A/A runs.
+SIZES = {200: (12, 2), 2_000: (125, 2), 20_000: (500, 6)}
+REPEATS = 3
+_PROBE = """
+import json, resource, sys
+from stages.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    told = {"status": end.code, "torch": "torch" in sys.modules}
+    told["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(json.dumps(told), file=sys.stderr)
+"""
+
+
+def _one(root: Path) -> dict[str, Any]:
+    """The fastest of a few verifications of HEAD, without artifacts."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, "verify", "--repo", str(root), "--rev", "HEAD", "--depth", "git"],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        seconds.append(time.perf_counter() - started)
+        if done.returncode or '"status": 0' not in done.stderr:
+            raise RuntimeError(f"the synthetic study does not verify:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    lines = (root / "ledger" / "runs.jsonl").read_bytes().count(b"\n")
+    return {"runs": lines, "seconds": round(min(seconds), 2), "probe": done.stderr.strip().splitlines()[-1]}
+
+
+def measure() -> dict[str, Any]:
+    """Seconds by size, and microseconds a run over the smallest study: flat where it is linear."""
+    found: dict[str, Any] = {}
+    for size, (configs, seeds) in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) / "study"
+            dvclock.build(root, configs, seeds)
+            found[str(size)] = _one(root)
+            print(f"verify: {found[str(size)]}", file=sys.stderr)
+    first = found[str(min(SIZES))]
+    for one in found.values():
+        more = one["runs"] - first["runs"]
+        one["microseconds_a_run"] = round((one["seconds"] - first["seconds"]) / more * 1e6) if more else None
+    return found

@@ -1,0 +1,44 @@
+"""Build the audit site of the study in this folder: site/, to be opened with any browser, from a disk or a server.
+
+    python -m report        (run by `dvc repro`; `promotion site` is the same)
+
+A pure function of params.yaml, locks/, ledger/ and artifacts/: it reads no clock, no hostname and no git.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from report.build import build
+from stages.domain.names import SITE
+from stages.fail import main_guard
+
+QUIET_SECONDS = 2.0
+
+
+class Reporter:
+    """A line on stderr now and then, once a build takes longer than a moment. Nothing of it enters the site."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + QUIET_SECONDS
+
+    def __call__(self, done: int, of: int) -> None:
+        """Say how many pages are written, at most once every `QUIET_SECONDS`."""
+        if time.monotonic() >= self._next:
+            print(f"site: {done} of {of} pages", file=sys.stderr, flush=True)
+            self._next = time.monotonic() + QUIET_SECONDS
+
+
+def main() -> None:
+    """Build and say what was built."""
+    files = build(Path(), Reporter())["files"]
+    assert isinstance(files, dict)
+    size = sum(int(one["bytes"]) for one in files.values())
+    pages = sum(1 for name in files if name.endswith(".html"))
+    print(f"{SITE.as_posix()}: {pages} pages, {len(files) + 1} files, {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main_guard(main)

@@ -1,0 +1,122 @@
+"""Building the site: beside the old one, then swapped whole. A failed build leaves the old site as it was.
+
+    python -m report
+
+Reads no clock, no hostname and no git, so two builds of one study are the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jinja2 import Environment
+
+from report import tables
+from report.load import Audit, load
+from report.page import Page
+from report.pages import all_pages, count_pages
+from report.render import HERE, environment, render
+from report.search import index
+from report.site import shared
+from stages.domain import canonical, names
+from stages.domain.schema import Invalid
+
+Progress = Callable[[int, int], None]
+ASSETS = ("site.css", "figures.js", "site.js")
+
+
+def plotly_file() -> Path:
+    """The minified Plotly inside the installed package, found without importing it."""
+    spec = importlib.util.find_spec("plotly")
+    places = [Path(one) for one in spec.submodule_search_locations or []] if spec else []
+    for place in places:
+        path = place / "package_data" / "plotly.min.js"
+        if path.is_file():
+            return path
+    raise Invalid("plotly: no plotly.min.js in the installed package; `pip install plotly` brings it")
+
+
+class _Writer:
+    """Writes files under a folder and remembers the digest and size of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, dict[str, str | int]] = {}
+        self._made: set[Path] = set()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file; the same name twice is a mistake of the generator."""
+        if name in self.files:
+            raise AssertionError(f"{name} was written twice")
+        path = self.folder / name
+        if path.parent not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(path.parent)
+        path.write_bytes(data)
+        self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, object], study: str) -> None:
+    context = {"figures": [], **common, **page.context, "title": page.title, "tables": {t.id: t for t in page.tables}}
+    out.write(page.path, render(env, page.template, page.path, context))
+    stem = page.path.removesuffix(".html")
+    for table in page.tables:
+        out.write(f"{stem}.{table.id}.csv", tables.as_csv(table))
+        out.write(f"{stem}.{table.id}.json", tables.as_json(table, study))
+    for name, data in page.extra.items():
+        out.write(name, data)
+
+
+def write_site(audit: Audit, folder: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
+    """Every file of the site into an empty folder; returns the manifest that was written last."""
+    env, out, common = environment(), _Writer(folder), shared(audit)
+    for name in ASSETS:
+        out.write(f"assets/{name}", (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n"))
+    out.write("assets/plotly.min.js", plotly_file().read_bytes())
+    total = count_pages(audit)
+    for done, page in enumerate(_pages(audit), start=1):
+        _write_page(env, out, page, common, audit.study.study.name)
+        progress(done, total)
+    out.write("assets/search.js", index(audit))
+    manifest: dict[str, object] = {"schema": 1, "study": audit.study.study.name, "files": out.files}
+    (folder / "manifest.json").write_bytes(canonical.dumps(manifest))
+    return manifest
+
+
+def _pages(audit: Audit) -> Iterator[Page]:
+    """Pages are made one at a time and forgotten, so memory does not hold the site."""
+    yield from all_pages(audit)
+
+
+def swap(new: Path, site: Path, old: Path) -> None:
+    """Put `new` in the place of `site`. If that fails half-way, the old site is put back."""
+    had = site.exists()
+    if had:
+        site.replace(old)
+    try:
+        new.replace(site)
+    except OSError:
+        if had:
+            old.replace(site)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def build(root: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
+    """Build site/ under `root` from what lies there. Returns the manifest. Raises before the old site is touched."""
+    audit = load(root)
+    scratch = root / names.SCRATCH / f"site-{os.getpid()}"
+    new, old = scratch / "new", scratch / "old"
+    shutil.rmtree(scratch, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        manifest = write_site(audit, new, progress)
+        swap(new, root / names.SITE, old)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return manifest

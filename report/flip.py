@@ -1,0 +1,123 @@
+"""How far a candidate is from flipping: the smallest change of its own score that would change its fate.
+
+All cells of one candidate move by the same amount while all others stay; rules, cells and other candidates are as
+decided. Every rule in val_bpb is then monotone in that amount and flips at one point, which its kind gives in closed
+form. A property test holds these points against the real judge.
+
+    python -m pytest tests/site/test_flip.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+SCORED = ("top_k", "within_gap", "exceeds_gap")
+
+
+@dataclass(frozen=True)
+class Flip:
+    """`shift` in val_bpb, negative where the candidate must get better; None where no score changes its fate."""
+
+    config: str
+    promoted: bool
+    shift: float | None
+    rule: str | None
+    note: str
+
+
+def _others(decision: dict[str, Any], config: str, by: str, host: str | None) -> tuple[float | None, list[float]]:
+    """The candidate's own value under a rule's ordering, and everybody else's, best first."""
+    values: dict[str, float] = {}
+    for one in decision["ranking"]:
+        value = one["hosts"][host] if host else one["worst_host" if by == "worst_host" else "mean"]
+        values[one["config"]] = value
+    return values.get(config), sorted(value for name, value in values.items() if name != config)
+
+
+def _top_k_point(decision: dict[str, Any], rule: dict[str, Any], config: str) -> float | None:
+    hosts: list[str | None] = [None]
+    if rule["by"] == "each_host":
+        hosts = list(decision["ranking"][0]["hosts"]) if decision["ranking"] else []
+    points = []
+    for host in hosts:
+        own, others = _others(decision, config, rule["by"], host)
+        if own is None:
+            return None
+        points.append(others[rule["k"] - 1] - own if len(others) >= rule["k"] else inf)
+    return max(points) if points else None
+
+
+def _gap_point(decision: dict[str, Any], rule: dict[str, Any], config: str, roles: dict[str, str]) -> float | None:
+    own, others = _others(decision, config, rule["by"], None)
+    if own is None:
+        return None
+    if rule["of"] == "best":
+        return others[0] + rule["gap"] - own if others else inf
+    if roles[rule["of"]] == config:
+        return inf
+    base, _ = _others(decision, roles[rule["of"]], rule["by"], None)
+    return None if base is None else base + rule["gap"] - own
+
+
+def _points(
+    decision: dict[str, Any], rules: dict[str, dict[str, Any]], config: str, roles: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """By effect and rule: the shift up to which a promote rule holds, and beyond which a stop rule does."""
+    found: dict[str, dict[str, float]] = {"promote": {}, "stop": {}}
+    for told in decision["rules"]:
+        rule = rules[told["id"]]
+        if rule["kind"] == "top_k":
+            point = _top_k_point(decision, rule, config)
+        elif rule["kind"] in SCORED:
+            point = _gap_point(decision, rule, config, roles)
+        else:
+            continue
+        if point is not None:
+            found[told["effect"]][told["id"]] = point
+    return found
+
+
+def lead_of(decision: dict[str, Any], config: str) -> Flip:
+    """At the last gate: the change of its own mean at which a candidate would lose the first place, or take it."""
+    own, others = _others(decision, config, "mean", None)
+    if own is None:
+        return Flip(config, False, None, None, "no full set of cells")
+    if not others:
+        return Flip(config, True, None, None, "never: no other candidate")
+    return Flip(config, own <= others[0], round(others[0] - own, 9), "first place", "")
+
+
+def _unscored(decision: dict[str, Any], config: str, effect: str) -> list[str]:
+    """Rules of an effect that hold for the candidate whatever it scores: a kept role, a diverged run."""
+    return [
+        told["id"]
+        for told in decision["rules"]
+        if told["effect"] == effect and told["kind"] not in SCORED and _holds(told, config)
+    ]
+
+
+def _holds(told: dict[str, Any], config: str) -> bool:
+    return any(one["candidate"] == config and one["holds"] is True for one in told["results"])
+
+
+def flip_of(decision: dict[str, Any], rules: dict[str, dict[str, Any]], roles: dict[str, str], config: str) -> Flip:
+    """The candidate's distance from the other fate. `rules` and `roles` are those that decided, as plain JSON."""
+    promoted = config in decision["promoted"]
+    if decision["outcome"] == "blocked":
+        return Flip(config, False, None, None, "gate blocked")
+    if kept := _unscored(decision, config, "promote"):
+        return Flip(config, promoted, None, kept[0], "never: kept by role")
+    if broken := _unscored(decision, config, "stop"):
+        return Flip(config, promoted, None, broken[0], "never: a broken run")
+    points = _points(decision, rules, config, roles)
+    if not points["promote"]:
+        scored = any(one["config"] == config for one in decision["ranking"])
+        return Flip(config, promoted, None, None, "no rule reads it" if scored else "no full set of cells")
+    enters, by_promote = max((point, rule) for rule, point in points["promote"].items())
+    leaves, by_stop = min(((point, rule) for rule, point in points["stop"].items()), default=(inf, None))
+    shift, rule = (enters, by_promote) if enters <= leaves else (leaves, by_stop)
+    if shift == inf:
+        return Flip(config, promoted, None, by_promote, "never: room for all")
+    return Flip(config, promoted, round(shift, 9), rule, "")

@@ -1,0 +1,222 @@
+"""A configuration: what was built, its way up, its ranks on every host, the rule that stopped it; and the list of all.
+
+python -m report && python -m webbrowser site/configs/index.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from report import ladder, words
+from report.ladder import Path, Step
+from report.load import Audit
+from report.page import Page, config_page, gate_page, run_page
+from report.pages.overview import path_figure, path_table
+from report.tables import Cell, Column, Row, Table, state
+from stages.domain import names
+
+#: What people compare models by; the rest of the realised model follows.
+FIRST = ("depth", "width", "heads", "parameters", "flops_per_token")
+
+
+def pages(audit: Audit) -> Iterator[Page]:
+    """The list, then one page a configuration."""
+    paths = ladder.ladder(audit)
+    first = ladder.winner(audit)
+    yield Page(
+        path="configs/index.html",
+        template="configs.html",
+        title="Configurations",
+        context={"figures": [path_figure(audit, list(paths.values()), first, "paths")]},
+        tables=[models_table(audit, paths), path_table(audit, list(paths.values()), "paths")],
+    )
+    for path in paths.values():
+        yield _page(audit, path, first)
+
+
+def models_table(audit: Audit, paths: dict[str, Path]) -> Table:
+    """Every configuration: knobs, realised model, how far it came."""
+    knobs = list(dict.fromkeys(key for config in audit.study.configs.values() for key in config))
+    varied = [key for key in knobs if len({repr(one.get(key)) for one in audit.study.configs.values()}) > 1]
+    made = []
+    for name, path in paths.items():
+        shape, last = audit.shapes.get(name, {}), path.last
+        cells: dict[str, Any] = {
+            "config": Cell(name, href=config_page(name)),
+            "roles": ", ".join(path.roles),
+            "reached": path.reached,
+            "fate": state(last.state) if last else None,
+        }
+        cells |= {key: audit.study.configs[name].get(key) for key in varied}
+        cells |= {key: shape.get(key) for key in ("width", "parameters", "flops_per_token")}
+        made.append(Row(name, cells))
+    return Table(
+        id="models",
+        title="What was compared",
+        columns=[
+            Column("config", "Configuration"),
+            Column("roles", "Role"),
+            Column("reached", "Rungs", "count", "At how many rungs it was a candidate"),
+            Column("fate", "In the end", "state"),
+            *(Column(key, key.replace("_", " "), "number" if _numeric(audit, key) else "text") for key in varied),
+            Column("width", "Width", "count"),
+            Column("parameters", "Parameters", "count"),
+            Column("flops_per_token", "FLOPs per token", "count"),
+        ],
+        rows=made,
+        source="params.yaml, artifacts/protocol/configs.json, ledger/decisions.jsonl",
+        clock=audit.clock,
+        note="Knobs that are the same everywhere are left out.",
+    )
+
+
+def _numeric(audit: Audit, key: str) -> bool:
+    values = [config.get(key) for config in audit.study.configs.values()]
+    return all(isinstance(one, int | float | None) and not isinstance(one, bool) for one in values)
+
+
+def _page(audit: Audit, path: Path, first: str | None) -> Page:
+    shape = audit.shapes.get(path.config, {})
+    order = [*(key for key in FIRST if key in shape), *(key for key in shape if key not in FIRST)]
+    built = words.flat({key: shape[key] for key in order if key != "same_model_as"})
+    knobs = audit.study.configs[path.config]
+    return Page(
+        path=config_page(path.config),
+        template="config.html",
+        title=path.config,
+        context={
+            "config": path,
+            "built": built,
+            "twins": shape.get("same_model_as", []),
+            "knobs": words.flat(dict(knobs)),
+            "ending": ending(audit, path, first),
+        },
+        tables=[steps_table(audit, path), ranks_table(audit, path), runs_table(audit, path.config)],
+    )
+
+
+def ending(audit: Audit, path: Path, first: str | None) -> dict[str, Any]:
+    """How its way ended, in words, and the gate and rules to look at."""
+    last = path.last
+    if last is None:
+        return {"text": "It has not been judged yet.", "gate": "", "rules": []}
+    gate = names.gate_of(last.rung)
+    title = words.gate_title(gate).lower()
+    text = {
+        "winner": f"It won: the lowest mean val_bpb of {title}.",
+        "finalist": f"It was a finalist: rank {last.rank} at {title}.",
+        "stopped": f"It was stopped at {title}.",
+        "blocked": f"Its way ends at {title}, which is blocked.",
+        "missing": f"It has no full set of finished cells at {title}.",
+    }.get(last.state, f"It was promoted by {title}; the next gate has not decided.")
+    decision = audit.decisions[gate].value
+    rules = last.by if last.state == "stopped" and last.by else last.unmet if last.state == "stopped" else ()
+    texts = {rule["id"]: rule["text"] for rule in decision["rules"]}
+    how = "It met this stop rule" if last.by else "It met none of the promote rules"
+    return {"text": text, "gate": gate, "rules": [(one, texts[one]) for one in rules], "how": how}
+
+
+def steps_table(audit: Audit, path: Path) -> Table:
+    """Its way up, rung by rung."""
+    made = [_step_row(audit, path.config, step) for step in path.steps]
+    return Table(
+        id="path",
+        title=f"{path.config}, rung by rung",
+        columns=[
+            Column("rung", "Rung"),
+            Column("budget", "Budget"),
+            Column("outcome", "Outcome", "state"),
+            Column("rank", "Rank", "count"),
+            Column("of", "Of", "count"),
+            Column("mean", "Mean val_bpb", "mean"),
+            Column("behind", "Behind the best", "signed"),
+            Column("rules", "Rules"),
+        ],
+        rows=made,
+        source="ledger/decisions.jsonl",
+        clock=audit.clock,
+        tools=False,
+    )
+
+
+def _step_row(audit: Audit, config: str, step: Step) -> Row:
+    gate = names.gate_of(step.rung)
+    decision = audit.decisions.get(gate)
+    ranking = decision.value["ranking"] if decision else []
+    behind = step.mean - ranking[0]["mean"] if ranking and step.mean is not None else None
+    rules = " ".join(step.by) or (f"unmet {' '.join(step.unmet)}" if step.unmet else "")
+    return Row(
+        step.rung,
+        {
+            "rung": Cell(step.rung, words.rung_title(step.rung), gate_page(gate)),
+            "budget": words.seconds(audit.study.rungs[step.rung].budget_seconds),
+            "outcome": state(step.state),
+            "rank": step.rank,
+            "of": len(ranking) if step.rank else None,
+            "mean": step.mean,
+            "behind": behind,
+            "rules": Cell(rules, href=f"{gate_page(gate)}#{config}" if rules else ""),
+        },
+    )
+
+
+def ranks_table(audit: Audit, path: Path) -> Table:
+    """Its rank and mean on every host block, at every rung where it was judged."""
+    hosts = list(audit.study.hosts)
+    made = []
+    for step in path.steps:
+        if step.rank is None:
+            continue
+        ranking = audit.decisions[names.gate_of(step.rung)].value["ranking"]
+        cells: dict[str, Any] = {"rung": Cell(step.rung, words.rung_title(step.rung)), "all": step.rank}
+        for host in hosts:
+            order = sorted((one["hosts"].get(host, float("inf")), one["config"]) for one in ranking)
+            cells[f"{host}_rank"] = [name for _, name in order].index(path.config) + 1
+            cells[f"{host}_mean"] = (step.hosts or {}).get(host)
+        made.append(Row(f"ranks-{step.rung}", cells))
+    columns = [Column("rung", "Rung"), Column("all", "Rank, all cells", "count")]
+    for host in hosts:
+        columns += [Column(f"{host}_rank", f"Rank, {host}", "count"), Column(f"{host}_mean", f"Mean, {host}", "mean")]
+    return Table("ranks", "Ranks on each host block", columns, made, "ledger/decisions.jsonl", audit.clock, tools=False)
+
+
+def runs_table(audit: Audit, config: str) -> Table:
+    """Every executed run of it."""
+    made = []
+    for run in audit.by_config.get(config, []):
+        record = run.record
+        made.append(
+            Row(
+                f"run-{record.rung}-{record.host}-{record.seed}",
+                {
+                    "run": Cell(record.id, href=run_page(record.id)),
+                    "rung": Cell(record.rung, words.rung_title(record.rung)),
+                    "host": record.host,
+                    "seed": Cell(record.seed, str(record.seed)),
+                    "purpose": record.purpose,
+                    "status": record.status,
+                    "val_bpb": float(record.val_bpb) if record.val_bpb is not None else None,
+                    "line": run.line.number,
+                    "md5": run.line.md5,
+                },
+            )
+        )
+    return Table(
+        id="runs",
+        title=f"Every executed run of {config}",
+        columns=[
+            Column("run", "Run"),
+            Column("rung", "Rung", hidden=True),
+            Column("host", "Host block"),
+            Column("seed", "Seed", "count"),
+            Column("purpose", "Purpose"),
+            Column("status", "Status"),
+            Column("val_bpb", "val_bpb", "bpb"),
+            Column("line", "Ledger line", "count"),
+            Column("md5", "md5", "digest"),
+        ],
+        rows=made,
+        source="ledger/runs.jsonl",
+        clock=audit.clock,
+    )

@@ -1,0 +1,89 @@
+"""Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, links that are relative.
+
+python -m pytest tests/site/test_render.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from report import markup, words
+
+HERE = Path(__file__).parent
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+_NOT_ID = re.compile(r"[^A-Za-z0-9._-]+")
+#: What could end a script block or a line of JavaScript, as JSON escapes.
+_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that may stand in a <script> block: `<`, `>`, `&` and the two line separators are escaped."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.translate(_UNSAFE))
+
+
+def anchor(text: str) -> str:
+    """A text as an id: letters, digits, `.`, `_`, `-` as they are, anything else as `-`."""
+    return _NOT_ID.sub("-", text)
+
+
+def link(prefix: str, target: str) -> str:
+    """A link from a page to a target named from the root of the site; other schemes are refused."""
+    path, _, fragment = target.partition("#")
+    if ":" in path.split("/")[0] or path.startswith("/"):
+        raise ValueError(f"{target!r}: a link inside the site, expected a path relative to its root")
+    return prefix + quote(path) + (f"#{quote(fragment)}" if fragment else "") if path else f"#{quote(fragment)}"
+
+
+def environment() -> Environment:
+    """The one environment. A name that a template misspells is an error."""
+    env = Environment(
+        loader=FileSystemLoader(HERE / "templates", encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    env.filters.update(
+        anchor=anchor,
+        bpb=words.bpb,
+        signed=words.signed,
+        plain=words.plain,
+        seconds=words.seconds,
+        device_time=words.device_time,
+        listed=words.listed,
+        number=words.number,
+        script_json=script_json,
+        rung_title=words.rung_title,
+        gate_title=words.gate_title,
+    )
+    env.globals.update(
+        body=markup.body, anchor=anchor, STATES=words.STATES, HOLDS=words.HOLDS, csp=CSP, count=words.count
+    )
+    return env
+
+
+def render(env: Environment, template: str, path: str, context: dict[str, Any]) -> bytes:
+    """One page. `path` is its place from the root of the site, which decides how it links to the others."""
+    prefix = "../" * path.count("/")
+    text = env.get_template(template).render(
+        **context,
+        path=path,
+        prefix=prefix,
+        stem=path.rsplit("/", 1)[-1].removesuffix(".html"),
+        to=partial(link, prefix),
+    )
+    return text.encode("utf-8")

@@ -1,0 +1,177 @@
+"""Tables: one value that becomes an HTML table on a page, a CSV file and a JSON file beside it.
+
+    python -m pytest tests/site/test_tables.py
+
+The HTML shows rounded numbers; CSV and JSON hold the values as they are. Every table names its source and the clock
+that its seconds and hours speak of.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from report import words
+
+Kind = Literal["text", "count", "number", "bpb", "signed", "mean", "hours", "digest", "state", "holds"]
+NUMERIC = frozenset({"count", "number", "bpb", "signed", "mean", "hours"})
+#: What makes a spreadsheet take a text for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `key` in CSV and JSON, `label` on the page, `kind` how a value is shown and sorted."""
+
+    key: str
+    label: str
+    kind: Kind = "text"
+    hint: str = ""
+    #: In the files alone: numbers that the page shows inside another column.
+    hidden: bool = False
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values stand to the right and sort as numbers."""
+        return self.kind in NUMERIC
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value with what the page adds: another text, a link (from the root of the site), a mark for its colour."""
+
+    value: Any
+    text: str | None = None
+    href: str = ""
+    mark: str = ""
+    note: str = ""
+    #: A second line in small type, and short labels such as roles.
+    small: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row. `id` is its anchor, stable from build to build. The first cell heads the row."""
+
+    id: str
+    cells: dict[str, Any]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a page; `id` is its anchor and names its files too. `tools`: whether it sorts and filters."""
+
+    id: str
+    title: str
+    columns: list[Column]
+    rows: list[Row]
+    source: str
+    clock: str
+    note: str = ""
+    tools: bool = True
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns of the page."""
+        return [one for one in self.columns if not one.hidden]
+
+
+_SHOW = {
+    "count": words.plain,
+    "number": words.plain,
+    "bpb": words.bpb,
+    "mean": words.bpb,
+    "signed": words.signed,
+    "hours": words.device_time,
+}
+
+
+def show(kind: Kind, value: Any) -> str:
+    """A value as its column's kind shows it."""
+    if value is None:
+        return words.DASH
+    if kind == "digest":
+        return str(value)[:12]
+    if kind in _SHOW:
+        return _SHOW[kind](value)
+    return words.plain(value)
+
+
+def cell(column: Column, value: Any) -> Cell:
+    """The cell of a column with its shown text."""
+    found = value if isinstance(value, Cell) else Cell(value)
+    if found.text is not None:
+        return found
+    text = show(column.kind, found.value)
+    note = found.note or (str(found.value) if column.kind == "digest" and found.value else "")
+    return Cell(found.value, text, found.href, found.mark, note, found.small, found.tags)
+
+
+def raw(value: Any) -> Any:
+    """The value alone, as JSON has it."""
+    return value.value if isinstance(value, Cell) else value
+
+
+def as_json(table: Table, study: str) -> bytes:
+    """The table as canonical JSON: what it is, where it comes from, its columns, and its rows in their order."""
+    value = {
+        "schema": 1,
+        "study": study,
+        "table": table.id,
+        "title": table.title,
+        "source": table.source,
+        "clock": table.clock,
+        "columns": [{"key": one.key, "label": one.label, "kind": one.kind} for one in table.columns],
+        "rows": [[raw(row.cells.get(one.key)) for one in table.columns] for row in table.rows],
+    }
+    # The canonical form, without the slow walk that checks what can only be text, numbers, booleans and None here.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8") + b"\n"
+
+
+def _csv(value: Any) -> Any:
+    value = raw(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return value
+
+
+def as_csv(table: Table) -> bytes:
+    """The table as CSV (RFC 4180, LF). A text that a spreadsheet would run as a formula gets an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([one.key for one in table.columns])
+    writer.writerows([[_csv(row.cells.get(one.key)) for one in table.columns] for row in table.rows])
+    return out.getvalue().encode("utf-8")
+
+
+def state(name: str) -> Cell:
+    """What became of a candidate, with glyph and words."""
+    glyph, text = words.STATES[name]
+    return Cell(name, f"{glyph} {text}".strip() or words.DASH, mark=f"state-{name}")
+
+
+def holds(value: bool | None, effect: str) -> Cell:
+    """Whether a rule holds, with glyph and words; not evaluable is never a pass.
+
+    The colour says what it means: a stop rule that holds is bad news, a promote rule that does not is none.
+    """
+    glyph, text, mark = words.HOLDS[value]
+    if value is not None and effect in ("promote", "stop"):
+        mark = ("yes" if effect == "promote" else "no") if value else "unknown"
+    return Cell(value, f"{glyph} {text}", mark=f"holds-{mark}")
+
+
+def rows(items: Iterable[tuple[str, dict[str, Any]]]) -> list[Row]:
+    """Rows from (anchor, cells)."""
+    return [Row(anchor, cells) for anchor, cells in items]

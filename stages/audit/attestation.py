@@ -1,0 +1,217 @@
+"""A decision as an in-toto statement, for supply-chain tools that know nothing of this project.
+
+    promotion attest gate5 --out gate5.intoto.json --sign KEY
+    promotion attest --check gate5.intoto.json --signers FILE
+
+Subjects are the decision and, at the last gate, the winning weights; materials are the records, the locks, the corpus,
+the runner and the commit. The statement is in-toto's Statement v1 with the Link v0.3 predicate, made and checked by the
+`in-toto-attestation` library; a signed one is a DSSE envelope by `securesystemslib`, with the SSH keys that sign locks.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from pathlib import Path
+from typing import Any
+
+from stages.audit.artifacts import folder_here
+from stages.audit.decisions import Recomputed
+from stages.audit.digests import Noted
+from stages.audit.evidence import Ledger
+from stages.audit.model import Case
+from stages.audit.rules import Locks
+from stages.audit.signatures import BadSignature
+from stages.domain import canonical, names
+from stages.domain.files import sha256_bytes, sha256_file
+from stages.fail import Refused
+
+LINK = "https://in-toto.io/attestation/link/v0.3"
+PAYLOAD = "application/vnd.in-toto+json"
+WEIGHTS = names.WINNER / "model.safetensors"
+FOLDER = names.WINNER.as_posix()
+INSTALL = "pip install 'staged-promotion[attest]'"
+MAX_BYTES = 64 << 20
+#: The digest of a folder of code, as `stages.domain.files.tree_digest` makes it: no file has it, so it is not a sha256.
+TREE = "stagedPromotionTree"
+
+
+class BadAttestation(ValueError):
+    """A statement that is none, or that does not say what this study says."""
+
+
+def _signing() -> Any:
+    """The library's signers; by name, since it does not mark what it exports."""
+    return importlib.import_module("securesystemslib.signer")
+
+
+def _missing(error: ImportError) -> Refused:
+    return Refused(f"{error.name} is not installed, and attestations are made with it; `{INSTALL}`")
+
+
+def _resource(name: str, digest: dict[str, str]) -> dict[str, Any]:
+    return {"name": name, "digest": digest}
+
+
+def statement(case: Case, gate: str) -> dict[str, Any]:
+    """The statement about a recorded decision, from a case that was audited."""
+    ledger, known = case.get(Ledger), case.get(Locks)
+    if gate not in ledger.decisions or gate not in case.get(Recomputed).decisions:
+        raise Refused(f"{gate} has not decided; the ledger has {', '.join(ledger.decisions) or 'no decision'}")
+    _, value, data = ledger.decisions[gate]
+    lock = known.by_gate[gate]
+    subjects = [_resource(f"artifacts/gates/{gate}/decision.json", {"sha256": sha256_bytes(data)})]
+    if lock.frozen.last and (weights := _weights(case)):
+        subjects.append(_resource(WEIGHTS.as_posix(), {"sha256": sha256_file(weights)}))
+    predicate = {
+        "name": gate,
+        "command": ["python", "-m", "stages.gate", lock.frozen.rung],
+        "materials": _materials(case, gate, value),
+        "byproducts": {key: value[key] for key in ("outcome", "promoted", "verdicts", "lock")},
+        "environment": {},
+    }
+    return _validated(subjects, predicate)
+
+
+def _weights(case: Case) -> Path | None:
+    """The winning weights here, if they are those that dvc.lock notes; None where they are not here."""
+    path = case.root / WEIGHTS
+    if not path.is_file():
+        return None
+    noted = {
+        item.md5 for _, _, stage in case.get(Noted).stages() for item in stage.outs.values() if item.path == FOLDER
+    }
+    if folder_here(path.parent) not in noted:
+        raise Refused(f"{FOLDER} is not the one that dvc.lock notes; `dvc checkout winner` brings it back")
+    return path
+
+
+def _materials(case: Case, gate: str, value: dict[str, Any]) -> list[dict[str, Any]]:
+    ledger, known = case.get(Ledger), case.get(Locks)
+    found = []
+    for run in sorted(value["evidence"]):
+        digest = sha256_bytes(ledger.by_id[run].data)
+        found.append(_resource(names.record_path(run).as_posix(), {"sha256": digest}))
+    for other in list(known.by_gate)[: list(known.by_gate).index(gate) + 1]:
+        path = f"locks/{other}.yaml"
+        found.append(_resource(path, {"sha256": sha256_bytes(case.tree.read(path) or b"")}))
+    frozen = known.by_gate[gate].frozen
+    found.append(_resource("artifacts/corpus/manifest.json", {"sha256": frozen.corpus}))
+    found.append(_resource("trainer", {TREE: frozen.runner}))
+    if case.commit:
+        found.append(_resource("repository", {"gitCommit": case.commit}))
+    return found
+
+
+def _validated(subjects: list[dict[str, Any]], predicate: dict[str, Any]) -> dict[str, Any]:
+    try:
+        from google.protobuf.json_format import MessageToDict
+        from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+        from in_toto_attestation.v1.statement import Statement
+    except ImportError as error:
+        raise _missing(error) from None
+    described = [ResourceDescriptor(name=one["name"], digest=one["digest"]).pb for one in subjects]
+    made = Statement(described, LINK, predicate)
+    made.validate()
+    value: dict[str, Any] = MessageToDict(made.pb)
+    return value
+
+
+def parse(data: bytes, where: str) -> tuple[dict[str, Any], Any]:
+    """(the statement, the envelope that it came in or None); `BadAttestation` if the library refuses it."""
+    try:
+        from google.protobuf.json_format import ParseDict, ParseError
+        from in_toto_attestation.v1.statement import Statement
+        from in_toto_attestation.v1.statement_pb2 import Statement as Message
+        from securesystemslib.dsse import Envelope
+    except ImportError as error:
+        raise _missing(error) from None
+    if len(data) > MAX_BYTES:
+        raise BadAttestation(f"{where}: {len(data)} bytes, expected at most {MAX_BYTES}")
+    try:
+        value = canonical.loads(data)
+        envelope = None
+        if isinstance(value, dict) and "payload" in value:
+            envelope = Envelope.from_dict(value)
+            if envelope.payload_type != PAYLOAD:
+                raise BadAttestation(f"{where}: payloadType: found {envelope.payload_type!r}, expected {PAYLOAD!r}")
+            value = canonical.loads(envelope.payload)
+        Statement.copy_from_pb(ParseDict(value, Message())).validate()
+    except BadAttestation:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, ParseError) as error:
+        raise BadAttestation(f"{where}: not an in-toto statement: {type(error).__name__}: {error}") from None
+    return value, envelope
+
+
+def dumps(value: dict[str, Any], key: Path | None) -> bytes:
+    """The statement's canonical bytes, or with a key those of a signed envelope around them."""
+    payload = canonical.dumps(value)
+    if key is None:
+        return payload
+    try:
+        from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+        from securesystemslib.dsse import Envelope
+    except ImportError as error:
+        raise _missing(error) from None
+    try:
+        private = load_ssh_private_key(key.expanduser().read_bytes(), password=None)
+        signer = _signing().CryptoSigner(private)
+    except (ValueError, TypeError, OSError) as error:
+        raise BadSignature(f"{key}: not an SSH key that can sign here: {error}") from None
+    envelope = Envelope(payload, PAYLOAD, {})
+    envelope.sign(signer)
+    return canonical.dumps(envelope.to_dict())
+
+
+def allowed_keys(signers: Path) -> dict[str, Any]:
+    """The public keys in OpenSSH's file of allowed signers, each with its name: key id -> (name, key)."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+    found: dict[str, Any] = {}
+    for line in signers.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        at = next((n for n, word in enumerate(words) if word.startswith(("ssh-", "ecdsa-"))), 0)
+        if at == 0 or line.startswith("#") or len(words) < at + 2:
+            continue
+        try:
+            base64.b64decode(words[at + 1], validate=True)
+            public: Any = load_ssh_public_key(f"{words[at]} {words[at + 1]}".encode())
+            key = _signing().SSlibKey.from_crypto(public)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        found[key.keyid] = (words[0], key)
+    return found
+
+
+def check_signature(envelope: Any, signers: Path, where: str) -> str:
+    """The name of an allowed signer of the envelope; `BadSignature` if it has none."""
+    from securesystemslib.exceptions import VerificationError
+
+    if envelope is None:
+        raise BadSignature(f"{where}: not signed; `promotion attest GATE --sign KEY` signs")
+    keys = allowed_keys(signers)
+    if not keys:
+        raise BadSignature(f"{signers}: holds no key; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
+    try:
+        accepted = envelope.verify([key for _, key in keys.values()], 1)
+    except VerificationError:
+        raise BadSignature(f"{where}: not signed by anybody in {signers.name}") from None
+    return str(keys[next(iter(accepted))][0])
+
+
+def compare(value: dict[str, Any], made: dict[str, Any], root: Path, where: str) -> list[str]:
+    """Hold a statement against what this study makes; returns what could not be compared. `BadAttestation`."""
+    from stages.audit.inputs import differences
+
+    left = []
+    subjects = {one.get("name"): one for one in value.get("subject", [])}
+    here = {one["name"]: one for one in made["subject"]}
+    if WEIGHTS.as_posix() in subjects and not (root / WEIGHTS).is_file():
+        left.append(f"{WEIGHTS.as_posix()} is not here; `dvc pull winner` brings it")
+        here[WEIGHTS.as_posix()] = subjects[WEIGHTS.as_posix()]
+    now = {**made, "subject": here}
+    for pointer, was, should in differences({**value, "subject": subjects}, now):
+        raise BadAttestation(f"{where}: {pointer}: found {was!r}, expected {should!r}, as this study has it")
+    return left

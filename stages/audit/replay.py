@@ -1,0 +1,137 @@
+"""Training a recorded run again, and what the comparison with its record says.
+
+    promotion replay rung5/d8-ar48/cpu-fp32/501
+    promotion replay --sample 3
+
+A run is given exactly what its record says it was given (on the wall clock also the recorded progress, step for
+step); neither record nor trace is touched. On the same kind of machine the record must come out the same, byte for
+byte. On another kind, sums are rounded elsewhere and the last digits grow: then val_bpb must agree within a
+tolerance, which is half the smallest difference that a rule of the default study looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.domain import canonical, files, names
+from stages.domain.locks import Lock, read
+from stages.domain.records import Record, parse_ledger
+from stages.fail import Refused
+
+TOLERANCE = 0.005
+#: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.
+KIND = ("torch", "cpu", "instructions", "threads", "gpu", "driver")
+Outcome = Literal["identical", "within", "differs"]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of one run. `same_kind` is None where the record's telemetry is not here to say."""
+
+    run: str
+    outcome: Outcome
+    same_kind: bool | None
+    recorded: float | None
+    again: float | None
+    changed: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """val_bpb now less val_bpb recorded, in six decimals."""
+        if self.recorded is None or self.again is None:
+            return None
+        return round(self.again - self.recorded, 6)
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as one value."""
+        return {
+            "run": self.run,
+            "outcome": self.outcome,
+            "same_kind_of_machine": self.same_kind,
+            "recorded": self.recorded,
+            "again": self.again,
+            "difference": self.difference,
+            "changed": list(self.changed),
+        }
+
+
+def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
+    """The executed runs of the ledger by name."""
+    path = root / names.LEDGER / "runs.jsonl"
+    if not path.is_file():
+        raise Refused(f"{path.as_posix()} is missing; `dvc repro ledger` writes it")
+    return {record.id: (record, data) for record, data in parse_ledger(path.read_bytes(), "ledger/runs.jsonl")}
+
+
+def choose(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sample: int, seed: int) -> list[str]:
+    """The runs to repeat: those asked for, or a sample that everybody with the same seed draws."""
+    executed = sorted(run for run, (record, _) in runs.items() if record.executed)
+    wanted = list(asked)
+    for run in wanted:
+        if run not in executed:
+            near = f"; executed runs look like {executed[0]}" if executed else ""
+            raise Refused(f"{run}: {'was not executed' if run in runs else 'is not in the ledger'}{near}")
+    if sample > len(executed):
+        raise Refused(f"--sample {sample}: found {len(executed)} executed runs, expected at least as many")
+    return wanted or random.Random(seed).sample(executed, sample)
+
+
+def check_place(record: Record, lock: Lock, root: Path) -> None:
+    """Refuse where the run cannot be repeated: another runner, another corpus, another host block."""
+    from stages.hosts import block
+    from stages.training import check_corpus
+
+    runner = files.tree_digest(root / names.TRAINER)
+    if runner != record.runner:
+        raise Refused(f"trainer/: found sha256 {runner}, expected {record.runner}; check out the commit of {record.id}")
+    check_corpus(record.corpus, root / names.CORPUS)
+    if why := block.mismatches(lock.frozen.hosts[record.host].model_dump()):
+        raise Refused(f"{record.id} needs a machine like hosts.{record.host}: {'; '.join(why)}")
+
+
+def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replayed:
+    """Train a run again and compare. Raises `Refused` where this machine cannot."""
+    lock = read(record.gate, root)
+    if lock is None:
+        raise Refused(f"locks/{record.gate}.yaml is missing; `git checkout -- locks`")
+    check_place(record, lock, root)
+    from stages.training import environment
+    from trainer.loop import train
+    from trainer.spec import Spec
+
+    progress = (record.facts or {}).get("progress")
+    outcome = train(Spec.from_json(record.spec or {}), root / names.CORPUS, replay_progress=progress)
+    value = canonical.loads(data)
+    value.update(status=outcome.status, reason=outcome.reason, facts=outcome.facts)
+    value["environment"] = environment(list(lock.frozen.hosts[record.host].report), outcome.telemetry)
+    return compare(record, data, value, _same_kind(record, outcome.telemetry, root), tolerance)
+
+
+def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool | None, tolerance: float) -> Replayed:
+    """What a record made again says of the recorded one."""
+    from stages.audit.inputs import differences
+
+    recorded = canonical.loads(data)
+    changed = tuple(pointer for pointer, _, _ in differences(value, recorded))
+    was, now = ((one["facts"] or {}).get("val_bpb") for one in (recorded, value))
+    outcome: Outcome = "identical" if canonical.dumps(value) == data else "differs"
+    if outcome == "differs" and same_kind is not True and value["status"] == recorded["status"]:
+        close = was is not None and now is not None and abs(now - was) <= tolerance
+        outcome = "within" if close else "differs"
+    return Replayed(record.id, outcome, same_kind, was, now, changed)
+
+
+def _same_kind(record: Record, here: Mapping[str, Any], root: Path) -> bool | None:
+    path = root / names.trace_path(record.id) / "telemetry.json"
+    if not path.is_file():
+        return None
+    try:
+        there = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return isinstance(there, dict) and all(there.get(key) == here.get(key) for key in KIND)

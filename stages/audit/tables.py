@@ -1,0 +1,126 @@
+"""An audit as a table for people (rich), as Markdown for a pull request, and the history as a table.
+
+promotion verify
+promotion verify --markdown comment.md
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from stages.audit.model import Result
+from stages.audit.past import Changed, Step
+from stages.audit.report import Report, summary_line
+
+COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+SHOWN = 8
+
+
+def output() -> Console:
+    """The terminal, or lines of a fixed width where the output is not one."""
+    probe = Console()
+    return probe if probe.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+
+
+def show(report: Report, console: Console) -> None:
+    """Every check with its status, then every problem and how skipped checks can be made."""
+    table = Table(title=f"promotion verify: {report.target}", title_justify="left", box=None, pad_edge=False)
+    for column in ("check", "", "status", "what it shows"):
+        table.add_column(column, overflow="fold")
+    for result in report.results:
+        table.add_row(result.check.id, result.check.name, Text(result.status, COLOURS[result.status]), _told(result))
+    console.print(table)
+    for result in report.results:
+        _problems(result, console)
+    colour = "green" if report.verdict == "verified" else "bold red"
+    console.print(Text(summary_line(report), colour))
+    if skipped := [one.check.id for one in report.results if one.status == "skipped"]:
+        console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"))
+
+
+def _told(result: Result) -> Text:
+    if result.status == "skipped":
+        return Text(f"{result.reason}; to enable: {result.enable}", "dim")
+    text = Text(result.check.title)
+    for note in result.notes[:SHOWN]:
+        text.append(f"\n  note: {note}", "dim")
+    if len(result.notes) > SHOWN:
+        text.append(f"\n  and {len(result.notes) - SHOWN} more notes (--json has them)", "dim")
+    return text
+
+
+def _problems(result: Result, console: Console) -> None:
+    for problem in result.problems[:SHOWN]:
+        console.print()
+        console.print(f"[bold red]{result.check.id} {result.check.name}[/]: [bold]{escape(problem.place)}[/]")
+        for label, text in (("found", problem.found), ("expected", problem.expected), ("means", problem.meaning)):
+            console.print(Text(f"  {label:<9} {text}"))
+    hidden = len(result.problems) - SHOWN + result.more
+    if hidden > 0:
+        console.print(Text(f"  and {hidden} more problems of {result.check.id} (--json has them)", "dim"))
+
+
+def show_history(steps: list[Step], console: Console) -> None:
+    """One line a commit: what it changed, by whom, and whether it verifies."""
+    table = Table(title="what changed rules, evidence or decisions", title_justify="left", box=None, pad_edge=False)
+    for column in ("commit", "who", "what changed", "verdict"):
+        table.add_column(column, overflow="fold")
+    for step in steps:
+        good = step.report.verdict == "verified"
+        told = f"verified, {step.report.count('skipped')} skipped" if good else f"failed: {step.report.first_failure()}"
+        what = Text("\n".join(step.changes))
+        table.add_row(step.commit[:12], Text(step.who), what, Text(told, "green" if good else "bold red"))
+    console.print(table)
+
+
+def markdown(report: Report, changed: list[Changed]) -> str:
+    """The verdict and the decisions that changed, for a comment under a pull request."""
+    sign = "✅" if report.verdict == "verified" else "❌"
+    lines = [f"### {sign} {_cell(summary_line(report))}", ""]
+    if changed:
+        lines += ["| gate | before | now |", "|---|---|---|"]
+        lines += [f"| {one.gate} | {_cell(_fate(one.before))} | {_cell(_fate(one.now))} |" for one in changed]
+    else:
+        lines.append("No decision changed.")
+    problems = [(one.check.id, problem) for one in report.results for problem in one.problems]
+    if problems:
+        lines += ["", "| check | where | found | expected | means |", "|---|---|---|---|---|"]
+        for check, p in problems[:20]:
+            lines.append(
+                f"| {check} | {_cell(p.place)} | {_cell(p.found)} | {_cell(p.expected)} | {_cell(p.meaning)} |"
+            )
+        if len(problems) > 20:
+            lines.append(f"\nand {len(problems) - 20} more problems.")
+    skipped = [one.check.id for one in report.results if one.status == "skipped"]
+    if skipped:
+        lines += ["", f"Not checked, and not counted as passed: {', '.join(skipped)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _fate(decision: dict[str, Any] | None) -> str:
+    if decision is None:
+        return "not decided"
+    promoted = ", ".join(decision["promoted"]) or "nobody"
+    verdicts = ", ".join(f"{rule} {value}" for rule, value in sorted(decision["verdicts"].items()))
+    return f"{decision['outcome']}: promotes {promoted}" + (f"; {verdicts}" if verdicts else "")
+
+
+def _cell(text: str) -> str:
+    """Text that cannot leave its cell, whatever a record or a file name holds."""
+    for old, new in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("\n", " "),
+        ("@", "&#64;"),
+        ("`", "'"),
+    ):
+        text = text.replace(old, new)
+    return text[:300]

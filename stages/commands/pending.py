@@ -1,0 +1,82 @@
+"""What can be run now, and what waits for whom.
+
+    promotion pending                          every host
+    promotion pending --host linux-l40s        this host's runs by name
+    promotion pending --fetch                  after taking in what others have pushed
+
+Reads the workspace alone, unless --fetch says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from stages.domain.study import Study, load
+from stages.fail import Refused
+from stages.hosts.runs import Rung, decided, gate_stage, look
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `promotion pending`."""
+    parser.add_argument("--host", help="name the runs that this host can do now")
+    parser.add_argument("--fetch", action="store_true", help="first take in what others have pushed")
+    parser.add_argument("--remote", help="with --fetch: the DVC remote; the default one unless given")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def survey(study: Study, rungs: dict[str, Rung]) -> dict[str, Any]:
+    """By rung: what is done, what each host can train now, how many records of stopped runs are to write."""
+    return {
+        name: {
+            "budget_seconds": study.rungs[name].budget_seconds,
+            "closed": rung.closed,
+            "decided": rung.closed is None and decided(name),
+            "done": len(rung.done),
+            "to_stop": len(rung.to_stop),
+            "to_train": {host: [run.id for run in rung.to_train if run.host == host] for host in study.hosts},
+        }
+        for name, rung in rungs.items()
+    }
+
+
+def tell(name: str, found: dict[str, Any]) -> str:
+    """One rung in one line."""
+    head = f"{name}  {found['budget_seconds']:g} s"
+    if found["closed"]:
+        return f"{head}: waits: {found['closed']}"
+    waits = [f"{len(runs)} runs of {host}" for host, runs in found["to_train"].items() if runs]
+    if found["to_stop"]:
+        waits.append(f"{found['to_stop']} records of stopped runs")
+    if waits:
+        return f"{head}: {found['done']} done; its gate waits for {', '.join(waits)}"
+    return f"{head}: {found['done']} done; " + ("judged" if found["decided"] else f"`dvc repro {gate_stage(name)}`")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is pending."""
+    study = load()
+    if arguments.host is not None and arguments.host not in study.hosts:
+        raise Refused(f"{arguments.host}: no such host; params.yaml has {', '.join(study.hosts)}")
+    rungs = {name: _rung(study, name, arguments) for name in study.rungs}
+    found = survey(study, rungs)
+    if arguments.json:
+        print(json.dumps(found, indent=1, sort_keys=True))
+        return 0
+    for name, told in found.items():
+        print(tell(name, told))
+    if arguments.host is not None:
+        now = [one for told in found.values() for one in told["to_train"][arguments.host]]
+        print(f"{arguments.host} can run now: {len(now)}")
+        for one in now:
+            print(f"  {one}")
+    return 0
+
+
+def _rung(study: Study, name: str, arguments: argparse.Namespace) -> Rung:
+    if not arguments.fetch:
+        return look(study, name)
+    from stages.hosts.exchange import refresh
+
+    return refresh(study, name, arguments.remote)

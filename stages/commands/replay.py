@@ -1,0 +1,84 @@
+"""Train recorded runs again and compare: the only proof that a score was ever reached.
+
+    promotion replay rung5/d8-ar48/cpu-fp32/501
+    promotion replay --sample 3                 three runs, the same three for everybody
+    promotion replay --sample 3 --seed 7
+
+On the same kind of machine a record must come out the same, byte for byte; on another kind val_bpb must agree within
+--tolerance. Nothing in the workspace is written. Exit status: 0 all agree, 1 one does not, 2 none could be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.fail import Refused
+
+if TYPE_CHECKING:
+    from stages.audit.replay import Replayed
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `promotion replay`."""
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="rung/config/host/seed, as in the ledger")
+    parser.add_argument("--sample", metavar="N", type=_count, help="draw N executed runs instead")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the draw; default: %(default)s")
+    parser.add_argument("--tolerance", metavar="BPB", type=float, default=0.005, help="default: %(default)s")
+    parser.add_argument("--json", metavar="FILE", nargs="?", const="-", help="as JSON; to stdout without FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay, print, and return the exit status."""
+    from stages.audit import replay
+
+    if bool(arguments.runs) == bool(arguments.sample):
+        raise Refused("name runs, or draw some with --sample N")
+    root = Path()
+    known = replay.ledger(root)
+    done: list[Replayed] = []
+    refused: dict[str, str] = {}
+    for name in replay.choose(known, arguments.runs, arguments.sample or 0, arguments.seed):
+        try:
+            done.append(replay.replay(*known[name], root, arguments.tolerance))
+        except Refused as error:
+            refused[name] = str(error)
+        else:
+            print(_told(done[-1], arguments.tolerance), file=sys.stderr, flush=True)
+    for name, why in refused.items():
+        print(f"{name}: not repeated: {why}", file=sys.stderr)
+    if arguments.json:
+        _write(arguments.json, done, refused, arguments.tolerance)
+    if not done:
+        return 2
+    return 1 if any(one.outcome == "differs" for one in done) else 0
+
+
+def _told(one: Replayed, tolerance: float) -> str:
+    kind = {True: "the same kind of machine", False: "another kind of machine", None: "a machine of unknown kind"}
+    head = f"{one.run}: {one.outcome}, on {kind[one.same_kind]}"
+    if one.outcome == "identical":
+        return f"{head}, val_bpb {one.again}"
+    limit = "must be identical" if one.same_kind else f"tolerance {tolerance:g}"
+    return f"{head}: recorded {one.recorded}, now {one.again}, difference {one.difference} ({limit})"
+
+
+def _write(place: str, done: list[Replayed], refused: dict[str, str], tolerance: float) -> None:
+    from stages.domain import files
+
+    value = {"schema": 1, "tolerance": tolerance, "runs": [one.to_json() for one in done], "not_repeated": refused}
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    if place == "-":
+        sys.stdout.write(text)
+    else:
+        files.write_whole(Path(place), text.encode("utf-8"))

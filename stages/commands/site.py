@@ -1,0 +1,39 @@
+"""Build the audit site, or say what changed between two commits.
+
+    promotion site                              build site/ from what lies here (`dvc repro site` does it too)
+    promotion site --compare HEAD~1             decisions flipped, rules changed, evidence changed since then
+    promotion site --compare v1.0 HEAD --html changes.html
+
+The comparison reads git alone. Exit status 0 whether or not something changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from stages.fail import Refused
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `promotion site`."""
+    parser.add_argument("--compare", nargs="+", metavar="REV", help="one commit (against HEAD) or two")
+    parser.add_argument("--html", metavar="FILE", help="with --compare: also write the changes as a page")
+
+
+def command(arguments: argparse.Namespace) -> list[str]:
+    """The generator's own command: it is another package, which nothing imports."""
+    if not arguments.compare:
+        if arguments.html:
+            raise Refused("--html goes with --compare; the site itself is always written to site/")
+        return ["report"]
+    if len(arguments.compare) > 2:
+        raise Refused(f"--compare: found {len(arguments.compare)} commits, expected one or two")
+    html = ["--html", arguments.html] if arguments.html else []
+    return ["report.compare", *html, "--", *arguments.compare]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the generator and pass its exit status on."""
+    return subprocess.run([sys.executable, "-m", *command(arguments)], check=False).returncode

@@ -1,0 +1,149 @@
+"""The ladder as it stands in this workspace: cells done, who was promoted, what blocks, what to do next.
+
+    promotion status
+    promotion status --json
+
+Reads files and changes none. `runs` counts finished, diverged and failed runs of candidates under the present rules; a
+record that other rules made does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from stages.domain.study import Study, load
+from stages.standing import Standing, next_step, stand, training_now
+from stages.summary.words import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DIGITS = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `promotion status`."""
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print where the study stands."""
+    study = load()
+    rungs = stand(study)
+    if arguments.json:
+        print(json.dumps(to_json(study, rungs), indent=1))
+        return 0
+    from rich.console import Console
+
+    show(study, rungs, Console(highlight=False))
+    return 0
+
+
+def to_json(study: Study, rungs: list[Standing]) -> dict[str, Any]:
+    """The content of --json."""
+    why, command = next_step(study, rungs)
+    return {
+        "schema": 1,
+        "study": study.study.name,
+        "mode": study.study.mode,
+        "clock": study.clock.kind,
+        "rungs": [one.to_json() for one in rungs],
+        "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in training_now()],
+        "next": {"why": why, "command": command},
+    }
+
+
+def show(study: Study, rungs: list[Standing], console: Console) -> None:
+    """The ladder as a table, then what blocks, what trains and what to do."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{study.study.title} ({study.clock.kind} clock)"
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table.add_column("rung")
+    table.add_column("budget", justify="right")
+    table.add_column("lock")
+    table.add_column("candidates", justify="right")
+    table.add_column("runs", justify="right")
+    table.add_column("A/A", justify="right")
+    table.add_column("gate")
+    table.add_column("promoted", overflow="fold")
+    for one in rungs:
+        table.add_row(*_row(one))
+    console.print(table)
+    _notes(study, rungs, console)
+
+
+def _row(one: Standing) -> list[str]:
+    who = f"at most {one.most}" if one.candidates is None else str(len(one.candidates))
+    runs = "" if one.declared is None else f"{one.done}/{one.declared}"
+    floor = f"{one.floor_done}/{one.floor_declared}" if one.floor_declared else ""
+    promoted = _promoted(one)
+    return [one.rung, duration(one.budget_seconds), _lock(one), who, runs, floor, _outcome(one), promoted]
+
+
+def _lock(one: Standing) -> str:
+    if one.lock is None:
+        return "[yellow]not frozen[/]"
+    told = f"{one.lock.digest[:DIGITS]}"
+    if count := len(one.lock.frozen.amendments):
+        told += f" [yellow]{count} amendment{'s' if count > 1 else ''}[/]"
+    return told + (" [red]params differ[/]" if one.changed else "")
+
+
+def _outcome(one: Standing) -> str:
+    style = {"decided": "green", "blocked": "red"}.get(one.outcome)
+    told = f"[{style}]{one.outcome}[/]" if style else one.outcome
+    return f"{told} [yellow](exploratory)[/]" if one.decision and one.decision["mode"] != "frozen" else told
+
+
+def _promoted(one: Standing) -> str:
+    if one.decision is None:
+        return ""
+    promoted = one.decision["promoted"]
+    if not promoted:
+        return "verdicts below" if one.decision["verdicts"] else "nobody"
+    everybody = len(promoted) == len(one.candidates or ())
+    return f"all {len(promoted)}" if everybody else str(len(promoted))
+
+
+def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
+    if study.study.mode != "frozen":
+        console.print("[yellow]study.mode is exploratory: what the gates say now is a what-if and never evidence[/]")
+    for one in rungs:
+        for rule_id, text in one.blocked_by.items():
+            console.print(f"[red]{one.gate} is blocked[/] by {rule_id}: {text}", soft_wrap=True)
+    for one in rungs:
+        if one.decision and one.decision["promoted"] and _promoted(one).isdigit():
+            console.print(f"{one.gate} promoted {', '.join(one.decision['promoted'])}", soft_wrap=True)
+    for verdict in _verdicts(rungs):
+        console.print(verdict, soft_wrap=True)
+    for run, ago in training_now():
+        console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
+    winner = _winner(rungs)
+    if winner:
+        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], val_bpb {winner[1]:.6f}")
+    why, command = next_step(study, rungs)
+    console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
+
+
+def _verdicts(rungs: list[Standing]) -> list[str]:
+    """The final statements of every gate that has some, with what was observed."""
+    said = {True: "[green]holds[/]", False: "[red]fails[/]", None: "[yellow]cannot be evaluated[/]"}
+    lines = []
+    for made in (one.decision for one in rungs if one.decision):
+        told = {rule["id"]: rule for rule in made["rules"]}
+        for rule_id, answer in made["verdicts"].items():
+            seen = [one["observed"] for one in told[rule_id]["results"] if one["observed"] is not None]
+            observed = f" (observed {seen[0]:g})" if seen else ""
+            lines.append(f"{made['gate']} {rule_id}: {told[rule_id]['text']} {said[answer]}{observed}")
+    return lines
+
+
+def _winner(rungs: list[Standing]) -> tuple[str, float] | None:
+    made = rungs[-1].decision
+    if made is None or made["outcome"] != "decided" or not made["ranking"]:
+        return None
+    return made["ranking"][0]["config"], made["ranking"][0]["mean"]

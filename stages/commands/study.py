@@ -1,0 +1,170 @@
+"""Switch params.yaml to another study.
+
+    promotion study list                  the ready studies
+    promotion study show paper            what one of them is
+    promotion study use paper             make it this repository's study, after saying what that clears and asking
+    promotion study use ../mine.yaml --yes
+
+params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
+that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
+old one. Uncommitted changes of those files are refused, because nothing would keep them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from stages.domain import files, names, yamlio
+from stages.domain.study import Study, parse_study
+from stages.fail import Refused
+from stages.rungs import write_rungs
+
+STUDIES = Path("studies")
+#: Section of params.yaml -> what is made anew when it differs.
+INVALIDATES = {
+    "study": "the site and the ledger",
+    "data": "the corpus, and with it all evidence",
+    "runner": "all evidence",
+    "clock": "all evidence",
+    "hosts": "all evidence",
+    "configs": "the runs of every configuration that differs, and every gate",
+    "roles": "the locks, and with them all evidence",
+    "rungs": "the evidence of every rung that differs and of those above",
+    "gates": "the locks of the gates that differ, and the evidence that they judge",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `promotion study`."""
+    actions = parser.add_subparsers(dest="action", metavar="list|show|use", required=True)
+    actions.add_parser("list", help="the ready studies")
+    for name, text in (("show", "what a study is"), ("use", "make it this repository's study")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("study", metavar="NAME|PATH", help="a name from `promotion study list`, or a YAML file")
+    action.add_argument("--yes", action="store_true", help="do not ask")
+    action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
+
+
+def find(name: str) -> Path:
+    """The file of a study that is named or pointed at."""
+    ready = STUDIES / f"{name}.yaml"
+    if names.is_name(name) and ready.is_file():
+        return ready
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = ", ".join(one.stem for one in sorted(STUDIES.glob("*.yaml")))
+    raise Refused(f"{name}: no such study, and no such file; ready studies: {known}")
+
+
+def read(path: Path) -> tuple[bytes, Study]:
+    """The bytes of a study's file and the study that they say; refuses one that is not valid."""
+    value = yamlio.read(path, "see `promotion study list`")
+    return path.read_bytes(), parse_study(value, path.as_posix())
+
+
+def summary(study: Study) -> str:
+    """A study in one line."""
+    budgets = ", ".join(f"{rung.budget_seconds:g}" for rung in study.rungs.values())
+    return (
+        f"{len(study.configs)} configurations, {len(study.hosts)} hosts, "
+        f"{len(study.rungs)} rungs of {budgets} s, {study.clock.kind} clock"
+    )
+
+
+def belongings() -> list[Path]:
+    """The files and folders that exist here and belong to the study at hand, sorted."""
+    found = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
+    found += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
+    found += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
+    found += [Path("artifacts"), names.SITE]
+    return sorted(path for path in found if path.exists())
+
+
+def differing(old: bytes, new: bytes) -> list[str]:
+    """The sections that differ, each with what that invalidates. What cannot be read differs altogether."""
+    try:
+        was = yamlio.loads(old, names.PARAMS.as_posix())
+    except yamlio.BadYaml:
+        was = {}
+    now = yamlio.loads(new, "the new study")
+    return [f"{section}: {told}" for section, told in INVALIDATES.items() if was.get(section) != now.get(section)]
+
+
+def uncommitted() -> list[str]:
+    """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
+    git = shutil.which("git")
+    paths = ["params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*"]
+    command = [git or "git", "status", "--porcelain", "--", *paths]
+    try:
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise Refused("this is no git repository, and so nothing keeps the old study; --force goes on") from None
+    return answer.stdout.splitlines()
+
+
+def clear(paths: list[Path]) -> None:
+    """Remove files and folders, read-only ones (links into the DVC cache) as well."""
+    for path in paths:
+        inside = sorted(path.rglob("*"), reverse=True) if path.is_dir() and not path.is_symlink() else []
+        for one in [*inside, path]:
+            if one.is_dir() and not one.is_symlink():
+                one.rmdir()
+            else:
+                if not one.is_symlink():
+                    one.chmod(one.stat().st_mode | stat.S_IWRITE)  # Windows removes nothing that is read-only
+                one.unlink()
+
+
+def use(path: Path, *, yes: bool, force: bool) -> int:
+    """Make the study in `path` this repository's."""
+    data, study = read(path)
+    old = names.PARAMS.read_bytes() if names.PARAMS.is_file() else b""
+    if data == old:
+        print(f"params.yaml already is {path.as_posix()}; nothing to do")
+        return 0
+    if not force and (changes := uncommitted()):
+        told = "\n".join(f"  {line}" for line in changes)
+        raise Refused(f"uncommitted changes would be lost; commit them first, or give --force:\n{told}")
+    doomed = belongings()
+    print(f"{study.study.name}: {summary(study)}")
+    for line in differing(old, data) if old else []:
+        print(f"  differs in {line}")
+    for one in doomed:
+        print(f"  will be cleared: {one.as_posix()}")
+    if not yes and not _agreed():
+        print("nothing was changed")
+        return 1
+    clear(doomed)
+    files.write_whole(names.PARAMS, data)
+    write_rungs(len(study.rungs))
+    print(
+        f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `promotion freeze`, "
+        "`git add -A && git commit`, `dvc repro`"
+    )
+    return 0
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise Refused("nobody to ask: --yes agrees to what is listed above")
+    return input("go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, show or switch."""
+    if arguments.action == "use":
+        return use(find(arguments.study), yes=arguments.yes, force=arguments.force)
+    if arguments.action == "show":
+        _, study = read(find(arguments.study))
+        print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summary(study)}")
+        return 0
+    for path in sorted(STUDIES.glob("*.yaml")):
+        _, study = read(path)
+        print(f"{path.stem:12} {study.study.title}: {summary(study)}")
+    return 0

@@ -1,0 +1,155 @@
+"""Evidence: the records of one rung arranged for judging, with exact arithmetic.
+
+Numbers are `Fraction`s made from the recorded decimals, so that a value on a threshold has one answer on
+every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from stages.domain.records import Record
+from stages.domain.rules import Rule
+
+Cell = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the protocol let through: the content of artifacts/protocol/rungN.json, or the same from a lock."""
+
+    rung: str
+    gate: str
+    lock: str
+    runner: str
+    corpus: str
+    hosts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    floor_seeds: tuple[int, ...]
+    earlier_seeds: frozenset[int]
+    roles: dict[str, str]
+    rules: Mapping[str, Rule]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The declared host-seed cells."""
+        return [(host, seed) for host in self.hosts for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a gate may look at. `runs` holds executed runs of candidates, `floor` the A/A runs."""
+
+    door: Door
+    candidates: tuple[str, ...]
+    runs: dict[tuple[str, Cell], Record]
+    floor: tuple[Record, ...]
+
+    @cached_property
+    def scores(self) -> dict[str, dict[Cell, Fraction]]:
+        """val_bpb by candidate and cell; a cell that did not finish is absent."""
+        table: dict[str, dict[Cell, Fraction]] = {name: {} for name in self.candidates}
+        for (name, cell), record in self.runs.items():
+            value = record.val_bpb
+            if value is not None:
+                table[name][cell] = Fraction(value)
+        return table
+
+    def of(self, candidate: str) -> list[Record]:
+        """The executed runs of a candidate in the order of the cells."""
+        return [self.runs[candidate, cell] for cell in self.door.cells if (candidate, cell) in self.runs]
+
+    def mean(self, candidate: str, host: str | None = None) -> Fraction | None:
+        """Mean val_bpb over all cells (or one host's), or None unless every one of them finished."""
+        cells = [cell for cell in self.door.cells if host in (None, cell[0])]
+        scores = self.scores.get(candidate, {})
+        if not cells or any(cell not in scores for cell in cells):
+            return None
+        return sum((scores[cell] for cell in cells), Fraction(0)) / len(cells)
+
+    def worst_host(self, candidate: str) -> Fraction | None:
+        """The largest of the hosts' means, or None unless every cell finished."""
+        means = [self.mean(candidate, host) for host in self.door.hosts]
+        known = [mean for mean in means if mean is not None]
+        return max(known) if len(known) == len(means) else None
+
+    def value(self, candidate: str, by: str, host: str | None = None) -> Fraction | None:
+        """The number a rule orders by: `mean`, `worst_host`, or one host's mean."""
+        return self.worst_host(candidate) if by == "worst_host" else self.mean(candidate, host)
+
+    def ranking(self, by: str = "mean", host: str | None = None) -> list[str]:
+        """Candidates with a full set of finished cells, best first, ties by name."""
+        known = [(self.value(name, by, host), name) for name in self.candidates]
+        return [name for value, name in sorted((v, n) for v, n in known if v is not None)]
+
+    def only_host(self, host: str) -> Evidence:
+        """The same evidence, had this host decided alone. Rules that compare hosts have nothing to say then."""
+        alone = {rule_id: rule for rule_id, rule in self.door.rules.items() if rule.kind != "min_host_agreement"}
+        return Evidence(
+            door=replace(self.door, hosts=(host,), rules=alone),
+            candidates=self.candidates,
+            runs={key: run for key, run in self.runs.items() if key[1][0] == host},
+            floor=tuple(run for run in self.floor if run.host == host),
+        )
+
+    def paired_gap(self, role: str, to: str) -> Fraction | None:
+        """Mean over the cells of val_bpb of one role minus that of another, or None unless all finished."""
+        first, second = (self.mean(self.door.roles[name]) for name in (role, to))
+        return None if first is None or second is None else first - second
+
+    def noise_floor(self, host: str) -> tuple[int, Fraction] | None:
+        """(number of A/A runs, their variance) on a host; None with fewer than two finished ones."""
+        values = [Fraction(run.val_bpb) for run in self.floor if run.host == host and run.val_bpb is not None]
+        if len(values) < 2:
+            return None
+        mean = sum(values, Fraction(0)) / len(values)
+        return len(values), sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
+
+
+def gather(door: Door, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
+    """Arrange records for the gate behind `door`. Stopped, unrun and undeclared runs are no evidence."""
+    names = tuple(sorted(candidates))
+    runs: dict[tuple[str, Cell], Record] = {}
+    floor: list[Record] = []
+    cells, judged = set(door.cells), set(names)
+    for record in records:
+        if not record.executed or record.rung != door.rung or record.lock != door.lock:
+            continue
+        if record.purpose == "floor":
+            if record.seed in door.floor_seeds and record.config == door.roles.get("reference"):
+                floor.append(record)
+        elif record.config in judged and (record.host, record.seed) in cells:
+            runs[record.config, (record.host, record.seed)] = record
+    floor.sort(key=lambda run: (run.host, run.seed))
+    return Evidence(door, names, runs, tuple(floor))
+
+
+def as_number(value: Fraction | None) -> float | None:
+    """A fraction as it is written: rounded half-even to nine decimals. Comparisons never use this."""
+    if value is None:
+        return None
+    return float(round(value, 9))
+
+
+def door_from(value: dict[str, Any], rules: dict[str, Rule], roles: dict[str, str]) -> Door:
+    """A `Door` from rungN.json (see `stages/protocol.py`) and the rules that are to judge."""
+    return Door(
+        rung=value["rung"],
+        gate=value["gate"],
+        lock=value["lock"],
+        runner=value["runner"],
+        corpus=value["corpus"],
+        hosts=tuple(value["hosts"]),
+        seeds=tuple(value["seeds"]),
+        floor_seeds=tuple(value["floor_seeds"]),
+        earlier_seeds=frozenset(value["earlier_seeds"]),
+        roles=roles,
+        rules=rules,
+    )
+
+
+__all__ = ["Cell", "Door", "Evidence", "as_number", "door_from", "gather"]

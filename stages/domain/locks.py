@@ -1,0 +1,194 @@
+"""Rule locks: what was frozen before the evidence, and proof that it was not changed since.
+
+`locks/gateN.yaml` holds, under `frozen`, everything that decides a gate: its rules, the roles, the rung with its
+budget and seeds, the clock, the hosts, the digests of the runner and of the corpus, the digest of the previous
+gate's lock, and every amendment ever made. `digest` is the SHA-256 of the canonical JSON of `frozen`. Every record
+of that rung carries this digest.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from ruamel.yaml import YAML
+
+from stages.domain import canonical, names, yamlio
+from stages.domain.rules import Gate
+from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+from stages.domain.study import Clock, Host, Scalar, Seed, Study
+
+SCHEMA = 1
+Change = dict[str, Any]
+
+
+class Amendment(Strict):
+    """A change of a lock after evidence of its rung existed: why, what it replaced, and what changed."""
+
+    reason: Annotated[Text, Field(min_length=1)]
+    replaces: Sha256
+    changed: dict[str, dict[Literal["was", "is"], Any]]
+
+
+class Frozen(Strict):
+    """What a lock freezes. Its canonical JSON is what is hashed."""
+
+    study: Key
+    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
+    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    rules: Gate
+    roles: dict[Key, Key]
+    budget_seconds: Annotated[float, Field(gt=0)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    floor_seeds: list[Seed]
+    earlier_seeds: list[Seed]
+    clock: Clock
+    hosts: Annotated[dict[Key, Host], Field(min_length=1)]
+    settings: dict[str, Scalar]
+    last: bool
+    runner: Sha256
+    corpus: Sha256
+    previous: Sha256 | None
+    amendments: list[Amendment]
+
+    def to_json(self) -> dict[str, Any]:
+        """The mapping that is hashed and written."""
+        return self.model_dump(by_alias=True)
+
+
+class Lock(Strict):
+    """One locks/gateN.yaml."""
+
+    schema_: Annotated[int, Field(alias="schema")]
+    frozen: Frozen
+    digest: Sha256
+
+
+class LockRefused(Invalid):
+    """A lock that is missing, edited, of another schema, or not what params.yaml says."""
+
+
+def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: str | None) -> Frozen:
+    """What would be frozen for a gate now, with no amendments."""
+    rung = names.rung_of(gate)
+    order = list(study.rungs)
+    earlier = [study.rungs[name] for name in order[: order.index(rung)]]
+    here = study.rungs[rung]
+    return Frozen(
+        study=study.study.name,
+        gate=gate,
+        rung=rung,
+        rules=study.gates[gate],
+        roles=study.roles,
+        budget_seconds=float(here.budget_seconds),
+        seeds=here.seeds,
+        floor_seeds=here.floor_seeds,
+        earlier_seeds=sorted(seed for one in earlier for seed in (*one.seeds, *one.floor_seeds)),
+        clock=study.clock,
+        hosts=study.hosts,
+        settings=study.runner,
+        last=rung == study.last_rung,
+        runner=runner,
+        corpus=corpus,
+        previous=previous,
+        amendments=[],
+    )
+
+
+def digest_of(frozen: Frozen) -> str:
+    """The SHA-256 that the lock states and the records carry."""
+    return canonical.sha256(frozen.to_json())
+
+
+def dumps(frozen: Frozen) -> bytes:
+    """The bytes of locks/gateN.yaml: sorted, so that the same rules are the same file."""
+    yaml = YAML(typ="rt")
+    yaml.width = 4096
+    yaml.default_flow_style = False
+    yaml.representer.sort_base_mapping_type_on_output = False
+    body = {"schema": SCHEMA, "digest": digest_of(frozen), "frozen": _sorted(frozen.to_json())}
+    text = io.StringIO()
+    yaml.dump(body, text)
+    head = (
+        f"# The rules of {frozen.gate}, frozen before the evidence of {frozen.rung}. "
+        "Written by `promotion freeze`; an edit is\n"
+        "# noticed by every run, gate and `promotion verify`: change params.yaml and freeze again instead.\n"
+    )
+    return (head + text.getvalue()).encode("utf-8")
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value, key=_natural)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _natural(key: str) -> tuple[int, int, str]:
+    """R2 before R10, as people read them; the digest sorts for itself."""
+    number = key[1:] if key.startswith("R") else ""
+    return (0, int(number), key) if number.isdigit() else (1, 0, key)
+
+
+def loads(data: bytes, where: str) -> Lock:
+    """A lock from its bytes; `LockRefused` says what is wrong: schema, shape, digest, gate."""
+    try:
+        value = yamlio.loads(data, where)
+    except yamlio.BadYaml as error:
+        raise LockRefused(str(error)) from None
+    schema = value.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise LockRefused(
+            f"{where}: schema: found {schema}, expected at most {SCHEMA}; update staged-promotion to read it"
+        )
+    try:
+        lock = parse(Lock, value, where)
+    except Invalid as error:
+        raise LockRefused(str(error)) from None
+    if lock.schema_ != SCHEMA:
+        raise LockRefused(f"{where}: schema: found {lock.schema_}, expected {SCHEMA}")
+    try:
+        actual = digest_of(lock.frozen)
+    except canonical.NotCanonical as error:
+        raise LockRefused(f"{where}: frozen: {error}") from None
+    if actual != lock.digest:
+        raise LockRefused(
+            f"{where}: digest: found {lock.digest}, expected {actual}, that of `frozen`: the lock was edited; "
+            f"`git checkout -- {where}` brings it back"
+        )
+    return lock
+
+
+def read(gate: str, root: Path = Path()) -> Lock | None:
+    """The lock of a gate in the workspace, or None where there is none."""
+    path = names.lock_path(gate)
+    if not (root / path).is_file():
+        return None
+    lock = loads((root / path).read_bytes(), path.as_posix())
+    if lock.frozen.gate != gate or lock.frozen.rung != names.rung_of(gate):
+        raise LockRefused(f"{path.as_posix()}: frozen.gate: found {lock.frozen.gate}, expected {gate}")
+    return lock
+
+
+def difference(was: Frozen, now: Frozen) -> Change:
+    """What differs, by dotted path: {path: {was, is}}. Amendments are history and do not count."""
+    found: Change = {}
+    one, two = was.to_json(), now.to_json()
+    for side in (one, two):
+        side.pop("amendments")
+    _compare("", one, two, found)
+    return found
+
+
+def _compare(path: str, was: Any, now: Any, found: Change) -> None:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted({*was, *now}):
+            _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key), found)
+    elif was != now or type(was) is not type(now):
+        found[path] = {"was": was, "is": now}
+
+
+def tell(change: Change) -> str:
+    """A difference as indented lines for an error message."""
+    return "\n".join(f"  {path}: frozen {both['was']!r}, now {both['is']!r}" for path, both in change.items())

@@ -1,0 +1,60 @@
+"""Names and the places of things: the one vocabulary and the one map that every other module uses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+#: Configurations, hosts and rungs become DVC keys, where a dot would mean "inside": so none here.
+KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+MAX_NAME = 64
+
+PARAMS = Path("params.yaml")
+CORPUS = Path("artifacts/corpus")
+PROTOCOL = Path("artifacts/protocol")
+RECORDS = Path("artifacts/records")
+TRACES = Path("artifacts/traces")
+GATES = Path("artifacts/gates")
+SUMMARY = Path("artifacts/summary")
+WINNER = Path("artifacts/winner")
+LOCKS = Path("locks")
+LEDGER = Path("ledger")
+SITE = Path("site")
+SCRATCH = Path("scratch")
+TRAINER = Path("trainer")
+
+
+def is_name(text: str, pattern: re.Pattern[str] = NAME) -> bool:
+    """Whether `text` is a name: ASCII, lower case, never a way out of a folder."""
+    return len(text) <= MAX_NAME and pattern.fullmatch(text) is not None and ".." not in text
+
+
+def gate_of(rung: str) -> str:
+    """The gate that judges a rung: rung3 -> gate3."""
+    return "gate" + rung.removeprefix("rung")
+
+
+def rung_of(gate: str) -> str:
+    """The rung that a gate judges: gate3 -> rung3."""
+    return "rung" + gate.removeprefix("gate")
+
+
+def run_id(rung: str, config: str, host: str, seed: int, purpose: str = "candidate") -> str:
+    """The one name of a run, used in paths, on pages and on the command line: rung3/d2-ar64/cpu-fp32/301."""
+    return f"{rung}/{config}/{host}/{'floor-' if purpose == 'floor' else ''}{seed}"
+
+
+def record_path(run: str) -> Path:
+    """Where the record of a run lies, given its `run_id`."""
+    return RECORDS / f"{run}.json"
+
+
+def trace_path(run: str) -> Path:
+    """The folder with a run's curve and telemetry, given its `run_id`."""
+    return TRACES / run
+
+
+def lock_path(gate: str) -> Path:
+    """Where the rule lock of a gate lies."""
+    return LOCKS / f"{gate}.yaml"

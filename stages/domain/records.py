@@ -1,0 +1,133 @@
+"""Records: what one run is evidence of, as one line of canonical JSON.
+
+A record holds deterministic facts alone, and commits to the lock of the gate that will judge it, to the runner
+and to the corpus: it proves that its rule was there first. What differs from run to run lives in telemetry.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from stages.domain import canonical, names
+from stages.domain.files import md5_bytes
+from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+
+Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
+EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})
+MAX_LINE = 1 << 20
+Bpb = Annotated[float, Field(ge=0, le=1000)]
+
+
+class Budget(Strict):
+    """What a run was given: the clock and its seconds."""
+
+    clock: Literal["wall", "rated"]
+    seconds: Annotated[float, Field(gt=0)]
+
+
+class Record(Strict):
+    """One line of ledger/runs.jsonl."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    config: Key
+    host: Key
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    purpose: Literal["candidate", "floor"]
+    status: Status
+    reason: Text | None
+    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
+    lock: Sha256
+    runner: Sha256
+    corpus: Sha256
+    budget: Budget
+    environment: dict[Key, str] | None
+    spec: dict[str, Any] | None
+    facts: dict[str, Any] | None
+    _md5: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.status == "finished":
+            value = (self.facts or {}).get("val_bpb")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
+                raise ValueError(f"facts.val_bpb of a finished run: a number from 0 to 1000, not {value!r}")
+            if canonical.exact(value).quantize(Decimal("0.000001")) != canonical.exact(value):
+                raise ValueError(f"facts.val_bpb: at most six decimals, not {value!r}")
+        if self.status in EXECUTED and self.spec is None:
+            raise ValueError(f"spec: that of the run, since its status is {self.status}")
+        if self.status not in EXECUTED and (self.spec is not None or self.facts is not None):
+            raise ValueError(f"spec and facts: null, since its status is {self.status}")
+        if names.gate_of(self.rung) != self.gate:
+            raise ValueError(f"gate: {names.gate_of(self.rung)}, since its rung is {self.rung}")
+        return self
+
+    @property
+    def id(self) -> str:
+        """The run's one name: rung/config/host/seed."""
+        return names.run_id(self.rung, self.config, self.host, self.seed, self.purpose)
+
+    @property
+    def md5(self) -> str:
+        """MD5 of the line that the record was read from: what DVC holds for its file."""
+        return self._md5
+
+    @property
+    def executed(self) -> bool:
+        """Whether something was trained: finished, diverged or failed."""
+        return self.status in EXECUTED
+
+    @property
+    def val_bpb(self) -> Decimal | None:
+        """The score, exactly as recorded; None unless the run finished."""
+        return canonical.exact((self.facts or {})["val_bpb"]) if self.status == "finished" else None
+
+
+def parse_line(line: bytes, where: str) -> Record:
+    """A record from its canonical line; `Invalid` says what is wrong at `where`."""
+    if len(line) > MAX_LINE:
+        raise Invalid(f"{where}: {len(line)} bytes, expected a record of at most {MAX_LINE}")
+    try:
+        value = canonical.loads_canonical(line)
+    except canonical.NotCanonical as error:
+        raise Invalid(f"{where}: {error}; a record is one line of canonical JSON") from None
+    record = parse(Record, value, where)
+    record._md5 = md5_bytes(line)
+    return record
+
+
+def read(run: str) -> Record | None:
+    """The record of a run in the workspace, or None where there is none. Its content must match its place."""
+    path = names.record_path(run)
+    if not path.is_file():
+        return None
+    record = parse_line(path.read_bytes(), path.as_posix())
+    if record.id != run:
+        raise Invalid(f"{path.as_posix()}: found the record of {record.id}, expected that of {run}")
+    return record
+
+
+def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]:
+    """Every record of a rung in the workspace with its bytes, by run id, sorted. No folder: no records."""
+    folder = root / names.RECORDS / rung
+    found: dict[str, tuple[Record, bytes]] = {}
+    for path in sorted(folder.glob("*/*/*.json")) if folder.is_dir() else []:
+        run = path.relative_to(root / names.RECORDS).with_suffix("").as_posix()
+        data = path.read_bytes()
+        record = parse_line(data, path.as_posix())
+        if record.id != run:
+            raise Invalid(f"{path.as_posix()}: found the record of {record.id}, expected that of {run}")
+        found[run] = (record, data)
+    return found
+
+
+def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:
+    """The lines of runs.jsonl as records with their bytes; `Invalid` names the line that is none."""
+    if data and not data.endswith(b"\n"):
+        raise Invalid(f"{where}: the last line does not end; is the file whole?")
+    lines = data.split(b"\n")[:-1]
+    return [(parse_line(line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]

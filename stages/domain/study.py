@@ -1,0 +1,176 @@
+"""params.yaml as a study: what is compared, where, at which budgets and under which rules.
+
+`load()` reads and validates it and is the only way in. What the runner alone can judge (a configuration's
+knobs, the `runner` section) is validated by the runner's own spec, in `stages/realise.py`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.domain import names, yamlio
+from stages.domain.data import Data
+from stages.domain.rules import Gate, roles_named
+from stages.domain.schema import Invalid, Key, Strict, Text, parse
+
+SCHEMA = 1
+Scalar = int | float | str | bool | None
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
+
+
+class About(Strict):
+    """The `study` section: what this study is called and asks, and whether its rules bind."""
+
+    schema_: Annotated[int, Field(alias="schema")]
+    name: Key
+    title: Annotated[str, Field(max_length=200)]
+    question: Text
+    mode: Literal["frozen", "exploratory"]
+    note: Text = ""
+
+
+class Clock(Strict):
+    """How a budget's seconds are measured: by the wall, or rated through the host's declared FLOP/s."""
+
+    kind: Literal["wall", "rated"]
+
+
+class Host(Strict):
+    """A host block: what a machine must be, to make evidence in its name."""
+
+    title: Annotated[str, Field(max_length=200)] = ""
+    system: Literal["any", "linux", "windows", "darwin"]
+    device: Literal["cpu", "cuda"]
+    device_name: Annotated[str, Field(max_length=100)] = ""
+    precision: Literal["fp32", "bf16"]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    compile: bool
+    flops_per_second: Annotated[int, Field(ge=1)] | None = None
+    #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
+    report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]
+
+
+class Rung(Strict):
+    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference."""
+
+    budget_seconds: Seconds
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=64)]
+    floor_seeds: Annotated[list[Seed], Field(max_length=64, default_factory=list)]
+
+
+class Study(Strict):
+    """One whole params.yaml."""
+
+    study: About
+    data: Data
+    runner: dict[str, Scalar]
+    clock: Clock
+    hosts: Annotated[dict[Key, Host], Field(min_length=1, max_length=32)]
+    configs: Annotated[dict[Key, dict[str, Scalar]], Field(min_length=1, max_length=10_000)]
+    roles: dict[Key, Key]
+    rungs: Annotated[dict[str, Rung], Field(min_length=1, max_length=12)]
+    gates: dict[str, Gate]
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        for check in (_schema, _ladder, _seeds, _roles, _clock, _stage_names):
+            check(self)
+        return self
+
+    @property
+    def last_rung(self) -> str:
+        """The rung with the largest budget, whose gate gives the verdicts."""
+        return list(self.rungs)[-1]
+
+    def cells(self, rung: str) -> list[tuple[str, int]]:
+        """The host-seed cells of a rung, in the order of params.yaml."""
+        return [(host, seed) for host in self.hosts for seed in self.rungs[rung].seeds]
+
+
+def _schema(study: Study) -> None:
+    if study.study.schema_ != SCHEMA:
+        found = study.study.schema_
+        hint = "update staged-promotion" if found > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
+        raise ValueError(f"study.schema: found {found}, expected {SCHEMA}; {hint}")
+
+
+def _ladder(study: Study) -> None:
+    expected = [f"rung{number}" for number in range(1, len(study.rungs) + 1)]
+    if list(study.rungs) != expected:
+        raise ValueError(f"rungs: found {', '.join(study.rungs)}, expected {', '.join(expected)} in this order")
+    gates = [names.gate_of(rung) for rung in expected]
+    if sorted(study.gates) != sorted(gates):
+        raise ValueError(f"gates: found {', '.join(study.gates)}, expected one for each rung: {', '.join(gates)}")
+    for lower, upper in pairwise(expected):
+        if study.rungs[lower].budget_seconds > study.rungs[upper].budget_seconds:
+            raise ValueError(f"rungs.{upper}.budget_seconds: smaller than that of {lower}; budgets climb")
+
+
+def _seeds(study: Study) -> None:
+    used: dict[int, str] = {}
+    for name, rung in study.rungs.items():
+        for key in ("seeds", "floor_seeds"):
+            for seed in getattr(rung, key):
+                if seed in used:
+                    raise ValueError(
+                        f"rungs.{name}.{key}: seed {seed} stands in {used[seed]} already, expected a fresh one: "
+                        "a seed that helped to choose a configuration flatters it at the next rung"
+                    )
+                used[seed] = f"rungs.{name}.{key}"
+
+
+def _roles(study: Study) -> None:
+    for role, config in study.roles.items():
+        if role == "best":
+            raise ValueError("roles.best: `best` means the best candidate; give the role another name")
+        if config not in study.configs:
+            raise ValueError(f"roles.{role}: found {config!r}, expected one of configs: {', '.join(study.configs)}")
+    if "reference" not in study.roles and any(rung.floor_seeds for rung in study.rungs.values()):
+        raise ValueError("roles.reference: missing, but floor_seeds ask for A/A runs of it")
+    for gate, rules in study.gates.items():
+        for rule_id, rule in rules.items():
+            for role in roles_named(rule):
+                if role not in study.roles:
+                    known = ", ".join(study.roles) or "none"
+                    raise ValueError(f"gates.{gate}.{rule_id}: role {role!r} is not among roles: {known}")
+
+
+def _clock(study: Study) -> None:
+    if study.clock.kind == "rated":
+        for name, host in study.hosts.items():
+            if host.flops_per_second is None:
+                raise ValueError(
+                    f"hosts.{name}.flops_per_second: missing; the rated clock turns seconds into steps with it"
+                )
+
+
+def _stage_names(study: Study) -> None:
+    """DVC joins configuration, host and seed with '-'; two runs must not end up with one name."""
+    seen: dict[str, str] = {}
+    for config in study.configs:
+        for host in study.hosts:
+            stage = f"{config}-{host}"
+            if stage in seen:
+                raise ValueError(
+                    f"configs.{config} on {host} and {seen[stage]} would both be the stage run@{stage}; rename one"
+                )
+            seen[stage] = f"{config} on {host}"
+
+
+def parse_study(value: Any, where: str) -> Study:
+    """`value`, as read from `where`, as a study; `Invalid` with every mistake on a line of its own."""
+    return parse(Study, value, where)
+
+
+def load(path: Path = names.PARAMS) -> Study:
+    """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
+    remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
+    return parse_study(yamlio.read(path, remedy), path.as_posix())
+
+
+__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_study"]

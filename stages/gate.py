@@ -1,0 +1,72 @@
+"""A gate: judges the records of a rung by the frozen rules and writes who may go on.
+
+    python -m stages.gate rung3        (run by `dvc repro`)
+
+Writes artifacts/gates/gateN/decision.json (one canonical line: every rule, every candidate, every margin) and
+promotions.yaml (the tickets). With `study.mode: exploratory` the rules and roles of params.yaml decide instead; the
+decision says so, and tickets that only they grant read `what-if`, which trains nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from stages.domain import canonical, decision, files, names, rules, tickets, yamlio
+from stages.domain.evidence import Door, door_from, gather
+from stages.domain.records import read_rung
+from stages.domain.schema import Strict, parse
+from stages.fail import Refused, main_guard
+from stages.run import open_door
+
+
+class _Gate(Strict):
+    rules: rules.Gate
+
+
+def parse_rules(value: Any, where: str) -> dict[str, rules.Rule]:
+    """The rules of one gate, validated."""
+    return dict(parse(_Gate, {"rules": value}, where).rules)
+
+
+def candidates(rung: str, configs: list[str]) -> list[str]:
+    """Who is judged at a rung: everybody at the first one, then those whom the previous gate let through."""
+    number = int(rung.removeprefix("rung"))
+    if number == 1:
+        return configs
+    held = tickets.read(names.GATES / f"gate{number - 1}" / "promotions.yaml")
+    return [name for name, ticket in held.items() if ticket != "false"]
+
+
+def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tickets.Ticket]]:
+    """The decision of a rung's gate and the tickets that it hands out."""
+    value = open_door(rung)
+    records = [record for record, _ in read_rung(rung).values()]
+    who = candidates(rung, sorted(params["configs"]))
+    frozen_door = door_from(value, parse_rules(value["rules"], f"artifacts/protocol/{rung}.json"), value["roles"])
+    frozen = decision.decide(gather(frozen_door, who, records))
+    shown = frozen
+    if params["study"]["mode"] == "exploratory":
+        own = parse_rules(params["gates"][value["gate"]], "params.yaml: gates." + value["gate"])
+        door: Door = door_from(value, own, {**value["roles"], **params["roles"]})
+        shown = decision.decide(gather(door, who, records), mode="exploratory")
+        shown["frozen_promoted"] = frozen["promoted"]
+    return shown, decision.tickets(frozen, shown, sorted(params["configs"]))
+
+
+def main() -> None:
+    """Judge one rung and write the decision."""
+    if len(sys.argv) != 2 or not names.is_name(sys.argv[1]):
+        raise Refused("usage: python -m stages.gate RUNG")
+    rung = sys.argv[1]
+    made, held = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
+    folder = names.GATES / made["gate"]
+    files.write_whole(folder / "decision.json", canonical.dumps(made))
+    files.write_whole(folder / "promotions.yaml", tickets.dumps(held))
+    if made["outcome"] == "blocked":
+        told = [f"  {rule['id']}: {rule['text']}" for rule in made["rules"] if rule["id"] in made["blocked_by"]]
+        print(f"{made['gate']} is blocked and promotes nobody:\n" + "\n".join(told), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main_guard(main)

@@ -1,0 +1,135 @@
+"""Hands the runs of a study to workers and takes in what they make, rung by rung.
+
+    promotion dispatch
+
+The engine is Dask distributed (docs/hosts.md says why): host blocks are worker resources, one run a worker, a run whose
+worker dies is given to another one. What comes back is checked, written to the workspace and taken in by `dvc commit`;
+the gates run as DVC runs them. So nothing that a killed worker, dispatcher or machine does can put a run into the
+ledger twice, and nothing that was finished is trained again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, Future, LocalCluster, as_completed
+
+from stages.domain.study import Study
+from stages.fail import Refused
+from stages.hosts import slots, store
+from stages.hosts.alone import alone
+from stages.hosts.exchange import finished
+from stages.hosts.job import accept, job_of
+from stages.hosts.runs import Run, Rung, door_of, gate_stage, look, runs_of
+from stages.hosts.view import View
+from stages.hosts.worker import execute
+
+RETRIES = 2
+TAKE_SECONDS = 30.0
+
+
+@contextmanager
+def cluster(study: Study, listen: str, hosts: list[str], count: int | None) -> Iterator[Client]:
+    """A scheduler that listens at `listen` (address:port), with a worker for every slot of this machine."""
+    address, _, port = listen.rpartition(":")
+    if not address or not port.isdigit():
+        raise Refused(f"--listen: found {listen!r}, expected ADDRESS:PORT, such as 127.0.0.1:8786")
+    here = [] if count == 0 else slots.slots_of(study, hosts, count)
+    local = LocalCluster(
+        n_workers=0, host=address, scheduler_port=int(port), dashboard_address=None, silence_logs=40, protocol="tcp://"
+    )
+    with local, Client(local) as client:
+        started = slots.start(here, local.scheduler_address)
+        try:
+            yield client
+        finally:
+            slots.stop(started)
+
+
+@dataclass
+class Dispatcher:
+    """Works through a study with the workers of `client`."""
+
+    study: Study
+    client: Client
+    view: View
+    failed: dict[str, str] = field(default_factory=dict)
+    _took: float = 0.0
+
+    def dispatch(self) -> int:
+        """Dispatch until every gate has decided; the exit status."""
+        with alone("work", "`promotion work` or `promotion dispatch` is running"), self.view:
+            for path in store.heal():
+                self.view.say(f"{path.as_posix()} was left half-written; it is written anew")
+            self.client.subscribe_topic("promotion", self.view.heard)
+            if store.dvc("repro", "--quiet", "protocol"):
+                raise Refused("the protocol did not let this study through; see above")
+            for rung in self.study.rungs:
+                if (status := self._rung(rung)) is not None:
+                    return status
+        self.view.say("every gate has decided; `dvc repro` makes the ledger and the site")
+        return 0
+
+    def _rung(self, rung: str) -> int | None:
+        now = look(self.study, rung)
+        if finished(now):
+            return None
+        if now.closed:
+            self.view.say(f"{rung}: {now.closed}")
+            return 1
+        store.take(now.done)
+        if now.to_stop and not store.repro([run.stage for run in now.to_stop]):
+            raise Refused(f"{rung}: a stopped run could not be recorded; see above")
+        self._train(now)
+        if self.failed:
+            for run, told in self.failed.items():
+                self.view.say(f"{run}: {told}")
+            self.view.say(f"{rung}: {len(self.failed)} runs failed; what ended well is taken in; start again to retry")
+            return 2
+        if not store.repro([gate_stage(rung)]):
+            raise Refused(f"{rung}: its gate could not judge; see above")
+        store.settle(rung, runs_of(self.study, rung))
+        return None
+
+    def _train(self, now: Rung) -> None:
+        self.view.rung(now.name, self.study.rungs[now.name].budget_seconds, len(now.done), now.to_train)
+        door = door_of(now.name)
+        if not now.to_train or door is None:
+            return
+        futures = {self._submit(run, door["lock"]): run for run in now.to_train}
+        accepted: list[Run] = []
+        for future in as_completed(list(futures)):
+            run = futures[future]
+            if self._accept(future, run, door):
+                accepted.append(run)
+            future.release()  # the scheduler forgets what is safe here
+            if time.monotonic() - self._took > TAKE_SECONDS:
+                self._take(accepted)
+        self._take(accepted)
+
+    def _submit(self, run: Run, lock: str) -> Future[dict[str, bytes]]:
+        # The key names the run and its rule: the same run is never twice in one scheduler.
+        key = f"{run.id}-{lock[:16]}"
+        return self.client.submit(
+            execute, job_of(run).dumps(), key=key, resources={run.host: 1}, retries=RETRIES, pure=False
+        )
+
+    def _accept(self, future: Future[dict[str, bytes]], run: Run, door: dict[str, Any]) -> bool:
+        try:
+            record = accept(run, future.result(), self.study, door, "a worker")
+        except Exception as error:  # whatever a worker raises arrives here as it was there
+            self.failed[run.id] = f"{type(error).__name__}: {error}"
+            self.view.ended(run.id, "failed")
+            return False
+        value = "" if record.val_bpb is None else f", val_bpb {record.val_bpb:f}"
+        self.view.ended(run.id, f"{record.status}{value}")
+        return True
+
+    def _take(self, accepted: list[Run]) -> None:
+        store.take(accepted)
+        accepted.clear()
+        self._took = time.monotonic()

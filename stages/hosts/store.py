@@ -1,0 +1,165 @@
+"""DVC as hosts use it: restore what anybody has pushed, take finished runs in, run stages, push.
+
+Everything goes through DVC's command line but `restore`, for which it has no command: `dvc repro --pull` restores a
+stage from the run cache or else runs it, and a host must not run what belongs to another. Tried with DVC 3.67.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stages.domain import names, yamlio
+from stages.domain.files import md5_bytes
+from stages.fail import Refused
+from stages.hosts import leash
+from stages.hosts.runs import Run
+
+#: Windows takes 32,767 characters on a command line; a stage's address has about 60.
+AT_ONCE = 200
+MAX_LOCK = 256 << 20
+
+
+class Unreachable(Refused):
+    """The DVC remote could not be read or written; what is here is safe and stays."""
+
+
+def restore(stages: Iterable[str], remote: str | None) -> int:
+    """Check out the outputs of every one of `stages` that is in the remote's run cache; how many there were.
+
+    Nothing runs. `stages` are addresses such as stages/rung1/dvc.yaml:run@d8-cpu-1.
+    """
+    from dvc.config import ConfigError
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.stage.cache import RunCacheNotFoundError, RunCacheNotSupported
+
+    wanted = set(stages)
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # what is not in the remote is no news here
+    found = 0
+    try:
+        with Repo(config={"core": {"remote": remote}} if remote else None) as repo:
+            repo.stage_cache.pull(remote)
+            with repo.lock:
+                for path in sorted({address.rpartition(":")[0] or "dvc.yaml" for address in wanted}):
+                    for stage in repo.stage.collect(path):
+                        if stage.addressing in wanted:
+                            try:
+                                repo.stage_cache.restore(stage, pull=True)
+                                found += 1
+                            except RunCacheNotFoundError:
+                                continue
+    except (ConfigError, RunCacheNotSupported) as error:
+        raise Refused(
+            f"DVC remote {remote or '(default)'}: {error}; hosts exchange runs through a remote with a run cache: "
+            "`dvc remote add -d team PATH-OR-URL` (a folder, S3, GCS, Azure or SSH; not HTTP)"
+        ) from None
+    except DvcException as error:
+        raise Unreachable(f"DVC remote {remote or '(default)'}: {error}") from None
+    return found
+
+
+def dvc(*words: str) -> int:
+    """Run `dvc WORDS`, its output where this process's goes; its exit status. It ends when this process does."""
+    with leash.start(["-m", "stages.hosts.leash", "-m", "dvc", *words]) as child:
+        return child.wait()
+
+
+def heal() -> list[Path]:
+    """Remove what a killed DVC left half-written: it writes a dvc.lock and its own rwlock in place, not whole.
+
+    Everything that a dvc.lock says can be had again from the workspace and the run cache (`take`, `dvc repro`).
+    """
+    broken = []
+    for path in (Path("dvc.lock"), *sorted(Path("stages").glob("rung[0-9]*/dvc.lock")), Path(".dvc/tmp/rwlock")):
+        if path.is_file() and not _whole(path):
+            path.unlink()
+            broken.append(path)
+    return broken
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file that DVC wrote can be read and, if it is a dvc.lock, ends behind a whole stage."""
+    data = path.read_bytes()
+    try:
+        value = yamlio.loads(data, path.as_posix(), max_bytes=MAX_LOCK, max_nodes=MAX_LOCK)
+    except yamlio.BadYaml:
+        return False
+    if path.suffix != ".lock":
+        return True
+    stages = value.get("stages")
+    return data.endswith(b"\n") and isinstance(stages, dict) and all(_made(stage) for stage in stages.values())
+
+
+def _made(stage: object) -> bool:
+    outs = stage.get("outs") if isinstance(stage, dict) else None
+    return isinstance(outs, list) and bool(outs) and all(isinstance(out, dict) and "md5" in out for out in outs)
+
+
+def repro(stages: Sequence[str]) -> bool:
+    """Run exactly these stages, nothing upstream of them; False if one of them failed."""
+    good = True
+    for start in range(0, len(stages), AT_ONCE):
+        good &= dvc("repro", "--single-item", "--keep-going", *stages[start : start + AT_ONCE]) == 0
+    return good
+
+
+def push(remote: str | None) -> None:
+    """Push what is here, run cache included; `Unreachable` where that fails."""
+    if dvc("push", "--quiet", "--run-cache", *(("--remote", remote) if remote else ())):
+        raise Unreachable(f"DVC remote {remote or '(default)'}: not everything was pushed; the next push goes on")
+
+
+def not_taken(runs: Iterable[Run]) -> list[Run]:
+    """Those finished runs that their rung's dvc.lock does not hold yet: made elsewhere, or just before a crash."""
+    locks: dict[str, bytes] = {}
+    found = []
+    for run in runs:
+        path = _lock_of(run.rung)
+        if run.rung not in locks:
+            locks[run.rung] = path.read_bytes() if path.is_file() else b""
+        if f"md5: {md5_bytes(names.record_path(run.id).read_bytes())}\n".encode() not in locks[run.rung]:
+            found.append(run)
+    return found
+
+
+def take(runs: Iterable[Run]) -> list[Run]:
+    """Have DVC take finished runs for what their stages made: into its cache, its run cache and the rung's dvc.lock."""
+    missing = not_taken(runs)
+    stages = [run.stage for run in missing]
+    for start in range(0, len(stages), AT_ONCE):
+        if dvc("commit", "--quiet", "--force", *stages[start : start + AT_ONCE]):
+            raise Refused(f"`dvc commit` refused {stages[start]} or one after it; see above")
+    return missing
+
+
+def settled(rung: str, runs: Iterable[Run]) -> bool:
+    """Whether a rung's dvc.lock lists these runs and the gate, in the one order that every host gives them."""
+    path = _lock_of(rung)
+    return path.is_file() and _STAGE.findall(path.read_text(encoding="utf-8")) == _order(runs)
+
+
+def settle(rung: str, runs: Iterable[Run]) -> None:
+    """Give a finished rung's dvc.lock the one order. DVC lists stages as they ended, which differs from host to host.
+
+    The file is written anew by `dvc commit`; killed in between, the next `take` and `dvc repro` write it.
+    """
+    runs = list(runs)
+    if settled(rung, runs):
+        return
+    _lock_of(rung).unlink(missing_ok=True)
+    if dvc("commit", "--quiet", "--force", f"stages/{rung}/dvc.yaml"):
+        raise Refused(f"`dvc commit` refused stages/{rung}/dvc.yaml; see above")
+
+
+_STAGE = re.compile(r"^  ([a-z]\S*):$", re.MULTILINE)
+
+
+def _lock_of(rung: str) -> Path:
+    return Path("stages") / rung / "dvc.lock"
+
+
+def _order(runs: Iterable[Run]) -> list[str]:
+    return [*(run.stage.rpartition(":")[2] for run in runs), "gate"]

@@ -1,0 +1,167 @@
+"""The live view of a run: time left in the terminal, and a curve that can be plotted while it grows.
+
+    dvc plots show live
+
+A terminal gets a progress bar, anything else a plain line now and then. Whatever lasts less than a few seconds gets
+its one summary line only and no file: nothing here slows a run of a second. The live curve has the columns of
+`curve.csv` and goes away when the run's trace has taken its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from trainer.outcome import Progress, Row
+
+#: Not in scratch/, which DVC ignores: `dvc plots` and the VS Code extension follow this folder (see dvc.yaml).
+LIVE = Path("live")
+HEADER = "step,tokens,seconds,train_loss,lr_factor\n"
+QUIET_SECONDS = 4.0
+PLAIN_SECONDS = 30.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    >>> duration(3.21), duration(75), duration(43200)
+    ('3.2 s', '1 min 15 s', '12 h 0 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+class Live:
+    """An observer of one run (see `trainer.outcome.Observer`), and the context in which it trains.
+
+    `run` is the run's id, `seconds` its budget on `clock`, `stream` where people look. `now` is the source of time.
+    """
+
+    def __init__(
+        self, run: str, seconds: float, clock: str, stream: TextIO, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.run, self._stream, self._now = run, stream, now
+        self._budget = f"{duration(seconds)} {clock}"
+        self._began = self._told = now()
+        self._rows: list[Row] = []
+        self._path = LIVE / f"{run}.csv"
+        self._open = False
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._began = self._told = self._now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def progress(self, now: Progress) -> None:
+        """Shows where the run is, once it has gone on for long enough to be worth it."""
+        at = self._now()
+        if at - self._began < QUIET_SECONDS:
+            return
+        if self._stream.isatty():
+            self._draw(now)
+        elif at - self._told >= PLAIN_SECONDS:
+            self._told = at
+            self._print(f"{now.share:.1%} of {self._budget}, {_said(now)}")
+
+    def row(self, row: Row) -> None:
+        """Keeps a point of the curve, and lets others follow once the run has gone on for long enough."""
+        self._rows.append(row)
+        if self._now() - self._began >= QUIET_SECONDS:
+            with contextlib.suppress(OSError):  # a view that cannot be written must not end the run
+                self._write()
+
+    def warning(self, text: str) -> None:
+        """Passes a warning on at once."""
+        self._print(f"warning: {text}")
+
+    def done(self, record: dict[str, Any]) -> None:
+        """One line on how it ended; the trace now holds the curve, so the live one goes."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        facts = record["facts"] or {}
+        told = [record["status"]]
+        if facts.get("val_bpb") is not None:
+            told.append(f"val_bpb {facts['val_bpb']:.6f}")
+        if facts.get("steps") is not None:
+            told.append(f"{facts['steps']} steps")
+        if record["reason"]:
+            told.append(record["reason"])
+        self._print(", ".join([*told, duration(self._now() - self._began)]))
+
+    def _print(self, text: str) -> None:
+        if self._bar is not None and self._bar.live.is_started:
+            self._bar.console.print(f"{self.run}: {text}", markup=False, highlight=False)
+        else:
+            print(f"{self.run}: {text}", file=self._stream, flush=True)
+
+    def _draw(self, now: Progress) -> None:
+        if self._bar is None:
+            self._bar = self._start_bar()
+        assert self._task is not None
+        self._bar.update(self._task, completed=now.share, said=_said(now))
+        self._bar.refresh()
+
+    def _start_bar(self) -> Bar:
+        from rich.console import Console  # 0.1 s that a short run need not spend
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+        bar = Bar(*columns, console=Console(file=self._stream), auto_refresh=False, transient=True)
+        self._task = bar.add_task(self.run, total=1.0, said="")
+        bar.start()
+        return bar
+
+    def _write(self) -> None:
+        """Appends the points that are not yet in the file. A resumed run goes on behind what the killed one wrote."""
+        if not self._open:
+            kept = _before(self._path, self._rows[0].step)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(HEADER + "".join(kept), encoding="utf-8", newline="\n")
+            self._open = True
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+            file.writelines(",".join(map(str, row)) + "\n" for row in self._rows)
+        self._rows.clear()
+
+
+def _before(path: Path, step: int) -> list[str]:
+    """The whole lines of a live curve that lie before `step`."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [
+        line
+        for line in lines
+        if line.endswith("\n") and line.split(",")[0].isdigit() and int(line.split(",")[0]) < step
+    ]
+
+
+def _said(now: Progress) -> str:
+    at = f"step {now.step}/{now.steps}" if now.steps else f"step {now.step}"
+    left = "" if now.eta is None else f", {duration(now.eta)} left"
+    return f"{at}, loss {now.train_loss:.4f}, {now.tokens_per_second:,.0f} tokens/s{left}"

@@ -1,0 +1,126 @@
+"""The door: refuses what differs from the locks before anything trains, then writes what each rung may rely on.
+
+    python -m stages.protocol        (run by `dvc repro`)
+
+For every rung it writes artifacts/protocol/rungN.json: the digests of the lock of gate N, of the runner and of the
+corpus, and everything that the lock froze. A run reads nothing else but its own configuration and ticket. A gate that
+is not frozen yet leaves its rung's door closed: earlier rungs may run, this one says what to do first.
+`configs.json` beside them tells which model each configuration builds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages import realise
+from stages.domain import canonical, files, locks, names
+from stages.domain.locks import LockRefused
+from stages.domain.study import Study, load
+from stages.fail import main_guard
+
+SCHEMA = 1
+
+
+def runner_digest(root: Path = Path()) -> str:
+    """SHA-256 of the fixed runner: every Python file of trainer/."""
+    return files.tree_digest(root / names.TRAINER)
+
+
+def corpus_digest(root: Path = Path()) -> str:
+    """SHA-256 of the corpus manifest, which holds the digest of every file of the corpus."""
+    path = names.CORPUS / "manifest.json"
+    if not (root / path).is_file():
+        raise LockRefused(f"{path.as_posix()} is missing; `dvc repro corpus` builds it")
+    return files.sha256_file(root / path)
+
+
+def executed_runs(rung: str, root: Path = Path()) -> bool:
+    """Whether evidence of a rung exists, in the workspace or in the ledger."""
+    folder = root / names.RECORDS / rung
+    needles = (b'"status":"finished"', b'"status":"diverged"', b'"status":"failed"')
+    if folder.is_dir() and any(any(n in path.read_bytes() for n in needles) for path in folder.glob("*/*/*.json")):
+        return True
+    ledger = root / names.LEDGER / "runs.jsonl"
+    lines = ledger.read_bytes().splitlines() if ledger.is_file() else []
+    return any(f'"rung":"{rung}"'.encode() in line and any(n in line for n in needles) for line in lines)
+
+
+def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:
+    """The locks that exist, in order, each one equal to what params.yaml would freeze (frozen mode)."""
+    found: dict[str, locks.Lock] = {}
+    previous: str | None = None
+    missing: str | None = None
+    for gate in (names.gate_of(rung) for rung in study.rungs):
+        lock = locks.read(gate)
+        if lock is None:
+            missing = missing or gate
+            _refuse_gap(gate, found)
+            continue
+        if missing:
+            raise LockRefused(
+                f"{names.lock_path(missing)} is missing, but that of {gate} exists; `promotion freeze {missing}`"
+            )
+        if study.study.mode == "frozen":
+            now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
+            if change := locks.difference(lock.frozen, now):
+                raise LockRefused(_differs(gate, change))
+        found[gate], previous = lock, lock.digest
+    return found
+
+
+def _refuse_gap(gate: str, found: dict[str, locks.Lock]) -> None:
+    path = names.lock_path(gate).as_posix()
+    if not found:
+        raise LockRefused(f"{path} is missing; look at gates.{gate} in params.yaml, then `promotion freeze`")
+    if executed_runs(names.rung_of(gate)):
+        raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
+
+
+def _differs(gate: str, change: dict[str, Any]) -> str:
+    rung = names.rung_of(gate)
+    remedy = f"promotion freeze {gate}" + (' --amend --reason "..."' if executed_runs(rung) else "")
+    return (
+        f"{names.lock_path(gate).as_posix()}: differs from params.yaml, the runner or the corpus:\n"
+        f"{locks.tell(change)}\n"
+        f"  take the change back, or freeze it: `{remedy}` (this invalidates the evidence of {rung} and above); "
+        "to ask what-if without touching anything: `dvc exp run -S study.mode=exploratory ...`"
+    )
+
+
+def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
+    """The content of rungN.json: what was frozen, flat, with the digest of the lock."""
+    frozen = lock.frozen.to_json()
+    frozen.pop("amendments")
+    return {"schema": SCHEMA, "open": True, "lock": lock.digest, **frozen}
+
+
+def closed(rung: str) -> dict[str, Any]:
+    """The content of rungN.json while its gate is not frozen."""
+    return {"schema": SCHEMA, "open": False, "rung": rung, "gate": names.gate_of(rung)}
+
+
+def main() -> None:
+    """Check the locks and write artifacts/protocol/."""
+    study = load()
+    corpus = corpus_digest()
+    manifest = canonical.loads((names.CORPUS / "manifest.json").read_bytes())
+    shapes = realise.realise_all(study, int(manifest["tokenizer"]["vocab_size"]))
+    found = check(study, runner_digest(), corpus)
+    for rung in study.rungs:
+        lock = found.get(names.gate_of(rung))
+        content = door(rung, lock) if lock else closed(rung)
+        files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(content))
+    files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": SCHEMA, "configs": shapes}))
+    for name, shape in shapes.items():
+        for other in shape["same_model_as"]:
+            if name < other:
+                print(
+                    f"note: {name} and {other} build the same model and differ in training alone",
+                    file=sys.stderr,
+                )
+
+
+if __name__ == "__main__":
+    main_guard(main)

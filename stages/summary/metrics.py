@@ -1,0 +1,84 @@
+"""The dozen numbers that `dvc metrics show`, `dvc metrics diff` and `dvc exp show` put first.
+
+ledger/metrics.json is DVC's format and not ours: no schema key, and keys in the order in which they should be read,
+because they become the columns of `dvc exp show`. Gaps are mean paired gaps of val_bpb at the last rung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stages.domain.evidence import as_number
+from stages.summary.ladder import Ladder
+
+REFERENCE = "reference"
+
+
+def _mode(ladder: Ladder) -> str:
+    """frozen, frozen with so many amendments, or exploratory: what a reader must know before any number."""
+    amendments = sum(len(rung.frozen.amendments) for rung in ladder.rungs)
+    if ladder.mode != "frozen" or not amendments:
+        return ladder.mode
+    return f"frozen, {amendments} amendment{'s' if amendments > 1 else ''}"
+
+
+def path(ladder: Ladder) -> str:
+    """How many candidates each rung had: `12-12-9-4-3`, with the gate that blocked if one did."""
+    counts = "-".join(str(len(rung.candidates)) for rung in ladder.rungs if rung.candidates is not None)
+    blocked = [rung.gate for rung in ladder.rungs if rung.decision and rung.decision["outcome"] == "blocked"]
+    return counts + (f", blocked at {blocked[0]}" if blocked else "")
+
+
+def _gaps(ladder: Ladder) -> dict[str, float | None]:
+    """By role other than the reference, its mean at the last rung less that of the reference."""
+    last = ladder.last
+    if last is None or last.evidence is None or REFERENCE not in last.frozen.roles:
+        return {}
+    means = {name: last.evidence.mean(name) for name in last.evidence.candidates}
+    base = means.get(last.frozen.roles[REFERENCE])
+    gaps: dict[str, float | None] = {}
+    for role, config in sorted(last.frozen.roles.items()):
+        if role != REFERENCE:
+            mean = means.get(config)
+            gaps[role] = None if mean is None or base is None else as_number(mean - base)
+    return gaps
+
+
+def _lead(ladder: Ladder) -> float | None:
+    """How far the reference is ahead of the best other candidate of the last rung; negative where it is behind."""
+    last = ladder.last
+    if last is None or last.evidence is None or REFERENCE not in last.frozen.roles:
+        return None
+    reference = last.frozen.roles[REFERENCE]
+    mine = last.evidence.mean(reference)
+    others = [name for name in last.ranking if name != reference]
+    best = last.evidence.mean(others[0]) if others else None
+    return None if mine is None or best is None else as_number(best - mine)
+
+
+def _agreement(shown: Mapping[str, Any]) -> dict[str, float | None]:
+    """By rung, the smallest tau-b over pairs of hosts."""
+    found: dict[str, float | None] = {}
+    for name, rung in shown["rungs"].items():
+        taus = [pair["tau_b"] for pair in rung["pairs"]]
+        if taus:
+            found[name] = None if None in taus else min(taus)
+    return found
+
+
+def metrics(ladder: Ladder, accounting: Mapping[str, Any], agreement: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ledger/metrics.json."""
+    winner, last = ladder.winner, ladder.last
+    mean = last.evidence.mean(winner) if winner and last and last.evidence else None
+    return {
+        "mode": _mode(ladder),
+        "winner": winner,
+        "winner_val_bpb": as_number(mean),
+        "reference_lead": _lead(ladder),
+        "gap": _gaps(ladder),
+        "host_agreement": _agreement(agreement),
+        "device_hours": {key: accounting["totals"][f"{key}_hours"] for key in ("executed", "planned")},
+        "path": path(ladder),
+        "first_rung_leader": ladder.rungs[0].leader if ladder.rungs else None,
+    }

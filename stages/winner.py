@@ -1,0 +1,111 @@
+"""The winner: weights of the configuration with the lowest mean at the last rung, and the curves of that rung.
+
+    python -m stages.winner        (run by `dvc repro`)
+
+Writes artifacts/winner/model.json and model.safetensors, and artifacts/curves.csv, which `dvc plots show` draws. The
+weights are those of the first host and the first seed by name: a cell fixed beforehand, because the best cell would be
+picked for its luck. Without a winner model.json says why, and there are no weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stages.domain import canonical, files, names
+from stages.domain.records import Record, parse_ledger
+from stages.fail import Refused, main_guard
+from stages.summary.ladder import rung_number
+from stages.summary.tables import csv_bytes
+
+SCHEMA = 1
+WEIGHTS = "model.safetensors"
+CURVES = Path("artifacts/curves.csv")
+COLUMNS = ("config", "host", "seed", "tokens", "seconds", "train_loss")
+#: A plot shows no more points of a curve than it has pixels to spare.
+POINTS = 200
+CHOSEN = "The first host and the first seed by name: fixed beforehand, not picked as the best cell."
+
+
+def last_runs(records: list[Record]) -> list[Record]:
+    """The finished candidates' runs of the highest rung that trained anything, by configuration, host and seed."""
+    done = [run for run in records if run.status == "finished" and run.purpose == "candidate"]
+    top = max((rung_number(run.rung) for run in done), default=0)
+    found = [run for run in done if rung_number(run.rung) == top]
+    return sorted(found, key=lambda run: (run.config, run.host, run.seed))
+
+
+def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
+    """model.json of a winner; `runs` are its finished runs at the last rung, whose first gives the weights."""
+    first = runs[0]
+    facts = first.facts or {}
+    return {
+        "schema": SCHEMA,
+        "config": config,
+        "reason": None,
+        "mode": mode,
+        "rung": first.rung,
+        "host": first.host,
+        "seed": first.seed,
+        "chosen": CHOSEN,
+        "val_bpb": facts["val_bpb"],
+        "locked_bpb": facts.get("locked_bpb"),
+        "cells": [{"host": run.host, "seed": run.seed, "val_bpb": (run.facts or {})["val_bpb"]} for run in runs],
+        "model": facts.get("model"),
+        "spec": first.spec,
+        "lock": first.lock,
+        "runner": first.runner,
+        "corpus": first.corpus,
+        "record": {"path": names.record_path(first.id).as_posix(), "md5": first.md5},
+    }
+
+
+def copy_weights(run: Record) -> dict[str, Any]:
+    """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
+    source, target = names.trace_path(run.id) / "weights.safetensors", names.WINNER / WEIGHTS
+    if not source.is_file():
+        raise Refused(f"{source.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{WEIGHTS}.part")
+    with source.open("rb") as old, beside.open("wb") as new:
+        shutil.copyfileobj(old, new, files.CHUNK)
+        new.flush()
+        os.fsync(new.fileno())
+    beside.replace(target)
+    return {"file": WEIGHTS, "sha256": files.sha256_file(target), "bytes": target.stat().st_size}
+
+
+def curve(run: Record) -> list[tuple[Any, ...]]:
+    """The rows of a run for curves.csv: at most POINTS of its own, evenly spaced, its last one among them."""
+    path = names.trace_path(run.id) / "curve.csv"
+    if not path.is_file():
+        raise Refused(f"{path.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    stride = -(-len(rows) // POINTS) or 1
+    kept = rows[::-1][::stride][::-1]
+    return [(run.config, run.host, run.seed, *(row[key] for key in COLUMNS[3:])) for row in kept]
+
+
+def main() -> None:
+    """Write the winner and the curves of the last rung."""
+    headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
+    order = canonical.loads((names.SUMMARY / "stability.json").read_bytes())
+    ledger = names.LEDGER / "runs.jsonl"
+    runs = last_runs([record for record, _ in parse_ledger(ledger.read_bytes(), ledger.as_posix())])
+    winner = headline["winner"]
+    told: dict[str, Any] = {"schema": SCHEMA, "config": None, "reason": order["no_winner"], "mode": headline["mode"]}
+    if winner is None:
+        (names.WINNER / WEIGHTS).unlink(missing_ok=True)
+    else:
+        mine = [run for run in runs if run.config == winner]
+        told = {**describe(winner, mine, headline["mode"]), "weights": copy_weights(mine[0])}
+    files.write_whole(names.WINNER / "model.json", canonical.dumps(told))
+    files.write_whole(CURVES, csv_bytes(COLUMNS, [row for run in runs for row in curve(run)]))
+
+
+if __name__ == "__main__":
+    main_guard(main)

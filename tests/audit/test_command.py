@@ -1,0 +1,238 @@
+"""`promotion verify` as a person and as CI call it: commits, ranges, odd checkouts, formats, exit statuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from stages.audit.sequence import SEQUENCE
+from stages.cli import main
+from tests.audit.forger import RUNS, Forger
+from tests.support import dvclock
+from tests.support.repo import PROJECT, environment
+
+SCHEMA = json.loads((PROJECT / "docs" / "schemas" / "verify.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def verify(repo: Path, *words: str) -> Done:
+    """`promotion verify` in this process: sixty times a second's start would be a minute."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main(["verify", "--repo", str(repo), *words])
+        except SystemExit as end:
+            return Done(int(end.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("the command did not end")
+
+
+def as_json(repo: Path, *words: str) -> dict[str, Any]:
+    done = verify(repo, "--json", *words)
+    assert done.returncode in (0, 1), done.stderr
+    value: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(value, SCHEMA)
+    return value
+
+
+def statuses(report: dict[str, Any]) -> dict[str, str]:
+    return {check["id"]: check["status"] for check in report["checks"]}
+
+
+def test_a_good_commit_exits_with_0_and_a_changed_digit_with_1(clone: Forger):
+    assert verify(clone.root).returncode == 0
+    clone.replace(RUNS, '"val_bpb":3', '"val_bpb":2')
+    done = verify(clone.root)
+    assert done.returncode == 1
+    assert "V17 digests: stages/rung1/dvc.lock, /stages/run@" in done.stdout
+    assert "failed at V14 decisions" in done.stdout
+
+
+def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
+    for words, message in (
+        (("--repo", str(tmp_path / "none")), "no such folder"),
+        (("--repo", str(tmp_path)), "holds no study: neither params.yaml nor locks/"),
+        (("--rev", "nothing"), "'nothing' names no commit here"),
+        (("--rev", "--output=x"), "expected one argument"),
+        (("--range", "main"), "--range main: expected A..B, two commits"),
+        (("--require", "V99"), "--require V99: no such check; they are V01 to V27"),
+        (("--signers", str(tmp_path / "none")), "holds a line `NAME KEYTYPE KEY`"),
+    ):
+        done = verify(clone.root, *words)
+        assert done.returncode == 2, words
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_json_report_follows_its_schema_and_names_every_check(clone: Forger):
+    report = as_json(clone.root)
+    assert list(statuses(report)) == [check.id for check in SEQUENCE]
+    assert report["verdict"] == "verified"
+    assert statuses(report)["V27"] == "skipped"
+    clone.write(RUNS, clone.read(RUNS)[:-1])
+    report = as_json(clone.root)
+    problem = next(check for check in report["checks"] if check["id"] == "V01")["problems"][0]
+    assert problem["file"] == RUNS
+    assert report["verdict"] == "failed"
+
+
+def test_the_same_commit_gives_the_same_bytes(clone: Forger):
+    one, two = (verify(clone.root, "--json", "--rev", "HEAD").stdout for _ in range(2))
+    assert one == two
+    assert str(clone.root) not in one
+
+
+def test_junit_shows_a_failure_a_check(clone: Forger, tmp_path):
+    clone.delete("locks/gate3.yaml")
+    assert verify(clone.root, "--junit", str(tmp_path / "v.xml")).returncode == 1
+    suite = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert int(suite.get("tests", "0")) == len(SEQUENCE)
+    bad = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert "V09 rule-of-record" in bad
+    assert len(bad) == int(suite.get("failures", "0"))
+
+
+def test_a_pull_requests_comment_shows_changed_decisions_and_cannot_be_broken_out_of(clone: Forger, tmp_path):
+    clone.decision(2, lambda value: value.update(promoted=["d1-b", "<b>|x|</b> @team"]))
+    clone.commit()
+    comment = tmp_path / "comment.md"
+    assert verify(clone.root, "--range", "HEAD~1..HEAD", "--markdown", str(comment)).returncode == 1
+    text = comment.read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| gate2 |"))
+    assert "promotes d1-b, &lt;b&gt;\\|x\\|&lt;/b&gt; &#64;team" in row
+    assert "❌" in text
+
+
+def test_required_checks_may_not_be_skipped(clone: Forger):
+    done = verify(clone.root, "--require", "v22,V19")
+    assert done.returncode == 1
+    assert "failed at V22 lock-signatures" in done.stdout
+
+
+def test_a_commit_is_verified_and_nothing_of_the_workspace(clone: Forger):
+    clone.write(RUNS, b"rubbish")
+    assert verify(clone.root).returncode == 1
+    assert verify(clone.root, "--rev", "HEAD").returncode == 0
+
+
+def test_history_tells_what_each_commit_changed_and_whether_it_verifies(clone: Forger):
+    clone.run(lambda run: run["facts"].update(val_bpb=0.5))
+    clone.commit("Cheat")
+    report = as_json(clone.root, "--history")
+    told = [(step["verdict"], step["changes"]) for step in report["history"]]
+    assert [verdict for verdict, _ in told] == ["verified", "verified", "verified", "failed"]
+    assert told[1][1][0].startswith("gate1 frozen (")
+    assert told[2][1][0] == "evidence: 28 lines new, 0 gone"
+    assert told[3][1] == ["evidence: 1 lines new, 1 gone"]
+    done = verify(clone.root, "--history")
+    assert done.returncode == 1
+    assert "failed: V14 decisions" in done.stdout
+
+
+def test_a_range_verifies_the_commits_that_could_change_a_verdict_and_lists_changed_decisions(clone: Forger):
+    clone.write("notes.txt", b"nothing to do with it\n")
+    clone.commit("Notes")
+    report = as_json(clone.root, "--range", "HEAD~2..HEAD")
+    assert [step["verdict"] for step in report["history"]] == ["verified", "verified"]
+    assert [one["gate"] for one in report["decisions_changed"]] == ["gate1", "gate2", "gate3"]
+    assert all(one["before"] is None for one in report["decisions_changed"])
+
+
+def test_a_bad_commit_in_the_middle_of_a_range_fails_it(clone: Forger):
+    good = clone.read(RUNS)
+    clone.run(lambda run: run["facts"].update(val_bpb=0.5))
+    clone.commit("Cheat")
+    clone.write(RUNS, good)
+    clone.commit("Never mind")
+    assert verify(clone.root, "--range", "HEAD~2..HEAD").returncode == 1
+    assert verify(clone.root, "--rev", "HEAD").returncode == 0
+
+
+def test_a_shallow_clone_says_what_depth_it_needs_and_a_deeper_one_verifies(clone: Forger, tmp_path):
+    shallow = Forger(tmp_path / "shallow")
+    clone.git("clone", "-q", "--depth", "1", f"file://{clone.root}", str(shallow.root))
+    check = next(one for one in as_json(shallow.root)["checks"] if one["id"] == "V19")
+    assert check["status"] == "skipped"
+    assert check["enable"] == "git fetch --unshallow"
+    assert verify(shallow.root, "--require", "V19").returncode == 1
+    shallow.git("fetch", "-q", "--unshallow")
+    assert statuses(as_json(shallow.root))["V19"] == "passed"
+
+
+def test_a_bare_repository_and_a_worktree_verify(clone: Forger, tmp_path):
+    clone.git("clone", "-q", "--bare", str(clone.root), str(tmp_path / "bare.git"))
+    report = as_json(tmp_path / "bare.git")
+    assert (report["verdict"], report["commit"]) == ("verified", clone.git("rev-parse", "HEAD"))
+    clone.git("worktree", "add", "-q", str(tmp_path / "tree"), "HEAD")
+    assert as_json(tmp_path / "tree")["verdict"] == "verified"
+    clone.git("worktree", "remove", "--force", str(tmp_path / "tree"))
+
+
+def test_a_study_in_a_folder_of_a_larger_repository_verifies(clone: Forger, tmp_path):
+    whole = Forger(tmp_path / "whole")
+    clone.git("clone", "-q", str(clone.root), str(whole.root))
+    whole.git("checkout", "-q", "--orphan", "moved")
+    (whole.root / "studies-of-ours").mkdir()
+    for step in ("origin/main~1", "origin/main"):
+        whole.git("rm", "-q", "-r", "-f", "--ignore-unmatch", ".")
+        whole.git("read-tree", "--prefix=study/", "-u", step)
+        whole.git("commit", "-q", "-m", step)
+    report = as_json(whole.root / "study", "--rev", "HEAD")
+    assert (report["verdict"], statuses(report)["V19"]) == ("verified", "passed")
+
+
+def test_outside_git_the_history_is_skipped_and_the_rest_is_checked(clone: Forger, tmp_path):
+    import shutil
+
+    shutil.copytree(clone.root, tmp_path / "plain", ignore=shutil.ignore_patterns(".git"))
+    report = as_json(tmp_path / "plain")
+    found = statuses(report)
+    assert (report["verdict"], found["V14"], found["V19"]) == ("verified", "passed", "skipped")
+
+
+def test_uncommitted_rules_beside_uncommitted_evidence_do_not_verify(clone: Forger):
+    clone.git("checkout", "-q", "--orphan", "rewritten")
+    clone.git("rm", "-q", "--cached", "-r", ".")
+    report = as_json(clone.root)
+    assert statuses(report)["V19"] == "failed"
+
+
+def test_before_any_evidence_there_is_nothing_to_fail(clone: Forger):
+    clone.git("checkout", "-q", "origin/main~1")
+    report = as_json(clone.root)
+    found = statuses(report)
+    assert report["verdict"] == "verified"
+    assert [found[one] for one in ("V03", "V04", "V05", "V10")] == ["passed"] * 4
+    assert {found[one] for one in ("V07", "V08", "V14", "V19")} == {"skipped"}
+    assert verify(clone.root, "--require", "V14,V19,V20").returncode == 0
+
+
+def test_neither_torch_nor_dvc_is_imported(clone: Forger):
+    probe = (
+        "import sys\nfrom stages.cli import main\ntry:\n main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code\n"
+        "assert not {'torch', 'dvc', 'pyarrow', 'tiktoken', 'report'} & sys.modules.keys()"
+    )
+    words = [sys.executable, "-c", probe, "verify", "--repo", str(clone.root), "--depth", "git"]
+    done = subprocess.run(words, cwd=PROJECT, env=environment(), capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("configs", [12, 40])
+def test_a_synthetic_study_verifies_whose_locks_no_dvc_wrote(configs, tmp_path):
+    dvclock.build(tmp_path / "study", configs)
+    assert as_json(tmp_path / "study", "--rev", "HEAD")["verdict"] == "verified"

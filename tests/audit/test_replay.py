@@ -1,0 +1,111 @@
+"""A run trained again gives the same record, and a record that was never reached is found out by that alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.audit import replay
+from stages.domain import canonical
+from stages.domain.records import parse_line
+from stages.fail import Refused
+from tests.audit.forger import RUNS, Forger
+from tests.support.repo import Repo, environment
+
+
+def promotion(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stages.cli", "replay", *words]
+    return subprocess.run(command, cwd=root, env=environment(), capture_output=True, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_runs_trained_again_are_identical_and_an_invented_score_is_not(smoke: Repo, tmp_path):
+    study = Forger(smoke.copy(tmp_path / "study").root)
+    study.run(lambda run: run["facts"].update(val_bpb=0.5), rung="rung1")
+    invented, honest = "rung1/d1-a/cpu-bf16/1", "rung3/d2-a/cpu-fp32/floor-31"
+    study.judge()
+    before = {path: path.read_bytes() for path in study.root.rglob("artifacts/**/*") if path.is_file()}
+    done = promotion(study.root, invented, honest, "--json")
+    assert done.returncode == 1, done.stderr
+    runs = {one["run"]: one for one in json.loads(done.stdout)["runs"]}
+    assert runs[honest]["outcome"] == "identical"
+    assert runs[honest]["same_kind_of_machine"] is True
+    assert (runs[invented]["outcome"], runs[invented]["recorded"]) == ("differs", 0.5)
+    assert runs[invented]["changed"] == ["/facts/val_bpb"]
+    assert before == {path: path.read_bytes() for path in study.root.rglob("artifacts/**/*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_another_runner_or_corpus_is_no_place_to_repeat_a_run(smoke: Repo, tmp_path):
+    study = Forger(smoke.copy(tmp_path / "study").root)
+    study.write("trainer/loop.py", study.read("trainer/loop.py") + b"# faster\n")
+    done = promotion(study.root, "--sample", "1")
+    assert done.returncode == 2
+    assert "trainer/: found sha256" in done.stderr
+    study = Forger(smoke.copy(tmp_path / "other").root)
+    study.delete("artifacts/corpus/val.bin")
+    done = promotion(study.root, "--sample", "1")
+    assert done.returncode == 2
+    assert "val.bin: missing or changed" in done.stderr
+
+
+def finished(clone: Forger) -> dict[str, Any]:
+    return next(run for run in clone.runs() if run["status"] == "finished")
+
+
+@pytest.mark.parametrize(
+    ("change", "same_kind", "outcome"),
+    [
+        (0.0, True, "identical"),
+        (0.0, None, "identical"),
+        (0.000001, True, "differs"),
+        (0.000001, False, "within"),
+        (0.000001, None, "within"),
+        (0.005, False, "within"),
+        (-0.005, False, "within"),
+        (0.005001, False, "differs"),
+    ],
+)
+def test_the_same_kind_of_machine_must_agree_in_every_byte_and_another_within_the_tolerance(
+    change, same_kind, outcome, clone: Forger
+):
+    value = finished(clone)
+    value["facts"]["val_bpb"] = 2.0
+    data = canonical.dumps(value)
+    value["facts"]["val_bpb"] = 2.0 + change
+    found = replay.compare(parse_line(data, "x"), data, value, same_kind, 0.005)
+    assert (found.outcome, found.difference) == (outcome, round(change, 6))
+
+
+def test_another_status_differs_on_any_machine(clone: Forger):
+    value = finished(clone)
+    data = canonical.dumps(value)
+    value.update(status="diverged", facts=None)
+    found = replay.compare(parse_line(data, "x"), data, value, None, 10.0)
+    assert (found.outcome, found.difference) == ("differs", None)
+
+
+def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
+    runs = replay.ledger(clone.root)
+    assert replay.choose(runs, [], 3, 7) == replay.choose(dict(reversed(runs.items())), [], 3, 7)
+    assert replay.choose(runs, [], 3, 7) != replay.choose(runs, [], 3, 8)
+    assert all(runs[name][0].executed for name in replay.choose(runs, [], 24, 0))
+
+
+def test_what_cannot_be_repeated_is_refused_by_name(clone: Forger, tmp_path):
+    runs = replay.ledger(clone.root)
+    stopped = next(name for name, (record, _) in runs.items() if not record.executed)
+    with pytest.raises(Refused, match="was not executed; executed runs look like rung1/"):
+        replay.choose(runs, [stopped], 0, 0)
+    with pytest.raises(Refused, match="is not in the ledger"):
+        replay.choose(runs, ["rung9/x/y/1"], 0, 0)
+    with pytest.raises(Refused, match="--sample 25: found 24 executed runs"):
+        replay.choose(runs, [], 25, 0)
+    with pytest.raises(Refused, match=r"ledger/runs.jsonl is missing"):
+        replay.ledger(tmp_path)
+    assert RUNS == "ledger/runs.jsonl"

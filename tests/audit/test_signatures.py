@@ -1,0 +1,149 @@
+"""SSH signatures of locks, commits and tags: who froze a rule, in the format that git uses."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.audit.signatures import BadSignature, sign, signature_path, verify
+from tests.audit.forger import Forger, failed
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+GATES = ("gate1", "gate2", "gate3")
+
+
+def make_key(folder: Path, name: str) -> Path:
+    path = folder / name
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """alice may sign, mallory may not."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("alice", "mallory"):
+        make_key(folder, name)
+    public = (folder / "alice.pub").read_text(encoding="ascii")
+    (folder / "allowed").write_text(f"alice@example.org {public}", encoding="ascii")
+    return folder
+
+
+def sign_all(clone: Forger, key: Path) -> None:
+    for gate in GATES:
+        sign(clone.path(f"locks/{gate}.yaml"), key)
+
+
+def status(clone: Forger, check: str, signers: Path | None) -> tuple[str, list[str]]:
+    result = next(one for one in clone.audit(None, "git", signers) if one.check.id == check)
+    return result.status, [*result.notes, *map(str, result.problems), result.reason]
+
+
+def test_freeze_signs_each_lock_and_leaves_nothing_for_dvc_to_do(study, keys):
+    done = study.promotion("freeze", "--sign", str(keys / "alice"))
+    assert "signed: locks/gate3.yaml.sig" in done.stdout
+    forger = Forger(study.root)
+    assert status(forger, "V22", keys / "allowed")[0] == "passed"
+    assert failed(forger.audit(None, "git", keys / "allowed")) == []
+    assert "up to date" in study.dvc("status").stdout
+
+
+def test_a_signature_names_who_made_it(keys, tmp_path):
+    lock = tmp_path / "gate1.yaml"
+    lock.write_bytes(b"rules\n")
+    made = sign(lock, keys / "alice")
+    assert made == signature_path(lock) == tmp_path / "gate1.yaml.sig"
+    signer = verify(b"rules\n", made.read_bytes(), keys / "allowed")
+    assert signer.principal == "alice@example.org"
+    assert signer.key.startswith("SHA256:")
+    sign(lock, keys / "alice")
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "namespace", "message"),
+    [
+        (b"other\n", "alice", "staged-promotion-lock", "it does not hold for alice@example.org"),
+        (b"rules\n", "mallory", "staged-promotion-lock", "its key is not among allowed"),
+        (b"rules\n", "alice", "git", "it does not hold for alice@example.org"),
+    ],
+)
+def test_other_bytes_another_key_and_another_purpose_do_not_hold(data, key, namespace, message, keys, tmp_path):
+    lock = tmp_path / "gate1.yaml"
+    lock.write_bytes(b"rules\n")
+    made = sign(lock, keys / key, namespace)
+    with pytest.raises(BadSignature, match=message):
+        verify(data, made.read_bytes(), keys / "allowed")
+
+
+def test_what_is_no_key_or_no_signature_is_refused(keys, tmp_path):
+    lock = tmp_path / "gate1.yaml"
+    lock.write_bytes(b"rules\n")
+    with pytest.raises(BadSignature, match="no such key"):
+        sign(lock, tmp_path / "nobody")
+    with pytest.raises(BadSignature, match="would not sign"):
+        sign(lock, keys / "allowed")
+    for rubbish in (b"", b"rubbish", b"x" * (1 << 20)):
+        with pytest.raises(BadSignature):
+            verify(b"rules\n", rubbish, keys / "allowed")
+    with pytest.raises(BadSignature, match="no such file"):
+        verify(b"rules\n", b"", tmp_path / "none")
+
+
+def test_signed_locks_verify_and_say_by_whom(clone, keys):
+    sign_all(clone, keys / "alice")
+    found, told = status(clone, "V22", keys / "allowed")
+    assert found == "passed"
+    assert any(one.startswith("gate3 signed by alice@example.org (SHA256:") for one in told)
+    assert failed(clone.audit(clone.commit("Sign"), "git", keys / "allowed")) == []
+
+
+def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
+    sign_all(clone, keys / "alice")
+    clone.delete("locks/gate2.yaml.sig")
+    assert status(clone, "V22", keys / "allowed")[0] == "failed"
+    sign_all(clone, keys / "mallory")
+    found, told = status(clone, "V22", keys / "allowed")
+    assert found == "failed"
+    assert "its key is not among allowed" in told[0]
+
+
+def test_a_lock_edited_after_it_was_signed_fails_although_everything_else_was_mended(clone, keys):
+    sign_all(clone, keys / "alice")
+    clone.replace("locks/gate1.yaml", "# The rules", "# the rules")
+    assert failed(clone.audit(None, "git", keys / "allowed")) == ["V22"]
+
+
+def test_without_signers_signatures_are_skipped_and_say_how(clone):
+    found, told = status(clone, "V22", None)
+    assert (found, told[-1]) == ("skipped", "nobody said who may sign")
+
+
+def signed_commit(clone: Forger, key: Path) -> None:
+    clone.write("locks/README.md", clone.read("locks/README.md") + b"\n")
+    clone.git("add", "-A")
+    options = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={key}", "-c", "commit.gpgsign=true"]
+    clone.git(*options, "commit", "-q", "-m", "Signed")
+
+
+def test_signed_commits_that_touched_locks_are_checked(clone, keys):
+    assert status(clone, "V23", keys / "allowed")[0] == "skipped"
+    signed_commit(clone, keys / "alice")
+    found, told = status(clone, "V23", keys / "allowed")
+    assert (found, told[0]) == ("passed", "1 signed, 2 commits that touched locks/ unsigned")
+    signed_commit(clone, keys / "mallory")
+    found, told = status(clone, "V23", keys / "allowed")
+    assert found == "failed"
+
+
+def test_a_signed_tag_of_a_stranger_fails(clone, keys):
+    for name, expected in (("alice", "passed"), ("mallory", "failed")):
+        options = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={keys / name}"]
+        clone.git(*options, "tag", "-s", "-m", "a release", f"by-{name}")
+        try:
+            assert status(clone, "V23", keys / "allowed")[0] == expected
+        finally:
+            clone.git("tag", "-d", f"by-{name}")

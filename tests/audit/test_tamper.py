@@ -1,0 +1,34 @@
+"""Every manipulation of the tamper suite is caught by the check that is named for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.audit import tamper_rules  # noqa: F401  (registers the other half of the suite)
+from tests.audit.forger import Forger, failed
+from tests.audit.tamper import MANIPULATIONS, Manipulation
+from tests.support.repo import Repo
+
+
+def test_the_suite_holds_more_than_a_hundred_distinct_manipulations():
+    assert (
+        len({one.text for one in MANIPULATIONS}) == len({one.id for one in MANIPULATIONS}) == len(MANIPULATIONS) > 100
+    )
+
+
+def test_the_untouched_study_verifies_in_git_alone(clone: Forger):
+    assert failed(clone.audit(clone.git("rev-parse", "HEAD"))) == []
+
+
+def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
+    results = Forger(smoke.root).audit(None, "artifacts")
+    assert failed(results) == []
+    skipped = [one.check.id for one in results if one.status == "skipped"]
+    assert skipped == ["V22", "V23", "V27"]
+
+
+@pytest.mark.parametrize("one", MANIPULATIONS, ids=lambda one: one.id)
+def test_a_manipulation_is_caught_by_its_check(one: Manipulation, smoke: Repo, shared_clone: Path, tmp_path: Path):
+    assert one.check in failed(one.attempt(smoke.root, shared_clone, tmp_path))

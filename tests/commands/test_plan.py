@@ -1,0 +1,93 @@
+"""promotion plan: the bound that the rules put on a study's cost."""
+
+import shutil
+from contextlib import chdir
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.domain import study
+from stages.gate import parse_rules
+from stages.summary.plan import most_candidates, most_promoted
+from tests.support.repo import PROJECT
+
+ROLES = {"reference": "a", "comparator": "b", "sentinel": "b"}
+
+
+@pytest.fixture
+def paper(tmp_path):
+    shutil.copy(PROJECT / "studies" / "paper.yaml", tmp_path / "params.yaml")
+    with chdir(tmp_path):
+        yield tmp_path
+
+
+def test_the_published_protocol_costs_what_was_published(paper, promotion):
+    made = promotion.json("plan")
+    assert [rung["candidates"] for rung in made["rungs"].values()] == [12, 12, 9, 4, 3]
+    assert made["rungs"]["rung5"]["hours"] == 144.0
+    assert made["rungs"]["rung5"]["hosts"] == {"windows-a100": 72.0, "linux-l40s": 72.0}
+    assert {one["from_rung"]: one["hours"] for one in made["counterfactuals"]} == {
+        "rung1": 576.0,
+        "rung2": 576.0,
+        "rung3": 432.0,
+        "rung4": 192.0,
+    }
+    assert made["bound"] == "at most"
+
+
+def test_totals_are_the_sum_of_the_rungs(workspace, promotion):
+    made = promotion.json("plan")
+    for key in ("runs", "floor_runs", "hours", "floor_hours"):
+        assert made["totals"][key] == pytest.approx(sum(rung[key] for rung in made["rungs"].values()))
+    assert sum(made["totals"]["hosts"].values()) == pytest.approx(
+        made["totals"]["hours"] + made["totals"]["floor_hours"]
+    )
+    assert made["totals"]["screening_hours"] + made["totals"]["last_rung_hours"] == pytest.approx(
+        made["totals"]["hours"]
+    )
+    assert made["rungs"]["rung3"]["floor_runs"] == 6
+
+
+def test_the_table_says_at_most_and_that_counterfactuals_are_no_evidence(paper, promotion):
+    told = promotion("plan")
+    assert told.startswith("paper: at most, in device-hours on the wall clock")
+    assert "had all 9 of rung3 gone straight to rung5: 432 h there" in told
+    assert "Accounting of unrun work: no evidence that a configuration that was stopped could not have won." in told
+
+
+def test_it_needs_params_yaml_alone(paper, promotion):
+    promotion("plan")
+    assert [path.name for path in paper.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "most"),
+    [
+        ([{"kind": "top_k", "k": 3}], 3),
+        ([{"kind": "top_k", "k": 3, "by": "each_host"}], 6),
+        ([{"kind": "top_k", "k": 30}], 10),
+        ([{"kind": "keep_role", "role": "reference"}], 1),
+        ([{"kind": "keep_role", "role": "comparator"}, {"kind": "keep_role", "role": "sentinel"}], 1),
+        ([{"kind": "keep_role", "role": "reference"}, {"kind": "top_k", "k": 3}], 4),
+        ([{"kind": "within_gap", "gap": 0.1}, {"kind": "top_k", "k": 1}], 10),
+        ([{"kind": "complete_cells"}, {"kind": "diverged"}], 0),
+        ([{"kind": "top_k", "k": 2}, {"kind": "top_k", "k": 3, "by": "worst_host"}], 5),
+    ],
+)
+def test_promote_rules_bound_who_goes_on(rules, most):
+    gate = parse_rules({f"R{n}": rule for n, rule in enumerate(rules, start=1)}, "test")
+    assert most_promoted(gate, 10, 2, ROLES) == most
+
+
+@given(st.integers(1, 50))
+def test_no_gate_promotes_more_than_it_judges(candidates):
+    gate = parse_rules({"R1": {"kind": "top_k", "k": 7, "by": "each_host"}, "R2": {"kind": "keep_role", "role": "reference"}}, "t")  # fmt: skip
+    assert most_promoted(gate, candidates, 2, ROLES) == min(candidates, 15)
+
+
+def test_what_was_decided_never_exceeds_the_bound(judged, promotion):
+    with chdir(judged):
+        bound = most_candidates(study.load())
+        for one in promotion.json("status")["rungs"]:
+            assert len(one["candidates"]) <= bound[one["rung"]] == one["candidates_at_most"]

@@ -1,0 +1,166 @@
+"""promotion status: the ladder, what blocks, what to do next."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import chdir
+
+import pytest
+
+from stages import gate, ledger
+from stages.domain import canonical, files, names, yamlio
+from stages.progress import LIVE
+from tests.support.repo import PROJECT
+
+
+def rung(shown, number):
+    return shown["rungs"][number - 1]
+
+
+def change_params(root, change):
+    params = json.loads((root / "params.yaml").read_bytes())
+    change(params)
+    (root / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
+
+
+def judge_again(root, *rungs):
+    for name in rungs:
+        made, _ = gate.judge(name, yamlio.read(names.PARAMS, ""))
+        files.write_whole(names.GATES / made["gate"] / "decision.json", canonical.dumps(made))
+
+
+def test_a_whole_study_is_shown_with_its_counts_and_verdicts(workspace, promotion):
+    shown = promotion.json("status")
+    assert [len(one["candidates"]) for one in shown["rungs"]] == [12, 12, 10, 4, 2]
+    assert [one["outcome"] for one in shown["rungs"]] == ["decided"] * 5
+    assert rung(shown, 3)["runs"] == {"done": 40, "declared": 40}
+    assert rung(shown, 3)["floor_runs"] == {"done": 6, "declared": 6}
+    assert rung(shown, 4)["promoted"] == ["d4-c003", "d8-c007"]
+    assert shown["next"] == {"why": "the study is complete", "command": "promotion verify"}
+
+
+def test_the_table_reads_as_a_ladder(workspace, promotion):
+    told = promotion("status")
+    assert told.startswith("A synthetic study (rated clock)")
+    row = next(line for line in told.splitlines() if "rung4" in line)
+    assert [cell.strip() for cell in row.split("│")[2:-1]][0::3] == ["1 min", "16/16", "2"]
+    assert "gate4 promoted d4-c003, d8-c007" in told
+    assert "gate5 R4: The reference is first in every cell. holds (observed 4)" in told
+    assert "gate5 R5: The comparator is within 0.01 of the reference, by mean paired gap. cannot be evaluated" in told
+    assert "lowest mean at rung5: d8-c007, val_bpb 1.351025" in told
+    assert "next: the study is complete: promotion verify" in told
+
+
+def test_a_fresh_clone_is_told_to_build_the_text_then_to_freeze(workspace, promotion):
+    for folder in ("locks", "artifacts", "ledger"):
+        shutil.rmtree(workspace / folder)
+    shown = promotion.json("status")
+    assert shown["next"]["command"] == "dvc repro corpus"
+    assert [one["outcome"] for one in shown["rungs"]] == ["not frozen"] * 5
+    assert rung(shown, 1)["runs"] == {"done": 0, "declared": 24}
+    assert rung(shown, 2)["runs"] == {"done": 0, "declared": None}
+    files.write_whole(names.CORPUS / "manifest.json", b"{}\n")
+    assert promotion.json("status")["next"]["command"] == "promotion freeze"
+
+
+def test_missing_runs_are_counted_and_the_next_step_is_to_run_them(workspace, promotion):
+    shutil.rmtree(workspace / names.GATES / "gate5")
+    (workspace / names.record_path("rung5/d8-c007/cpu-fp32/5001")).unlink()
+    shown = promotion.json("status")
+    assert rung(shown, 5)["runs"] == {"done": 7, "declared": 8}
+    assert rung(shown, 5)["outcome"] == "1 runs to do"
+    assert shown["next"]["command"] == "dvc repro"
+
+
+def test_a_decision_on_other_records_is_no_decision(workspace, promotion):
+    path = workspace / names.record_path("rung4/d8-c007/cpu-fp32/4001")
+    path.write_bytes(path.read_bytes().replace(b'"reason":null', b'"reason":"x"'))
+    shown = promotion.json("status")
+    assert rung(shown, 4)["outcome"] == "ready to judge"
+    assert rung(shown, 5)["candidates"] is None
+
+
+def test_a_gate_that_is_not_frozen_says_so_and_how_to(workspace, promotion):
+    (workspace / "locks" / "gate5.yaml").unlink()
+    shutil.rmtree(workspace / names.GATES / "gate5")
+    shutil.rmtree(workspace / names.RECORDS / "rung5")
+    shown = promotion.json("status")
+    assert (rung(shown, 5)["lock"], rung(shown, 5)["outcome"]) == (None, "not frozen")
+    assert shown["next"]["command"] == "promotion freeze gate5"
+
+
+def test_a_rule_that_params_yaml_has_changed_since_is_shown(workspace, promotion):
+    change_params(workspace, lambda params: params["gates"]["gate3"]["R7"].update(k=5))
+    shown = promotion.json("status")
+    assert rung(shown, 3)["changed_since_frozen"] == ["rules.R7.k"]
+    assert rung(shown, 2)["changed_since_frozen"] == []
+    assert shown["next"] == {
+        "why": "gate3 was frozen otherwise (rules.R7.k): take it back, or",
+        "command": 'promotion freeze gate3 --amend --reason "..."',
+    }
+    assert "params differ" in promotion("status")
+
+
+def test_what_blocks_a_gate_is_said_with_the_rules_text(workspace, promotion):
+    (workspace / names.record_path("rung3/d8-c007/cpu-fp32/3001")).unlink()
+    judge_again(workspace, "rung3")
+    shown = promotion.json("status")
+    assert rung(shown, 3)["outcome"] == "blocked"
+    assert rung(shown, 3)["blocked_by"] == {"R1": "Every candidate has a run in every cell."}
+    assert "gate3 is blocked by R1: Every candidate has a run in every cell." in promotion("status")
+    assert shown["next"]["command"] == "promotion serve"
+
+
+def test_an_exploratory_study_is_marked(workspace, promotion):
+    change_params(workspace, lambda params: params["study"].update(mode="exploratory"))
+    change_params(workspace, lambda params: params["gates"]["gate4"]["R6"].update(k=2))
+    judge_again(workspace, "rung4")
+    told = promotion("status")
+    assert "study.mode is exploratory" in told
+    assert "decided (exploratory)" in told
+    assert rung(promotion.json("status"), 4)["mode"] == "exploratory"
+
+
+def test_a_ledger_that_lags_behind_is_the_next_step(workspace, promotion):
+    (workspace / "ledger" / "decisions.jsonl").unlink()
+    assert promotion.json("status")["next"]["command"] == "dvc repro"
+    ledger.main()
+    assert promotion.json("status")["next"]["command"] == "promotion verify"
+
+
+def test_what_trains_now_is_named_and_what_was_killed_long_ago_is_not(workspace, promotion):
+    for run, age in (("rung5/d8-c007/cpu-fp32/5001", 3), ("rung5/d4-c003/cpu-fp32/5000", 86400)):
+        path = LIVE / f"{run}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("step\n", encoding="utf-8")
+        when = path.stat().st_mtime - age
+        os.utime(path, (when, when))
+    assert [one["run"] for one in promotion.json("status")["training_now"]] == ["rung5/d8-c007/cpu-fp32/5001"]
+    assert "trains now: rung5/d8-c007/cpu-fp32/5001, last heard of 3 s ago" in promotion("status")
+
+
+def test_a_title_with_brackets_is_shown_as_written(workspace, promotion):
+    change_params(workspace, lambda params: params["study"].update(title="A [red]study[/red]"))
+    assert promotion("status").startswith("A [red]study[/red] (rated clock)")
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "dag"])
+def test_it_changes_no_file(workspace, promotion, command):
+    before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*")}
+    promotion(command)
+    assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "dag"])
+def test_it_starts_fast_because_it_imports_nothing_heavy(judged, command):
+    code = (
+        "import sys; from stages.cli import main\n"
+        f"try: main(['{command}'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'scipy', 'numpy', 'dvc', 'plotly', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    with chdir(judged):
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)

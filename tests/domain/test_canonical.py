@@ -1,0 +1,103 @@
+"""One value, one sequence of bytes."""
+
+import doctest
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.domain import canonical
+from stages.domain.canonical import NotCanonical, dumps, exact, loads, loads_canonical, sha256
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(canonical).failed == 0
+
+
+@given(values)
+def test_every_value_reads_back_as_itself(value):
+    assert loads_canonical(dumps(value)) == value
+
+
+@given(st.dictionaries(text, st.integers(), min_size=2))
+def test_the_order_of_keys_changes_no_byte(value):
+    assert dumps(value) == dumps(dict(reversed(value.items())))
+
+
+@given(values)
+def test_the_bytes_are_one_line(value):
+    data = dumps(value)
+    assert data.endswith(b"\n") and b"\n" not in data[:-1]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_by_name(data):
+    try:
+        loads(data)
+    except NotCanonical:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"a":1,"a":1}', "key 'a' stands twice in one object"),
+        (b'{"a":NaN}', "NaN is not a number that JSON has"),
+        (b'{"a":-Infinity}', "-Infinity is not a number that JSON has"),
+        (b'{"a":1e999}', "1e999 is too large for a number"),
+        (b"\xff", "not UTF-8 at byte 0"),
+        (b"{", "not JSON at line 1, column 2: Expecting property name enclosed in double quotes"),
+        (b'"\\ud800"', "a string holds a lone surrogate, which UTF-8 cannot say"),
+        (b"[" * 100 + b"]" * 100, "nested deeper than 64 levels"),
+    ],
+)
+def test_what_json_leaves_open_is_refused(data, message):
+    with pytest.raises(NotCanonical) as caught:
+        loads(data)
+    assert str(caught.value) == message
+
+
+def test_a_deep_bomb_is_refused_and_not_a_crash():
+    with pytest.raises(NotCanonical):
+        loads(b"[" * 1_000_000)
+
+
+def test_a_huge_input_is_refused_before_it_is_parsed(monkeypatch):
+    monkeypatch.setattr(canonical, "MAX_BYTES", 10)
+    with pytest.raises(NotCanonical, match="11 bytes are more than the 10 that are read"):
+        loads(b'"123456789"')
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {1: 2}, object(), {"a": {3}}])
+def test_values_without_a_canonical_form_are_refused(value):
+    with pytest.raises(NotCanonical):
+        dumps(value)
+
+
+def test_spaces_another_order_or_a_missing_newline_are_not_canonical():
+    for data in (b'{"a": 1}\n', b'{"b":1,"a":2}\n', b'{"a":1}', b'{"a":1}\r\n', b'{"a":1.0e0}\n'):
+        loads(data)
+        with pytest.raises(NotCanonical):
+            loads_canonical(data)
+
+
+@given(st.decimals(min_value=0, max_value=100, places=6))
+def test_six_recorded_decimals_stay_exactly_what_they_were(number):
+    recorded = loads(dumps(float(number)))
+    assert exact(recorded) == number
+
+
+def test_the_digest_is_that_of_the_bytes():
+    import hashlib
+
+    assert sha256({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}\n').hexdigest()
+    assert json.loads(dumps({"é": 1})) == {"é": 1}

@@ -1,0 +1,71 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from stages.domain import files
+
+
+def test_a_file_appears_with_its_folder_and_leaves_nothing_beside_it(tmp_path):
+    files.write_whole(tmp_path / "a" / "b.txt", b"x")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == b"x"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_the_same_bytes_again_leave_the_file_untouched(tmp_path):
+    path = tmp_path / "f"
+    files.write_whole(path, b"x")
+    os.utime(path, (1, 1))
+    files.write_whole(path, b"x")
+    assert path.stat().st_mtime == 1
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="could not write .*f: No space left on device; nothing was changed"):
+        files.write_whole(path, b"new and longer")
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_symlink_in_the_way_is_replaced_and_not_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"keep")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    files.write_whole(link, b"keep")
+    assert not link.is_symlink()
+    assert target.read_bytes() == b"keep"
+
+
+def _tree(root: Path) -> Path:
+    (root / "sub").mkdir(parents=True)
+    (root / "a.py").write_bytes(b"x = 1\n")
+    (root / "sub" / "b.py").write_bytes(b"y = 2\n")
+    return root
+
+
+def test_the_runner_digest_changes_with_a_byte_a_name_or_a_file(tmp_path):
+    first = files.tree_digest(_tree(tmp_path / "1"))
+    changed, renamed, added = (_tree(tmp_path / n) for n in "234")
+    (changed / "a.py").write_bytes(b"x = 2\n")
+    (renamed / "a.py").rename(renamed / "c.py")
+    (added / "d.py").write_bytes(b"")
+    assert len({first, *(files.tree_digest(one) for one in (changed, renamed, added))}) == 4
+
+
+def test_the_runner_digest_does_not_see_line_ends_or_caches(tmp_path):
+    one, two = _tree(tmp_path / "1"), _tree(tmp_path / "2")
+    (two / "a.py").write_bytes(b"x = 1\r\n")
+    (two / "__pycache__").mkdir()
+    (two / "__pycache__" / "a.py").write_bytes(b"junk")
+    assert files.tree_digest(one) == files.tree_digest(two)

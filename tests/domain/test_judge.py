@@ -1,0 +1,326 @@
+"""Every kind of rule: what it observes, its margin, when it holds, and what it says without evidence."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.domain import canonical, decision, rules
+from stages.domain.evidence import Door, Evidence, gather
+from stages.domain.judge import findings
+from stages.domain.records import Record, parse_line
+from stages.domain.schema import Invalid
+from stages.gate import parse_rules
+
+HOSTS, SEEDS = ("h1", "h2"), (31, 32)
+LOCK, RUNNER, CORPUS = "a" * 64, "b" * 64, "c" * 64
+ROLES = {"reference": "ref", "comparator": "cmp", "sentinel": "sen"}
+CELLS = [(host, seed) for host in HOSTS for seed in SEEDS]
+
+
+def record(config, host, seed, value, status="finished", **over) -> Record:
+    executed = status in ("finished", "diverged", "failed")
+    body = {
+        "schema": 1, "rung": "rung3", "config": config, "host": host, "seed": seed, "purpose": "candidate",
+        "status": status, "reason": None, "gate": "gate3", "lock": LOCK, "runner": RUNNER, "corpus": CORPUS,
+        "budget": {"clock": "rated", "seconds": 10.0}, "environment": None,
+        "spec": {} if executed else None, "facts": {"val_bpb": value} if status == "finished" else None,
+    }  # fmt: skip
+    return parse_line(canonical.dumps({**body, **over}), "test")
+
+
+def door(gate: dict, floor_seeds=(), hosts=HOSTS) -> Door:
+    parsed = parse_rules(gate, "test")
+    return Door(
+        "rung3", "gate3", LOCK, RUNNER, CORPUS, hosts, SEEDS, tuple(floor_seeds), frozenset({1, 2}), ROLES, parsed
+    )
+
+
+def evidence(gate: dict, scores: dict[str, list[float]], extra=(), floor_seeds=()) -> Evidence:
+    records = [
+        record(name, host, seed, value)
+        for name, values in scores.items()
+        for (host, seed), value in zip(CELLS, values, strict=False)
+    ]
+    return gather(door(gate, floor_seeds), scores, [*records, *extra])
+
+
+def outcome(rule: dict, scores: dict[str, list[float]], **kwargs):
+    found = findings(evidence({"R1": rule}, scores, **kwargs))["R1"]
+    return {one.candidate: one for one in found}
+
+
+def holds(rule, scores, **kwargs):
+    return {name: one.holds for name, one in outcome(rule, scores, **kwargs).items()}
+
+
+FLAT = {"ref": [1.0] * 4, "cmp": [1.01] * 4, "sen": [1.03] * 4}
+
+
+def test_a_value_on_the_threshold_holds_exactly():
+    rule = {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.01}
+    found = outcome(rule, FLAT)["cmp"]
+    assert (found.holds, found.margin, found.observed) == (True, 0, Fraction(1, 100))
+
+
+def test_a_millionth_over_the_threshold_fails():
+    rule = {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.01}
+    scores = {**FLAT, "cmp": [1.01, 1.01, 1.01, 1.010001]}
+    found = outcome(rule, scores)["cmp"]
+    assert found.holds is False
+    assert found.margin == Fraction(-1, 4_000_000)
+
+
+def test_near_equivalence_fails_on_both_sides_but_a_mean_gap_on_one():
+    scores = {**FLAT, "cmp": [0.9] * 4, "sen": [0.9] * 4}
+    near = {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.01}
+    gap = {"kind": "mean_gap", "role": "sentinel", "to": "reference", "most": 0.02}
+    assert holds(near, scores) == {"cmp": False}
+    assert holds(gap, scores) == {"sen": True}
+    assert holds(gap, FLAT) == {"sen": False}
+
+
+def test_top_k_takes_the_k_lowest_and_breaks_ties_by_name():
+    scores = {"b": [1.0] * 4, "a": [1.0] * 4, "c": [0.9] * 4}
+    found = outcome({"kind": "top_k", "k": 2}, scores)
+    assert {name: one.holds for name, one in found.items()} == {"a": True, "b": False, "c": True}
+    assert found["a"].margin == 0 and "tie broken by name" in found["a"].note
+    assert found["c"].margin == Fraction(1, 10) and found["b"].margin == 0
+
+
+def test_top_k_by_worst_host_looks_at_the_worse_mean():
+    scores = {"a": [1.0, 1.0, 1.5, 1.5], "b": [1.3, 1.3, 1.3, 1.3]}
+    assert holds({"kind": "top_k", "k": 1, "by": "mean"}, scores) == {"a": True, "b": False}
+    assert holds({"kind": "top_k", "k": 1, "by": "worst_host"}, scores) == {"a": False, "b": True}
+
+
+def test_top_k_by_each_host_takes_what_any_host_would_take():
+    scores = {"a": [1.0, 1.0, 2.0, 2.0], "b": [2.0, 2.0, 1.0, 1.0], "c": [1.4, 1.4, 1.4, 1.4]}
+    assert holds({"kind": "top_k", "k": 1, "by": "each_host"}, scores) == {"a": True, "b": True, "c": False}
+
+
+def test_top_k_of_no_more_than_k_has_no_cut_to_measure_from():
+    found = outcome({"kind": "top_k", "k": 5}, FLAT)["sen"]
+    assert (found.holds, found.threshold, found.margin) == (True, None, None)
+
+
+def test_within_and_exceeds_gap_answer_opposite_questions():
+    for gap in (0.01, 0.02, 0.03):
+        inside = holds({"kind": "within_gap", "gap": gap}, FLAT)
+        outside = holds({"kind": "exceeds_gap", "gap": gap}, FLAT)
+        assert inside == {name: not value for name, value in outside.items()}
+    assert holds({"kind": "within_gap", "gap": 0.02, "of": "comparator"}, FLAT) == {
+        "ref": True,
+        "cmp": True,
+        "sen": True,
+    }
+
+
+def test_first_in_all_cells_wants_every_cell_and_no_tie():
+    rule = {"kind": "first_in_all_cells", "role": "reference"}
+    assert holds(rule, FLAT) == {"ref": True}
+    assert holds(rule, {**FLAT, "cmp": [1.0, 1.01, 1.01, 1.01]}) == {"ref": False}
+    assert outcome(rule, {**FLAT, "cmp": [0.9, 1.01, 1.01, 1.01]})["ref"].note == "not first in: h1/31"
+
+
+def test_a_missing_cell_is_not_evaluable_and_never_a_pass():
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    assert holds({"kind": "complete_cells"}, scores) == {"ref": True, "cmp": False, "sen": True}
+    for rule in (
+        {"kind": "top_k", "k": 3},
+        {"kind": "within_gap", "gap": 9.0},
+        {"kind": "exceeds_gap", "gap": 0.0001},
+        {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 1.0},
+    ):
+        assert holds(rule, scores)["cmp"] is None
+
+
+def test_a_diverged_cell_is_evidence_that_stops():
+    bad = record("cmp", "h2", 32, None, status="diverged", facts={"steps": 3})
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    assert holds({"kind": "complete_cells"}, scores, extra=[bad])["cmp"] is True
+    assert holds({"kind": "diverged"}, scores, extra=[bad]) == {"ref": False, "cmp": True, "sen": False}
+    assert holds({"kind": "failed"}, scores, extra=[bad])["cmp"] is False
+
+
+def test_another_runner_or_corpus_is_seen():
+    other = record("cmp", "h2", 32, 1.0, runner="d" * 64, corpus="e" * 64)
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    for kind in ("fixed_runner", "fixed_data"):
+        assert holds({"kind": kind}, scores, extra=[other]) == {"ref": True, "cmp": False, "sen": True}
+
+
+def test_evidence_that_commits_to_another_lock_is_no_evidence():
+    other = record("cmp", "h2", 32, 1.0, lock="d" * 64)
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    assert holds({"kind": "complete_cells"}, scores, extra=[other])["cmp"] is False
+
+
+def test_a_seed_of_an_earlier_rung_is_not_fresh():
+    gate = door({"R1": {"kind": "fresh_seeds"}})
+    reused = Door(**{**gate.__dict__, "earlier_seeds": frozenset({31})})
+    records = [record(name, host, seed, 1.0) for name in FLAT for host, seed in CELLS]
+    assert all(one.holds is False for one in findings(gather(reused, FLAT, records))["R1"])
+    assert all(one.holds is True for one in findings(gather(gate, FLAT, records))["R1"])
+
+
+def floor(values_by_host):
+    return [
+        record("ref", host, 900 + n, value, purpose="floor")
+        for host, values in values_by_host.items()
+        for n, value in enumerate(values)
+    ]
+
+
+def test_a_threshold_below_the_noise_floor_blocks():
+    gate = {
+        "R1": {"kind": "above_noise_floor", "multiple": 2.0},
+        "R2": {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.01},
+    }
+    quiet = floor({"h1": [1.0, 1.001], "h2": [1.0, 1.001]})
+    loud = floor({"h1": [1.0, 1.001], "h2": [1.0, 1.02]})
+    for extra, expected in ((quiet, [True, True]), (loud, [True, False]), (loud[:2], [True, None])):
+        e = evidence(gate, FLAT, extra=extra, floor_seeds=(900, 901))
+        assert [one.holds for one in findings(e)["R1"]] == expected
+        assert (decision.decide(e)["outcome"] == "decided") is (expected == [True, True])
+
+
+def test_a_noise_floor_exactly_at_the_threshold_holds():
+    gate = {
+        "R1": {"kind": "above_noise_floor", "multiple": 1.0},
+        "R2": {"kind": "mean_gap", "role": "comparator", "to": "reference", "most": 0.01},
+    }
+    # two values 0.014142... apart would be irrational; four values of sd exactly 0.01 are not
+    exact = floor({"h1": [1.0, 1.01, 1.02], "h2": [1.0, 1.01, 1.02]})
+    e = evidence(gate, FLAT, extra=exact, floor_seeds=(900, 901, 902))
+    assert [(one.holds, one.margin) for one in findings(e)["R1"]] == [(True, 0), (True, 0)]
+
+
+def test_environments_inside_a_block_must_agree_and_be_reported():
+    def runs(*told):
+        return [
+            record(name, host, seed, 1.0, environment=told[(n + seed) % len(told)])
+            for n, name in enumerate(FLAT)
+            for host, seed in CELLS
+        ]
+
+    one = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}))
+    two = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}, {"torch": "2.14"}))
+    none = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs(None))
+    assert [[f.holds for f in findings(e)["R1"]] for e in (one, two, none)] == [[True] * 2, [False] * 2, [None] * 2]
+
+
+def test_host_agreement_is_kendalls_tau_b():
+    same = {"ref": [1.0] * 4, "cmp": [1.1] * 4, "sen": [1.2] * 4}
+    reversed_ = {"ref": [1.0, 1.0, 1.2, 1.2], "cmp": [1.1] * 4, "sen": [1.2, 1.2, 1.0, 1.0]}
+    rule = {"kind": "min_host_agreement", "tau": 0.5}
+    assert outcome(rule, same)["*"].observed == 1
+    assert outcome(rule, reversed_)["*"].observed == -1
+    assert holds(rule, reversed_) == {"*": False}
+    assert holds(rule, {"ref": [1.0] * 4}) == {"*": None}
+
+
+def test_a_failed_requirement_blocks_and_promotes_nobody():
+    gate = {
+        "R1": {"kind": "complete_cells"},
+        "R2": {"kind": "top_k", "k": 3},
+        "R3": {"kind": "keep_role", "role": "reference"},
+    }
+    made = decision.decide(evidence(gate, {**FLAT, "cmp": [1.0]}))
+    assert (made["outcome"], made["blocked_by"], made["promoted"]) == ("blocked", ["R1"], [])
+
+
+def test_stop_wins_over_promote_except_over_a_kept_role():
+    gate = {
+        "R1": {"kind": "top_k", "k": 3},
+        "R2": {"kind": "exceeds_gap", "gap": 0.005},
+        "R3": {"kind": "keep_role", "role": "sentinel"},
+    }
+    made = decision.decide(evidence(gate, FLAT))
+    assert made["promoted"] == ["ref", "sen"]
+    assert made["stopped"] == {"cmp": {"by": ["R2"], "unmet": ["R3"]}}
+
+
+def test_a_verdict_promotes_nobody():
+    made = decision.decide(evidence({"R1": {"kind": "first_in_all_cells", "role": "reference"}}, FLAT))
+    assert (made["promoted"], made["verdicts"]) == ([], {"R1": True})
+
+
+def test_every_rule_speaks_of_every_candidate_or_of_its_roles_or_of_all():
+    gate = {
+        "R1": {"kind": "complete_cells"}, "R2": {"kind": "fixed_runner"}, "R3": {"kind": "fixed_data"},
+        "R4": {"kind": "fresh_seeds"}, "R5": {"kind": "keep_role", "role": "reference"}, "R6": {"kind": "top_k", "k": 1},
+        "R7": {"kind": "within_gap", "gap": 0.1}, "R8": {"kind": "exceeds_gap", "gap": 0.1}, "R9": {"kind": "diverged"},
+        "R10": {"kind": "failed"},
+    }  # fmt: skip
+    made = decision.decide(evidence(gate, FLAT))
+    assert [rule["id"] for rule in made["rules"]] == [f"R{n}" for n in range(1, 11)]
+    for rule in made["rules"]:
+        assert {one["candidate"] for one in rule["results"]} == set(FLAT)
+        assert rule["text"].endswith(".")
+
+
+def test_the_decision_does_not_depend_on_the_order_of_the_evidence():
+    gate = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "top_k", "k": 2}}
+    records = [record(name, host, seed, round(1.0 + n / 7, 6)) for n, name in enumerate(FLAT) for host, seed in CELLS]
+    one = decision.decide(gather(door(gate), FLAT, records))
+    two = decision.decide(gather(door(gate), reversed(list(FLAT)), records[::-1]))
+    assert canonical.dumps(one) == canonical.dumps(two)
+
+
+bpb = st.decimals(min_value=1, max_value=2, places=6).map(float)
+
+
+@given(st.lists(st.lists(bpb, min_size=4, max_size=4), min_size=2, max_size=6), st.integers(1, 6))
+def test_top_k_always_takes_exactly_k_and_none_outside_is_better(values, k):
+    scores = {f"c{n}": one for n, one in enumerate(values)}
+    found = outcome({"kind": "top_k", "k": k}, scores)
+    taken = [name for name, one in found.items() if one.holds]
+    assert len(taken) == min(k, len(scores))
+    worst_in = max(sum(map(Fraction, map(repr, scores[name]))) for name in taken)
+    for name in set(scores) - set(taken):
+        assert sum(map(Fraction, map(repr, scores[name]))) >= worst_in
+
+
+@given(st.lists(bpb, min_size=4, max_size=4), st.lists(bpb, min_size=4, max_size=4), st.integers(1, 10**6))
+def test_the_sign_of_a_margin_is_the_answer(ref, cmp_, millionths):
+    gap = millionths / 1_000_000
+    scores = {"ref": ref, "cmp": cmp_}
+    for rule in (
+        {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": gap},
+        {"kind": "mean_gap", "role": "comparator", "to": "reference", "most": gap},
+        {"kind": "within_gap", "gap": gap},
+    ):
+        for one in outcome(rule, scores).values():
+            assert one.holds is (one.margin >= 0)
+    for one in outcome({"kind": "exceeds_gap", "gap": gap}, scores).values():
+        assert one.holds is (one.margin > 0)
+
+
+@given(st.permutations(range(4)), st.lists(bpb, min_size=8, max_size=8))
+def test_renaming_seeds_changes_no_mean_rule(order, values):
+    scores = {"ref": values[:4], "cmp": values[4:]}
+    shuffled = {name: [one[i] for i in order] for name, one in scores.items()}
+    rule = {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.05}
+    assert outcome(rule, scores)["cmp"].observed == outcome(rule, shuffled)["cmp"].observed
+
+
+def test_a_host_alone_decides_by_its_own_cells():
+    scores = {"a": [1.0, 1.0, 2.0, 2.0], "b": [1.2] * 4}
+    gate = {"R1": {"kind": "top_k", "k": 1}, "R2": {"kind": "min_host_agreement", "tau": -1.0}}
+    e = evidence(gate, scores)
+    assert decision.decide(e)["promoted"] == ["b"]
+    assert decision.decide(e.only_host("h1"))["promoted"] == ["a"]
+    assert decision.decide(e.only_host("h2"))["promoted"] == ["b"]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1000.1, True, None, "1.0", 1.1234567])
+def test_a_score_that_no_run_can_have_is_refused(value):
+    with pytest.raises(Invalid, match="facts.val_bpb"):
+        record("a", "h1", 31, value)
+
+
+def test_every_kind_has_an_effect_a_sentence_and_a_judge():
+    kinds = {member.model_fields["kind"].annotation.__args__[0] for member in rules.Rule.__args__[0].__args__}
+    assert kinds == set(rules.EFFECTS)

@@ -1,0 +1,104 @@
+"""Locks: the same rules are the same bytes, and an edit is noticed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.domain import locks, tickets
+from stages.domain.locks import LockRefused
+from stages.domain.study import parse_study
+from tests.support.synthetic import params
+
+
+def frozen(gate="gate3", **over):
+    study = parse_study({**params(4), **over}, "params.yaml")
+    return locks.frozen_of(study, gate, runner="1" * 64, corpus="2" * 64, previous="3" * 64)
+
+
+def test_a_lock_reads_back_as_what_was_frozen_and_writes_the_same_bytes():
+    data = locks.dumps(frozen())
+    lock = locks.loads(data, "locks/gate3.yaml")
+    assert lock.frozen == frozen()
+    assert locks.dumps(lock.frozen) == data
+
+
+def test_the_order_of_keys_in_params_changes_no_byte_of_the_lock():
+    value = params(4)
+    turned = {**value, "hosts": dict(reversed(value["hosts"].items())), "roles": dict(reversed(value["roles"].items()))}
+    one, two = (parse_study(v, "p") for v in (value, turned))
+    made = [
+        locks.dumps(locks.frozen_of(s, "gate3", runner="1" * 64, corpus="2" * 64, previous=None)) for s in (one, two)
+    ]
+    assert made[0] == made[1]
+
+
+@given(st.data())
+def test_any_changed_byte_of_a_lock_is_refused_or_changes_nothing(data):
+    whole = locks.dumps(frozen())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(32, 126))
+    edited = whole[:place] + bytes([byte]) + whole[place + 1 :]
+    try:
+        lock = locks.loads(edited, "locks/gate3.yaml")
+    except LockRefused:
+        return
+    assert lock.frozen == frozen()  # a comment, or a spelling of the same value
+
+
+def test_an_edited_lock_says_what_was_found_what_was_expected_and_how_to_go_back():
+    edited = locks.dumps(frozen()).replace(b"k: 3", b"k: 4")
+    with pytest.raises(LockRefused) as caught:
+        locks.loads(edited, "locks/gate3.yaml")
+    old = locks.digest_of(frozen())
+    assert str(caught.value).startswith(f"locks/gate3.yaml: digest: found {old}, expected ")
+    assert str(caught.value).endswith("the lock was edited; `git checkout -- locks/gate3.yaml` brings it back")
+
+
+def test_a_lock_of_a_newer_schema_is_refused_by_name():
+    newer = locks.dumps(frozen()).replace(b"schema: 1\n", b"schema: 2\n", 1)
+    with pytest.raises(LockRefused) as caught:
+        locks.loads(newer, "locks/gate3.yaml")
+    assert (
+        str(caught.value) == "locks/gate3.yaml: schema: found 2, expected at most 1; update staged-promotion to read it"
+    )
+
+
+def test_a_lock_of_another_gate_in_its_place_is_refused(tmp_path):
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "gate4.yaml").write_bytes(locks.dumps(frozen("gate3")))
+    with pytest.raises(LockRefused, match="frozen.gate: found gate3, expected gate4"):
+        locks.read("gate4", tmp_path)
+
+
+def test_a_difference_names_every_path_with_both_values():
+    value = params(4)
+    value["gates"]["gate3"]["R7"]["k"] = 5
+    value["rungs"]["rung3"]["seeds"] = [3000, 3007]
+    study = parse_study(value, "params.yaml")
+    now = locks.frozen_of(study, "gate3", runner="1" * 64, corpus="2" * 64, previous="3" * 64)
+    change = locks.difference(frozen(), now)
+    assert change == {"rules.R7.k": {"was": 3, "is": 5}, "seeds": {"was": [3000, 3001], "is": [3000, 3007]}}
+    assert locks.tell(change) == "  rules.R7.k: frozen 3, now 5\n  seeds: frozen [3000, 3001], now [3000, 3007]"
+
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
+
+
+@given(st.dictionaries(names, st.sampled_from(["true", "false", "what-if"])))
+def test_tickets_read_back_as_written(held):
+    assert tickets.loads(tickets.dumps(held)) == held
+
+
+@given(st.binary(max_size=60))
+def test_any_other_bytes_are_no_tickets(data):
+    try:
+        held = tickets.loads(data)
+    except tickets.BadTickets:
+        return
+    assert b"".join(sorted(tickets.dumps(held).splitlines(True))) == b"".join(sorted(data.splitlines(True)))
+
+
+@pytest.mark.parametrize("data", [b"a: yes\n", b"a: true", b"a: true\na: true\n", b"../a: true\n", b"a: true\r\n"])
+def test_a_line_that_no_gate_wrote_is_refused(data):
+    with pytest.raises(tickets.BadTickets):
+        tickets.loads(data)

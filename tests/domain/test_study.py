@@ -1,0 +1,128 @@
+"""params.yaml: every mistake names file, place, what was found and what was expected."""
+
+import copy
+
+import pytest
+
+from stages.domain import yamlio
+from stages.domain.schema import Invalid
+from stages.domain.study import load, parse_study
+from tests.support.synthetic import params
+
+
+def wrong(change, **kwargs):
+    value = params(4)
+    change(value)
+    with pytest.raises(Invalid) as caught:
+        parse_study(value, "params.yaml")
+    return str(caught.value)
+
+
+def test_a_good_study_is_read_with_its_cells_in_order():
+    study = parse_study(params(4), "params.yaml")
+    assert study.last_rung == "rung5"
+    assert study.cells("rung3") == [("cpu-fp32", 3000), ("cpu-fp32", 3001), ("cpu-bf16", 3000), ("cpu-bf16", 3001)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda v: v["hosts"]["cpu-fp32"].update(thread=2),
+            "params.yaml: hosts.cpu-fp32.thread: found 2, expected no such key",
+        ),
+        (
+            lambda v: v["rungs"]["rung2"].update(seeds=["x"]),
+            "params.yaml: rungs.rung2.seeds.0: found 'x', expected a valid integer",
+        ),
+        (lambda v: v["study"].pop("title"), "params.yaml: study.title: expected a value: the key is missing"),
+        (
+            lambda v: v["roles"].update(reference="d9-nobody"),
+            "params.yaml: (top): found {...}, expected roles.reference: found 'd9-nobody', "
+            "expected one of configs: d1-c000, d2-c001, d3-c002, d4-c003",
+        ),
+        (
+            lambda v: v["rungs"]["rung4"].update(seeds=[3001]),
+            "params.yaml: (top): found {...}, expected rungs.rung4.seeds: seed 3001 stands in rungs.rung3.seeds already, "
+            "expected a fresh one: a seed that helped to choose a configuration flatters it at the next rung",
+        ),
+        (
+            lambda v: v["gates"]["gate5"]["R4"].update(role="hero"),
+            "params.yaml: (top): found {...}, expected gates.gate5.R4: role 'hero' is not among roles: "
+            "reference, comparator, sentinel",
+        ),
+        (
+            lambda v: v["hosts"]["cpu-fp32"].pop("flops_per_second"),
+            "params.yaml: (top): found {...}, expected hosts.cpu-fp32.flops_per_second: missing; "
+            "the rated clock turns seconds into steps with it",
+        ),
+        (
+            lambda v: v["gates"].pop("gate3"),
+            "params.yaml: (top): found {...}, expected gates: found gate1, gate2, gate4, gate5, "
+            "expected one for each rung: gate1, gate2, gate3, gate4, gate5",
+        ),
+        (
+            lambda v: v["rungs"]["rung2"].update(budget_seconds=1.0),
+            "params.yaml: (top): found {...}, expected rungs.rung2.budget_seconds: smaller than that of rung1; budgets climb",
+        ),
+        (
+            lambda v: v["study"].update(schema=2),
+            "params.yaml: (top): found {...}, expected study.schema: found 2, expected 1; update staged-promotion",
+        ),
+    ],
+)
+def test_a_mistake_is_told_whole(change, message):
+    told = wrong(change)
+    start, _, end = message.partition("{...}")
+    assert told.startswith(start)
+    assert told.endswith(end)
+
+
+@pytest.mark.parametrize("name", ["../up", "Üben", "A", "a/b", "a b", "", "a.b", "-x", "d" * 65])
+def test_a_name_that_could_leave_its_folder_or_its_key_is_refused(name):
+    told = wrong(lambda v: v["configs"].update({name: {"depth": 1}}))
+    assert "configs" in told and "a name without dots" in told
+
+
+def test_an_unknown_kind_of_rule_is_refused_with_those_that_exist():
+    told = wrong(lambda v: v["gates"]["gate1"].update(R9={"kind": "vibes"}))
+    assert "gates.gate1.R9" in told and "'top_k'" in told
+
+
+def test_two_configurations_whose_dvc_stage_names_collide_are_refused():
+    def change(value):
+        hosts = value["hosts"]
+        hosts["x"], hosts["b-x"] = copy.deepcopy(hosts["cpu-fp32"]), copy.deepcopy(hosts["cpu-fp32"])
+        value["configs"]["a-b"], value["configs"]["a"] = {}, {}
+
+    assert "would both be the stage run@a-b-x; rename one" in wrong(change)
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(yamlio.BadYaml, match="is missing; run this in the root of a study"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: 1\na: 2\n", "p.yaml, line 2, column 1: found duplicate key"),
+        (b"a: [1\n", "p.yaml, line 2, column 1: "),
+        (b"- 1\n", "p.yaml: found list, expected a mapping"),
+        (b"1: 2\n", "p.yaml: key 1 is int, expected text"),
+        (b"a: 2020-01-01\n", "p.yaml: datetime.date(2020, 1, 1) is date, expected text"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "p.yaml, line 1, column 4: could not determine a constructor"),
+        (b"\xff", "p.yaml: not UTF-8 at byte 0"),
+    ],
+)
+def test_yaml_that_is_not_plain_data_is_refused(text, message):
+    with pytest.raises(yamlio.BadYaml) as caught:
+        yamlio.loads(text, "p.yaml")
+    assert str(caught.value).startswith(message)
+
+
+def test_an_alias_bomb_is_refused_quickly():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 12)]
+    with pytest.raises(yamlio.BadYaml, match="alias bomb"):
+        yamlio.loads("\n".join(lines).encode(), "p.yaml")

@@ -1,0 +1,166 @@
+"""Host blocks: a machine is what it is, and a run in another's name is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+
+from stages.commands import host as host_command
+from stages.domain.study import Host
+from stages.hosts import block
+from tests.support import synthetic
+
+A100 = {"name": "NVIDIA A100-SXM4-80GB", "uuid": "GPU-aaaa", "driver": "550", "memory_mib": 81920, "capability": "8.0"}
+T4 = {"name": "Tesla T4", "uuid": "GPU-tttt", "driver": "550", "memory_mib": 15360, "capability": "7.5"}
+WINDOWS = {
+    "system": "windows",
+    "machine": "AMD64",
+    "cpu": "Xeon",
+    "threads": 16,
+    "gpus": [A100],
+    "compiler": None,
+    "triton": True,
+}
+
+
+def declared(**changes: object) -> dict:
+    """The block windows-a100 of the paper's study, with changes."""
+    value = {"system": "windows", "device": "cuda", "device_name": "A100", "precision": "bf16", "threads": 4}
+    return Host.model_validate({**value, "compile": True, **changes}).model_dump()
+
+
+def machine(**changes: object) -> dict:
+    return {**WINDOWS, **changes}
+
+
+def test_a_machine_that_is_what_the_block_says_has_no_mismatch():
+    assert block.mismatches(declared(), machine()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"system": "linux"}, "system: found linux, expected windows"),
+        ({"threads": 2}, "threads: found 2 usable CPUs, expected at least 4"),
+        ({"gpus": []}, "device: found no CUDA GPU, expected one named A100"),
+        ({"gpus": [T4]}, "device_name: found Tesla T4, expected a GPU whose name contains 'A100'"),
+        (
+            {"gpus": [{**A100, "capability": "7.5"}]},
+            "precision: found compute capability 7.5, expected 8.0 or more for bf16",
+        ),
+        (
+            {"triton": False},
+            "compile: found no triton, which torch.compile needs for CUDA (on Windows: the package triton-windows)",
+        ),
+    ],
+)
+def test_every_way_to_be_another_machine_is_told(changes, expected):
+    assert block.mismatches(declared(), machine(**changes)) == [expected]
+
+
+def test_any_system_and_an_unnamed_gpu_match_whatever_is_there():
+    assert block.mismatches(declared(system="any", device_name=""), machine(system="linux", gpus=[A100])) == []
+
+
+def test_the_matching_one_of_two_gpus_is_enough():
+    assert block.mismatches(declared(), machine(gpus=[T4, A100])) == []
+
+
+def test_compiling_for_the_cpu_needs_a_compiler():
+    on_cpu = declared(device="cpu", device_name="", precision="fp32")
+    assert "C++ compiler" in block.mismatches(on_cpu, machine(compiler=None))[0]
+    assert block.mismatches(on_cpu, machine(compiler="cl")) == []
+
+
+def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(block, "describe", lambda: machine(system="linux", gpus=[T4]))
+    with pytest.raises(block.WrongHost) as refused:
+        block.require("windows-a100", declared())
+    assert str(refused.value) == (
+        "params.yaml: hosts.windows-a100: this machine is not that host:\n"
+        "  system: found linux, expected windows\n"
+        "  device_name: found Tesla T4, expected a GPU whose name contains 'A100'\n"
+        "  the block: system windows, cuda A100, bf16, 4 threads, compiled\n"
+        "  this machine: linux, Xeon, 16 CPUs, Tesla T4\n"
+        "  run windows-a100's cells there (`promotion work --host windows-a100`), "
+        "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"
+    )
+
+
+def fake_torch(monkeypatch: pytest.MonkeyPatch, *, available: bool, name: str) -> None:
+    cuda = types.SimpleNamespace(is_available=lambda: available, get_device_name=lambda: name)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda, __version__="2.9.0+cpu"))
+
+
+def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
+    monkeypatch.setattr(block, "describe", lambda: machine(gpus=[T4, A100]))
+    fake_torch(monkeypatch, available=True, name="Tesla T4")
+    with pytest.raises(block.WrongHost, match="torch uses Tesla T4, expected a GPU whose name contains 'A100'"):
+        block.require("windows-a100", declared())
+    fake_torch(monkeypatch, available=True, name=A100["name"])
+    block.require("windows-a100", declared())
+
+
+def test_a_torch_without_cuda_is_no_cuda_host(monkeypatch):
+    monkeypatch.setattr(block, "describe", machine)
+    fake_torch(monkeypatch, available=False, name="")
+    with pytest.raises(block.WrongHost, match=r"torch 2\.9\.0\+cpu, which sees no GPU"):
+        block.require("windows-a100", declared())
+
+
+def gpu(index: str, uuid: str, name: str) -> tuple[str, ...]:
+    return (index, uuid, name, "550.54", "81920", "8.0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, ["A", "B", "C"]),
+        ("", []),
+        ("2,0", ["C", "A"]),
+        ("GPU-bb", ["B"]),
+        ("1,7,0", ["B"]),  # CUDA stops at the first that it does not know
+    ],
+)
+def test_cuda_visible_devices_is_heeded(monkeypatch, setting, expected):
+    rows = (gpu("0", "GPU-aa", "A"), gpu("1", "GPU-bb", "B"), gpu("2", "GPU-cc", "C"))
+    monkeypatch.setattr(block, "_nvidia_smi", lambda: rows)
+    if setting is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    assert [one["name"] for one in block.gpus()] == expected
+
+
+def test_describing_a_machine_imports_no_torch():
+    before = "torch" in sys.modules
+    told = block.describe()
+    assert told["threads"] >= 1
+    assert told["system"] in ("linux", "windows", "darwin")
+    assert ("torch" in sys.modules) == before
+
+
+def test_no_environment_variable_makes_this_machine_another(monkeypatch):
+    monkeypatch.setattr(block, "_nvidia_smi", tuple)
+    for name in ("HOST", "HOSTNAME", "STAGED_PROMOTION_HOST", "CUDA_VISIBLE_DEVICES", "OS"):
+        monkeypatch.setenv(name, "windows-a100")
+    assert block.mismatches(declared(compile=False, threads=1))[-1].startswith("device: found no CUDA GPU")
+
+
+def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch, capsys):
+    synthetic.build(tmp_path, synthetic.params(4, 1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(block, "describe", lambda: machine(system="linux", gpus=[], threads=1))
+    assert host_command.run(types.SimpleNamespace(json=False)) == 1
+    told = capsys.readouterr().out
+    assert "this machine: linux, Xeon, 1 CPU, no GPU" in told
+    assert "differs  cpu-bf16: system any, cpu, bf16, 2 threads" in told
+    assert "threads: found 1 usable CPU, expected at least 2" in told
+
+    monkeypatch.setattr(block, "describe", machine)
+    assert host_command.run(types.SimpleNamespace(json=True)) == 0
+    assert json.loads(capsys.readouterr().out)["blocks"]["cpu-fp32"]["mismatches"] == []

@@ -1,0 +1,261 @@
+"""Several real workers on one study: one is killed, then the dispatcher; nothing is lost and nothing runs twice."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from stages.domain import canonical, names
+from stages.hosts import store
+from stages.hosts import worker as worker_module
+from stages.hosts.job import Job, results_of
+from stages.hosts.runs import runs_of
+from stages.hosts.view import View
+from tests.hosts import mini
+from tests.support.repo import Repo, environment
+
+distributed = pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
+psutil = pytest.importorskip("psutil")
+dispatching = pytest.importorskip("stages.hosts.dispatch")
+
+PATIENCE = 120.0
+
+
+def dispatch(repo: Repo, log: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start `promotion dispatch WORDS` in a clone."""
+    command = [sys.executable, "-m", "stages.cli", "dispatch", *words]
+    with log.open("ab") as output:
+        return subprocess.Popen(command, cwd=repo.root, env=environment(), stdout=output, stderr=output)
+
+
+def wait_for(pattern: str, log: Path) -> str:
+    """The first match of a pattern in a log that grows."""
+    end = time.monotonic() + PATIENCE
+    while (found := re.search(pattern, log.read_text(encoding="utf-8"), re.MULTILINE)) is None:
+        assert time.monotonic() < end, f"{pattern!r} never came: {log.read_text(encoding='utf-8')}"
+        time.sleep(0.05)
+    return found[0]
+
+
+def of(repo: Repo, words: str) -> list[psutil.Process]:
+    """The processes in a clone whose command line holds `words`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if words in " ".join(process.cmdline()) and Path(process.cwd()) == repo.root:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def kill_a_worker(repo: Repo) -> str:
+    """Kill the worker process of one run that trains right now; the run's id."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for run in of(repo, "-m stages.run"):
+            try:
+                rung, config, host, seed = run.cmdline()[3:7]
+                floor = "floor-" if "--floor" in run.cmdline() else ""
+                worker = run.parent()
+                worker.kill()
+                run.wait(10)  # on its leash
+            except psutil.NoSuchProcess:
+                continue
+            return f"{rung}/{config}/{host}/{floor}{seed}"
+    raise AssertionError("no run to kill")
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twice(tmp_path):
+    value = mini.params([0.5], floor_seeds=[91, 92])
+    value["gates"]["gate1"] = {
+        "R1": {"kind": "complete_cells"},
+        "R2": {"kind": "fixed_environment"},
+        "R3": {"kind": "above_noise_floor", "multiple": 2.0},
+        "R4": {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 1e-06},
+    }
+    repo = mini.frozen(tmp_path / "study", value)
+    elsewhere = repo.copy(tmp_path / "elsewhere")
+    logs = [tmp_path / "first.log", tmp_path / "second.log", tmp_path / "elsewhere.log"]
+
+    # One worker is killed in the middle of a run, which another one takes; then the dispatcher itself is killed.
+    first = dispatch(repo, logs[0], "--slots", "2")
+    wait_for("started$", logs[0])
+    victim = kill_a_worker(repo)
+    wait_for(f"dispatch: {victim}: started again, after its worker died", logs[0])
+    wait_for("finished, val_bpb", logs[0])
+    first.kill()
+    first.wait()
+    end = time.monotonic() + PATIENCE
+    while left := of(repo, "stages.run") + of(repo, "dask_worker"):
+        assert time.monotonic() < end, f"{left} outlived the dispatcher"
+        time.sleep(0.1)
+
+    # Started again, it goes on with workers in another clone: what ended is neither lost nor trained again.
+    before = {path: path.read_bytes() for path in repo.root.glob("artifacts/records/*/*/*/*.json")}
+    assert before
+    address = f"127.0.0.1:{free_port()}"
+    second = dispatch(repo, logs[1], "--slots", "0", "--listen", address)
+    wait_for("workers may join at", logs[1])
+    joined = dispatch(elsewhere, logs[2], "--join", f"tcp://{address}", "--slots", "2")
+    assert second.wait(PATIENCE) == 0, logs[1].read_text(encoding="utf-8")
+    assert joined.wait(PATIENCE) == 0, "a worker that joined ends with the dispatcher"
+    assert all(path.read_bytes() == line for path, line in before.items())
+    again = re.findall(r"^dispatch: (rung\S+): started", logs[1].read_text(encoding="utf-8"), re.MULTILINE)
+    assert not {path.relative_to(repo.root / names.RECORDS).with_suffix("").as_posix() for path in before} & set(again)
+
+    # The ledger holds every run once, made by the command that DVC knows: nothing is left to do for `dvc repro`.
+    status = repo.dvc("status", "stages/rung1/dvc.yaml").stdout
+    assert "up to date" in status
+    done = repo.dvc("repro", "ledger")
+    assert "stages.run" not in done.stdout
+    lines = [canonical.loads(line) for line in (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines()]
+    ids = [names.run_id(r["rung"], r["config"], r["host"], r["seed"], r["purpose"]) for r in lines]
+    assert len(ids) == len(set(ids)) == 8
+    assert all(line["status"] == "finished" for line in lines)
+
+    # The records carry what the blocks report, and the gate saw that its threshold lies below the noise.
+    assert all(set(line["environment"]) == {"torch", "system"} for line in lines)
+    decision = canonical.loads((repo.root / "artifacts" / "gates" / "gate1" / "decision.json").read_bytes())
+    assert decision["outcome"] == "blocked"
+    assert decision["blocked_by"] == ["R3"]
+    assert {host: told["runs"] for host, told in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
+
+
+def view(terminal: bool) -> tuple[View, io.StringIO]:
+    out = io.StringIO()
+    return View(Console(file=out, force_terminal=terminal, width=120, no_color=True)), out
+
+
+def told(run: str, worker: str, seconds: float) -> tuple[float, dict]:
+    return (0.0, {"run": run, "worker": worker, "seconds": seconds})
+
+
+def test_the_view_tells_starts_ends_and_what_is_left(judged):
+    waiting = runs_of(judged, "rung1")[:2]
+    here, out = view(terminal=False)
+    with here:
+        here.rung("rung1", 2.0, 10, waiting)
+        here.heard(told(waiting[0].id, "one", 0.0))
+        here.heard(told(waiting[0].id, "one", 1.0))
+        here.heard(told(waiting[0].id, "two", 0.0))
+        here.heard(told("rung1/none/of/1", "two", 0.0))
+        here.ended(waiting[0].id, "finished, val_bpb 1.25")
+        here.heard(told(waiting[0].id, "one", 2.0))  # a late word of a run that is done
+    assert out.getvalue().splitlines() == [
+        "dispatch: rung1: 2 runs to train, 10 done before",
+        f"dispatch: {waiting[0].id}: started",
+        f"dispatch: {waiting[0].id}: started again, after its worker died",
+        f"dispatch: {waiting[0].id}: finished, val_bpb 1.25; 1 left at rung1",
+    ]
+
+
+def test_a_terminal_sees_what_runs_where_and_how_far_it_is(judged):
+    waiting = runs_of(judged, "rung1")[:3]
+    here, out = view(terminal=True)
+    with here:
+        here.rung("rung1", 2.0, 9, waiting)
+        here.heard(told(waiting[0].id, "worker-one", 0.0))
+        here.heard(told(waiting[0].id, "worker-one", 0.5))
+    assert "rung1: 9 done, 1 running, 2 queued" in out.getvalue()
+    assert "25%" in out.getvalue()
+    assert "worker-one" in out.getvalue()
+
+
+class Returned:
+    """A future that has come back."""
+
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def result(self) -> object:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def release(self) -> None:
+        """What Dask forgets is safe here."""
+
+
+class Workers:
+    """Stands for the scheduler and its workers: `outcomes` by run id."""
+
+    def __init__(self, outcomes: dict[str, object]) -> None:
+        self.outcomes, self.submitted = outcomes, []
+
+    def subscribe_topic(self, topic: str, heard: object) -> None:
+        """Nothing is told."""
+
+    def submit(self, function: object, job: str, **options: object) -> Returned:
+        run = Job.loads(job).run
+        self.submitted.append((run.id, options["resources"], options["key"]))
+        return Returned(self.outcomes[run.id])
+
+
+@pytest.fixture
+def engine(judged, monkeypatch):
+    """Two runs of rung 1 are missing; returns (runs, their outputs, what DVC was asked to take and to run)."""
+    asked: list[str] = []
+    monkeypatch.setattr(dispatching, "as_completed", iter)
+    monkeypatch.setattr(store, "dvc", lambda *words: 0)
+    monkeypatch.setattr(store, "take", lambda runs: asked.extend(f"take {run.id}" for run in runs))
+    monkeypatch.setattr(store, "repro", lambda stages: asked.extend(f"repro {one}" for one in stages) or True)
+    monkeypatch.setattr(store, "settle", lambda rung, runs: None)
+    runs = [run for run in runs_of(judged, "rung1") if run.config == "d1-c000"]
+    outputs = {run.id: results_of(run) for run in runs}
+    for run in runs:
+        names.record_path(run.id).unlink()
+    return runs, outputs, asked
+
+
+def work_through(study, outcomes: dict[str, object]) -> tuple[int, Workers, str]:
+    workers = Workers(outcomes)
+    here, out = view(terminal=False)
+    return dispatching.Dispatcher(study, workers, here).dispatch(), workers, out.getvalue()
+
+
+def test_a_run_goes_to_a_worker_of_its_host_block_under_a_key_of_run_and_rule(judged, engine):
+    runs, outputs, asked = engine
+    _, workers, _ = work_through(judged, outputs)
+    lock = canonical.loads(Path("artifacts/protocol/rung1.json").read_bytes())["lock"]
+    assert workers.submitted == [(run.id, {run.host: 1}, f"{run.id}-{lock[:16]}") for run in runs]
+    assert [f"take {run.id}" for run in runs] == [one for one in asked if one.split()[-1] in outputs]
+    assert "repro stages/rung1/dvc.yaml:gate" in asked
+
+
+def test_a_run_that_fails_is_named_the_others_are_taken_in_and_nothing_is_judged(judged, engine):
+    runs, outputs, asked = engine
+    failure = worker_module.RunFailed(f"{runs[0].id}: exit status 2:\nerror: out of coffee")
+    status, _, out = work_through(judged, outputs | {runs[0].id: failure})
+    assert status == 2
+    assert f"dispatch: {runs[0].id}: RunFailed" in out
+    assert "out of coffee" in out
+    assert f"take {runs[1].id}" in asked
+    assert not names.record_path(runs[0].id).exists()
+    assert not [one for one in asked if one.startswith("repro")]
+
+
+def test_what_a_worker_makes_up_is_not_taken_in(judged, engine):
+    runs, outputs, _ = engine
+    forged = dict(outputs[runs[0].id])
+    path = names.record_path(runs[0].id).as_posix()
+    forged[path] = forged[path].replace(b'"runner":"1111', b'"runner":"2222')
+    status, _, out = work_through(judged, outputs | {runs[0].id: forged})
+    assert status == 2
+    assert "runner: found 2222" in out
+    assert not names.record_path(runs[0].id).exists()

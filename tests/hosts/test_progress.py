@@ -1,0 +1,135 @@
+"""The live view of a run: silent while short, honest about time left while long, gone when done."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from stages.progress import LIVE, Live, duration
+from trainer.outcome import Progress, Row
+
+RUN = "rung3/d8/linux/301"
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(tmp_path, monkeypatch) -> Clock:
+    monkeypatch.chdir(tmp_path)
+    return Clock()
+
+
+def point(step: int) -> Row:
+    return Row(step, step * 10, step / 10, 5.0 - step / 100, 1.0)
+
+
+def where(share: float) -> Progress:
+    return Progress(round(share * 100), 100, share, 1234.5, 3.21, 100 * (1 - share))
+
+
+def record(**facts: object) -> dict:
+    return {"status": "finished", "reason": None, "facts": {"val_bpb": 1.25, "steps": 100, **facts}}
+
+
+def curve() -> list[list[str]]:
+    return list(csv.reader((LIVE / f"{RUN}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_a_short_run_prints_one_line_and_writes_no_file(clock):
+    out = io.StringIO()
+    with Live(RUN, 2.0, "rated", out, now=clock) as live:
+        for step in range(20):
+            clock.at += 0.1
+            live.row(point(step))
+            live.progress(where(step / 20))
+    live.done(record())
+    assert out.getvalue() == f"{RUN}: finished, val_bpb 1.250000, 100 steps, 2.0 s\n"
+    assert not LIVE.exists()
+
+
+def test_a_long_run_without_a_terminal_tells_where_it_is_every_half_minute(clock):
+    out = io.StringIO()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        for second in range(100):
+            clock.at += 1.0
+            live.progress(where(second / 100))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0] == (f"{RUN}: 29.0% of 10 min 0 s wall, step 29/100, loss 3.2100, 1,234 tokens/s, 1 min 11 s left")
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(clock):
+    out = Terminal()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        clock.at += 5.0
+        live.progress(where(0.5))
+        live.warning("a checkpoint could not be written")
+    assert "50%" in out.getvalue()
+    assert "50.0 s left" in out.getvalue()
+    assert "warning: a checkpoint could not be written" in out.getvalue()
+
+
+def test_the_live_curve_grows_while_the_run_goes_on_and_goes_when_it_ends(clock):
+    with Live(RUN, 600.0, "wall", io.StringIO(), now=clock) as live:
+        live.row(point(1))
+        assert not LIVE.exists()
+        clock.at += 5.0
+        live.row(point(2))
+        assert [row[0] for row in curve()] == ["step", "1", "2"]
+        live.row(point(3))
+        assert curve()[-1] == ["3", "30", "0.3", "4.97", "1.0"]
+    live.done(record())
+    assert not (LIVE / f"{RUN}.csv").exists()
+
+
+def test_a_resumed_run_goes_on_in_the_curve_of_the_killed_one(clock):
+    with Live(RUN, 600.0, "wall", io.StringIO(), now=clock) as killed:
+        clock.at += 5.0
+        for step in (1, 2, 3, 4):
+            killed.row(point(step))
+    with (LIVE / f"{RUN}.csv").open("a", encoding="utf-8") as file:
+        file.write("5,5")  # killed in the middle of a line
+    with Live(RUN, 600.0, "wall", io.StringIO(), now=clock) as resumed:
+        clock.at += 5.0
+        resumed.row(point(3))  # the checkpoint lay before what the killed run had shown
+    assert [row[0] for row in curve()] == ["step", "1", "2", "3"]
+
+
+def test_a_live_curve_that_cannot_be_written_does_not_end_the_run(clock):
+    LIVE.write_text("in the way", encoding="utf-8")
+    out = io.StringIO()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        clock.at += 5.0
+        live.row(point(1))
+    live.done(record())
+    assert "finished" in out.getvalue()
+
+
+def test_a_run_that_broke_says_why(clock):
+    out = io.StringIO()
+    with Live(RUN, 2.0, "wall", out, now=clock) as live:
+        clock.at += 1.0
+    live.done({"status": "failed", "reason": "out of memory: 12 rows would fit", "facts": None})
+    assert out.getvalue() == f"{RUN}: failed, out of memory: 12 rows would fit, 1.0 s\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(3.21, "3.2 s"), (59.97, "1 min 0 s"), (75, "1 min 15 s"), (43200, "12 h 0 min")]
+)
+def test_durations_read_as_people_say_them(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,110 @@
+"""The repository as DVC, git and a newcomer see it: the graph, the arrows, the files that must agree."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import rungs
+from stages.domain import study
+from tests.support.repo import PROJECT
+
+SOURCES = sorted(
+    path
+    for part in ("stages", "trainer", "report")
+    for path in (PROJECT / part).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, function bodies included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def test_the_committed_rungs_are_what_the_generator_writes():
+    count = len(study.load(PROJECT / "params.yaml").rungs)
+    folders = sorted(path.name for path in (PROJECT / "stages").glob("rung[0-9]*"))
+    assert folders == [f"rung{n}" for n in range(1, count + 1)]
+    for number in range(1, count + 1):
+        committed = (PROJECT / "stages" / f"rung{number}" / "dvc.yaml").read_bytes().decode("utf-8")
+        assert committed == rungs.rung_yaml(number), "regenerate with `python -m stages.rungs`"
+
+
+def test_params_yaml_is_the_default_study():
+    assert (PROJECT / "params.yaml").read_bytes() == (PROJECT / "studies" / "laptop.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["laptop", "paper", "smoke"])
+def test_every_ready_study_is_valid(name):
+    assert study.load(PROJECT / "studies" / f"{name}.yaml").study.name == name
+
+
+def test_the_domain_imports_nothing_of_ours_but_itself():
+    for path in SOURCES:
+        if room(path).startswith("stages/domain/"):
+            ours = {name for name in imports(path) if name.split(".")[0] in ("stages", "trainer", "report")}
+            assert all(name == "stages.domain" or name.startswith("stages.domain.") for name in ours), room(path)
+
+
+def test_the_trainer_knows_no_rule_and_no_study():
+    for path in SOURCES:
+        if room(path).startswith("trainer/"):
+            assert not {name for name in imports(path) if name.split(".")[0] in ("stages", "report")}, room(path)
+
+
+def test_nothing_imports_the_report():
+    outside = [path for path in SOURCES if not room(path).startswith(("report/", "stages/commands/"))]
+    for path in outside:
+        assert not {name for name in imports(path) if name.split(".")[0] == "report"}, room(path)
+
+
+def test_only_the_runner_imports_torch():
+    for path in SOURCES:
+        if not room(path).startswith("trainer/"):
+            assert not {name for name in imports(path) if name.split(".")[0] == "torch"}, room(path)
+
+
+def test_no_gate_no_verification_and_no_site_pays_for_torch_or_dvc():
+    for module in ("stages.gate", "stages.run", "stages.ledger", "stages.audit", "stages.cli", "report.__main__"):
+        code = f"import sys, {module}; print(sorted({{'torch', 'dvc'}} & set(sys.modules)))"
+        done = subprocess.run(["python", "-c", code], cwd=PROJECT, capture_output=True, encoding="utf-8")
+        assert done.stdout.strip() == "[]", f"{module}: {done.stdout}{done.stderr}"
+
+
+def test_every_stage_says_what_it_is_for():
+    for path in (PROJECT / "dvc.yaml", *sorted((PROJECT / "stages").glob("rung*/dvc.yaml"))):
+        stages = YAML(typ="safe").load(path)["stages"]
+        assert all(stage.get("desc") for stage in stages.values()), path
+
+
+def test_no_command_of_the_pipeline_needs_a_shell():
+    for path in (PROJECT / "dvc.yaml", *sorted((PROJECT / "stages").glob("rung*/dvc.yaml"))):
+        for name, stage in YAML(typ="safe").load(path)["stages"].items():
+            assert re.fullmatch(r"python -m [a-z_.]+( [a-z0-9]+)?( \$\{[a-z_.]+\})*( --floor)?", stage["cmd"]), (
+                f"{path}: {name}"
+            )
+
+
+def test_no_file_speaks_of_a_machine():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, encoding="utf-8").stdout
+    for name in listed.split("\0"):
+        path = PROJECT / name
+        if not name or path.suffix in (".png", ".js", ".bin") or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for trace in ("/work/" + "main", "/home/" + "user", "/root/" + "."):
+            assert trace not in text, f"{name} holds {trace}"

@@ -1,0 +1,283 @@
+"""The whole protocol through the real dvc and git: what a team does, and what goes wrong on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.domain import canonical, files
+from tests.support.repo import Repo, environment
+
+pytestmark = pytest.mark.slow
+
+
+def lines(repo: Repo, name: str) -> list[dict]:
+    return [canonical.loads_canonical(one + b"\n") for one in (repo.root / "ledger" / name).read_bytes().splitlines()]
+
+
+def lock(repo: Repo, rung: str) -> dict:
+    return YAML(typ="safe").load(repo.root / "stages" / rung / "dvc.lock")["stages"]
+
+
+def decision(repo: Repo, gate: str) -> dict:
+    return canonical.loads_canonical((repo.root / "artifacts" / "gates" / gate / "decision.json").read_bytes())
+
+
+def ran(output: str) -> list[str]:
+    return [one.split("'")[1].split(":")[-1] for one in output.splitlines() if one.startswith("Running stage")]
+
+
+def test_the_matrix_expands_to_every_configuration_host_and_seed(smoke):
+    stages = set(lock(smoke, "rung3"))
+    runs = {f"run@{c}-{h}-{s}" for c in ("d1-a", "d1-b", "d2-a") for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)}
+    floor = {f"floor@{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (31, 32)}
+    assert stages == runs | floor | {"gate"}
+
+
+def test_nothing_is_left_to_do_after_a_study(smoke):
+    assert "Data and pipelines are up to date" in smoke.dvc("status").stdout
+    assert smoke.git("status", "--porcelain") == ""
+
+
+def test_the_ledgers_lines_are_the_files_that_dvc_locked(smoke):
+    locked = {}
+    for rung in ("rung1", "rung2", "rung3"):
+        for stage in lock(smoke, rung).values():
+            locked |= {out["path"]: out["md5"] for out in stage["outs"]}
+    data = (smoke.root / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(data) == 6 + 6 + 12 + 4
+    for line in data:
+        run = canonical.loads_canonical(line)
+        prefix = "floor-" if run["purpose"] == "floor" else ""
+        path = f"artifacts/records/{run['rung']}/{run['config']}/{run['host']}/{prefix}{run['seed']}.json"
+        assert locked[path] == files.md5_bytes(line)
+    for line in (smoke.root / "ledger" / "decisions.jsonl").read_bytes().splitlines(keepends=True):
+        gate = canonical.loads_canonical(line)["gate"]
+        assert locked[f"artifacts/gates/{gate}/decision.json"] == files.md5_bytes(line)
+
+
+def test_a_record_commits_to_the_lock_that_judges_it(smoke):
+    text = YAML(typ="safe")
+    digests = {n: text.load(smoke.root / "locks" / f"gate{n}.yaml")["digest"] for n in (1, 2, 3)}
+    for run in lines(smoke, "runs.jsonl"):
+        assert run["lock"] == digests[int(run["rung"][-1])]
+
+
+def test_a_configuration_without_a_ticket_is_stopped_and_the_ticket_stands_in_the_lock(smoke):
+    promoted = decision(smoke, "gate2")["promoted"]
+    stopped = {run["config"] for run in lines(smoke, "runs.jsonl") if run["status"] == "stopped"}
+    assert stopped and stopped == {"d1-a", "d1-b", "d2-a"} - set(promoted)
+    for name, stage in lock(smoke, "rung3").items():
+        if name.startswith("run@"):
+            ticket = stage["params"]["artifacts/gates/gate2/promotions.yaml"]
+            assert ticket == {name[4:8]: name[4:8] in promoted}
+
+
+def test_two_runs_of_a_study_give_identical_ledgers(smoke, tmp_path):
+    again = Repo(tmp_path / "again")
+    again.root.mkdir()
+    again.git("clone", "-q", str(smoke.root), ".")
+    before = {path.name: path.read_bytes() for path in (again.root / "ledger").iterdir()}
+    again.dvc("repro", "ledger")
+    assert {path.name: path.read_bytes() for path in (again.root / "ledger").iterdir()} == before
+    assert len(before) == 3
+
+
+def test_only_the_last_rung_is_scored_on_the_locked_split(smoke):
+    for run in lines(smoke, "runs.jsonl"):
+        if run["facts"]:
+            assert (run["facts"]["locked_bpb"] is not None) is (run["rung"] == "rung3")
+
+
+def test_the_winner_is_an_artifact_with_its_weights(smoke):
+    told = json.loads((smoke.root / "artifacts" / "winner" / "model.json").read_text(encoding="utf-8"))
+    weights = smoke.root / "artifacts" / "winner" / "model.safetensors"
+    assert told["config"] == decision(smoke, "gate3")["ranking"][0]["config"]
+    assert files.sha256_file(weights) in json.dumps(told)
+
+
+def test_dvc_shows_metrics_params_and_plots(smoke):
+    metrics = json.loads(smoke.dvc("metrics", "show", "--json").stdout)
+    shown = metrics[""]["data"]["ledger/metrics.json"]["data"]
+    assert shown["winner"] == decision(smoke, "gate3")["ranking"][0]["config"]
+    assert len(shown) <= 14
+    assert "gates.gate2.R3.k" in smoke.dvc("params", "diff", "HEAD~1", "--all").stdout
+
+
+def test_a_what_if_on_one_gate_trains_nothing_and_says_so(study):
+    done = study.dvc(
+        "exp",
+        "run",
+        "-n",
+        "what-if",
+        "-S",
+        "study.mode=exploratory",
+        "-S",
+        "gates.gate2.R3.k=3",
+        "stages/rung2/dvc.yaml:gate",
+    )
+    assert set(ran(done.stdout)) == {"protocol", "gate"}
+    made = decision(study, "gate2")
+    assert made["mode"] == "exploratory"
+    assert made["promoted"] == ["d1-a", "d1-b", "d2-a"]
+    held = (study.root / "artifacts" / "gates" / "gate2" / "promotions.yaml").read_text(encoding="utf-8")
+    assert sorted(one.split(": ")[1] for one in held.splitlines()).count("what-if") == 3 - len(made["frozen_promoted"])
+    shown = study.dvc("exp", "show", "--csv", "--only-changed").stdout
+    assert "what-if" in shown and "study.mode" in shown
+
+
+def test_a_whole_exploratory_study_trains_nothing_and_reads_as_unrun(study):
+    study.replace("params.yaml", "mode: frozen", "mode: exploratory")
+    study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 3, by: mean}")
+    study.dvc("repro", "ledger")
+    unrun = [run for run in lines(study, "runs.jsonl") if run["status"] == "unrun"]
+    assert unrun and all(run["facts"] is None for run in unrun)
+    assert decision(study, "gate3")["outcome"] == "blocked"
+    assert json.loads((study.root / "ledger" / "metrics.json").read_text(encoding="utf-8"))["mode"] == "exploratory"
+    study.git("checkout", "params.yaml")
+    assert ran(study.dvc("repro", "ledger").stdout) and study.git("status", "--porcelain") == ""
+
+
+def test_one_more_promoted_configuration_runs_only_its_own_runs(study):
+    stopped = next(iter({"d1-a", "d1-b"} - set(decision(study, "gate2")["promoted"])))
+    path = study.root / "artifacts" / "gates" / "gate2" / "promotions.yaml"
+    path.write_bytes(path.read_bytes().replace(f"{stopped}: false".encode(), f"{stopped}: true".encode()))
+    told = json.loads(study.dvc("status", "--json", "stages/rung3/dvc.yaml", check=False).stdout)
+    changed = {name.split(":")[-1] for name in told}
+    assert changed == {f"run@{stopped}-{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)} | {"gate"}
+
+
+def refused(repo: Repo, *command: str) -> str:
+    done = repo.python("-m", *command, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_a_rule_that_differs_from_its_lock_is_refused_with_the_difference(study):
+    study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
+    told = refused(study, "stages.protocol")
+    assert "locks/gate2.yaml: differs from params.yaml" in told
+    assert "rules.R3.k: frozen 1, now 2" in told
+    assert 'promotion freeze gate2 --amend --reason "..."' in told
+    assert "evidence of rung2 exists" in refused(study, "stages.cli", "freeze", "gate2")
+
+
+def test_an_edited_lock_is_refused_before_anything_trains(study):
+    study.replace("locks/gate2.yaml", "k: 1", "k: 2")
+    assert "locks/gate2.yaml: digest: found" in refused(study, "stages.protocol")
+    done = study.dvc("repro", check=False)
+    assert done.returncode != 0 and ran(done.stdout) == ["protocol"]
+
+
+def test_an_edited_trainer_is_refused_before_anything_trains(study):
+    study.replace("trainer/__init__.py", '"""', '"""An edit. ')
+    assert "runner: frozen" in refused(study, "stages.protocol")
+    run = ("stages.run", "rung1", "d1-a", "cpu-fp32", "1")
+    assert "trainer/: found sha256" in refused(study, *run)
+
+
+def test_a_missing_lock_with_evidence_behind_it_is_refused(study):
+    (study.root / "locks" / "gate3.yaml").unlink()
+    assert "evidence of rung3 exists; `git checkout -- locks/gate3.yaml`" in refused(study, "stages.protocol")
+    assert "`git checkout -- locks/gate3.yaml`" in refused(study, "stages.cli", "freeze")
+
+
+def test_an_amendment_needs_a_reason_stays_in_the_lock_and_invalidates_its_evidence(study):
+    study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
+    assert "--amend needs --reason" in refused(study, "stages.cli", "freeze", "gate2", "--amend")
+    study.promotion("freeze", "gate2", "--amend", "--reason", "k was meant to be 2")
+    lock2, lock3 = (YAML(typ="safe").load(study.root / "locks" / f"gate{n}.yaml")["frozen"] for n in (2, 3))
+    assert lock2["amendments"][0]["changed"] == {"rules.R3.k": {"was": 1, "is": 2}}
+    assert lock2["amendments"][0]["reason"] == "k was meant to be 2"
+    assert list(lock3["amendments"][0]["changed"]) == ["previous"]
+    study.promotion("freeze")
+    assert YAML(typ="safe").load(study.root / "locks" / "gate2.yaml")["frozen"] == lock2
+    study.dvc("repro", "protocol")
+    stale = json.loads(study.dvc("status", "--json", check=False).stdout)
+    assert not any("rung1/dvc.yaml:run" in name for name in stale)
+    assert sum("rung2/dvc.yaml:run" in name for name in stale) == 6
+
+
+def test_freezing_the_same_rules_again_changes_no_byte(study):
+    study.promotion("freeze")
+    assert study.git("status", "--porcelain") == ""
+
+
+def test_a_rung_whose_gate_is_not_frozen_keeps_its_door_closed(study):
+    for path in ("artifacts/records/rung3", "artifacts/traces/rung3"):
+        study.python("-c", f"import shutil; shutil.rmtree('{path}')")
+    for path in ("locks/gate3.yaml", "ledger/runs.jsonl"):
+        (study.root / path).unlink()
+    study.python("-m", "stages.protocol")
+    told = refused(study, "stages.run", "rung3", "d2-a", "cpu-fp32", "3")
+    assert "a rule comes before its evidence" in told and "`promotion freeze gate3`" in told
+
+
+def test_a_killed_run_leaves_no_evidence(study):
+    record = study.root / "artifacts" / "records" / "rung1" / "d1-a" / "cpu-fp32" / "1.json"
+    record.unlink()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.run", "rung1", "d1-a", "cpu-fp32", "1"], cwd=study.root, env=environment()
+    )
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM if os.name == "posix" else signal.CTRL_BREAK_EVENT)
+    process.wait(60)
+    assert not record.exists() or canonical.loads_canonical(record.read_bytes())
+
+
+def test_a_second_repro_beside_the_first_is_told_to_wait(study):
+    study.python("-c", "import shutil; shutil.rmtree('artifacts/records/rung1')")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--force", "stages/rung1/dvc.yaml"],
+        cwd=study.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            second = study.dvc("repro", "stages/rung1/dvc.yaml:run@d1-a-cpu-fp32-1", check=False)
+            if second.returncode:
+                break
+        assert "another" in second.stderr.lower() or "lock" in second.stderr.lower()
+    finally:
+        first.wait(120)
+    assert first.returncode == 0
+
+
+def test_a_run_on_the_wrong_machine_names_both_and_says_how_to_get_the_artifact(study):
+    door = study.root / "artifacts" / "protocol" / "rung1.json"
+    value = canonical.loads(door.read_bytes())
+    value["hosts"]["cpu-fp32"]["system"] = "windows" if os.name == "posix" else "linux"
+    door.write_bytes(canonical.dumps(value))
+    told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
+    assert "cpu-fp32" in told and "windows" in told.lower() and "dvc pull" in told
+
+
+def test_a_changed_corpus_file_is_refused(study):
+    path = study.root / "artifacts" / "corpus" / "val.bin"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:-2] + b"\0\0")
+    told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
+    assert "artifacts/corpus/val.bin: missing or changed" in told
+
+
+def test_a_mistake_in_a_configuration_is_found_before_anything_trains(study):
+    study.replace(
+        "params.yaml",
+        "d1-a: {depth: 1, aspect: 16, batch_tokens: 128",
+        "d1-a: {depth: 1, aspect: 16, batch_tokens: 100",
+    )
+    told = refused(study, "stages.protocol")
+    assert "params.yaml: configs.d1-a" in told and "batch_tokens is 100" in told
+
+
+@pytest.mark.parametrize(
+    "words", [("rung1", "../up", "cpu-fp32", "1"), ("rung1", "d1-a", "cpu-fp32", "-1"), ("rung1",)]
+)
+def test_names_that_try_to_leave_their_folder_are_refused(study, words):
+    assert "usage: python -m stages.run" in refused(study, "stages.run", *words)

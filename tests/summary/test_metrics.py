@@ -1,0 +1,76 @@
+"""The headline that DVC shows first."""
+
+import json
+
+import pytest
+
+from stages.domain import names
+from stages.domain.locks import Amendment
+from stages.summary import everything
+from stages.summary.metrics import path
+
+
+def headline(case, mode="frozen"):
+    made = everything(mode, case.configs, case.locks, case.records, case.decisions)
+    return json.loads(made[names.LEDGER / "metrics.json"])
+
+
+def test_the_headline_is_short_and_begins_with_what_binds_and_who_won(case):
+    made = headline(case)
+    assert list(made) == [
+        "mode", "winner", "winner_val_bpb", "reference_lead", "gap", "host_agreement", "device_hours", "path",
+        "first_rung_leader",
+    ]  # fmt: skip
+    assert made["mode"] == "frozen"
+    assert (made["winner"], made["first_rung_leader"], made["path"]) == ("d8-c007", "d2-c009", "12-12-10-4-2")
+
+
+def test_gaps_are_mean_paired_gaps_at_the_last_rung(case):
+    made = headline(case)
+    last = case.ladder().rungs[-1]
+    gap = float(round(last.evidence.mean("d4-c003") - last.evidence.mean("d8-c007"), 9))
+    assert made["gap"] == {"comparator": None, "sentinel": gap}  # the comparator did not get that far
+    assert made["reference_lead"] == gap
+    verdict = [rule for rule in case.decisions["gate5"]["rules"] if rule["id"] == "R6"]
+    assert verdict[0]["results"][0]["observed"] == gap
+
+
+def test_host_agreement_is_the_smallest_tau_of_each_rung(case):
+    assert headline(case)["host_agreement"]["rung5"] == 1.0
+    assert len(headline(case)["host_agreement"]) == 5
+
+
+def test_exploratory_mode_is_the_first_thing_said(case):
+    assert headline(case, "exploratory")["mode"] == "exploratory"
+
+
+def test_amendments_are_counted_beside_the_mode(case):
+    once = Amendment(reason="k was wrong", replaces="0" * 64, changed={})
+    changed = {}
+    for gate, lock in case.locks.items():
+        frozen = lock.frozen.model_copy(update={"amendments": [once] if gate in ("gate2", "gate4") else []})
+        changed[gate] = lock.model_copy(update={"frozen": frozen})
+    assert headline(type(case)(case.root, case.configs, changed, case.records, case.decisions))["mode"] == (
+        "frozen, 2 amendments"
+    )
+
+
+@pytest.mark.parametrize(("undecided", "shown"), [(("gate5",), "12-12-10-4-2"), (("gate2", "gate3"), "12-12-10-4-2")])
+def test_the_path_counts_what_is_known(case, undecided, shown):
+    ladder = case.without(*undecided).ladder()
+    expected = [str(len(rung.candidates)) for rung in ladder.rungs if rung.candidates is not None]
+    assert path(ladder) == "-".join(expected)
+    assert len(expected) == (5 if undecided == ("gate5",) else 4)
+
+
+def test_a_blocked_gate_stands_in_the_path(case):
+    decision = {**case.decisions["gate3"], "outcome": "blocked", "blocked_by": ["R4"], "promoted": []}
+    after = case.without("gate4", "gate5")
+    held = {**after.decisions, "gate3": decision}
+    ladder = type(case)(case.root, case.configs, case.locks, case.records, held).ladder()
+    assert path(ladder) == "12-12-10-0, blocked at gate3"
+
+
+def test_before_anything_is_frozen_nothing_is_claimed(case):
+    made = headline(type(case)(case.root, case.configs, {}, (), {}))
+    assert (made["winner"], made["reference_lead"], made["gap"], made["path"]) == (None, None, {}, "")

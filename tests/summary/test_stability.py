@@ -1,0 +1,102 @@
+"""Stability: ranks from rung to rung, what became of each leader, the winner and how much flattered a leader."""
+
+from fractions import Fraction
+
+import pytest
+
+from stages.domain.concordance import tau_b
+from stages.summary.stability import stability
+
+
+@pytest.fixture(scope="module")
+def made(case):
+    return stability(case.ladder())
+
+
+def test_a_step_ranks_the_candidates_of_both_rungs_alone(case, made):
+    lower, upper = case.ladder().rungs[2:4]
+    step = made["steps"][2]
+    assert (step["from"], step["to"], step["candidates"]) == ("rung3", "rung4", 4)
+    assert sorted(first for first, _ in step["ranks"].values()) == [1, 2, 3, 4]
+    assert lower.rank["d8-c007"] == 9 and step["ranks"]["d8-c007"] == [4, 1]
+    names = sorted(step["ranks"])
+    means = [[float(rung.evidence.mean(name)) for name in names] for rung in (lower, upper)]
+    assert step["tau_b"] == tau_b(*means)
+
+
+def test_leaders_are_followed_to_where_they_were_stopped(made):
+    assert made["leaders"]["rung1"] == "d2-c009"
+    fate = {one["rung"]: one for one in made["leader_fate"]}
+    assert fate["rung1"] == {
+        "rung": "rung1",
+        "config": "d2-c009",
+        "last_rung": "rung3",
+        "last_rank": 6,
+        "stopped_at": "gate3",
+    }
+    assert fate["rung5"]["stopped_at"] is None
+
+
+def test_a_leader_whose_gate_has_not_decided_is_not_called_stopped(case):
+    made = stability(case.without("gate3", "gate4", "gate5", records=True).ladder())
+    assert [one["stopped_at"] for one in made["leader_fate"]] == [None, None]
+    assert made["leader_fate"][1]["last_rank"] is None
+
+
+def test_the_winner_has_the_lowest_mean_of_the_last_rung(case, made):
+    assert made["winner"]["config"] == case.ladder().rungs[-1].ranking[0] == "d8-c007"
+    assert made["winner"]["ranks"] == {"rung1": 12, "rung2": 12, "rung3": 9, "rung4": 1, "rung5": 1}
+    assert made["no_winner"] is None
+
+
+def test_equal_means_are_broken_by_name(case):
+    same = case.rescored("rung5", lambda run: 1.3)
+    assert same.ladder().winner == "d4-c003"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda case: case.without("gate5"), "gate5 has not decided yet."),
+        (lambda case: blocked(case), "gate5 is blocked by R1."),
+        (lambda case: unfrozen(case), "The last gate is not frozen yet."),
+        (lambda case: unfinished(case), "No candidate of rung5 finished in every cell."),
+    ],
+)
+def test_without_a_winner_it_says_why(case, change, why):
+    made = stability(change(case).ladder())
+    assert (made["winner"], made["no_winner"]) == (None, why)
+
+
+def blocked(case):
+    decision = {**case.decisions["gate5"], "outcome": "blocked", "blocked_by": ["R1"], "promoted": []}
+    return type(case)(case.root, case.configs, case.locks, case.records, {**case.decisions, "gate5": decision})
+
+
+def unfrozen(case):
+    some = {gate: lock for gate, lock in case.locks.items() if gate != "gate5"}
+    return type(case)(case.root, case.configs, some, case.records, case.decisions)
+
+
+def unfinished(case):
+    records = tuple(run for run in case.records if not (run.rung == "rung5" and run.host == "cpu-fp32"))
+    return type(case)(case.root, case.configs, case.locks, records, case.decisions)
+
+
+def test_optimism_measures_a_leader_again_with_fresh_seeds(case, made):
+    rung3, rung4 = case.ladder().rungs[2:4]
+    one = made["optimism"][2]
+    mean = {name: rung4.evidence.mean(name) for name in rung4.candidates}
+    others = [value for name, value in mean.items() if name != "d3-c010"]
+    assert (one["rung"], one["config"], one["next_rung"]) == ("rung3", "d3-c010", "rung4")
+    assert one["mean"] == float(round(rung3.evidence.mean("d3-c010"), 9))
+    assert Fraction(str(one["next_lead"])) == min(others) - mean["d3-c010"] < 0
+    assert Fraction(str(one["regret"])) == mean["d3-c010"] - min(mean.values())
+    assert one["next_rank"] == 3
+
+
+def test_a_leader_that_was_stopped_was_not_measured_again(case):
+    stopped = case.rescored("rung4", lambda run: 1.0 if run.config == "d3-c010" else None)
+    one = stability(stopped.ladder())["optimism"][3]
+    assert one["config"] == "d3-c010"
+    assert (one["next_mean"], one["next_rank"], one["regret"], one["next_lead"]) == (None, None, None, None)

@@ -1,0 +1,146 @@
+"""The dvc.yaml and dvc.lock files of a synthetic study, as DVC would write them, without running DVC.
+
+    python -m tests.support.dvclock FOLDER [CONFIGS] [SEEDS]       a whole committed repository
+
+Ten thousand stages take DVC hours and this a few seconds, so that `promotion verify` can be measured on them. A test holds
+the locks of a small study equal to those of the real `dvc commit`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from stages import ledger
+from stages.audit.pipeline import Planned, expected_stages, folder_md5
+from stages.domain import files, names, tickets, yamlio
+from stages.rungs import write_rungs
+from tests.support import synthetic
+from tests.support.repo import PROJECT, environment
+
+CODE = ("stages", "trainer", "report", "dvc.yaml", ".dvcignore", ".gitignore", ".gitattributes")
+
+
+def _md5(path: Path) -> tuple[str, int, int | None]:
+    """(digest, bytes, number of files) as DVC notes them."""
+    if path.is_file():
+        data = path.read_bytes()
+        return hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data), None
+    inside = [
+        (one.relative_to(path).as_posix(), one.read_bytes())
+        for one in sorted(path.rglob("*"))
+        if one.is_file() and "__pycache__" not in one.parts
+    ]
+    listed = [(name, hashlib.md5(data, usedforsecurity=False).hexdigest()) for name, data in inside]
+    return folder_md5(listed), sum(len(data) for _, data in inside), len(inside)
+
+
+def _value(params: dict[str, Any], key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _yaml(value: Any, indent: int) -> Iterator[str]:
+    """A value in DVC's own YAML, block style, keys in their order."""
+    pad = " " * indent
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield f"{pad}{key}:"
+            yield from _yaml(item, indent + 2)
+        elif isinstance(item, list) and item:
+            yield f"{pad}{key}:"
+            yield from (f"{pad}- {_scalar(one)}" for one in item)
+        else:
+            yield f"{pad}{key}: {_scalar(item)}"
+
+
+def _scalar(item: Any) -> str:
+    if isinstance(item, bool) or item is None:
+        return {True: "true", False: "false", None: "null"}[item]
+    if isinstance(item, str) and (not item or not item[0].isalpha() or ":" in item or "," in item or "?" in item):
+        return f"'{item}'"
+    return str(item) if not isinstance(item, dict | list) else "{}" if isinstance(item, dict) else "[]"
+
+
+def _stage(name: str, plan: Planned, told: dict[str, dict[str, Any]], seen: dict[str, Any]) -> Iterator[str]:
+    yield f"  {name}:"
+    yield f"    cmd: {plan.cmd}"
+    for kind, paths in (("deps", plan.deps), ("params", ()), ("outs", plan.outs)):
+        if kind == "params":
+            yield "    params:"
+            for file, keys in plan.params.items():
+                yield f"      {file}:"
+                yield from _yaml({key: _value(told[file], key) for key in sorted(keys)}, 8)
+            continue
+        yield f"    {kind}:"
+        for path in sorted(paths):
+            if path not in seen:
+                seen[path] = _md5(Path(path))
+            md5, size, count = seen[path]
+            yield f"    - path: {path}"
+            yield "      hash: md5"
+            yield f"      md5: {md5}"
+            yield f"      size: {size}"
+            if count is not None:
+                yield f"      nfiles: {count}"
+
+
+def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
+    """Write the dvc.lock beside every dvc.yaml in `stems`, for the study in the current folder."""
+    params = yamlio.read(names.PARAMS, "")
+    told: dict[str, dict[str, Any]] = {"params.yaml": params}
+    for path in names.GATES.glob("*/promotions.yaml"):
+        told[path.as_posix()] = {name: held == "true" for name, held in tickets.read(path).items()}
+    seen: dict[str, Any] = {}
+    for stem in stems:
+        plans = expected_stages(yamlio.read(Path(f"{stem}.yaml"), ""), params, stem)
+        lines = ["schema: '2.0'", "stages:"]
+        for name, plan in plans.items():
+            if only is None or name in only:
+                lines += _stage(name, plan, told, seen)
+        Path(f"{stem}.lock").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
+    """A committed repository with a judged synthetic study: the code and the rules first, then the evidence."""
+    root.mkdir(parents=True)
+    for name in CODE:
+        source = PROJECT / name
+        ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*")
+        shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
+    with mock.patch.object(synthetic, "RUNNER", files.tree_digest(root / "trainer")):
+        study = synthetic.build(root, synthetic.params(configs, seeds))
+    with chdir(root):
+        write_rungs(len(study.rungs))
+        ledger.main()
+        write_locks([f"stages/{rung}/dvc" for rung in study.rungs])
+        write_locks(["dvc"], ("protocol", "ledger"))
+        _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
+        _commit([], ["add", "-A"], "The evidence")
+
+
+def _commit(start: list[str], add: list[str], message: str) -> None:
+    for words in filter(None, (start, add, ["commit", "-q", "-m", message])):
+        subprocess.run(
+            ["git", *words], check=True, env={**environment(), "GIT_CONFIG_COUNT": "0"}, stdin=subprocess.DEVNULL
+        )
+
+
+def main() -> None:
+    """Build in a folder."""
+    build(Path(sys.argv[1]), *(int(one) for one in sys.argv[2:4]))
+    print(f"wrote {sys.argv[1]}{os.sep}")
+
+
+if __name__ == "__main__":
+    main()

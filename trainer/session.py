@@ -1,0 +1,102 @@
+"""One model being trained: parameters, optimiser and batches, and the state that a checkpoint holds of them.
+
+python -m pytest tests/trainer/test_session.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer import head, host, model
+from trainer.muon import Factors, Optimiser
+from trainer.packing import Packer
+from trainer.shape import Shape
+from trainer.spec import Spec
+from trainer.tokens import Corpus
+
+
+class Session:
+    """The trainable state of a run and its one step."""
+
+    def __init__(self, spec: Spec, shape: Shape, corpus: Corpus, device: torch.device) -> None:
+        dtype = host.DTYPES[spec.host.precision]
+        self._spec, self._dtype, self._device = spec, dtype, device
+        self.parameters = model.initialise(shape, spec.seed, device)
+        self.optimiser = Optimiser(self.parameters, shape, spec.config, dtype)
+        self.trunk = model.trunk(shape, self.parameters, device, dtype)
+        self._train, self._loss = self.trunk, head.loss_of_slice
+        if spec.host.compile:
+            self._train = torch.compile(self.trunk, dynamic=False)
+            self._loss = torch.compile(head.loss_of_slice, dynamic=False)
+        self._packer = Packer(corpus.split("train"), corpus.bos, spec.runner.sequence_length, spec.seed)
+        self._slices = head.slice_rows(shape.vocab_size, device)
+        self._batch: tuple[Tensor, Tensor] | None = None
+        self._state_before: Tensor | None = None
+
+    def head_weight(self) -> Tensor:
+        """The head in the precision of the host, (vocabulary, width)."""
+        return self.parameters["head"].detach().to(self._dtype)
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        """Token ids and targets of one device batch, each (rows, length), on their way to the device."""
+        rows = np.empty((self._spec.rows, self._spec.runner.sequence_length + 1), dtype=np.int64)
+        self._packer.fill(rows)
+        packed = torch.from_numpy(rows)
+        if self._device.type == "cuda":
+            packed = packed.pin_memory().to(self._device, non_blocking=True)
+        return packed[:, :-1], packed[:, 1:]
+
+    def step(self, now: Factors) -> Tensor:
+        """One step over all its device batches; the mean loss in nats a token, still on the device.
+
+        The next device batch is packed and sent while the device works on this one.
+        """
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        weight = self.head_weight()
+        batch_tokens = self._spec.config.batch_tokens
+        for _ in range(self._spec.accumulation):
+            ids, targets = self._batch or self._next_batch()
+            self._batch = None
+            features = self._train(ids)
+            with torch.no_grad():
+                loss, by_features, by_head = head.loss_and_gradients(
+                    features.detach(), weight, targets.reshape(-1), 1.0 / batch_tokens, self._slices, self._loss
+                )
+            torch.autograd.backward(features, by_features)
+            parameter = self.parameters["head"]
+            parameter.grad = by_head if parameter.grad is None else parameter.grad.add_(by_head)
+            total += loss
+            if self._device.type == "cuda":
+                self._prefetch()
+        self.optimiser.step(now)
+        return total / batch_tokens
+
+    def _prefetch(self) -> None:
+        self._state_before = torch.from_numpy(self._packer.state())
+        self._batch = self._next_batch()
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that the run's future depends on, a prefetched batch counted as not yet drawn."""
+        drawn = self._state_before if self._batch is not None else None
+        packer = torch.from_numpy(self._packer.state()) if drawn is None else drawn
+        weights = {f"weight.{name}": value.detach() for name, value in self.parameters.items()}
+        moments = {f"moment.{name}": value for name, value in self.optimiser.state.items()}
+        return {**weights, **moments, "packer": packer}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Takes `state` back; `KeyError` or `ValueError` where it is of another model."""
+        for name, value in self.parameters.items():
+            _copy(value, state[f"weight.{name}"], name)
+        for name, value in self.optimiser.state.items():
+            _copy(value, state[f"moment.{name}"], name)
+        self._packer.restore(state["packer"].numpy())
+        self._batch = None
+
+
+def _copy(into: Tensor, value: Tensor, name: str) -> None:
+    if into.shape != value.shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(into.shape)}")
+    into.copy_(value)
