@@ -66,7 +66,7 @@ class Dispatcher:
             for path in store.heal():
                 self.view.say(f"{path.as_posix()} was left half-written; it is written anew")
             self.client.subscribe_topic("promotion", self.view.heard)
-            if store.dvc("repro", "--quiet", "protocol"):
+            if store.dvc("repro", "protocol"):
                 raise Refused("the protocol did not let this study through; see above")
             for rung in self.study.rungs:
                 if (status := self._rung(rung)) is not None:

@@ -51,7 +51,7 @@ def prepare(remote: str | None) -> None:
     for path in store.heal():
         say(f"{path.as_posix()} was left half-written; it is written anew")
     store.restore(["corpus"], remote)
-    if store.dvc("repro", "--quiet", "protocol"):
+    if store.dvc("repro", "protocol"):
         raise Refused("the protocol did not let this study through; see above")
 
 

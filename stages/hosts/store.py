@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import psutil
 
 from stages.domain import names, yamlio
 from stages.domain.files import md5_bytes
@@ -20,6 +23,10 @@ from stages.hosts.runs import Run
 #: Windows takes 32,767 characters on a command line; a stage's address has about 60.
 AT_ONCE = 200
 MAX_LOCK = 256 << 20
+#: Where DVC notes which process reads and writes what.
+RWLOCK = Path(".dvc/tmp/rwlock")
+#: How long a process whose parent was killed may take to die.
+DYING_SECONDS = 5.0
 
 
 class Unreachable(Refused):
@@ -73,11 +80,38 @@ def heal() -> list[Path]:
     Everything that a dvc.lock says can be had again from the workspace and the run cache (`take`, `dvc repro`).
     """
     broken = []
-    for path in (Path("dvc.lock"), *sorted(Path("stages").glob("rung[0-9]*/dvc.lock")), Path(".dvc/tmp/rwlock")):
+    for path in (Path("dvc.lock"), *sorted(Path("stages").glob("rung[0-9]*/dvc.lock")), RWLOCK):
         if path.is_file() and not _whole(path):
             path.unlink()
             broken.append(path)
+    _forget_the_dead()
     return broken
+
+
+def _forget_the_dead() -> None:
+    """Remove DVC's rwlock once every process that it names has died; one on a leash may still be at it.
+
+    DVC does so itself, but takes a process that is dead and not yet reaped for a living one and refuses to run.
+    Where one lives on, the file stays, and DVC says which process it waits for.
+    """
+    if not RWLOCK.is_file():
+        return
+    holders = {int(pid) for pid in re.findall(r'"pid": (\d{1,9})', RWLOCK.read_text(encoding="utf-8"))}
+    end = time.monotonic() + DYING_SECONDS
+    while any(_lives(pid) for pid in holders):
+        if time.monotonic() > end:
+            return
+        time.sleep(0.1)
+    RWLOCK.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # somebody else's
+        return True
 
 
 def _whole(path: Path) -> bool:
@@ -108,7 +142,7 @@ def repro(stages: Sequence[str]) -> bool:
 
 def push(remote: str | None) -> None:
     """Push what is here, run cache included; `Unreachable` where that fails."""
-    if dvc("push", "--quiet", "--run-cache", *(("--remote", remote) if remote else ())):
+    if dvc("push", "--run-cache", *(("--remote", remote) if remote else ())):
         raise Unreachable(f"DVC remote {remote or '(default)'}: not everything was pushed; the next push goes on")
 
 
@@ -130,7 +164,7 @@ def take(runs: Iterable[Run]) -> list[Run]:
     missing = not_taken(runs)
     stages = [run.stage for run in missing]
     for start in range(0, len(stages), AT_ONCE):
-        if dvc("commit", "--quiet", "--force", *stages[start : start + AT_ONCE]):
+        if dvc("commit", "--force", *stages[start : start + AT_ONCE]):
             raise Refused(f"`dvc commit` refused {stages[start]} or one after it; see above")
     return missing
 
@@ -150,7 +184,7 @@ def settle(rung: str, runs: Iterable[Run]) -> None:
     if settled(rung, runs):
         return
     _lock_of(rung).unlink(missing_ok=True)
-    if dvc("commit", "--quiet", "--force", f"stages/{rung}/dvc.yaml"):
+    if dvc("commit", "--force", f"stages/{rung}/dvc.yaml"):
         raise Refused(f"`dvc commit` refused stages/{rung}/dvc.yaml; see above")
 
 

@@ -1,13 +1,23 @@
-"""A judged study without training, in whose folder a test stands."""
+"""What the tests of hosts share: a judged study without training, and processes that end with their test."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.domain.study import Study
 from tests.support import synthetic
+from tests.support.repo import Repo, environment
+
+PATIENCE = 240.0
+#: Starts `promotion WORDS` in a clone, what it prints going to a log.
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -16,3 +26,33 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     study = synthetic.build(tmp_path / "study", synthetic.params(6, 2))
     monkeypatch.chdir(tmp_path / "study")
     return study
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `promotion WORDS` in a clone; whatever still runs when the test ends is killed, and its leash ends the rest."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(repo: Repo, log: Path, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "stages.cli", *words]
+        with log.open("ab") as output:
+            started.append(subprocess.Popen(command, cwd=repo.root, env=environment(), stdout=output, stderr=output))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_for(pattern: str, log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The first match of a pattern in the log of a process, which must live until it comes."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        ended = process.poll() is not None
+        text = log.read_text(encoding="utf-8")
+        if found := re.search(pattern, text, re.MULTILINE):
+            return found[0]
+        assert not ended, f"ended without {pattern!r}: {text}"
+        assert time.monotonic() < end, f"{pattern!r} never came: {text}"
+        time.sleep(0.05)

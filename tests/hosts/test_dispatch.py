@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,29 +18,12 @@ from stages.hosts.job import Job, results_of
 from stages.hosts.runs import runs_of
 from stages.hosts.view import View
 from tests.hosts import mini
-from tests.support.repo import Repo, environment
+from tests.hosts.conftest import PATIENCE, wait_for
+from tests.support.repo import Repo
 
 distributed = pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
 psutil = pytest.importorskip("psutil")
 dispatching = pytest.importorskip("stages.hosts.dispatch")
-
-PATIENCE = 120.0
-
-
-def dispatch(repo: Repo, log: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start `promotion dispatch WORDS` in a clone."""
-    command = [sys.executable, "-m", "stages.cli", "dispatch", *words]
-    with log.open("ab") as output:
-        return subprocess.Popen(command, cwd=repo.root, env=environment(), stdout=output, stderr=output)
-
-
-def wait_for(pattern: str, log: Path) -> str:
-    """The first match of a pattern in a log that grows."""
-    end = time.monotonic() + PATIENCE
-    while (found := re.search(pattern, log.read_text(encoding="utf-8"), re.MULTILINE)) is None:
-        assert time.monotonic() < end, f"{pattern!r} never came: {log.read_text(encoding='utf-8')}"
-        time.sleep(0.05)
-    return found[0]
 
 
 def of(repo: Repo, words: str) -> list[psutil.Process]:
@@ -81,7 +62,7 @@ def kill_a_worker(repo: Repo) -> str:
 
 
 @pytest.mark.slow
-def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twice(tmp_path):
+def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twice(tmp_path, start):
     value = mini.params([0.5], floor_seeds=[91, 92])
     value["gates"]["gate1"] = {
         "R1": {"kind": "complete_cells"},
@@ -94,11 +75,11 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     logs = [tmp_path / "first.log", tmp_path / "second.log", tmp_path / "elsewhere.log"]
 
     # One worker is killed in the middle of a run, which another one takes; then the dispatcher itself is killed.
-    first = dispatch(repo, logs[0], "--slots", "2")
-    wait_for("started$", logs[0])
+    first = start(repo, logs[0], "dispatch", "--slots", "2")
+    wait_for("started$", logs[0], first)
     victim = kill_a_worker(repo)
-    wait_for(f"dispatch: {victim}: started again, after its worker died", logs[0])
-    wait_for("finished, val_bpb", logs[0])
+    wait_for(f"dispatch: {victim}: started again, after its worker died", logs[0], first)
+    wait_for("finished, val_bpb", logs[0], first)
     first.kill()
     first.wait()
     end = time.monotonic() + PATIENCE
@@ -110,9 +91,9 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     before = {path: path.read_bytes() for path in repo.root.glob("artifacts/records/*/*/*/*.json")}
     assert before
     address = f"127.0.0.1:{free_port()}"
-    second = dispatch(repo, logs[1], "--slots", "0", "--listen", address)
-    wait_for("workers may join at", logs[1])
-    joined = dispatch(elsewhere, logs[2], "--join", f"tcp://{address}", "--slots", "2")
+    second = start(repo, logs[1], "dispatch", "--slots", "0", "--listen", address)
+    wait_for("workers may join at", logs[1], second)
+    joined = start(elsewhere, logs[2], "dispatch", "--join", f"tcp://{address}", "--slots", "2")
     assert second.wait(PATIENCE) == 0, logs[1].read_text(encoding="utf-8")
     assert joined.wait(PATIENCE) == 0, "a worker that joined ends with the dispatcher"
     assert all(path.read_bytes() == line for path, line in before.items())

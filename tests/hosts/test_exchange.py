@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,8 @@ from stages.fail import Refused
 from stages.hosts import exchange, store
 from stages.hosts.exchange import Worker
 from tests.hosts import mini
-from tests.support.repo import Repo, environment
-
-HOSTS = ("cpu-fp32", "cpu-bf16")
-PATIENCE = 120
+from tests.hosts.conftest import PATIENCE, Start, wait_for
+from tests.support.repo import Repo
 
 
 def clone(origin: Repo, name: str) -> Repo:
@@ -28,18 +24,9 @@ def clone(origin: Repo, name: str) -> Repo:
     return Repo(root)
 
 
-def work(repo: Repo, host: str, log: Path) -> subprocess.Popen[bytes]:
+def work(start: Start, repo: Repo, host: str, log: Path) -> subprocess.Popen[bytes]:
     """Start `promotion work` in a clone."""
-    command = [sys.executable, "-m", "stages.cli", "work", "--host", host, "--poll", "1"]
-    with log.open("ab") as output:
-        return subprocess.Popen(command, cwd=repo.root, env=environment(), stdout=output, stderr=output)
-
-
-def wait_for(text: str, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while text not in (log.read_text(encoding="utf-8") if log.is_file() else ""):
-        assert time.monotonic() < end, f"{text!r} never came: {log.read_text(encoding='utf-8')}"
-        time.sleep(0.05)
+    return start(repo, log, "work", "--host", host, "--poll", "1")
 
 
 def locks(repo: Repo) -> dict[str, bytes]:
@@ -57,7 +44,7 @@ def trained(log: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(tmp_path):
+def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(tmp_path, start):
     origin = mini.frozen(tmp_path / "origin", mini.params([0.05, 0.1]))
     origin.dvc("remote", "add", "-d", "team", str(tmp_path / "remote"))
     origin.commit("The remote that the hosts share")
@@ -65,20 +52,22 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     logs = {name: tmp_path / f"{name}.log" for name in ("a", "a again", "b")}
 
     # Host A is killed when its first run has ended, and with it the next run; a dvc.lock is left half-written.
-    killed = work(first, "cpu-fp32", logs["a"])
-    wait_for("> python -m stages.run rung1 d1-b", logs["a"])
+    killed = work(start, first, "cpu-fp32", logs["a"])
+    wait_for("> python -m stages.run rung1 d1-b", logs["a"], killed)
     killed.kill()
     killed.wait()
     lock = first.root / "stages" / "rung1" / "dvc.lock"
     lock.write_bytes(lock.read_bytes()[:300])
 
     # It is started again, and a second time beside itself; host B works at the same time.
-    hosts = [work(first, "cpu-fp32", logs["a again"]), work(second, "cpu-bf16", logs["b"])]
-    wait_for("work: stages/rung1/dvc.lock was left half-written", logs["a again"])
+    hosts = [work(start, first, "cpu-fp32", logs["a again"]), work(start, second, "cpu-bf16", logs["b"])]
+    wait_for("work: stages/rung1/dvc.lock was left half-written", logs["a again"], hosts[0])
     twice = first.promotion("work", "--host", "cpu-fp32", check=False)
     assert twice.returncode == 2
     assert "held by another process of this clone: `promotion work` is running" in twice.stderr
-    assert [host.wait(PATIENCE) for host in hosts] == [0, 0], [one.read_text(encoding="utf-8") for one in logs.values()]
+    told = "every run of cpu-.{4} is done and every gate has decided"
+    assert all(wait_for(told, logs[name], host) for name, host in zip(("a again", "b"), hosts, strict=True))
+    assert [host.wait(PATIENCE) for host in hosts] == [0, 0]
 
     # Every run once, on its own host; both clones hold the same locks and decisions, byte for byte.
     ended = [*trained(logs["a"]), *trained(logs["a again"])]

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 import types
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -141,7 +146,7 @@ def test_a_run_is_taken_in_only_once(judged, monkeypatch):
     taken: list[tuple[str, ...]] = []
     monkeypatch.setattr(store, "dvc", lambda *words: taken.append(words) or 0)
     assert store.take(done) == done
-    assert taken == [("commit", "--quiet", "--force", *(run.stage for run in done))]
+    assert taken == [("commit", "--force", *(run.stage for run in done))]
     lock = judged_lock("rung1", done[:-1])
     assert store.not_taken(done) == [done[-1]], lock
 
@@ -209,3 +214,38 @@ def test_a_whole_lock_stays_and_a_half_written_rwlock_goes(tmp_path, monkeypatch
     rwlock.write_text('{"read": {}, "wr', encoding="utf-8")
     assert [path.as_posix() for path in store.heal()] == [".dvc/tmp/rwlock"]
     assert (tmp_path / "dvc.lock").exists()
+
+
+def holds(pid: int) -> str:
+    info = {"pid": pid, "cmd": "dvc repro"}
+    return json.dumps({"write": {"/study/artifacts/protocol": info}, "read": {"/study/params.yaml": [info]}})
+
+
+def test_what_a_dead_dvc_held_is_free_even_where_nobody_has_reaped_it_yet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:  # Popen has not asked for its status
+            time.sleep(0.01)
+        rwlock.write_text(holds(child.pid), encoding="utf-8")
+        store.heal()
+        assert not rwlock.exists()
+    rwlock.write_text(holds(child.pid), encoding="utf-8")
+    store.heal()
+    assert not rwlock.exists()
+
+
+def test_what_a_living_process_holds_stays_and_a_dying_one_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "DYING_SECONDS", 0.2)
+    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir(parents=True)
+    rwlock.write_text(holds(os.getpid()), encoding="utf-8")
+    store.heal()
+    assert rwlock.exists()
+    monkeypatch.setattr(store, "DYING_SECONDS", 20.0)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"]) as child:
+        rwlock.write_text(holds(child.pid), encoding="utf-8")
+        store.heal()
+        assert not rwlock.exists()
