@@ -14,7 +14,7 @@ study: $(VENV)/ready
 	@echo "open site/index.html, or: $(BIN)/promotion serve"
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """Every figure that this project claims, measured here and now, as one JSON object.
 
-    python -m bench                  all of it (some minutes)
+    python -m bench                  all of it (half an hour)
     python -m bench pipeline verify  only these
 
 Each measure is a module with `measure() -> dict`. Nothing here judges: machines differ and are shared, so compare
@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 
-MEASURES = ("pipeline", "site", "verify", "trainer")
+MEASURES = ("study", "pipeline", "site", "verify", "trainer")
 
 
 def main() -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.support import repo as repos
 
@@ -22,8 +24,19 @@ def build_smoke(root: Path) -> repos.Repo:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> repos.Repo:
-    """The smoke study, run once a session. Read it, or take a `copy`; never change it."""
-    return build_smoke(tmp_path_factory.mktemp("smoke") / "study")
+    """The smoke study, run once a session. Read it, or take a `copy`; never change it.
+
+    Where several processes share a session (`pytest -n`), the first one that asks runs it and each has a copy of its own.
+    """
+    own = tmp_path_factory.mktemp("smoke") / "study"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build_smoke(own)
+    shared = tmp_path_factory.getbasetemp().parent / "smoke"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "done").exists():
+            build_smoke(shared / "study")
+            (shared / "done").touch()
+    return repos.Repo(shared / "study").copy(own)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def output() -> Console:
 
 
 def show(report: Report, console: Console) -> None:
-    """Every check with its status, then every problem and how skipped checks can be made."""
+    """Every check with its status, then every problem, whose lines stay whole so that they can be searched and copied."""
     table = Table(title=f"promotion verify: {report.target}", title_justify="left", box=None, pad_edge=False)
     for column in ("check", "", "status", "what it shows"):
         table.add_column(column, overflow="fold")
@@ -39,9 +39,9 @@ def show(report: Report, console: Console) -> None:
     for result in report.results:
         _problems(result, console)
     colour = "green" if report.verdict == "verified" else "bold red"
-    console.print(Text(summary_line(report), colour))
+    console.print(Text(summary_line(report), colour), soft_wrap=True)
     if skipped := [one.check.id for one in report.results if one.status == "skipped"]:
-        console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"))
+        console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"), soft_wrap=True)
 
 
 def _told(result: Result) -> Text:
@@ -58,9 +58,11 @@ def _told(result: Result) -> Text:
 def _problems(result: Result, console: Console) -> None:
     for problem in result.problems[:SHOWN]:
         console.print()
-        console.print(f"[bold red]{result.check.id} {result.check.name}[/]: [bold]{escape(problem.place)}[/]")
+        console.print(
+            f"[bold red]{result.check.id} {result.check.name}[/]: [bold]{escape(problem.place)}[/]", soft_wrap=True
+        )
         for label, text in (("found", problem.found), ("expected", problem.expected), ("means", problem.meaning)):
-            console.print(Text(f"  {label:<9} {text}"))
+            console.print(Text(f"  {label:<9} {text}"), soft_wrap=True)
     hidden = len(result.problems) - SHOWN + result.more
     if hidden > 0:
         console.print(Text(f"  and {hidden} more problems of {result.check.id} (--json has them)", "dim"))

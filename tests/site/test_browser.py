@@ -139,14 +139,12 @@ def test_search_finds_configurations_and_runs_by_keyboard_alone(site: Path, page
     one = page(address(site, "configs/d8-c007.html"))
     one.keyboard.press("/")
     one.keyboard.type("d4-c003")
-    one.wait_for_selector("#found a")
-    assert one.locator("#found a").first.inner_text() == "d4-c003 (sentinel)"
+    one.wait_for_selector("#found li:first-child a:text-is('d4-c003 (sentinel)')")
     one.keyboard.press("ArrowDown")
     one.keyboard.press("Enter")
     one.wait_for_selector("h1:has-text('d4-c003')")
     one.fill("#search", "no such thing")
-    one.wait_for_selector("#found li")
-    assert one.locator("#found").inner_text() == "nothing found"
+    one.wait_for_selector("#found li:text-is('nothing found')")
 
 
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(site: Path, page: Opener) -> None:

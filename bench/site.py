@@ -1,0 +1,98 @@
+"""How long the site takes to build and how large it is: of this workspace's study, and of 500 to 5,000 runs.
+
+    python -m bench site         (after `make study`)
+
+Each build is a process of its own, in a copy; the seconds are from its start to its end. Memory is the process's peak,
+so `bytes_a_run` beyond the smallest study says whether it grows linearly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from stages import ledger
+from stages.domain import names
+from tests.support import synthetic
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = (names.PARAMS, names.LOCKS, names.LEDGER, names.PROTOCOL, names.SUMMARY, names.TRACES)
+#: (configurations, seeds a host from rung 3 on): some 500, 2,000 and 5,000 executed runs.
+SIZES = ((32, 8), (124, 8), (310, 8))
+_PROBE = """
+import json, resource
+from report.__main__ import main
+main()
+print(json.dumps({"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+def build(root: Path) -> dict[str, Any]:
+    """Build the site of the study in `root`; seconds, peak memory, and what was written."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        cwd=root,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    seconds = time.perf_counter() - began
+    files = {path: path.stat().st_size for path in (root / names.SITE).rglob("*") if path.is_file()}
+    pages = {path: size for path, size in files.items() if path.suffix == ".html"}
+    return {
+        "runs": (root / names.LEDGER / "runs.jsonl").read_bytes().count(b'"status":"finished"'),
+        "seconds": round(seconds, 2),
+        "peak_bytes": json.loads(done.stdout.splitlines()[-1])["peak_bytes"],
+        "site_bytes": sum(files.values()),
+        "pages": len(pages),
+        "largest_page_bytes": max(pages.values()),
+        "overview_bytes": pages[root / names.SITE / "index.html"],
+    }
+
+
+def of_workspace(root: Path) -> dict[str, Any]:
+    """The build of this workspace's study, in a copy at `root`; the fastest of three."""
+    for part in PARTS:
+        if part.is_dir():
+            shutil.copytree(part, root / part)
+        else:
+            (root / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(part, root / part)
+    (root / names.CORPUS).mkdir(parents=True)
+    shutil.copy(names.CORPUS / "manifest.json", root / names.CORPUS)
+    return min((build(root) for _ in range(3)), key=lambda one: one["seconds"])
+
+
+def of_synthetic(root: Path, configs: int, seeds: int) -> dict[str, Any]:
+    """The build of a synthetic study of so many configurations."""
+    synthetic.build(root, synthetic.params(configs, seeds))
+    with chdir(root):
+        ledger.main()
+    return build(root)
+
+
+def measure() -> dict[str, Any]:
+    """Seconds, memory and sizes by study."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        found["this study"] = of_workspace(Path(folder))
+    grown = []
+    for configs, seeds in SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            grown.append(of_synthetic(Path(folder), configs, seeds))
+    for one in grown:
+        more = one["runs"] - grown[0]["runs"]
+        one["bytes_a_run"] = round((one["peak_bytes"] - grown[0]["peak_bytes"]) / more) if more else None
+        found[f"{one['runs']} runs"] = one
+    return found
