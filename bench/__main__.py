@@ -15,7 +15,11 @@ import os
 import platform
 import sys
 
+from stages.domain import names
+
 MEASURES = ("study", "pipeline", "site", "verify", "trainer")
+#: These make what they measure; the others look at the study in this workspace.
+ALONE = {"study", "verify"}
 
 
 def main() -> int:
@@ -23,6 +27,9 @@ def main() -> int:
     chosen = sys.argv[1:] or list(MEASURES)
     if unknown := [name for name in chosen if name not in MEASURES]:
         print(f"error: {unknown[0]}: no such measure; there are {', '.join(MEASURES)}", file=sys.stderr)
+        return 2
+    if not set(chosen) <= ALONE and not (names.SUMMARY.is_dir() and names.CORPUS.is_dir()):
+        print("error: artifacts/ is missing; `make study` or `dvc repro` makes it", file=sys.stderr)
         return 2
     found = {"machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}}
     for name in chosen:

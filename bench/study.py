@@ -3,7 +3,7 @@
     python -m bench study         (some 10 minutes; what is not committed is not measured)
 
 DVC finds a `python` first on its PATH that notes how long every stage's process took, so DVC's own share is what is
-left of the wall time. `same_ledger` tells whether the records and decisions are those that are committed, byte for byte.
+left of the wall time. `same_ledger` tells whether records and decisions are those that are committed, byte for byte.
 """
 
 from __future__ import annotations

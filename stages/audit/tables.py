@@ -29,7 +29,7 @@ def output() -> Console:
 
 
 def show(report: Report, console: Console) -> None:
-    """Every check with its status, then every problem, whose lines stay whole so that they can be searched and copied."""
+    """Every check with its status, then every problem, in lines that stay whole and can be searched."""
     table = Table(title=f"promotion verify: {report.target}", title_justify="left", box=None, pad_edge=False)
     for column in ("check", "", "status", "what it shows"):
         table.add_column(column, overflow="fold")
