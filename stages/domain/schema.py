@@ -6,6 +6,7 @@ found 'x', expected a valid integer`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -51,24 +52,49 @@ def _found(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+_LEAD = re.compile(r"^(Input should be|(String|List|Dictionary|Tuple) should have|Value error,) ")
+_TAIL = re.compile(r" after validation, not \d+$")
+
+
 def _expected(error: Any) -> str:
-    kind, message = error["type"], error["msg"]
+    kind = error["type"]
     if kind == "extra_forbidden":
         return "no such key"
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return "a value: the key is missing"
-    if kind == "value_error":
-        return str(message).removeprefix("Value error, ")
-    return str(message).removeprefix("Input should be ")
+    if kind == "union_tag_invalid":
+        return f"one of {error['ctx']['expected_tags']}"
+    return _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """The failed validation as lines that each stand alone."""
-    lines = []
-    for item in error.errors(include_url=False)[:MAX_MISTAKES]:
-        place = ".".join(str(part) for part in item["loc"] if not str(part).endswith("[key]")) or "(top)"
-        found = "" if item["type"] == "missing" else f"found {_found(item['input'])}, "
-        lines.append(f"{where}: {place}: {found}expected {_expected(item)}")
+def _place(error: Any, value: Any) -> str:
+    """The dotted path inside the file. pydantic also names the kind of a union that it chose, which no file holds."""
+    kept: list[str] = []
+    parts = [part for part in error["loc"] if not str(part).endswith("[key]")]
+    for at, part in enumerate(parts):
+        absent = isinstance(value, dict) and part not in value
+        if absent and not (error["type"] == "missing" and at == len(parts) - 1):
+            continue
+        kept.append(str(part))
+        value = value[part] if isinstance(value, dict | list) and not absent else None
+    if error["type"].startswith("union_tag_"):
+        kept.append(error["ctx"]["discriminator"].strip("'"))
+    return ".".join(kept)
+
+
+def _line(error: Any, value: Any) -> str:
+    place, expected = _place(error, value), _expected(error)
+    if not place:  # a check over the whole file names its own place
+        return expected
+    if error["type"] in ("missing", "union_tag_not_found"):
+        return f"{place}: expected {expected}"
+    found = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
+    return f"{place}: found {_found(found)}, expected {expected}"
+
+
+def explain(error: ValidationError, where: str, value: Any = None) -> str:
+    """The failed validation of `value` as lines that each stand alone."""
+    lines = [f"{where}: {_line(item, value)}" for item in error.errors(include_url=False)[:MAX_MISTAKES]]
     if error.error_count() > MAX_MISTAKES:
         lines.append(f"{where}: and {error.error_count() - MAX_MISTAKES} more mistakes")
     return "\n".join(lines)
@@ -79,6 +105,6 @@ def parse(model: type[Model], value: Any, where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(explain(error, where)) from None
+        raise Invalid(explain(error, where, value)) from None
     except RecursionError:
         raise Invalid(f"{where}: nested too deeply") from None
