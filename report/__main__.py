@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from report.build import build
+from stages.domain.fail import main_guard
 from stages.domain.names import SITE
-from stages.fail import main_guard
 
 QUIET_SECONDS = 2.0
 

@@ -18,9 +18,9 @@ from report import words
 from stages.audit.git import GitRefused, open_git
 from stages.audit.tree import Tree, open_tree
 from stages.domain import canonical, files, locks, names, yamlio
+from stages.domain.fail import main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
-from stages.fail import main_guard
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from stages.fail import main_guard
+from stages.domain.fail import main_guard
 
 #: Subcommand -> what it does, in the order in which a person meets them.
 COMMANDS = {

@@ -12,12 +12,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, decision, files, names, rules, tickets, yamlio
+from stages.domain import canonical, decision, doors, files, names, rules, tickets, yamlio
 from stages.domain.evidence import Door, door_from, gather
+from stages.domain.fail import Refused, main_guard
 from stages.domain.records import read_rung
 from stages.domain.schema import Strict, parse
-from stages.fail import Refused, main_guard
-from stages.run import open_door
 
 
 class _Gate(Strict):
@@ -29,20 +28,20 @@ def parse_rules(value: Any, where: str) -> dict[str, rules.Rule]:
     return dict(parse(_Gate, {"rules": value}, where).rules)
 
 
-def candidates(rung: str, configs: list[str]) -> list[str]:
-    """Who is judged at a rung: everybody at the first one, then those whom the previous gate let through."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
-        return configs
-    held = tickets.read(names.GATES / f"gate{number - 1}" / "promotions.yaml")
-    return [name for name, ticket in held.items() if ticket != "false"]
+def entrants(door: doors.Door) -> dict[str, tickets.Ticket]:
+    """The tickets for a rung: of every frozen configuration at the first one, then those of the gate before."""
+    everybody = doors.configs_of(door)
+    if everybody is not None:
+        return dict.fromkeys(everybody, "true")
+    return tickets.read(names.GATES / f"gate{int(door['rung'].removeprefix('rung')) - 1}" / "promotions.yaml")
 
 
 def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tickets.Ticket]]:
     """The decision of a rung's gate and the tickets that it hands out."""
-    value = open_door(rung)
+    value = doors.read_open(rung)
     records = [record for record, _ in read_rung(rung).values()]
-    who = candidates(rung, sorted(params["configs"]))
+    held = entrants(value)
+    who = [name for name, ticket in held.items() if ticket != "false"]
     frozen_door = door_from(value, parse_rules(value["rules"], f"artifacts/protocol/{rung}.json"), value["roles"])
     frozen = decision.decide(gather(frozen_door, who, records))
     shown = frozen
@@ -51,7 +50,7 @@ def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
         door: Door = door_from(value, own, {**value["roles"], **params["roles"]})
         shown = decision.decide(gather(door, who, records), mode="exploratory")
         shown["frozen_promoted"] = frozen["promoted"]
-    return shown, decision.tickets(frozen, shown, sorted(params["configs"]))
+    return shown, decision.tickets(frozen, shown, sorted(held))
 
 
 def main() -> None:
@@ -64,8 +63,8 @@ def main() -> None:
     files.write_whole(folder / "decision.json", canonical.dumps(made))
     files.write_whole(folder / "promotions.yaml", tickets.dumps(held))
     if made["outcome"] == "blocked":
-        told = [f"  {rule['id']}: {rule['text']}" for rule in made["rules"] if rule["id"] in made["blocked_by"]]
-        print(f"{made['gate']} is blocked and promotes nobody:\n" + "\n".join(told), file=sys.stderr)
+        told = "\n  ".join(decision.why_blocked(made))
+        print(f"{made['gate']} is blocked and promotes nobody:\n  {told}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from stages import realise
-from stages.domain import canonical, files, locks, names
+from stages.domain import canonical, doors, files, locks, names
+from stages.domain.fail import main_guard
 from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
-from stages.fail import main_guard
 
-SCHEMA = 1
+SCHEMA = doors.SCHEMA
 
 
 def runner_digest(root: Path = Path()) -> str:
@@ -89,6 +89,19 @@ def _differs(gate: str, change: dict[str, Any]) -> str:
     )
 
 
+def require_tokens(study: Study, manifest: dict[str, Any]) -> None:
+    """Refuse a held-out split that is smaller than what a run is scored on, before anything trains."""
+    wanted = study.runner.get("eval_tokens")
+    for split in ("val", "locked"):
+        held = int(manifest["splits"][split]["tokens"])
+        if isinstance(wanted, int) and held < wanted:
+            share = "val_per_mille" if split == "val" else "locked_per_mille"
+            raise LockRefused(
+                f"params.yaml: runner.eval_tokens: found {wanted}, expected at most {held}, the tokens of split "
+                f"{split}; lower it, or raise data.{share}"
+            )
+
+
 def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
     """The content of rungN.json: what was frozen, flat, with the digest of the lock."""
     frozen = lock.frozen.to_json()
@@ -106,6 +119,7 @@ def main() -> None:
     study = load()
     corpus = corpus_digest()
     manifest = canonical.loads((names.CORPUS / "manifest.json").read_bytes())
+    require_tokens(study, manifest)
     shapes = realise.realise_all(study, int(manifest["tokenizer"]["vocab_size"]))
     found = check(study, runner_digest(), corpus)
     for rung in study.rungs:
@@ -113,13 +127,9 @@ def main() -> None:
         content = door(rung, lock) if lock else closed(rung)
         files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(content))
     files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": SCHEMA, "configs": shapes}))
-    for name, shape in shapes.items():
-        for other in shape["same_model_as"]:
-            if name < other:
-                print(
-                    f"note: {name} and {other} build the same model and differ in training alone",
-                    file=sys.stderr,
-                )
+    for group in realise.one_model(shapes):
+        told = f"note: {len(group)} configurations build one model and differ in training alone: {', '.join(group)}"
+        print(told, file=sys.stderr)
 
 
 if __name__ == "__main__":

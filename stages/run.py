@@ -13,26 +13,25 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, files, names, tickets
-from stages.fail import Refused, main_guard
+from stages.domain import canonical, doors, files, names, tickets
+from stages.domain.fail import Refused, main_guard
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
 
 
-def open_door(rung: str) -> dict[str, Any]:
-    """The content of rungN.json; refuses when the rung's gate is not frozen."""
-    path = names.PROTOCOL / f"{rung}.json"
-    if not path.is_file():
-        raise Refused(f"{path.as_posix()} is missing; `dvc repro protocol` writes it")
-    door: dict[str, Any] = canonical.loads(path.read_bytes())
-    if not door["open"]:
-        gate = door["gate"]
-        raise Refused(
-            f"{names.lock_path(gate).as_posix()} is missing, so {rung} may not start: "
-            "a rule comes before its evidence; "
-            f"look at gates.{gate} in params.yaml, then `promotion freeze {gate}` and `dvc repro`"
-        )
-    return door
+def undeclared(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> str | None:
+    """What of a run the frozen rules do not ask for, or None where they ask for all of it."""
+    seeds, reference = door["floor_seeds" if purpose == "floor" else "seeds"], door["roles"].get("reference")
+    entrants = doors.configs_of(door)
+    if host not in door["hosts"]:
+        return f"host {host} is not among {', '.join(door['hosts'])}"
+    if seed not in seeds:
+        return f"seed {seed} is not among {', '.join(map(str, seeds)) or 'none'}"
+    if purpose == "floor" and config != reference:
+        return f"{config} is not the reference, {reference}"
+    if entrants is not None and config not in entrants:
+        return f"configuration {config} is not among those that {door['gate']} froze"
+    return None
 
 
 def ticket(rung: str, config: str) -> tickets.Ticket:
@@ -57,6 +56,28 @@ def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
     files.write_whole(names.record_path(run), canonical.dumps(record))
 
 
+def standing(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
+    """(status, reason) of a run that trains nothing; the status of one that trains is empty.
+
+    What nobody froze is refused, save in an exploratory study, which asks what if and trains nothing.
+    """
+    before = f"gate{int(door['rung'].removeprefix('rung')) - 1}"
+    if told := undeclared(door, config, host, seed, purpose):
+        from stages.domain import yamlio
+
+        study = yamlio.read(names.PARAMS, "run this in the root of a study").get("study")
+        if not isinstance(study, dict) or study.get("mode") != "exploratory":
+            lock = names.lock_path(door["gate"]).as_posix()
+            raise Refused(f"{lock}: {told}: no rule asks for this run; look at params.yaml, then `promotion freeze`")
+        return "unrun", f"only an exploratory study asks for it: {told}"
+    held = "true" if purpose == "floor" else ticket(door["rung"], config)
+    if held == "true":
+        return "", ""
+    if held == "what-if":
+        return "unrun", f"only an exploratory {before} promotes it"
+    return "stopped", f"{before} did not promote it"
+
+
 def main() -> None:
     """Parse the command line, look at the ticket, and train or record that nothing was trained."""
     arguments = [one for one in sys.argv[1:] if one != "--floor"]
@@ -64,17 +85,13 @@ def main() -> None:
     if len(arguments) != 4 or not arguments[3].isdigit() or not all(names.is_name(one) for one in arguments[:3]):
         raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor]")
     rung, config, host, seed = arguments[0], arguments[1], arguments[2], int(arguments[3])
-    door = open_door(rung)
-    held = "true" if purpose == "floor" else ticket(rung, config)
-    if held == "true":
+    door = doors.read_open(rung)
+    status, reason = standing(door, config, host, seed, purpose)
+    if not status:
         from stages.training import train  # imports torch: only a run that trains pays for it
 
         train(door, config=config, host=host, seed=seed, purpose=purpose)
         return
-    before = f"gate{int(rung.removeprefix('rung')) - 1}"
-    status, reason = ("stopped", f"{before} did not promote it")
-    if held == "what-if":
-        status, reason = ("unrun", f"only an exploratory {before} promotes it")
     record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
     write(
         record,

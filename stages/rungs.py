@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from stages.domain import files, names
+from stages.domain.fail import main_guard
 from stages.domain.study import load
-from stages.fail import main_guard
 
 _HEAD = """\
 # Rung {n}: a run for every configuration, host and seed, then the gate that judges them.

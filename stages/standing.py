@@ -16,7 +16,7 @@ from stages.domain.study import Study
 from stages.hosts.runs import Run, decided, look, tickets_of, trains
 from stages.hosts.runs import Rung as Work
 from stages.progress import LIVE
-from stages.protocol import corpus_digest, runner_digest
+from stages.protocol import corpus_digest, executed_runs, runner_digest
 from stages.summary.plan import most_candidates
 
 #: A live curve gets a point every few seconds; one older than this was left behind by a killed run.
@@ -153,6 +153,12 @@ def training_now() -> list[tuple[str, float]]:
 
 def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
     """(why, command): what to do next."""
+    if gone := _lost_lock(rungs):
+        path = names.lock_path(gone).as_posix()
+        return f"{path} is missing, and what was built on it is not", f"git checkout -- {path}"
+    if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _decided_in_ledger():
+        why = "the ledger holds a study whose artifacts are not here (`dvc pull` fetches them, `dvc repro` trains anew)"
+        return why, "promotion verify"
     if all(one.lock is None for one in rungs):
         if not (names.CORPUS / "manifest.json").is_file():
             return "the rules name the text by its digest, so the text comes first", "dvc repro corpus"
@@ -171,6 +177,20 @@ def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
     if not _in_ledger(rungs):
         return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
     return "the study is complete", "promotion verify"
+
+
+def _lost_lock(rungs: list[Standing]) -> str | None:
+    """The first gate without a lock although a later gate has one or evidence of its rung exists."""
+    for number, one in enumerate(rungs):
+        later = any(other.lock is not None for other in rungs[number + 1 :])
+        if one.lock is None and (later or executed_runs(one.rung)):
+            return one.gate
+    return None
+
+
+def _decided_in_ledger() -> bool:
+    path = names.LEDGER / "decisions.jsonl"
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _in_ledger(rungs: list[Standing]) -> bool:

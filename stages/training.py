@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names, tickets, yamlio
+from stages.domain.fail import Refused
 from stages.domain.schema import Invalid
-from stages.fail import Refused
 from stages.hosts import block, leash
 from stages.hosts.alone import alone
 from stages.realise import parse_spec, spec_of
@@ -62,7 +62,7 @@ def build_spec(door: dict[str, Any], config: str, host: str, seed: int) -> dict[
         seed,
         door["last"],
     )
-    return parse_spec(value, f"params.yaml: configs.{config}").to_json()
+    return parse_spec(value, config).to_json()
 
 
 def environment(report: list[str], machine: dict[str, Any]) -> dict[str, str] | None:

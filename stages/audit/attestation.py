@@ -23,8 +23,8 @@ from stages.audit.model import Case
 from stages.audit.rules import Locks
 from stages.audit.signatures import BadSignature
 from stages.domain import canonical, names
+from stages.domain.fail import Refused
 from stages.domain.files import sha256_bytes, sha256_file
-from stages.fail import Refused
 
 LINK = "https://in-toto.io/attestation/link/v0.3"
 PAYLOAD = "application/vnd.in-toto+json"

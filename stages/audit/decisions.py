@@ -14,7 +14,7 @@ from stages.audit.evidence import Ledger, Run
 from stages.audit.inputs import differences
 from stages.audit.model import Case, CheckFailed, Problem, Skip
 from stages.audit.rules import DECISIONS, Locks
-from stages.domain import canonical, decision, names, tickets
+from stages.domain import canonical, decision, doors, names, tickets
 from stages.domain.evidence import door_from, gather
 from stages.domain.locks import Lock
 from stages.domain.study import Study
@@ -42,10 +42,12 @@ def judge(
 ) -> tuple[dict[str, Any], dict[str, tickets.Ticket]]:
     """The decision of one gate and the tickets that it hands out. `held` are those of the gate before."""
     value = door(lock.frozen.rung, lock)
-    who = sorted(study.configs) if held is None else [name for name, one in held.items() if one != "false"]
+    if held is None:
+        held = dict.fromkeys(doors.configs_of(value) or sorted(study.configs), "true")
+    who = [name for name, one in held.items() if one != "false"]
     evidence = gather(door_from(value, dict(lock.frozen.rules), value["roles"]), who, (run.record for run in runs))
     made = decision.decide(evidence)
-    return made, decision.tickets(made, made, sorted(study.configs))
+    return made, decision.tickets(made, made, sorted(held))
 
 
 def recompute(study: Study, known: Locks, ledger: Ledger) -> Recomputed:

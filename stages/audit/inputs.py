@@ -72,7 +72,7 @@ def _expected(study: Study, lock: Lock, config: str, host: str, installed: str) 
     spec = given(study, lock, config, host)
     whole = installed == lock.frozen.runner
     if whole:
-        spec = parse_spec(spec, f"params.yaml: configs.{config}").to_json()
+        spec = parse_spec(spec, config).to_json()
     sorted_: dict[str, Any] = canonical.loads(canonical.dumps(spec))
     return sorted_, whole
 

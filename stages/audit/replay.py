@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages.domain import canonical, files, names
+from stages.domain.fail import Refused
 from stages.domain.locks import Lock, read
 from stages.domain.records import Record, parse_ledger
-from stages.fail import Refused
 
 TOLERANCE = 0.005
 #: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.

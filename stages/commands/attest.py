@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.fail import Refused
+from stages.domain.fail import Refused
 
 if TYPE_CHECKING:
     from stages.audit.model import Case

@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
+from stages.domain.fail import Refused
 from stages.domain.study import load
-from stages.fail import Refused
 
 LISTEN = "127.0.0.1:0"
 

@@ -4,10 +4,12 @@
     promotion freeze gate3           this gate alone (and the digests of later locks that follow from it)
     promotion freeze gate3 --amend --reason "k was meant to be 5"
 
-Freezing the same rules again changes no byte. A rule that differs from the frozen one is refused once evidence of its
-rung exists, unless --amend gives a reason: the amendment then stays in the lock for ever, and the site and
-`promotion verify` show it. The evidence that the old rule would have judged is no longer evidence: `dvc repro` makes
-it anew.
+Freezing the same rules again changes no byte. What params.yaml no longer asks for (another seed, host or configuration)
+is taken from the workspace and from the dvc.lock files; git and the DVC cache keep it.
+
+A rule that differs from the frozen one is refused once evidence of its rung exists, unless --amend gives a reason: the
+amendment then stays in the lock for ever, and the site and `promotion verify` show it. The evidence that the old rule
+would have judged is no longer evidence: `dvc repro` makes it anew.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import argparse
 from pathlib import Path
 
 from stages.domain import files, locks, names
+from stages.domain.fail import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.fail import Refused
 from stages.protocol import corpus_digest, executed_runs, runner_digest
+from stages.rungs import write_rungs
+from stages.tidy import tidy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     if study.study.mode != "frozen":
         raise Refused("params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen")
     gates = arguments.gates or [names.gate_of(rung) for rung in study.rungs]
+    if arguments.sign and not arguments.sign.is_file():
+        raise Refused(f"--sign {arguments.sign}: no such file; nothing was frozen")
     done = freeze(study, gates, arguments.reason.strip() if arguments.amend else None)
     for gate, told in done.items():
         lock = locks.read(gate)
@@ -107,5 +113,9 @@ def run(arguments: argparse.Namespace) -> int:
             from stages.audit.signatures import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
-    print("commit locks/ before the evidence: `git add locks params.yaml && git commit`, then `dvc repro`")
+    write_rungs(len(study.rungs))
+    if gone := tidy(study):
+        print(f"taken away, {len(gone)} outputs and dvc.lock entries of runs that no rule asks for, such as {gone[0]}")
+    if any(told != "unchanged" for told in done.values()):
+        print("commit this before the evidence: `git add locks params.yaml stages && git commit`, then `dvc repro`")
     return 0

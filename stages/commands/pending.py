@@ -13,8 +13,8 @@ import argparse
 import json
 from typing import Any
 
+from stages.domain.fail import Refused
 from stages.domain.study import Study, load
-from stages.fail import Refused
 from stages.hosts.runs import Rung, decided, gate_stage, look
 
 

@@ -15,8 +15,8 @@ import webbrowser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from stages.domain.fail import Refused
 from stages.domain.names import SITE
-from stages.fail import Refused
 
 #: Said aloud, because Windows takes types from its registry, where .js may be anything.
 TYPES = {

@@ -13,6 +13,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from stages.domain.decision import why_blocked
 from stages.domain.study import Study, load
 from stages.standing import Standing, next_step, stand, training_now
 from stages.summary.words import duration
@@ -110,11 +111,15 @@ def _promoted(one: Standing) -> str:
 
 
 def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
+    from rich.markup import escape
+
     if study.study.mode != "frozen":
         console.print("[yellow]study.mode is exploratory: what the gates say now is a what-if and never evidence[/]")
     for one in rungs:
-        for rule_id, text in one.blocked_by.items():
-            console.print(f"[red]{one.gate} is blocked[/] by {rule_id}: {text}", soft_wrap=True)
+        if one.decision and one.blocked_by:
+            console.print(f"[red]{one.gate} is blocked[/] and promotes nobody:", soft_wrap=True)
+            for line in why_blocked(one.decision):
+                console.print(f"  {escape(line)}", soft_wrap=True)
     for one in rungs:
         if one.decision and one.decision["promoted"] and _promoted(one).isdigit():
             console.print(f"{one.gate} promoted {', '.join(one.decision['promoted'])}", soft_wrap=True)

@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 from stages.domain import files, names, yamlio
+from stages.domain.fail import Refused
 from stages.domain.study import Study, parse_study
-from stages.fail import Refused
 from stages.rungs import write_rungs
 
 STUDIES = Path("studies")
@@ -32,7 +32,7 @@ INVALIDATES = {
     "runner": "all evidence",
     "clock": "all evidence",
     "hosts": "all evidence",
-    "configs": "the runs of every configuration that differs, and every gate",
+    "configs": "the locks, and with them all evidence",
     "roles": "the locks, and with them all evidence",
     "rungs": "the evidence of every rung that differs and of those above",
     "gates": "the locks of the gates that differ, and the evidence that they judge",

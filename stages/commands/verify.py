@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.fail import Refused
+from stages.domain.fail import Refused
 
 if TYPE_CHECKING:
     from stages.audit.git import Git

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence, as_number
-from stages.domain.judge import Finding, findings
+from stages.domain.judge import EVERYONE, Finding, findings
 from stages.domain.tickets import Ticket
 
 SCHEMA = 1
@@ -48,6 +48,31 @@ def decide(evidence: Evidence, mode: Mode = "frozen") -> dict[str, Any]:
         "floor": _floor(evidence),
         "evidence": {run.id: run.md5 for run in sorted([*evidence.runs.values(), *evidence.floor], key=lambda x: x.id)},
     }
+
+
+def why_blocked(made: dict[str, Any], most: int = 4) -> list[str]:
+    """What blocks a gate, as lines: each rule that must hold, and for whom it does not, with what was seen."""
+    lines = []
+    for rule in made["rules"]:
+        if rule["id"] not in made["blocked_by"]:
+            continue
+        lines.append(f"{rule['id']} must hold: {rule['text']}")
+        bad = [one for one in rule["results"] if one["holds"] is not True]
+        lines += [f"  {_who(one)}: {_seen(one)}" for one in bad[:most]]
+        if len(bad) > most:
+            lines.append(f"  and {len(bad) - most} more")
+    return lines
+
+
+def _who(result: dict[str, Any]) -> str:
+    return "the gate" if result["candidate"] == EVERYONE else str(result["candidate"])
+
+
+def _seen(result: dict[str, Any]) -> str:
+    answer = "does not hold" if result["holds"] is False else "cannot be evaluated"
+    seen = "" if result["observed"] is None else f", observed {result['observed']:g}"
+    limit = "" if result["threshold"] is None or not seen else f" against {result['threshold']:g}"
+    return f"{answer}{seen}{limit}" + (f" ({result['note']})" if result["note"] else "")
 
 
 def _of(evidence: Evidence, effect: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 `locks/gateN.yaml` holds, under `frozen`, everything that decides a gate: its rules, the roles, the rung with its
 budget and seeds, the clock, the hosts, the digests of the runner and of the corpus, the digest of the previous
-gate's lock, and every amendment ever made. `digest` is the SHA-256 of the canonical JSON of `frozen`. Every record
-of that rung carries this digest.
+gate's lock, and every amendment ever made. The first gate's lock also holds every configuration that may enter, and so,
+through the chain, do all. `digest` is the SHA-256 of the canonical JSON of `frozen`. Every record of that rung carries
+this digest.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Frozen(Strict):
     clock: Clock
     hosts: Annotated[dict[Key, Host], Field(min_length=1)]
     settings: dict[str, Scalar]
+    #: The configurations and their knobs, at the first gate; None at later ones, to which the gate before promotes.
+    configs: dict[Key, dict[str, Scalar]] | None
     last: bool
     runner: Sha256
     corpus: Sha256
@@ -89,6 +92,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         clock=study.clock,
         hosts=study.hosts,
         settings=study.runner,
+        configs=None if earlier else study.configs,
         last=rung == study.last_rung,
         runner=runner,
         corpus=corpus,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from stages.domain import names
-from stages.fail import Refused
+from stages.domain.fail import Refused
 
 LOCKS = names.SCRATCH / "locks"
 

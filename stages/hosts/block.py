@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.fail import Refused
+from stages.domain.fail import Refused
 
 GPU_QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "compute_cap")
 BF16_CAPABILITY = (8, 0)

@@ -18,8 +18,8 @@ from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
 
+from stages.domain.fail import Refused
 from stages.domain.study import Study
-from stages.fail import Refused
 from stages.hosts import slots, store
 from stages.hosts.alone import alone
 from stages.hosts.exchange import finished

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stages.domain.fail import Refused
 from stages.domain.study import Study
-from stages.fail import Refused
 from stages.hosts import block, store
 from stages.hosts.alone import alone
 from stages.hosts.runs import Run, Rung, decided, gate_stage, look, runs_of

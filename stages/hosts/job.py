@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.domain import canonical, files, names
+from stages.domain.fail import Refused
 from stages.domain.records import Record
 from stages.domain.study import Study
-from stages.fail import Refused
 from stages.hosts.runs import Door, Run, parse_record
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")

@@ -11,14 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stages.domain import canonical, names, records, tickets
+from stages.domain import canonical, doors, locks, names, records, tickets
+from stages.domain.doors import Door
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.realise import parse_spec, spec_of
 
-Door = dict[str, Any]
+__all__ = ["Door", "Run", "Rung", "decided", "door_of", "look", "runs_of", "tickets_of", "trains"]
 
 
 @dataclass(frozen=True, order=True)
@@ -66,12 +67,22 @@ def gate_stage(rung: str) -> str:
 
 
 def door_of(rung: str) -> Door | None:
-    """The open door of a rung, or None where it is closed or `protocol` has not run here."""
-    path = names.PROTOCOL / f"{rung}.json"
-    if not path.is_file():
+    """The open door of a rung, made from the lock that stands in locks/; None where there is none."""
+    door = doors.read(rung)
+    if door is None or not door["open"]:
         return None
-    value: Door = canonical.loads(path.read_bytes())
-    return value if value["open"] else None
+    lock = locks.read(names.gate_of(rung))
+    return door if lock is not None and lock.digest == door["lock"] else None
+
+
+def _why_closed(rung: str) -> str:
+    """Why a rung has no open door, and what opens it."""
+    gate = names.gate_of(rung)
+    if doors.read(rung) is None:
+        return "`dvc repro protocol` first"
+    if locks.read(gate) is not None:
+        return f"{gate} was frozen after the protocol looked: `dvc repro protocol` first"
+    return f"{gate} is not frozen: `promotion freeze {gate}`"
 
 
 def tickets_of(rung: str) -> dict[str, tickets.Ticket] | None:
@@ -99,7 +110,7 @@ def expected_spec(study: Study, door: Door, run: Run) -> dict[str, Any]:
         run.seed,
         door["last"],
     )
-    return parse_spec(value, f"params.yaml: configs.{run.config}").to_json()
+    return parse_spec(value, run.config).to_json()
 
 
 def differs(record: Record, study: Study, door: Door, run: Run, trained: bool) -> str | None:
@@ -149,9 +160,7 @@ def look(study: Study, rung: str) -> Rung:
     """What is done and what is to do at a rung."""
     door, held = door_of(rung), tickets_of(rung)
     if door is None:
-        gate = names.gate_of(rung)
-        known = (names.PROTOCOL / f"{rung}.json").is_file()
-        return Rung(rung, f"{gate} is not frozen: `promotion freeze {gate}`" if known else "`dvc repro protocol` first")
+        return Rung(rung, _why_closed(rung))
     before = f"rung{int(rung.removeprefix('rung')) - 1}"
     if held is None or (before != "rung0" and not decided(before)):
         return Rung(rung, f"{names.gate_of(before)} has not decided")

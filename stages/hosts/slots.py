@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.domain import names
+from stages.domain.fail import Refused
 from stages.domain.study import Study
-from stages.fail import Refused
 from stages.hosts import block, leash
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from stages.domain import names, yamlio
+from stages.domain.fail import Refused
 from stages.domain.files import md5_bytes
-from stages.fail import Refused
 from stages.hosts import leash
 from stages.hosts.runs import Run
 

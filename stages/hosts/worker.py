@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.domain import files, names, records
+from stages.domain.fail import Refused
 from stages.domain.study import Study, load
-from stages.fail import Refused
 from stages.hosts import leash
 from stages.hosts.alone import alone
 from stages.hosts.job import Job, results_of

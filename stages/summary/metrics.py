@@ -7,6 +7,7 @@ because they become the columns of `dvc exp show`. Gaps are mean paired gaps of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from stages.domain.evidence import as_number
@@ -45,18 +46,6 @@ def _gaps(ladder: Ladder) -> dict[str, float | None]:
     return gaps
 
 
-def _lead(ladder: Ladder) -> float | None:
-    """How far the reference is ahead of the best other candidate of the last rung; negative where it is behind."""
-    last = ladder.last
-    if last is None or last.evidence is None or REFERENCE not in last.frozen.roles:
-        return None
-    reference = last.frozen.roles[REFERENCE]
-    mine = last.evidence.mean(reference)
-    others = [name for name in last.ranking if name != reference]
-    best = last.evidence.mean(others[0]) if others else None
-    return None if mine is None or best is None else as_number(best - mine)
-
-
 def _agreement(shown: Mapping[str, Any]) -> dict[str, float | None]:
     """By rung, the smallest tau-b over pairs of hosts."""
     found: dict[str, float | None] = {}
@@ -67,6 +56,12 @@ def _agreement(shown: Mapping[str, Any]) -> dict[str, float | None]:
     return found
 
 
+def _hours(totals: Mapping[str, Any]) -> float | None:
+    """Everything that was executed, A/A runs included."""
+    parts = [totals["executed_hours"], totals["floor_hours"]]
+    return None if None in parts else as_number(sum((Fraction(repr(part)) for part in parts), Fraction(0)))
+
+
 def metrics(ladder: Ladder, accounting: Mapping[str, Any], agreement: Mapping[str, Any]) -> dict[str, Any]:
     """The content of ledger/metrics.json."""
     winner, last = ladder.winner, ladder.last
@@ -75,10 +70,8 @@ def metrics(ladder: Ladder, accounting: Mapping[str, Any], agreement: Mapping[st
         "mode": _mode(ladder),
         "winner": winner,
         "winner_val_bpb": as_number(mean),
-        "reference_lead": _lead(ladder),
         "gap": _gaps(ladder),
         "host_agreement": _agreement(agreement),
-        "device_hours": {key: accounting["totals"][f"{key}_hours"] for key in ("executed", "planned")},
+        "device_hours": _hours(accounting["totals"]),
         "path": path(ladder),
-        "first_rung_leader": ladder.rungs[0].leader if ladder.rungs else None,
     }

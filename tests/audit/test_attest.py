@@ -13,8 +13,8 @@ import pytest
 
 from stages.cli import build_parser
 from stages.commands import attest
+from stages.domain.fail import Refused
 from stages.domain.files import sha256_bytes, sha256_file
-from stages.fail import Refused
 from tests.audit.forger import DECISIONS, RUNS, Forger
 from tests.audit.test_signatures import make_key
 

@@ -14,9 +14,9 @@ from stages.audit.evidence import _decisions
 from stages.audit.pipeline import expected_stages
 from stages.audit.sequence import audit
 from stages.domain import canonical, locks, tickets, yamlio
+from stages.domain.fail import Refused
 from stages.domain.records import parse_ledger
 from stages.domain.study import parse_study
-from stages.fail import Refused
 from tests.audit.forger import DECISIONS, RUNS, Forger
 
 PARSERS = {

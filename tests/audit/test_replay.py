@@ -12,8 +12,8 @@ import pytest
 
 from stages.audit import replay
 from stages.domain import canonical
+from stages.domain.fail import Refused
 from stages.domain.records import parse_line
-from stages.fail import Refused
 from tests.audit.forger import RUNS, Forger
 from tests.support.repo import Repo, environment
 

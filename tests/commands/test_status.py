@@ -84,11 +84,33 @@ def test_a_decision_on_other_records_is_no_decision(workspace, promotion):
 
 def test_a_gate_that_is_not_frozen_says_so_and_how_to(workspace, promotion):
     (workspace / "locks" / "gate5.yaml").unlink()
+    shutil.rmtree(workspace / names.LEDGER)
     shutil.rmtree(workspace / names.GATES / "gate5")
     shutil.rmtree(workspace / names.RECORDS / "rung5")
     shown = promotion.json("status")
     assert (rung(shown, 5)["lock"], rung(shown, 5)["outcome"]) == (None, "not frozen")
     assert shown["next"]["command"] == "promotion freeze gate5"
+
+
+def test_a_lock_that_is_gone_is_to_be_brought_back_and_nothing_frozen_over_it(workspace, promotion):
+    (workspace / "locks" / "gate1.yaml").unlink()
+    assert promotion.json("status")["next"]["command"] == "git checkout -- locks/gate1.yaml"
+
+
+def test_a_lock_that_was_amended_leaves_its_rung_to_be_run_again(workspace, promotion):
+    change_params(workspace, lambda params: params["gates"]["gate3"]["R7"].update(k=4))
+    promotion("freeze", "gate3", "--amend", "--reason", "four were meant")
+    shown = promotion.json("status")
+    assert rung(shown, 3)["runs"]["done"] == 0
+    assert rung(shown, 3)["outcome"] != "decided"
+    assert shown["next"]["command"] == "dvc repro"
+
+
+def test_a_clone_without_artifacts_is_told_that_git_holds_the_study(workspace, promotion):
+    shutil.rmtree(workspace / "artifacts")
+    shown = promotion.json("status")["next"]
+    assert shown["why"].startswith("the ledger holds a study whose artifacts are not here")
+    assert shown["command"] == "promotion verify"
 
 
 def test_a_rule_that_params_yaml_has_changed_since_is_shown(workspace, promotion):
@@ -109,7 +131,9 @@ def test_what_blocks_a_gate_is_said_with_the_rules_text(workspace, promotion):
     shown = promotion.json("status")
     assert rung(shown, 3)["outcome"] == "blocked"
     assert rung(shown, 3)["blocked_by"] == {"R1": "Every candidate has a run in every cell."}
-    assert "gate3 is blocked by R1: Every candidate has a run in every cell." in promotion("status")
+    told = promotion("status")
+    assert "gate3 is blocked and promotes nobody:\n  R1 must hold: Every candidate has a run in every cell.\n" in told
+    assert "d8-c007: does not hold, observed 3 against 4 (missing: cpu-fp32/3001)" in told
     assert shown["next"]["command"] == "promotion serve"
 
 

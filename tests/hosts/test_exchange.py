@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stages.domain import canonical
+from stages.domain.fail import Refused
 from stages.domain.study import load
-from stages.fail import Refused
 from stages.hosts import exchange, store
 from stages.hosts.exchange import Worker
 from tests.hosts import mini
@@ -207,6 +207,7 @@ def test_a_run_that_fails_ends_the_work_with_what_ended_well_pushed(hosts, capsy
 def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
     closed = {"schema": 1, "open": False, "rung": "rung3", "gate": "gate3"}
     Path("artifacts/protocol/rung3.json").write_bytes(canonical.dumps(closed))
+    Path("locks/gate3.yaml").unlink()
     assert worker().work() == 1
     assert "rung3: gate3 is not frozen: `promotion freeze gate3`" in capsys.readouterr().out
 

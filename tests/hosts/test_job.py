@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
+from stages.domain.fail import Refused
 from stages.domain.schema import Invalid
-from stages.fail import Refused
 from stages.hosts import worker
 from stages.hosts.job import Job, accept, job_of, results_of
 from stages.hosts.runs import Run, door_of, look, runs_of

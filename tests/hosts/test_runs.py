@@ -94,6 +94,8 @@ def test_a_clone_without_a_protocol_says_what_comes_first(judged):
 def test_an_unfrozen_gate_closes_its_rung(judged):
     path = names.PROTOCOL / "rung2.json"
     path.write_bytes(canonical.dumps({"schema": 1, "open": False, "rung": "rung2", "gate": "gate2"}))
+    assert look(judged, "rung2").closed == "gate2 was frozen after the protocol looked: `dvc repro protocol` first"
+    names.lock_path("gate2").unlink()
     assert look(judged, "rung2").closed == "gate2 is not frozen: `promotion freeze gate2`"
 
 

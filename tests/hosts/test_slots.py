@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stages.domain.fail import Refused
 from stages.domain.study import parse_study
-from stages.fail import Refused
 from stages.hosts.slots import Slot, slots_of
 from tests.hosts.test_block import A100, T4, machine
 from tests.support import synthetic

@@ -86,6 +86,31 @@ def test_no_gate_no_verification_and_no_site_pays_for_torch_or_dvc():
         assert done.stdout.strip() == "[]", f"{module}: {done.stdout}{done.stderr}"
 
 
+def code_of(module: str, found: set[str]) -> set[str]:
+    """The files of ours that a module imports, itself included, imports inside functions too."""
+    path = PROJECT / (module.replace(".", "/") + ".py")
+    path = path if path.is_file() else PROJECT / module.replace(".", "/") / "__init__.py"
+    name = path.relative_to(PROJECT).as_posix()
+    if path.is_file() and name not in found:
+        found.add(name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for one in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    if one.split(".")[0] in ("stages", "trainer", "report"):
+                        code_of(one, found)
+    return found
+
+
+@pytest.mark.parametrize("stage", ["corpus", "protocol", "ledger", "winner", "site", "gate"])
+def test_a_stage_declares_all_the_code_that_it_runs(stage):
+    path = PROJECT / ("stages/rung2/dvc.yaml" if stage == "gate" else "dvc.yaml")
+    told = YAML(typ="safe").load(path)["stages"][stage]
+    module = told["cmd"].split()[2]
+    code = code_of("report.__main__" if module == "report" else module, set()) - {"stages/__init__.py"}
+    undeclared = [one for one in code if not any(one == dep or one.startswith(f"{dep}/") for dep in told["deps"])]
+    assert not undeclared
+
+
 def test_every_stage_says_what_it_is_for():
     for path in (PROJECT / "dvc.yaml", *sorted((PROJECT / "stages").glob("rung*/dvc.yaml"))):
         stages = YAML(typ="safe").load(path)["stages"]

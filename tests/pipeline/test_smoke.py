@@ -203,6 +203,77 @@ def test_an_amendment_needs_a_reason_stays_in_the_lock_and_invalidates_its_evide
     assert sum("rung2/dvc.yaml:run" in name for name in stale) == 6
 
 
+def test_a_seed_changed_by_an_amendment_leaves_nothing_behind_and_the_study_verifies(study):
+    study.replace("params.yaml", "seeds: [3, 4]", "seeds: [3, 5]")
+    told = study.promotion("freeze", "--amend", "--reason", "seed 4 served elsewhere").stdout
+    assert "taken away" in told and "rung3" in told
+    assert "run@d1-a-cpu-fp32-4" not in (study.root / "stages" / "rung3" / "dvc.lock").read_text(encoding="utf-8")
+    study.commit("Amend the seeds")
+    study.dvc("repro")
+    study.commit("The evidence anew")
+    done = study.promotion("verify", check=False)
+    assert done.returncode == 0, done.stdout
+    assert {run["seed"] for run in lines(study, "runs.jsonl") if run["rung"] == "rung3"} == {3, 5, 31, 32}
+
+
+def test_a_configuration_added_after_the_evidence_is_a_change_of_the_first_lock(study):
+    study.replace(
+        "params.yaml",
+        "  d2-a:",
+        "  d1-c: {depth: 1, aspect: 24, batch_tokens: 128, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d2-a:",
+    )
+    told = refused(study, "stages.protocol")
+    assert "locks/gate1.yaml: differs from params.yaml" in told and "configs.d1-c: frozen None, now" in told
+
+
+def test_a_run_that_no_rule_asks_for_is_refused(study):
+    for words, told in [
+        (("d1-a", "cpu-fp32", "77"), "seed 77 is not among 1: no rule asks for this run"),
+        (("d1-a", "gpu", "1"), "host gpu is not among cpu-bf16, cpu-fp32"),
+        (("d9-z", "cpu-fp32", "1"), "configuration d9-z is not among those that gate1 froze"),
+    ]:
+        assert told in refused(study, "stages.run", "rung1", *words)
+    assert "d1-a is not the reference, d2-a" in refused(
+        study, "stages.run", "rung3", "d1-a", "cpu-fp32", "31", "--floor"
+    )
+    assert study.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "  d1-b: {depth: 1, aspect: 16, batch_tokens: 256",
+            "  d1-b: {depth: 1, aspect: 15, batch_tokens: 128",
+            "params.yaml: configs.d1-b: builds and trains exactly what d1-a does; remove one of them",
+        ),
+        ("head_dim: 8", "head_dims: 8", "params.yaml: runner.head_dims is not a key of this section"),
+        (
+            "eval_tokens: 512",
+            "eval_tokens: 90000",
+            "params.yaml: runner.eval_tokens: found 90000, expected at most 50404, the tokens of split val; lower it",
+        ),
+    ],
+)
+def test_a_study_that_could_not_be_judged_is_refused_before_anything_trains(study, old, new, told):
+    study.replace("params.yaml", old, new)
+    assert told in refused(study, "stages.protocol")
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"{}", "found no door of rung1"), (b"xx", "not JSON at line 1")])
+def test_a_door_that_is_none_is_named_with_its_remedy(study, data, told):
+    path = study.root / "artifacts" / "protocol" / "rung1.json"
+    path.unlink()
+    path.write_bytes(data)
+    for command in (
+        ("stages.run", "rung1", "d1-a", "cpu-fp32", "1"),
+        ("stages.gate", "rung1"),
+        ("stages.cli", "status"),
+    ):
+        message = refused(study, *command)
+        assert f"artifacts/protocol/rung1.json: {told}" in message and "`dvc repro --force protocol`" in message
+
+
 def test_freezing_the_same_rules_again_changes_no_byte(study):
     study.promotion("freeze")
     assert study.git("status", "--porcelain") == ""
@@ -273,7 +344,7 @@ def test_a_mistake_in_a_configuration_is_found_before_anything_trains(study):
         "d1-a: {depth: 1, aspect: 16, batch_tokens: 100",
     )
     told = refused(study, "stages.protocol")
-    assert "params.yaml: configs.d1-a" in told and "batch_tokens is 100" in told
+    assert "params.yaml: configs.d1-a.batch_tokens is 100" in told
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from stages.commands import serve
 from stages.commands import site as site_command
-from stages.fail import Refused
+from stages.domain.fail import Refused
 from tests.site.conftest import copy_of
 
 ROOT = Path(__file__).parents[2]

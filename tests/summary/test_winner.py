@@ -9,7 +9,7 @@ import pytest
 
 from stages import ledger, winner
 from stages.domain import canonical, files, names
-from stages.fail import Refused
+from stages.domain.fail import Refused
 
 
 @pytest.fixture

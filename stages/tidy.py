@@ -1,0 +1,65 @@
+"""Takes away what an earlier form of the study left behind: records, traces and dvc.lock entries of runs that it no
+longer asks for.
+
+DVC keeps the entries of a matrix cell that is gone, and the files of that cell stay in folders on which gates depend;
+`promotion verify` takes both for runs from nowhere. `promotion freeze` tidies after a change of seeds, hosts or
+configurations. The DVC cache and git keep what is taken away.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.domain import files, names
+from stages.domain.study import Study
+from stages.hosts.runs import Run, runs_of
+
+_STAGE = re.compile(r"^  ([a-z]\S*):\n", re.MULTILINE)
+
+
+def tidy(study: Study) -> list[str]:
+    """Take it away; what was, as paths and stages."""
+    return [*_outputs(study), *(one for rung in study.rungs for one in _entries(study, rung))]
+
+
+def _outputs(study: Study) -> Iterator[str]:
+    declared = {run.id for rung in study.rungs for run in runs_of(study, rung)}
+    for folder, suffix in ((names.RECORDS, ".json"), (names.TRACES, "")):
+        for path in sorted(folder.glob(f"rung*/*/*/*{suffix}")):
+            if path.relative_to(folder).as_posix().removesuffix(suffix) in declared:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _drop_empty(path.parent, folder)
+            yield path.as_posix()
+
+
+def _drop_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _entries(study: Study, rung: str) -> Iterator[str]:
+    """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
+    path = Path("stages") / rung / "dvc.lock"
+    if not path.is_file():
+        return
+    declared = {"gate", *(_name(run) for run in runs_of(study, rung))}
+    head, *parts = _STAGE.split(path.read_text(encoding="utf-8"))
+    kept = head
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        if name in declared:
+            kept += f"  {name}:\n{body}"
+        else:
+            yield f"{path.as_posix()}: {name}"
+    if kept == head:
+        path.unlink()
+    else:
+        files.write_whole(path, kept.encode("utf-8"))
+
+
+def _name(run: Run) -> str:
+    return run.stage.rpartition(":")[2]
