@@ -35,7 +35,7 @@ def seen(audit: Audit) -> dict[str, dict[str, list[str]]]:
         machine = _machine(read_telemetry(audit.root, run.record.id))
         for key, value in (
             ("hostname", machine.get("hostname")),
-            ("device", machine.get("gpu") or machine.get("cpu")),
+            ("device", machine.get("device_name") or machine.get("cpu")),
             ("torch", machine.get("torch")),
             ("system", machine.get("system")),
         ):

@@ -20,7 +20,7 @@ from stages.realise import parse_spec, spec_of
 from stages.run import write
 
 #: What may go into a record, and the keys of the telemetry that tell it; the first that is known.
-REPORTABLE = {"torch": ("torch",), "device": ("gpu", "cpu"), "driver": ("driver",), "system": ("system",)}
+REPORTABLE = {"torch": ("torch",), "device": ("device_name",), "driver": ("driver",), "system": ("system",)}
 
 
 def check_corpus(expected: str, folder: Path = names.CORPUS) -> None:
