@@ -2,9 +2,11 @@
 
     python -m stages.hosts.leash -m dvc repro        DVC on a leash, and every run that it starts
 
-The parent holds the other end of a pipe that is the standard input here, and writes nothing; the system closes it when
-the parent dies, on Windows as on Linux. A run must not outlive `promotion work` or a worker of `promotion dispatch`: it
-would train beside the run that is started in its place. Files appear whole and checkpoints stay, so nothing is lost.
+The holder writes its process id and the time of its creation into a variable, which its children inherit, through DVC
+and its shell as well; a thread of theirs looks twice a second whether that very process still lives. Nobody holds a
+pipe: on Windows a thread that waits on standard input would keep every process that inherits it from starting. A run
+must not outlive `promotion work` or a worker of `promotion dispatch`: it would train beside the run that is started in
+its place. Files appear whole and checkpoints stay, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,22 +16,51 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
+
+import psutil
 
 ORPHANED = 75
-#: Set for the children of a parent that holds a leash; they inherit its pipe, through DVC and its shell as well.
+#: Who holds the leash, for all that it starts: process id, a colon, seconds since 1970 at its creation.
 VARIABLE = "STAGED_PROMOTION_LEASH"
+LOOK_SECONDS = 0.5
+#: Linux reckons the time of creation from a clock that may be set meanwhile; a process id is not used again so soon.
+CLOCK_SECONDS = 60.0
 
 
-def _watch() -> None:
-    while os.read(0, 1):  # blocks until the parent is gone
-        pass
-    os._exit(ORPHANED)
+def lives(process: psutil.Process) -> bool:
+    """Whether a process is at work; one that is dead and not yet reaped is not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # somebody else's, so it is there
+        return True
+
+
+def _holder(told: str) -> psutil.Process | None:
+    """The process that `told`, the content of the variable, names; None if it is gone, whoever has its id now."""
+    pid, _, created = told.partition(":")
+    try:
+        process = psutil.Process(int(pid))
+        return process if abs(process.create_time() - float(created)) < CLOCK_SECONDS else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _watch(holder: psutil.Process | None) -> None:
+    while holder is not None and lives(holder):
+        time.sleep(LOOK_SECONDS)
+    try:
+        print("ended with the process that started it; what was finished is kept", file=sys.stderr, flush=True)
+    finally:
+        os._exit(ORPHANED)
 
 
 def heed() -> None:
-    """If this process is on a leash, end with the parent from now on."""
-    if os.environ.get(VARIABLE):
-        threading.Thread(target=_watch, daemon=True).start()
+    """If this process is on a leash, end with its holder from now on."""
+    if told := os.environ.get(VARIABLE):
+        threading.Thread(target=_watch, args=(_holder(told),), daemon=True).start()
 
 
 def start(
@@ -37,11 +68,12 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start `python WORDS` on a leash that this process holds, with these variables besides its own.
 
-    `output` is where all that it prints goes, as `subprocess` takes it.
+    `output` is where all that it prints goes, as `subprocess` takes it. It has nothing to read.
     """
-    variables = os.environ | (environment or {}) | {VARIABLE: "1"}
+    held = f"{os.getpid()}:{psutil.Process().create_time():.3f}"
+    variables = os.environ | (environment or {}) | {VARIABLE: held}
     return subprocess.Popen(
-        [sys.executable, *words], env=variables, stdin=subprocess.PIPE, stdout=output, stderr=output
+        [sys.executable, *words], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
 
 

@@ -107,11 +107,9 @@ def _forget_the_dead() -> None:
 
 def _lives(pid: int) -> bool:
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return leash.lives(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # somebody else's
-        return True
 
 
 def _whole(path: Path) -> bool:

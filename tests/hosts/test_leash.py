@@ -5,63 +5,102 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.hosts import leash
 from tests.support.repo import PROJECT
 
+#: A process on a leash, through another module or of itself; either tells its id and then has a minute to live.
+MINUTE = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
+HEEDS = f"from stages.hosts import leash; leash.heed(); {MINUTE}"
+HOLDS = "import sys, time; from stages.hosts import leash; leash.start(sys.argv[1:], 1); time.sleep(60)"
+
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
-    """Starts `python WORDS` on a leash, with the code given as the module `job`."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a module `job` can be written that every process here can import."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), str(tmp_path)]))
-
-    def start(code: str, *words: str) -> tuple[subprocess.Popen[bytes], Path]:
-        (tmp_path / "job.py").write_text(code, encoding="utf-8")
-        with (tmp_path / "log").open("wb") as log:
-            return leash.start([*words, "-m", "job", "one", "two"], log.fileno()), tmp_path / "log"
-
-    return start
+    monkeypatch.delenv(leash.VARIABLE, raising=False)
+    return tmp_path
 
 
-def comes(text: str, log: Path, child: subprocess.Popen[bytes]) -> bool:
-    """Wait until the child has printed `text`."""
-    while text.encode() not in log.read_bytes():
-        assert child.poll() is None, log.read_text(encoding="utf-8")
+@pytest.fixture
+def holder(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a process that holds the leash of `python WORDS`; whatever lives when the test ends is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def hold(*words: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
+        command = [sys.executable, "-c", HOLDS, *words]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        word, pid = process.stdout.readline().split()
+        assert word == b"up"
+        return process, psutil.Process(int(pid))
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ends(process: psutil.Process) -> bool:
+    """Wait until a process that is not ours is gone."""
+    end = time.monotonic() + 20
+    while leash.lives(process):
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.05)
     return True
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_it_is_the_same_command_with_the_same_exit_status(start, status):
-    code = f"import sys; print(__name__, *sys.argv[1:]); sys.exit({status})"
-    child, log = start(code, "-m", "stages.hosts.leash")
-    with child:
+def test_it_is_the_same_command_with_the_same_exit_status(place, status):
+    code = f"import sys; print(__name__, *sys.argv[1:], repr(sys.stdin.read())); sys.exit({status})"
+    (place / "job.py").write_text(code, encoding="utf-8")
+    words = ["-m", "stages.hosts.leash", "-m", "job", "one", "two"]
+    with (place / "log").open("wb") as log, leash.start(words, log.fileno()) as child:
         assert child.wait(20) == status
-    assert log.read_text(encoding="utf-8").split() == ["__main__", "one", "two"]
+    assert (place / "log").read_text(encoding="utf-8").split() == ["__main__", "one", "two", "''"]  # nothing to read
 
 
-def test_it_ends_when_its_parent_is_gone(start):
-    child, log = start("import time; print('up', flush=True); time.sleep(60)", "-m", "stages.hosts.leash")
-    assert comes("up", log, child)
-    child.stdin.close()  # what the system does when the parent dies
-    assert child.wait(10) == leash.ORPHANED
+def test_it_ends_when_its_holder_is_killed_and_nobody_has_reaped_it_yet(place, holder):
+    (place / "job.py").write_text(MINUTE, encoding="utf-8")
+    process, child = holder("-m", "stages.hosts.leash", "-m", "job")
+    assert leash.lives(child)
+    process.kill()
+    assert ends(child)
 
 
-def test_a_grandchild_that_heeds_the_leash_ends_as_well(start):
-    """As a run does that DVC starts: it inherits the pipe and the variable, and nobody else passes anything on."""
-    inner = "import os, time; from stages.hosts import leash; leash.heed(); print('in', flush=True); time.sleep(60)"
-    code = f"import subprocess, sys; print('ended', subprocess.call([sys.executable, '-c', {inner!r}]), flush=True)"
-    child, log = start(code)
-    assert comes("in", log, child)
-    child.stdin.close()
-    assert child.wait(10) == 0
-    assert f"ended {leash.ORPHANED}" in log.read_text(encoding="utf-8")
+def test_a_grandchild_that_heeds_the_leash_ends_as_well(place, holder):
+    """As a run does that DVC starts: it inherits the variable, and nobody else passes anything on."""
+    between = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {HEEDS!r}]))"
+    process, grandchild = holder("-c", between)
+    process.kill()
+    assert ends(grandchild)
 
 
-def test_nobody_heeds_a_leash_that_is_not_there(monkeypatch):
-    monkeypatch.delenv(leash.VARIABLE, raising=False)
+def test_it_says_why_it_ended(place):
+    (place / "job.py").write_text(HEEDS, encoding="utf-8")
+    here = psutil.Process()
+    nobody = os.environ | {leash.VARIABLE: f"{here.pid}:{here.create_time() - 3600:.3f}"}
+    command = [sys.executable, "-m", "job"]
+    done = subprocess.run(command, env=nobody, capture_output=True, encoding="utf-8", timeout=20)
+    assert done.returncode == leash.ORPHANED
+    assert "ended with the process that started it" in done.stderr
+
+
+def test_another_process_that_has_the_holders_id_by_now_is_not_the_holder():
+    here = psutil.Process()
+    assert leash._holder(f"{here.pid}:{here.create_time() + 1:.3f}") == here  # Linux reckons it from a clock
+    assert leash._holder(f"{here.pid}:{here.create_time() - 3600:.3f}") is None
+
+
+def test_nobody_heeds_a_leash_that_is_not_there(place):
     code = "from stages.hosts import leash; import threading; leash.heed(); print(threading.active_count())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True)
     assert done.stdout.split() == [b"1"]
