@@ -8,6 +8,8 @@ from pathlib import Path
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 #: Configurations, hosts and rungs become DVC keys, where a dot would mean "inside": so none here.
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+#: Names that Windows keeps for devices, in every folder and whatever follows behind a dot.
+DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?")
 MAX_NAME = 64
 
 PARAMS = Path("params.yaml")
@@ -26,8 +28,13 @@ TRAINER = Path("trainer")
 
 
 def is_name(text: str, pattern: re.Pattern[str] = NAME) -> bool:
-    """Whether `text` is a name: ASCII, lower case, never a way out of a folder."""
-    return len(text) <= MAX_NAME and pattern.fullmatch(text) is not None and ".." not in text
+    """Whether `text` is a name: ASCII, lower case, never a way out of a folder and never a device."""
+    return len(text) <= MAX_NAME and bool(pattern.fullmatch(text)) and ".." not in text and not is_device(text)
+
+
+def is_device(text: str) -> bool:
+    """Whether Windows would take a file of this name for a device."""
+    return DEVICE.fullmatch(text) is not None
 
 
 def gate_of(rung: str) -> str:

@@ -27,19 +27,14 @@ class Invalid(ValueError):
     """A file that does not fit its schema. The message stands alone: file, place, found, expected, remedy."""
 
 
-def _name(text: str) -> str:
-    if not names.is_name(text):
-        raise ValueError(f"a name: lower-case letters, digits, '.', '_', '-', at most {names.MAX_NAME} of them")
-    return text
-
-
 def _key(text: str) -> str:
+    if names.is_device(text):
+        raise ValueError("another name: Windows keeps this one for a device")
     if not names.is_name(text, names.KEY):
         raise ValueError(f"a name without dots: lower-case letters, digits, '_', '-', at most {names.MAX_NAME} of them")
     return text
 
 
-Name = Annotated[str, AfterValidator(_name)]
 Key = Annotated[str, AfterValidator(_key)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=4000)]

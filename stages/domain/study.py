@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
 from stages.domain.data import Data
-from stages.domain.rules import Gate, roles_named
+from stages.domain.rules import AboveNoiseFloor, FixedEnvironment, Gate, MinHostAgreement, Rule, roles_named
 from stages.domain.schema import Invalid, Key, Strict, Text, parse
 
 SCHEMA = 1
@@ -78,7 +78,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _clock, _stage_names):
+        for check in (_schema, _ladder, _seeds, _roles, _answerable, _clock, _stage_names):
             check(self)
         return self
 
@@ -138,6 +138,36 @@ def _roles(study: Study) -> None:
                 if role not in study.roles:
                     known = ", ".join(study.roles) or "none"
                     raise ValueError(f"gates.{gate}.{rule_id}: role {role!r} is not among roles: {known}")
+
+
+def _answerable(study: Study) -> None:
+    """A rule that must hold and that no evidence could answer would block its gate when the evidence is paid for."""
+    for gate, rules in study.gates.items():
+        for rule_id, rule in rules.items():
+            if why := _never_answered(study, names.rung_of(gate), rule):
+                raise ValueError(f"gates.{gate}.{rule_id}: {rule.kind} could never be evaluated: {why}")
+
+
+def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
+    match rule:
+        case FixedEnvironment():
+            silent = [name for name, host in study.hosts.items() if not host.report]
+            if silent:
+                return (
+                    f"hosts.{silent[0]}.report: found nothing, expected facts to compare, such as [torch, device]; "
+                    "name some, or remove the rule"
+                )
+        case AboveNoiseFloor():
+            found = len(study.rungs[rung].floor_seeds)
+            if found < 2:
+                return (
+                    f"rungs.{rung}.floor_seeds: found {found}, expected at least 2 A/A runs of the reference on each "
+                    "host; add seeds that no rung uses, or remove the rule"
+                )
+        case MinHostAgreement():
+            if len(study.hosts) < 2:
+                return "hosts: found 1, expected at least 2 to agree; add a host block, or remove the rule"
+    return None
 
 
 def _clock(study: Study) -> None:

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 
-from stages.domain import yamlio
+from stages.domain import names, yamlio
 from stages.domain.schema import Invalid
 from stages.domain.study import load, parse_study
 from tests.support.synthetic import params
 
 
-def wrong(change, **kwargs):
+def wrong(change):
     value = params(4)
     change(value)
     with pytest.raises(Invalid) as caught:
@@ -67,6 +67,10 @@ def test_a_good_study_is_read_with_its_cells_in_order():
             lambda v: v["study"].update(schema=2),
             "params.yaml: study.schema: found 2, expected 1; update staged-promotion",
         ),
+        (
+            lambda v: v["configs"].update(aux={}),
+            "params.yaml: configs.aux: found 'aux', expected another name: Windows keeps this one for a device",
+        ),
     ],
 )
 def test_a_mistake_is_told_whole(change, message):
@@ -77,6 +81,54 @@ def test_a_mistake_is_told_whole(change, message):
 def test_a_name_that_could_leave_its_folder_or_its_key_is_refused(name):
     told = wrong(lambda v: v["configs"].update({name: {"depth": 1}}))
     assert "configs" in told and "a name without dots" in told
+
+
+@pytest.mark.parametrize("name", ["con", "prn", "nul", "com1", "lpt9"])
+def test_a_name_that_windows_keeps_for_a_device_is_none_even_with_an_ending(name):
+    assert not names.is_name(name) and not names.is_name(f"{name}.yaml")
+    assert names.is_name(f"{name}-a") and names.is_name("com10")
+
+
+def with_report(value):
+    value["hosts"]["cpu-fp32"]["report"] = ["torch"]
+    value["gates"]["gate3"]["R9"] = {"kind": "fixed_environment"}
+
+
+def with_one_host(value):
+    value["hosts"].pop("cpu-bf16")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            with_report,
+            "gates.gate3.R9: fixed_environment could never be evaluated: hosts.cpu-bf16.report: found nothing, "
+            "expected facts to compare, such as [torch, device]; name some, or remove the rule",
+        ),
+        (
+            lambda v: v["rungs"]["rung3"].update(floor_seeds=[3900]),
+            "gates.gate3.R4: above_noise_floor could never be evaluated: rungs.rung3.floor_seeds: found 1, expected at "
+            "least 2 A/A runs of the reference on each host; add seeds that no rung uses, or remove the rule",
+        ),
+        (
+            with_one_host,
+            "gates.gate4.R4: min_host_agreement could never be evaluated: hosts: found 1, expected at least 2 to agree; "
+            "add a host block, or remove the rule",
+        ),
+    ],
+)
+def test_a_rule_that_no_evidence_could_answer_is_refused_before_it_is_frozen(change, told):
+    assert wrong(change) == f"params.yaml: {told}"
+
+
+def test_the_same_rules_are_welcome_where_they_can_be_answered():
+    value = params(4)
+    for host in value["hosts"].values():
+        host["report"] = ["torch"]
+    value["gates"]["gate3"]["R9"] = {"kind": "fixed_environment"}
+    value["rungs"]["rung3"]["floor_seeds"] = [3900, 3901]
+    assert parse_study(value, "params.yaml").gates["gate3"]["R9"].kind == "fixed_environment"
 
 
 def test_an_unknown_kind_of_rule_is_refused_with_those_that_exist():
