@@ -16,7 +16,7 @@ from typing import Any
 from stages.domain.study import load
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import plan
-from stages.summary.words import duration, spell
+from stages.summary.words import duration, spell, unit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,27 +35,37 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(made: dict[str, Any]) -> None:
-    """Print a plan as a table and sentences."""
-    from rich.console import Console
+    """Print a plan as a table and sentences, all in one unit."""
+    from rich.markup import escape
     from rich.table import Table
 
+    from stages.terminal import add_columns, console, print_table
+
     totals, last = made["totals"], list(made["rungs"])[-1]
-    hosts = list(totals["hosts"])
-    table = Table(title=f"{made['study']}: at most, in device-hours on the {made['clock']} clock", title_justify="left")
-    table.add_column("rung")
-    for head in ("budget", "candidates", "cells", "runs", "A/A runs", *hosts, "all hosts"):
-        table.add_column(head, justify="right")
-    for name, rung in made["rungs"].items():
+    total = totals["hours"] + totals["floor_hours"]
+    size, name = unit(total * 3600)
+
+    def cost(hours: float) -> str:
+        return spell(hours * 3600 / size)
+
+    title = f"{made['study']}: at most, in device-{name} on the {made['clock']} clock"
+    table = Table(title=escape(title), title_justify="left")
+    add_columns(table, "rung")
+    heads = ("budget", "candidates", "cells", "runs", "A/A runs", "each host", "all hosts")
+    add_columns(table, *heads, justify="right")
+    for rung_name, rung in made["rungs"].items():
         figures = [rung["candidates"], rung["cells"], rung["runs"], rung["floor_runs"]]
-        cost = [*rung["hosts"].values(), rung["hours"] + rung["floor_hours"]]
-        table.add_row(name, duration(rung["budget_seconds"]), *map(str, figures), *map(spell, cost))
+        costs = [next(iter(rung["hosts"].values())), rung["hours"] + rung["floor_hours"]]
+        table.add_row(rung_name, duration(rung["budget_seconds"]), *map(str, figures), *map(cost, costs))
     table.add_section()
-    cost = [*totals["hosts"].values(), totals["hours"] + totals["floor_hours"]]
-    table.add_row("total", "", "", "", str(totals["runs"]), str(totals["floor_runs"]), *map(spell, cost))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"screening: {spell(totals['screening_hours'])} h; {last}: {spell(totals['last_rung_hours'])} h")
+    costs = [next(iter(totals["hosts"].values())), total]
+    table.add_row("total", "", "", "", str(totals["runs"]), str(totals["floor_runs"]), *map(cost, costs))
+    to = console()
+    print_table(to, table)
+    parts = {"screening": totals["screening_hours"], last: totals["last_rung_hours"], "A/A runs": totals["floor_hours"]}
+    told = " + ".join(f"{part} {cost(hours)}" for part, hours in parts.items())
+    to.print(f"{told} = {cost(total)} device-{name}, on {' and '.join(totals['hosts'])} alike", soft_wrap=True)
     for one in made["counterfactuals"]:
         who = f"all {one['candidates']} of {one['from_rung']}"
-        console.print(f"had {who} gone straight to {last}: {spell(one['hours'])} h there")
-    console.print(UNRUN, soft_wrap=True)
+        to.print(f"had {who} gone straight to {last}: {cost(one['hours'])} device-{name} there", soft_wrap=True)
+    to.print(UNRUN, soft_wrap=True)

@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(to_json(study, rungs), indent=1))
         return 0
-    from rich.console import Console
+    from stages.terminal import console
 
-    show(study, rungs, Console(highlight=False))
+    show(study, rungs, console())
     return 0
 
 
@@ -61,19 +61,19 @@ def show(study: Study, rungs: list[Standing], console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from stages.terminal import add_columns, print_table
+
     title = f"{study.study.title} ({study.clock.kind} clock)"
     table = Table(title=escape(title), title_justify="left", title_style="bold")
-    table.add_column("rung")
-    table.add_column("budget", justify="right")
-    table.add_column("lock")
-    table.add_column("candidates", justify="right")
-    table.add_column("runs", justify="right")
-    table.add_column("A/A", justify="right")
+    add_columns(table, "rung")
+    add_columns(table, "budget", justify="right")
+    add_columns(table, "lock")
+    add_columns(table, "candidates", "runs", "A/A", justify="right")
     table.add_column("gate")
-    table.add_column("promoted", overflow="fold")
+    add_columns(table, "promoted")
     for one in rungs:
         table.add_row(*_row(one))
-    console.print(table)
+    print_table(console, table)
     _notes(study, rungs, console)
 
 
@@ -86,18 +86,24 @@ def _row(one: Standing) -> list[str]:
 
 
 def _lock(one: Standing) -> str:
+    """The head of the lock's digest. Amended or changed since, it has the colour of the note that says so."""
     if one.lock is None:
         return "[yellow]not frozen[/]"
-    told = f"{one.lock.digest[:DIGITS]}"
-    if count := len(one.lock.frozen.amendments):
-        told += f" [yellow]{count} amendment{'s' if count > 1 else ''}[/]"
-    return told + (" [red]params differ[/]" if one.changed else "")
+    told = one.lock.digest[:DIGITS]
+    if one.changed:
+        return f"[red]{told}[/]"
+    return f"[yellow]{told}[/]" if one.lock.frozen.amendments else told
 
 
 def _outcome(one: Standing) -> str:
+    if _what_if(one) and one.outcome == "decided":
+        return "[yellow]what-if[/]"
     style = {"decided": "green", "blocked": "red"}.get(one.outcome)
-    told = f"[{style}]{one.outcome}[/]" if style else one.outcome
-    return f"{told} [yellow](exploratory)[/]" if one.decision and one.decision["mode"] != "frozen" else told
+    return f"[{style}]{one.outcome}[/]" if style else one.outcome
+
+
+def _what_if(one: Standing) -> bool:
+    return one.decision is not None and one.decision["mode"] != "frozen"
 
 
 def _promoted(one: Standing) -> str:
@@ -105,7 +111,7 @@ def _promoted(one: Standing) -> str:
         return ""
     promoted = one.decision["promoted"]
     if not promoted:
-        return "verdicts below" if one.decision["verdicts"] else "nobody"
+        return "verdicts" if one.decision["verdicts"] else "nobody"
     everybody = len(promoted) == len(one.candidates or ())
     return f"all {len(promoted)}" if everybody else str(len(promoted))
 
@@ -115,6 +121,11 @@ def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
 
     if study.study.mode != "frozen":
         console.print("[yellow]study.mode is exploratory: what the gates say now is a what-if and never evidence[/]")
+    for one in rungs:
+        for line in _about_lock(one):
+            console.print(line, soft_wrap=True)
+        if _what_if(one):
+            console.print(f"[yellow]{one.gate} decided by rules that nobody froze: a what-if[/]", soft_wrap=True)
     for one in rungs:
         if one.decision and one.blocked_by:
             console.print(f"[red]{one.gate} is blocked[/] and promotes nobody:", soft_wrap=True)
@@ -132,6 +143,15 @@ def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
         console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], val_bpb {winner[1]:.6f}")
     why, command = next_step(study, rungs)
     console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
+
+
+def _about_lock(one: Standing) -> list[str]:
+    """What has become of a lock since it was first written."""
+    from rich.markup import escape
+
+    told = [f"[red]{one.gate} was frozen otherwise[/]: {', '.join(one.changed)}"] if one.changed else []
+    amendments = one.lock.frozen.amendments if one.lock else []
+    return told + [f"[yellow]{one.gate} was amended[/]: {escape(made.reason)}" for made in amendments]
 
 
 def _verdicts(rungs: list[Standing]) -> list[str]:

@@ -25,3 +25,15 @@ def duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def unit(seconds: float) -> tuple[int, str]:
+    """The seconds and the name of the unit in which a table that adds up to so much device time reads best.
+
+    >>> unit(456), unit(5 * 3600), unit(169.2 * 3600)
+    ((1, 'seconds'), (60, 'minutes'), (3600, 'hours'))
+    """
+    for size, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 10 * size:
+            return size, name
+    return 1, "seconds"

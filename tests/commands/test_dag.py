@@ -1,10 +1,14 @@
 """promotion dag: one node a rung, with the counts."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 
 from stages.domain import names
+from tests.support.repo import PROJECT
 
 CHAIN = ["corpus", "protocol", "rung1", "rung2", "rung3", "rung4", "rung5", "ledger"]
 
@@ -47,3 +51,12 @@ def test_a_blocked_gate_is_drawn_as_blocked(workspace, promotion):
     path.write_bytes(path.read_bytes().replace(b'"blocked_by":[]', b'"blocked_by":["R1"]'))
     path.write_bytes(path.read_bytes().replace(b'"outcome":"decided"', b'"outcome":"blocked"'))
     assert "  │  gate 3: blocked" in promotion("dag")
+
+
+def test_what_is_printed_is_utf8_through_any_pipe(judged):
+    """Windows gives a pipe its code page, which lacks most of these signs."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "stages.cli", "dag"]
+    done = subprocess.run(command, cwd=judged, env=environment, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "└─>" in done.stdout

@@ -1,7 +1,9 @@
 """promotion plan: the bound that the rules put on a study's cost."""
 
+import re
 import shutil
 from contextlib import chdir
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from stages.domain import study
 from stages.gate import parse_rules
 from stages.summary.plan import most_candidates, most_promoted
+from stages.summary.words import unit
 from tests.support.repo import PROJECT
 
 ROLES = {"reference": "a", "comparator": "b", "sentinel": "b"}
@@ -52,8 +55,43 @@ def test_totals_are_the_sum_of_the_rungs(workspace, promotion):
 def test_the_table_says_at_most_and_that_counterfactuals_are_no_evidence(paper, promotion):
     told = promotion("plan")
     assert told.startswith("paper: at most, in device-hours on the wall clock")
-    assert "had all 9 of rung3 gone straight to rung5: 432 h there" in told
+    assert "had all 9 of rung3 gone straight to rung5: 432 device-hours there" in told
+    assert "had all 4 of rung4 gone straight to rung5: 192 device-hours there" in told
     assert "Accounting of unrun work: no evidence that a configuration that was stopped could not have won." in told
+
+
+def rows(told: str) -> list[list[str]]:
+    """The lines of the printed table as cells, without the two that hold the heads."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.splitlines() if line.startswith("│")]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("laptop", "device-seconds"), ("smoke", "device-seconds"), ("paper", "device-hours")]
+)
+@pytest.mark.parametrize("columns", [40, 80, None])
+def test_the_printed_figures_are_whole_and_add_up_in_one_unit(tmp_path, promotion, monkeypatch, name, said, columns):
+    monkeypatch.delenv("COLUMNS")
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    shutil.copy(PROJECT / "studies" / f"{name}.yaml", tmp_path / "params.yaml")
+    with chdir(tmp_path):
+        told, made = promotion("plan"), promotion.json("plan")
+    assert "…" not in told
+    assert max(map(len, told.splitlines()[:-1])) <= 140
+    table = rows(told)
+    assert [row[0] for row in table] == [*made["rungs"], "total"]
+    for column in (6, 7):
+        assert sum(Fraction(row[column]) for row in table[:-1]) == Fraction(table[-1][column])
+    line = next(line for line in told.splitlines() if line.startswith("screening"))
+    parts = [Fraction(one) for one in re.findall(r"(?<= )[0-9.]+(?= )", line)]
+    assert parts[-1] == sum(parts[:-1]) == Fraction(table[-1][7])
+    assert f" = {table[-1][7]} {said}, on " in line
+
+
+def test_the_unit_follows_the_size_of_the_whole():
+    assert [unit(seconds)[1] for seconds in (0, 599, 600, 35_999, 36_000)] == [
+        "seconds", "seconds", "minutes", "minutes", "hours",
+    ]  # fmt: skip
 
 
 def test_it_needs_params_yaml_alone(paper, promotion):

@@ -53,6 +53,26 @@ def test_the_table_reads_as_a_ladder(workspace, promotion):
     assert "next: the study is complete: promotion verify" in told
 
 
+def amended(workspace, promotion):
+    change_params(workspace, lambda params: params["gates"]["gate3"]["R7"].update(k=4))
+    promotion("freeze", "gate3", "--amend", "--reason", "four were meant")
+
+
+def exploratory(workspace, promotion):
+    change_params(workspace, lambda params: params["study"].update(mode="exploratory"))
+    judge_again(workspace, "rung4")
+
+
+@pytest.mark.parametrize("state", [lambda *_: None, amended, exploratory], ids=["complete", "amended", "exploratory"])
+def test_every_cell_of_the_table_is_whole_on_eighty_columns(workspace, promotion, monkeypatch, state):
+    state(workspace, promotion)
+    monkeypatch.setenv("COLUMNS", "80")
+    table = [line for line in promotion("status").splitlines() if line[:1] in "┃│"]
+    assert all(len(line) <= 80 and "…" not in line for line in table)
+    locks = [yamlio.read(names.lock_path(f"gate{number}"), "") for number in range(1, 6)]
+    assert [line.split("│")[3].strip() for line in table[1:]] == [lock["digest"][:10] for lock in locks]
+
+
 def test_a_fresh_clone_is_told_to_build_the_text_then_to_freeze(workspace, promotion):
     for folder in ("locks", "artifacts", "ledger"):
         shutil.rmtree(workspace / folder)
@@ -104,6 +124,7 @@ def test_a_lock_that_was_amended_leaves_its_rung_to_be_run_again(workspace, prom
     assert rung(shown, 3)["runs"]["done"] == 0
     assert rung(shown, 3)["outcome"] != "decided"
     assert shown["next"]["command"] == "dvc repro"
+    assert "\ngate3 was amended: four were meant\n" in promotion("status")
 
 
 def test_a_clone_without_artifacts_is_told_that_git_holds_the_study(workspace, promotion):
@@ -122,7 +143,7 @@ def test_a_rule_that_params_yaml_has_changed_since_is_shown(workspace, promotion
         "why": "gate3 was frozen otherwise (rules.R7.k): take it back, or",
         "command": 'promotion freeze gate3 --amend --reason "..."',
     }
-    assert "params differ" in promotion("status")
+    assert "\ngate3 was frozen otherwise: rules.R7.k\n" in promotion("status")
 
 
 def test_what_blocks_a_gate_is_said_with_the_rules_text(workspace, promotion):
@@ -143,7 +164,8 @@ def test_an_exploratory_study_is_marked(workspace, promotion):
     judge_again(workspace, "rung4")
     told = promotion("status")
     assert "study.mode is exploratory" in told
-    assert "decided (exploratory)" in told
+    assert "│ what-if │" in told
+    assert "gate4 decided by rules that nobody froze: a what-if" in told
     assert rung(promotion.json("status"), 4)["mode"] == "exploratory"
 
 
