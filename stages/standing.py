@@ -13,8 +13,7 @@ from typing import Any
 from stages.domain import canonical, locks, names
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.hosts.runs import Run, decided, look, tickets_of, trains
-from stages.hosts.runs import Rung as Work
+from stages.hosts.runs import decided, look
 from stages.progress import LIVE
 from stages.protocol import corpus_digest, executed_runs, runner_digest
 from stages.summary.plan import most_candidates
@@ -100,11 +99,6 @@ def _decision(rung: str) -> dict[str, Any] | None:
     return made
 
 
-def _count(work: Work, runs: tuple[Run, ...], purpose: str) -> int:
-    held = tickets_of(work.name) or {}
-    return sum(run.purpose == purpose and trains(run, held) for run in runs)
-
-
 def _candidates(study: Study, before: Standing | None) -> tuple[str, ...] | None:
     if before is None:
         return tuple(sorted(study.configs))
@@ -130,9 +124,9 @@ def stand(study: Study) -> list[Standing]:
                 cells=cells,
                 candidates=who,
                 most=most[rung],
-                done=_count(work, work.done, "candidate"),
+                done=sum(run.purpose == "candidate" for run in work.trained),
                 declared=None if who is None else len(who) * cells,
-                floor_done=_count(work, work.done, "floor"),
+                floor_done=sum(run.purpose == "floor" for run in work.trained),
                 floor_declared=len(study.hosts) * len(here.floor_seeds),
                 closed=work.closed,
                 lock=lock,

@@ -36,23 +36,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Dispatch, or join."""
     if importlib.util.find_spec("distributed") is None:
         raise Refused("Dask is not installed; `pip install 'staged-promotion[dispatch]'`")
-    study = load()
-    from stages.hosts import slots
+    if arguments.slots is not None and arguments.slots < (1 if arguments.join else 0):
+        least = "1 or more: a machine that joins brings slots" if arguments.join else "0 or more"
+        raise Refused(f"--slots: found {arguments.slots}, expected {least}")
+    return _join(arguments) if arguments.join else _dispatch(arguments)
 
-    if arguments.join:
-        started = slots.start(slots.slots_of(study, arguments.host, arguments.slots), arguments.join)
-        if not started:
-            raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
-        try:
-            return max(worker.wait() for worker in started)
-        finally:
-            slots.stop(started)
+
+def _join(arguments: argparse.Namespace) -> int:
+    from stages.hosts import crew
+    from stages.hosts.block import count
+    from stages.hosts.slots import slots_of
+
+    slots = slots_of(load(), arguments.host, arguments.slots)
+    if not slots:
+        raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
+    crew.reach(arguments.join)
+    hosts = ", ".join(dict.fromkeys(host for slot in slots for host in slot.hosts))
+    print(f"dispatch: joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}", flush=True)
+    crew.work(crew.start(slots, arguments.join))
+    print("dispatch: the dispatcher is done, or gone", flush=True)
+    return 0
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from stages.hosts.dispatch import Dispatcher, cluster
     from stages.hosts.view import View
 
-    with cluster(study, arguments.listen, arguments.host, arguments.slots) as client:
+    study = load()
+    with cluster(study, arguments.listen, arguments.host, arguments.slots) as (client, crew):
         view = View(Console(stderr=True))
         view.say(f"workers may join at {client.scheduler_info()['address']}")
-        return Dispatcher(study, client, view).dispatch()
+        return Dispatcher(study, client, view, crew).dispatch()

@@ -4,7 +4,7 @@
     promotion pending --host linux-l40s        this host's runs by name
     promotion pending --fetch                  after taking in what others have pushed
 
-Reads the workspace alone, unless --fetch says otherwise.
+Counts runs that were trained, as `promotion status` does. Reads the workspace alone, unless --fetch says otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from stages.domain.fail import Refused
 from stages.domain.study import Study, load
+from stages.hosts.block import count
 from stages.hosts.runs import Rung, decided, gate_stage, look
 
 
@@ -27,13 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def survey(study: Study, rungs: dict[str, Rung]) -> dict[str, Any]:
-    """By rung: what is done, what each host can train now, how many records of stopped runs are to write."""
+    """By rung: what is trained, what each host can train now, how many records of stopped runs are to write."""
     return {
         name: {
             "budget_seconds": study.rungs[name].budget_seconds,
             "closed": rung.closed,
             "decided": rung.closed is None and decided(name),
-            "done": len(rung.done),
+            "done": sum(run.purpose == "candidate" for run in rung.trained),
+            "floor_done": sum(run.purpose == "floor" for run in rung.trained),
             "to_stop": len(rung.to_stop),
             "to_train": {host: [run.id for run in rung.to_train if run.host == host] for host in study.hosts},
         }
@@ -46,12 +48,13 @@ def tell(name: str, found: dict[str, Any]) -> str:
     head = f"{name}  {found['budget_seconds']:g} s"
     if found["closed"]:
         return f"{head}: waits: {found['closed']}"
-    waits = [f"{len(runs)} runs of {host}" for host, runs in found["to_train"].items() if runs]
+    done = f"{count(found['done'], 'run')} done" + (f", {found['floor_done']} A/A" if found["floor_done"] else "")
+    waits = [f"{count(len(runs), 'run')} of {host}" for host, runs in found["to_train"].items() if runs]
     if found["to_stop"]:
-        waits.append(f"{found['to_stop']} records of stopped runs")
+        waits.append(f"{count(found['to_stop'], 'record')} of stopped runs")
     if waits:
-        return f"{head}: {found['done']} done; its gate waits for {', '.join(waits)}"
-    return f"{head}: {found['done']} done; " + ("judged" if found["decided"] else f"`dvc repro {gate_stage(name)}`")
+        return f"{head}: {done}; its gate waits for {', '.join(waits)}"
+    return f"{head}: {done}; " + ("judged" if found["decided"] else f"`dvc repro {gate_stage(name)}`")
 
 
 def run(arguments: argparse.Namespace) -> int:

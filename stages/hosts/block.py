@@ -122,7 +122,7 @@ def mismatches(block: dict[str, Any], machine: dict[str, Any] | None = None) -> 
     if block["system"] not in ("any", here["system"]):
         found.append(f"system: found {here['system']}, expected {block['system']}")
     if block["threads"] > here["threads"]:
-        found.append(f"threads: found {_count(here['threads'], 'usable CPU')}, expected at least {block['threads']}")
+        found.append(f"threads: found {count(here['threads'], 'usable CPU')}, expected at least {block['threads']}")
     if block["device"] == "cuda":
         found += _gpu_mismatches(block, here["gpus"])
     if block["compile"]:
@@ -156,21 +156,22 @@ def _compile_mismatches(device: str, here: dict[str, Any]) -> list[str]:
     return []
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """So many of a thing, in words: 1 run, 2 runs."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def say(machine: dict[str, Any]) -> str:
     """A machine in one line, as errors and `promotion host` name it."""
     gpus_here = ", ".join(gpu["name"] for gpu in machine["gpus"]) or "no GPU"
-    return f"{machine['system']}, {machine['cpu']}, {_count(machine['threads'], 'CPU')}, {gpus_here}"
+    return f"{machine['system']}, {machine['cpu']}, {count(machine['threads'], 'CPU')}, {gpus_here}"
 
 
 def say_block(block: dict[str, Any]) -> str:
     """A host block in one line."""
     device = f"{block['device']} {block['device_name']}".strip()
     compiled = ", compiled" if block["compile"] else ""
-    return f"system {block['system']}, {device}, {block['precision']}, {_count(block['threads'], 'thread')}{compiled}"
+    return f"system {block['system']}, {device}, {block['precision']}, {count(block['threads'], 'thread')}{compiled}"
 
 
 def require(name: str, block: dict[str, Any]) -> None:

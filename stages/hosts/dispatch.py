@@ -20,8 +20,12 @@ from distributed import Client, Future, LocalCluster, as_completed
 
 from stages.domain.fail import Refused
 from stages.domain.study import Study
+from stages.hosts import crew as crews
 from stages.hosts import slots, store
 from stages.hosts.alone import alone
+from stages.hosts.attendance import Attendance
+from stages.hosts.block import count
+from stages.hosts.crew import Member
 from stages.hosts.exchange import finished
 from stages.hosts.job import accept, job_of
 from stages.hosts.runs import Run, Rung, door_of, gate_stage, look, runs_of
@@ -33,21 +37,21 @@ TAKE_SECONDS = 30.0
 
 
 @contextmanager
-def cluster(study: Study, listen: str, hosts: list[str], count: int | None) -> Iterator[Client]:
-    """A scheduler that listens at `listen` (address:port), with a worker for every slot of this machine."""
+def cluster(study: Study, listen: str, hosts: list[str], size: int | None) -> Iterator[tuple[Client, list[Member]]]:
+    """A scheduler that listens at `listen` (address:port), and the workers of this machine, one in every slot."""
     address, _, port = listen.rpartition(":")
     if not address or not port.isdigit():
         raise Refused(f"--listen: found {listen!r}, expected ADDRESS:PORT, such as 127.0.0.1:8786")
-    here = [] if count == 0 else slots.slots_of(study, hosts, count)
+    here = [] if size == 0 else slots.slots_of(study, hosts, size)
     local = LocalCluster(
         n_workers=0, host=address, scheduler_port=int(port), dashboard_address=None, silence_logs=40, protocol="tcp://"
     )
     with local, Client(local) as client:
-        started = slots.start(here, local.scheduler_address)
+        crew = crews.start(here, local.scheduler_address)
         try:
-            yield client
+            yield client, crew
         finally:
-            slots.stop(started)
+            crews.stop(crew)
 
 
 @dataclass
@@ -57,6 +61,7 @@ class Dispatcher:
     study: Study
     client: Client
     view: View
+    crew: list[Member] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     _took: float = 0.0
 
@@ -88,7 +93,8 @@ class Dispatcher:
         if self.failed:
             for run, told in self.failed.items():
                 self.view.say(f"{run}: {told}")
-            self.view.say(f"{rung}: {len(self.failed)} runs failed; what ended well is taken in; start again to retry")
+            told = count(len(self.failed), "run")
+            self.view.say(f"{rung}: {told} failed; what ended well is taken in; start again to retry")
             return 2
         if not store.repro([gate_stage(rung)]):
             raise Refused(f"{rung}: its gate could not judge; see above")
@@ -96,20 +102,24 @@ class Dispatcher:
         return None
 
     def _train(self, now: Rung) -> None:
-        self.view.rung(now.name, self.study.rungs[now.name].budget_seconds, len(now.done), now.to_train)
+        self.view.rung(now.name, self.study.rungs[now.name].budget_seconds, len(now.trained), now.to_train)
         door = door_of(now.name)
         if not now.to_train or door is None:
             return
         futures = {self._submit(run, door["lock"]): run for run in now.to_train}
+        waiting = set(now.to_train)
         accepted: list[Run] = []
-        for future in as_completed(list(futures)):
-            run = futures[future]
-            if self._accept(future, run, door):
-                accepted.append(run)
-            future.release()  # the scheduler forgets what is safe here
-            if time.monotonic() - self._took > TAKE_SECONDS:
-                self._take(accepted)
-        self._take(accepted)
+        attendance = Attendance(self.client, self.crew, self.view.say)
+        with attendance.during(now.name, lambda: tuple(waiting)):
+            for future in as_completed(list(futures)):
+                run = futures[future]
+                waiting.discard(run)
+                if self._accept(future, run, door):
+                    accepted.append(run)
+                future.release()  # the scheduler forgets what is safe here
+                if time.monotonic() - self._took > TAKE_SECONDS:
+                    self._take(accepted)
+            self._take(accepted)
 
     def _submit(self, run: Run, lock: str) -> Future[dict[str, bytes]]:
         # The key names the run and its rule: the same run is never twice in one scheduler.

@@ -35,15 +35,15 @@ def refresh(study: Study, rung: str, remote: str | None) -> Rung:
         store.restore([run.stage for run in missing], remote)
     now = look(study, rung)
     if taken := store.take(now.done):
-        say(f"{rung}: took in {len(taken)} finished runs")
+        say(f"{rung}: took in {block.count(len(taken), 'finished run')}")
     return now
 
 
 def finished(rung: Rung) -> bool:
-    """Whether a rung is done, judged, and taken in by DVC, so that nothing at all is left to do."""
+    """Whether a rung is done, judged, and taken in by DVC: nothing is left to do, and its dvc.lock stays as it is."""
     if rung.closed or rung.to_train or rung.to_stop:
         return False
-    return decided(rung.name) and store.settled(rung.name, list(rung.done))
+    return decided(rung.name) and store.holds(rung.name, rung.done)
 
 
 def prepare(remote: str | None) -> None:
@@ -95,7 +95,7 @@ class Worker:
             now = refresh(self.study, rung, self.remote)
             if not now.to_train:
                 return self._gate(now)
-            missing = ", ".join(f"{count} runs of {host}" for host, count in now.waits_for().items())
+            missing = ", ".join(f"{block.count(runs, 'run')} of {host}" for host, runs in now.waits_for().items())
             if missing != told:
                 say(f"{rung}: waits for {missing}")
                 told = missing
@@ -104,16 +104,23 @@ class Worker:
             self.sleep(self.poll)
 
     def _run_own(self, now: Rung) -> int | None:
+        """Run this host's runs of a rung, each once; the exit status if some did not end well."""
         own = [run for run in now.to_train if run.host == self.host]
         self._stages([run for run in now.to_stop if run.host == self.host])
         budget = self.study.rungs[now.name].budget_seconds
         size = max(1, math.floor(PUSH_SECONDS / budget))
+        good = True
         for start in range(0, len(own), size):
-            say(f"{now.name}: {len(own) - start} runs to train")
-            if not self._stages(own[start : start + size]):
-                say(f"{now.name}: a run did not end, see above; what did is pushed; start again to try once more")
-                return 2
-        return None
+            say(f"{now.name}: {block.count(len(own) - start, 'run')} to train")
+            good &= self._stages(own[start : start + size])
+        if good:
+            return None
+        left = [run.id for run in look(self.study, now.name).to_train if run in own]
+        say(
+            f"{now.name}: {block.count(len(left), 'run')} did not end, see above: {', '.join(left)}; "
+            "what did is pushed; start again to try once more"
+        )
+        return 2
 
     def _gate(self, now: Rung) -> int | None:
         """Everything is trained: record what nobody had a ticket for, and judge. The same on every host."""

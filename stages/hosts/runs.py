@@ -140,13 +140,17 @@ def parse_record(data: bytes, study: Study, door: Door, run: Run, *, trained: bo
 
 @dataclass(frozen=True)
 class Rung:
-    """A rung as work. `closed` is why nothing of it can be done yet; the lists are empty then."""
+    """A rung as work. `closed` is why nothing of it can be done yet; the lists are empty then.
+
+    `done` holds every run whose record lies here, `trained` those of them that had a ticket.
+    """
 
     name: str
     closed: str | None
     to_train: tuple[Run, ...] = ()
     to_stop: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
+    trained: tuple[Run, ...] = ()
 
     def waits_for(self) -> dict[str, int]:
         """How many runs are still to be trained, by host."""
@@ -164,13 +168,15 @@ def look(study: Study, rung: str) -> Rung:
     before = f"rung{int(rung.removeprefix('rung')) - 1}"
     if held is None or (before != "rung0" and not decided(before)):
         return Rung(rung, f"{names.gate_of(before)} has not decided")
-    found: dict[str, list[Run]] = {"train": [], "stop": [], "done": []}
+    found: dict[str, list[Run]] = {"train": [], "stop": [], "done": [], "trained": []}
     for run in runs_of(study, rung):
         trained = trains(run, held)
         record = records.read(run.id)
         done = record is not None and differs(record, study, door, run, trained) is None
         found["done" if done else "train" if trained else "stop"].append(run)
-    return Rung(rung, None, tuple(found["train"]), tuple(found["stop"]), tuple(found["done"]))
+        if done and trained:
+            found["trained"].append(run)
+    return Rung(rung, None, *(tuple(found[kind]) for kind in ("train", "stop", "done", "trained")))
 
 
 def decided(rung: str) -> bool:

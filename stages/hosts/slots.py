@@ -5,14 +5,12 @@ One slot a GPU, which it alone sees; on the CPU as many slots as the blocks' thr
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from stages.domain import names
 from stages.domain.fail import Refused
 from stages.domain.study import Study
-from stages.hosts import block, leash
+from stages.hosts import block
 
 
 @dataclass(frozen=True)
@@ -43,29 +41,3 @@ def slots_of(study: Study, only: list[str], count: int | None, machine: dict[str
         size = max(value["threads"] for value in on_cpu.values())
         found += [Slot(tuple(on_cpu))] * (count if count is not None else max(1, here["threads"] // size))
     return found
-
-
-def start(slots: list[Slot], scheduler: str) -> list[subprocess.Popen[bytes]]:
-    """Start a Dask worker for every slot, each with a nanny that starts it anew should it die, all on a leash."""
-    return [_start(slot, scheduler, f"{names.SCRATCH.as_posix()}/dask") for slot in slots]
-
-
-def _start(slot: Slot, scheduler: str, folder: str) -> subprocess.Popen[bytes]:
-    resources = " ".join(f"{host}=1" for host in slot.hosts)
-    words = ["-m", "stages.hosts.leash", "-m", "distributed.cli.dask_worker", scheduler]
-    words += ["--nworkers", "1", "--nthreads", "1", "--resources", resources, "--memory-limit", "0"]
-    words += ["--no-dashboard", "--local-directory", folder]
-    environment = {"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}
-    return leash.start(words, subprocess.DEVNULL, environment)
-
-
-def stop(workers: list[subprocess.Popen[bytes]]) -> None:
-    """End the workers; their runs end with them and go on from their checkpoints another time."""
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        try:
-            worker.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()

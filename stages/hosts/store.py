@@ -146,15 +146,26 @@ def push(remote: str | None) -> None:
 
 def not_taken(runs: Iterable[Run]) -> list[Run]:
     """Those finished runs that their rung's dvc.lock does not hold yet: made elsewhere, or just before a crash."""
-    locks: dict[str, bytes] = {}
+    locks: dict[str, set[str]] = {}
     found = []
     for run in runs:
-        path = _lock_of(run.rung)
         if run.rung not in locks:
-            locks[run.rung] = path.read_bytes() if path.is_file() else b""
-        if f"md5: {md5_bytes(names.record_path(run.id).read_bytes())}\n".encode() not in locks[run.rung]:
+            locks[run.rung] = _taken(run.rung)
+        if md5_bytes(names.record_path(run.id).read_bytes()) not in locks[run.rung]:
             found.append(run)
     return found
+
+
+def _taken(rung: str) -> set[str]:
+    """The MD5 of everything that a rung's dvc.lock holds."""
+    path = _lock_of(rung)
+    return set(_MD5.findall(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+
+
+def holds(rung: str, runs: Iterable[Run]) -> bool:
+    """Whether a rung's dvc.lock holds these runs and the decision of its gate as they lie here."""
+    decision = names.GATES / names.gate_of(rung) / "decision.json"
+    return not not_taken(runs) and md5_bytes(decision.read_bytes()) in _taken(rung)
 
 
 def take(runs: Iterable[Run]) -> list[Run]:
@@ -167,26 +178,21 @@ def take(runs: Iterable[Run]) -> list[Run]:
     return missing
 
 
-def settled(rung: str, runs: Iterable[Run]) -> bool:
-    """Whether a rung's dvc.lock lists these runs and the gate, in the one order that every host gives them."""
-    path = _lock_of(rung)
-    return path.is_file() and _STAGE.findall(path.read_text(encoding="utf-8")) == _order(runs)
-
-
 def settle(rung: str, runs: Iterable[Run]) -> None:
-    """Give a finished rung's dvc.lock the one order. DVC lists stages as they ended, which differs from host to host.
+    """Give the dvc.lock of a rung that was judged here the one order; DVC lists stages as they ended on each host.
 
     The file is written anew by `dvc commit`; killed in between, the next `take` and `dvc repro` write it.
     """
-    runs = list(runs)
-    if settled(rung, runs):
+    path = _lock_of(rung)
+    if path.is_file() and _STAGE.findall(path.read_text(encoding="utf-8")) == _order(runs):
         return
-    _lock_of(rung).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     if dvc("commit", "--force", f"stages/{rung}/dvc.yaml"):
         raise Refused(f"`dvc commit` refused stages/{rung}/dvc.yaml; see above")
 
 
 _STAGE = re.compile(r"^  ([a-z]\S*):$", re.MULTILINE)
+_MD5 = re.compile(r"md5: ([0-9a-f]{32})$", re.MULTILINE)
 
 
 def _lock_of(rung: str) -> Path:

@@ -15,15 +15,42 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stages.hosts.block import count
 from stages.hosts.runs import Run
 from stages.progress import duration
 
 
 @dataclass
 class _Running:
+    """A run on a worker. `first` and `last` are (when it was heard, seconds of its budget), once the clock has run.
+
+    Between the two lies training alone, so their rate leaves out start-up and compilation, which no budget counts.
+    """
+
     worker: str
     began: float
-    seconds: float
+    first: tuple[float, float] | None = None
+    last: tuple[float, float] | None = None
+
+    def hear(self, seconds: float) -> None:
+        """Take in how much of the budget is used up; less than before means that a resumed run goes on from there."""
+        if seconds in (0, self.seconds):
+            return
+        began = None if seconds < self.seconds else self.first
+        self.last = time.monotonic(), seconds
+        self.first = began or self.last
+
+    @property
+    def seconds(self) -> float:
+        """How much of the budget is used up."""
+        return self.last[1] if self.last else 0.0
+
+    def left(self, budget: float) -> float | None:
+        """Seconds until the budget is used up, or None while there is no rate to tell it from."""
+        if self.first is None or self.last is None or self.last[1] <= self.first[1]:
+            return None
+        each = (self.last[0] - self.first[0]) / (self.last[1] - self.first[1])
+        return max(0.0, (budget - self.last[1]) * each - (time.monotonic() - self.last[0]))
 
 
 class View:
@@ -56,7 +83,7 @@ class View:
             self._rung, self._budget, self._done = name, budget, done
             self._waiting = {run.id for run in waiting}
             self._running.clear()
-        self.say(f"{name}: {len(waiting)} runs to train, {done} done before")
+        self.say(f"{name}: {count(len(waiting), 'run')} to train, {done} done before")
 
     def heard(self, event: tuple[float, Any]) -> None:
         """A worker tells of a run: where it is, and the seconds of the budget's clock that are used up."""
@@ -67,9 +94,10 @@ class View:
             now = self._running.get(told["run"])
             if now is None or now.worker != told["worker"]:
                 again = "" if now is None else " again, after its worker died"
-                self._running[told["run"]] = _Running(told["worker"], time.monotonic(), told["seconds"])
+                self._running[told["run"]] = _Running(told["worker"], time.monotonic())
             else:
-                now.seconds, again = told["seconds"], None
+                again = None
+            self._running[told["run"]].hear(told["seconds"])
         if again is not None:
             self.say(f"{told['run']}: started{again}")
 
@@ -91,7 +119,7 @@ class View:
         table = Table(box=None, padding=(0, 1), show_header=False)
         for run, now in running:
             share = min(now.seconds / self._budget, 1.0)
-            passed = time.monotonic() - now.began
-            left = f"{duration(passed * (1 - share) / share)} left" if share else duration(passed)
-            table.add_row(run, ProgressBar(total=1.0, completed=share, width=20), f"{share:.0%}", left, now.worker)
+            left = now.left(self._budget)
+            told = duration(time.monotonic() - now.began) if left is None else f"{duration(left)} left"
+            table.add_row(run, ProgressBar(total=1.0, completed=share, width=20), f"{share:.0%}", told, now.worker)
         return Group(Text(head), table)

@@ -82,8 +82,12 @@ def _command(run: Run, tell: Tell) -> None:
     with log.open("wb") as output, leash.start(run.command, output.fileno()) as child:
         _follow(child, LIVE / f"{run.id}.csv", tell)
     if child.returncode:
-        told = log.read_bytes()[-TAIL:].decode("utf-8", errors="replace")
-        raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{told}")
+        raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{tail(log)}")
+
+
+def tail(log: Path) -> str:
+    """The end of what a process printed into a log."""
+    return log.read_bytes()[-TAIL:].decode("utf-8", errors="replace").rstrip()
 
 
 def _follow(child: subprocess.Popen[bytes], curve: Path, tell: Tell) -> None:

@@ -16,7 +16,7 @@ from stages.hosts import store
 from stages.hosts import worker as worker_module
 from stages.hosts.job import Job, results_of
 from stages.hosts.runs import runs_of
-from stages.hosts.view import View
+from stages.hosts.view import View, _Running
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
 from tests.support.repo import Repo
@@ -158,6 +158,24 @@ def test_a_terminal_sees_what_runs_where_and_how_far_it_is(judged):
     assert "worker-one" in out.getvalue()
 
 
+def test_the_time_left_is_told_from_training_alone_never_from_compilation(judged, monkeypatch):
+    """Ten minutes of start and compilation, then a second of budget each two seconds."""
+    now = [0.0]
+    monkeypatch.setattr("stages.hosts.view.time.monotonic", lambda: now[0])
+    run = _Running("one", began=0.0)
+    for at, seconds in ((2.0, 0.0), (600.0, 1.0), (602.0, 1.0)):
+        now[0] = at
+        run.hear(seconds)
+        assert run.left(10.0) is None, "one point has no rate"
+    now[0] = 604.0
+    run.hear(3.0)
+    assert run.left(10.0) == pytest.approx(14.0)
+    now[0] = 606.0
+    assert run.left(10.0) == pytest.approx(12.0)
+    run.hear(2.0)  # resumed from a checkpoint on another worker of the clone
+    assert run.left(10.0) is None
+
+
 class Returned:
     """A future that has come back."""
 
@@ -179,6 +197,10 @@ class Workers:
     def __init__(self, outcomes: dict[str, object]) -> None:
         self.outcomes, self.submitted = outcomes, []
 
+    def scheduler_info(self) -> dict[str, object]:
+        """A worker of each host is there."""
+        return {"address": "tcp://127.0.0.1:8786", "workers": {"one": {"resources": {"cpu-fp32": 1, "cpu-bf16": 1}}}}
+
     def subscribe_topic(self, topic: str, heard: object) -> None:
         """Nothing is told."""
 
@@ -196,7 +218,8 @@ def engine(judged, monkeypatch):
     monkeypatch.setattr(store, "dvc", lambda *words: 0)
     monkeypatch.setattr(store, "take", lambda runs: asked.extend(f"take {run.id}" for run in runs))
     monkeypatch.setattr(store, "repro", lambda stages: asked.extend(f"repro {one}" for one in stages) or True)
-    monkeypatch.setattr(store, "settle", lambda rung, runs: None)
+    monkeypatch.setattr(store, "settle", lambda rung, runs: asked.append(f"settle {rung}"))
+    monkeypatch.setattr(store, "holds", lambda rung, runs: True)
     runs = [run for run in runs_of(judged, "rung1") if run.config == "d1-c000"]
     outputs = {run.id: results_of(run) for run in runs}
     for run in runs:
@@ -217,6 +240,16 @@ def test_a_run_goes_to_a_worker_of_its_host_block_under_a_key_of_run_and_rule(ju
     assert workers.submitted == [(run.id, {run.host: 1}, f"{run.id}-{lock[:16]}") for run in runs]
     assert [f"take {run.id}" for run in runs] == [one for one in asked if one.split()[-1] in outputs]
     assert "repro stages/rung1/dvc.yaml:gate" in asked
+    assert "settle rung1" in asked and "settle rung2" not in asked
+
+
+def test_a_finished_study_is_left_as_it_is(judged, engine):
+    runs, outputs, asked = engine
+    for run in runs:
+        names.record_path(run.id).write_bytes(outputs[run.id][names.record_path(run.id).as_posix()])
+    status, workers, out = work_through(judged, {})
+    assert (status, workers.submitted, asked) == (0, [], [])
+    assert out == "dispatch: every gate has decided; `dvc repro` makes the ledger and the site\n"
 
 
 def test_a_run_that_fails_is_named_the_others_are_taken_in_and_nothing_is_judged(judged, engine):

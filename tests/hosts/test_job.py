@@ -12,6 +12,7 @@ from stages.domain.schema import Invalid
 from stages.hosts import worker
 from stages.hosts.job import Job, accept, job_of, results_of
 from stages.hosts.runs import Run, door_of, look, runs_of
+from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")
 
@@ -109,8 +110,9 @@ def test_a_worker_that_has_not_seen_the_gate_yet_gets_its_tickets_with_the_job(r
     assert path.read_bytes() == held
 
 
-def test_a_run_that_ends_badly_tells_the_end_of_what_it_printed(run):
+def test_a_run_that_ends_badly_tells_the_end_of_what_it_printed(run, monkeypatch):
     """The synthetic study has no runner, so the command itself refuses what its lock froze."""
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     names.record_path(run.id).unlink()
     job = job_of(run)
     with pytest.raises(worker.RunFailed, match=r"(?s)exit status 2.*trainer/: found sha256"):

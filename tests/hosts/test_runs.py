@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from stages.commands import pending
 from stages.domain import canonical, names, tickets
 from stages.hosts import runs, store
 from stages.hosts.runs import Run, look, runs_of
+from stages.standing import stand
 
 
 def forget(run: Run) -> None:
@@ -128,9 +130,10 @@ def test_pending_tells_each_rung_in_one_line_and_names_the_runs_of_a_host(judged
     forget(two)
     assert pending.run(types.SimpleNamespace(host="cpu-bf16", fetch=False, remote=None, json=False)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "rung1  2 s: 12 done; judged"
-    assert lines[2] == "rung3  10 s: 28 done; its gate waits for 2 runs of cpu-bf16"
+    assert lines[0] == "rung1  2 s: 12 runs done; judged"
+    assert lines[2] == "rung3  10 s: 14 runs done, 6 A/A; its gate waits for 2 runs of cpu-bf16"
     assert lines[3] == "rung4  60 s: waits: gate3 has not decided"
+    assert [one.done for one in stand(judged)[:3]] == [12, 12, 14], "`promotion status` counts alike"
     assert lines[5:] == ["cpu-bf16 can run now: 2", f"  {one.id}", f"  {two.id}"]
 
 
@@ -165,14 +168,38 @@ def judged_lock(rung: str, done: list[Run]) -> str:
     return text
 
 
-def test_a_rung_is_settled_when_its_lock_lists_runs_and_gate_in_the_one_order(judged):
+def write_lock(rung: str, done: list[Run]) -> Path:
+    """A dvc.lock with these runs in this order and the decision that lies here."""
+    judged_lock(rung, done)
+    path = Path("stages") / rung / "dvc.lock"
+    md5 = runs.md5_bytes((names.GATES / names.gate_of(rung) / "decision.json").read_bytes())
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"  gate:\n    outs:\n    - path: x\n      md5: {md5}\n")
+    return path
+
+
+def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
     done = list(look(judged, "rung1").done)
-    path = names.PARAMS.parent / "stages" / "rung1" / "dvc.lock"
-    assert not store.settled("rung1", done)
-    for order, settled in ((done, True), (done[::-1], False), (done[:-1], False)):
-        judged_lock("rung1", order)
-        path.write_text(path.read_text(encoding="utf-8") + "  gate:\n    cmd: x\n", encoding="utf-8")
-        assert store.settled("rung1", done) is settled
+    assert not store.holds("rung1", done)
+    for held, holds in ((done, True), (done[::-1], True), (done[:-1], False)):
+        write_lock("rung1", held)
+        assert store.holds("rung1", done) is holds
+    write_lock("rung1", done)
+    decision = names.GATES / "gate1" / "decision.json"
+    decision.write_bytes(decision.read_bytes() + b" ")
+    assert not store.holds("rung1", done)
+
+
+def test_what_was_judged_here_is_given_the_one_order_and_only_then_written_anew(judged, monkeypatch):
+    done = list(look(judged, "rung1").done)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(store, "dvc", lambda *words: asked.append(words) or 0)
+    path = write_lock("rung1", done)
+    store.settle("rung1", done)
+    assert path.exists() and not asked
+    write_lock("rung1", done[::-1])
+    store.settle("rung1", done)
+    assert not path.exists() and asked == [("commit", "--force", "stages/rung1/dvc.yaml")]
 
 
 LOCK = """\

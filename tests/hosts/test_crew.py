@@ -1,0 +1,92 @@
+"""The workers of a machine: where they join, and what is told of one that ends badly."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.commands import dispatch as command
+from stages.domain.fail import Refused
+from stages.hosts import crew
+from stages.hosts.crew import Member
+from stages.hosts.slots import Slot
+
+
+def member(folder: Path, code: str) -> Member:
+    """A worker of this machine that does what `code` says."""
+    log = folder / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
+    return Member(Slot(("cpu-fp32",)), process, log)
+
+
+@pytest.mark.parametrize(
+    "address", ["garbage", "127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:1", "tcp://a:0", "tcp://a:b"]
+)
+def test_what_is_no_address_is_refused_at_once(address):
+    with pytest.raises(Refused, match=r"--join: found '.*', expected tcp://HOST:PORT"):
+        crew.reach(address)
+
+
+def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))  # taken, and never listening
+        port = one.getsockname()[1]
+        told = (
+            rf"--join: nobody listens at tcp://127\.0\.0\.1:{port} .*; "
+            rf"start `promotion dispatch --listen 127\.0\.0\.1:{port}` there first"
+        )
+        with pytest.raises(Refused, match=told):
+            crew.reach(f"tcp://127.0.0.1:{port}", patience=0.0)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_an_address_at_which_somebody_listens_is_reached(family, host):
+    if family == socket.AF_INET6 and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        crew.reach(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+
+
+def test_a_worker_that_ends_badly_is_shown_with_the_end_of_its_log_and_the_others_are_ended(tmp_path):
+    (tmp_path / "two").mkdir()
+    broken = member(tmp_path, "import sys; print('x' * 9000); sys.exit('ValueError: no such resource')")
+    fine = member(tmp_path / "two", "print('done')")
+    with pytest.raises(Refused) as refused:
+        crew.work([broken, fine])
+    told = str(refused.value)
+    assert told.startswith("1 of 2 workers ended badly: exit status 1; the end of ")
+    assert "ValueError: no such resource\nis this clone at the dispatcher's commit" in told
+    assert len(told) < 3000
+    assert not fine.works()
+
+
+def test_workers_that_end_well_are_no_news(tmp_path):
+    crew.work([member(tmp_path, "print('done')")])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--slots", "-3"], "--slots: found -3, expected 0 or more"),
+        (
+            ["--join", "tcp://a:1", "--slots", "0"],
+            "--slots: found 0, expected 1 or more: a machine that joins brings slots",
+        ),
+        (["--join", "garbage"], "--join: found 'garbage', expected tcp://HOST:PORT"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_starts(judged, monkeypatch, words, told):
+    pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
+    monkeypatch.setattr(crew, "start", lambda slots, scheduler: pytest.fail("it started workers"))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(Refused) as refused:
+        command.run(parser.parse_args(words))
+    assert str(refused.value).startswith(told)
