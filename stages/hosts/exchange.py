@@ -17,7 +17,7 @@ from stages.domain.fail import Refused
 from stages.domain.study import Study
 from stages.hosts import block, store
 from stages.hosts.alone import alone
-from stages.hosts.runs import Run, Rung, decided, gate_stage, look, runs_of
+from stages.hosts.runs import Rung, decided, gate_stage, look, runs_of
 
 #: So much budget is run between two pushes, so that short runs share one.
 PUSH_SECONDS = 120.0
@@ -106,13 +106,13 @@ class Worker:
     def _run_own(self, now: Rung) -> int | None:
         """Run this host's runs of a rung, each once; the exit status if some did not end well."""
         own = [run for run in now.to_train if run.host == self.host]
-        self._stages([run for run in now.to_stop if run.host == self.host])
         budget = self.study.rungs[now.name].budget_seconds
         size = max(1, math.floor(PUSH_SECONDS / budget))
         good = True
         for start in range(0, len(own), size):
             say(f"{now.name}: {block.count(len(own) - start, 'run')} to train")
-            good &= self._stages(own[start : start + size])
+            good &= store.repro([run.stage for run in own[start : start + size]])
+            self._push()
         if good:
             return None
         left = [run.id for run in look(self.study, now.name).to_train if run in own]
@@ -124,20 +124,13 @@ class Worker:
 
     def _gate(self, now: Rung) -> int | None:
         """Everything is trained: record what nobody had a ticket for, and judge. The same on every host."""
-        if not self._stages(list(now.to_stop)):
+        if not store.repro([run.stage for run in now.to_stop]):
             raise Refused(f"{now.name}: a stopped run could not be recorded; see above")
         if not store.repro([gate_stage(now.name)]):
             raise Refused(f"{now.name}: its gate could not judge; see above")
         store.settle(now.name, runs_of(self.study, now.name))
         self._push()
         return None
-
-    def _stages(self, runs: list[Run]) -> bool:
-        if not runs:
-            return True
-        good = store.repro([run.stage for run in runs])
-        self._push()
-        return good
 
     def _push(self) -> None:
         try:
