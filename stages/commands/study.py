@@ -4,10 +4,13 @@
     promotion study show paper            what one of them is
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
+    promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
 that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
-old one. Uncommitted changes of those files are refused, because nothing would keep them.
+old one. Uncommitted changes of those files are refused, because nothing would keep them. A study that starts afresh
+under the same name, rules and seeds makes evidence that replaces other evidence, and `promotion verify --history` shows
+both; new seeds or another study.name make it a study of its own, which no run cache knows.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in (("show", "what a study is"), ("use", "make it this repository's study")):
         action = actions.add_parser(name, help=text)
         action.add_argument("study", metavar="NAME|PATH", help="a name from `promotion study list`, or a YAML file")
+    action.add_argument("--afresh", action="store_true", help="clear its locks and evidence even if it is this study")
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
 
@@ -121,12 +125,12 @@ def clear(paths: list[Path]) -> None:
                 one.unlink()
 
 
-def use(path: Path, *, yes: bool, force: bool) -> int:
-    """Make the study in `path` this repository's."""
+def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
+    """Make the study in `path` this repository's, without anything that was frozen or built for another one."""
     data, study = read(path)
     old = names.PARAMS.read_bytes() if names.PARAMS.is_file() else b""
-    if data == old:
-        print(f"params.yaml already is {path.as_posix()}; nothing to do")
+    if data == old and not afresh:
+        print(f"params.yaml already is {path.as_posix()}; nothing to do; --afresh clears its locks and its evidence")
         return 0
     if not force and (changes := uncommitted()):
         told = "\n".join(f"  {line}" for line in changes)
@@ -143,10 +147,16 @@ def use(path: Path, *, yes: bool, force: bool) -> int:
     clear(doomed)
     files.write_whole(names.PARAMS, data)
     write_rungs(len(study.rungs))
+    repro = "dvc repro --no-run-cache" if data == old else "dvc repro"
     print(
         f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `promotion freeze`, "
-        "`git add -A && git commit`, `dvc repro`"
+        f"`git add -A && git commit`, `{repro}`"
     )
+    if data == old:
+        print(
+            "DVC's run cache, here and in a remote, still knows the old runs: --no-run-cache trains anew, and "
+            "`promotion work` would restore them"
+        )
     return 0
 
 
@@ -159,7 +169,7 @@ def _agreed() -> bool:
 def run(arguments: argparse.Namespace) -> int:
     """List, show or switch."""
     if arguments.action == "use":
-        return use(find(arguments.study), yes=arguments.yes, force=arguments.force)
+        return use(find(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
     if arguments.action == "show":
         _, study = read(find(arguments.study))
         print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summary(study)}")

@@ -114,6 +114,25 @@ def test_a_study_may_come_from_a_file_elsewhere_and_the_same_one_again_is_nothin
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_the_same_study_starts_afresh_once_somebody_agrees(clone, monkeypatch, capsys):
+    Path("studies/mine.yaml").write_bytes(Path("params.yaml").read_bytes())
+    git("add", "-A")
+    git("commit", "-q", "-m", "the study as a file")
+    before = Path("params.yaml").read_bytes()
+    assert use("mine") == 0
+    assert Path("locks/gate1.yaml").exists(), "nothing to do"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(Refused, match="--yes agrees to what is listed above"):
+        use("mine", yes=False, afresh=True)
+    assert Path("locks/gate1.yaml").exists()
+    assert use("mine", afresh=True) == 0
+    for gone in ("locks/gate1.yaml", "dvc.lock", "artifacts", "ledger/runs.jsonl", "stages/rung5/dvc.lock"):
+        assert not Path(gone).exists(), gone
+    assert Path("params.yaml").read_bytes() == before
+    assert Path("stages/rung5/dvc.yaml").exists()
+    assert "`dvc repro --no-run-cache`" in capsys.readouterr().out
+
+
 def test_an_unknown_study_names_the_known_ones(clone):
     with pytest.raises(Refused, match=r"no such study, and no such file; ready studies: .*paper.*smoke"):
         command.find("unheard-of")
