@@ -25,6 +25,7 @@ from pathlib import Path
 from stages.domain import files, names, yamlio
 from stages.domain.fail import Refused
 from stages.domain.study import Study, parse_study
+from stages.hosts.block import count
 from stages.rungs import write_rungs
 
 STUDIES = Path("studies")
@@ -76,8 +77,8 @@ def summary(study: Study) -> str:
     """A study in one line."""
     budgets = ", ".join(f"{rung.budget_seconds:g}" for rung in study.rungs.values())
     return (
-        f"{len(study.configs)} configurations, {len(study.hosts)} hosts, "
-        f"{len(study.rungs)} rungs of {budgets} s, {study.clock.kind} clock"
+        f"{count(len(study.configs), 'configuration')}, {count(len(study.hosts), 'host')}, "
+        f"{count(len(study.rungs), 'rung')} of {budgets} s, {study.clock.kind} clock"
     )
 
 

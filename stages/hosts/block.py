@@ -197,12 +197,22 @@ def used_mismatches(block: dict[str, Any]) -> list[str]:
     if torch is None or block["device"] != "cuda":
         return []
     if not torch.cuda.is_available():
-        return [f"device: found torch {torch.__version__}, which sees no GPU, expected one with CUDA"]
+        return [f"device: found torch {torch.__version__}, which sees no GPU, expected one that does: {_remedy(torch)}"]
     used = torch.cuda.get_device_name()
     if block["device_name"] not in used:
         wanted = block["device_name"]
         return [f"device_name: torch uses {used}, expected a GPU whose name contains {wanted!r} (CUDA_VISIBLE_DEVICES)"]
     return []
+
+
+def _remedy(torch: Any) -> str:
+    """What makes a torch see the GPU that nvidia-smi shows."""
+    if torch.version.cuda is None:
+        release = torch.__version__.partition("+")[0]
+        return (
+            f"it is a build without CUDA; install the CUDA build of {release} in its place (docs/hosts.md, A GPU host)"
+        )
+    return f"it was built for CUDA {torch.version.cuda}; update the driver, and look at CUDA_VISIBLE_DEVICES"
 
 
 @cache

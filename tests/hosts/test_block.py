@@ -12,6 +12,7 @@ from stages.commands import host as host_command
 from stages.domain.study import Host
 from stages.hosts import block
 from tests.support import synthetic
+from tests.support.repo import PROJECT
 
 A100 = {"name": "NVIDIA A100-SXM4-80GB", "uuid": "GPU-aaaa", "driver": "550", "memory_mib": 81920, "capability": "8.0"}
 T4 = {"name": "Tesla T4", "uuid": "GPU-tttt", "driver": "550", "memory_mib": 15360, "capability": "7.5"}
@@ -91,9 +92,13 @@ def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(m
     )
 
 
-def fake_torch(monkeypatch: pytest.MonkeyPatch, *, available: bool, name: str) -> None:
+def fake_torch(
+    monkeypatch: pytest.MonkeyPatch, *, available: bool, name: str = "", built_for: str | None = None
+) -> None:
     cuda = types.SimpleNamespace(is_available=lambda: available, get_device_name=lambda: name)
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda, __version__="2.9.0+cpu"))
+    label = "cpu" if built_for is None else f"cu{built_for.replace('.', '')}"
+    told = types.SimpleNamespace(cuda=cuda, __version__=f"2.9.0+{label}", version=types.SimpleNamespace(cuda=built_for))
+    monkeypatch.setitem(sys.modules, "torch", told)
 
 
 def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
@@ -105,11 +110,28 @@ def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
     block.require("windows-a100", declared())
 
 
-def test_a_torch_without_cuda_is_no_cuda_host(monkeypatch):
+@pytest.mark.parametrize(
+    ("built_for", "told"),
+    [
+        (
+            None,
+            "found torch 2.9.0+cpu, which sees no GPU, expected one that does: it is a build without CUDA; "
+            "install the CUDA build of 2.9.0 in its place (docs/hosts.md, A GPU host)",
+        ),
+        (
+            "13.0",
+            "found torch 2.9.0+cu130, which sees no GPU, expected one that does: it was built for CUDA 13.0; "
+            "update the driver, and look at CUDA_VISIBLE_DEVICES",
+        ),
+    ],
+)
+def test_a_torch_that_sees_no_gpu_is_no_cuda_host_and_is_told_the_remedy(monkeypatch, built_for, told):
     monkeypatch.setattr(block, "describe", machine)
-    fake_torch(monkeypatch, available=False, name="")
-    with pytest.raises(block.WrongHost, match=r"torch 2\.9\.0\+cpu, which sees no GPU"):
+    fake_torch(monkeypatch, available=False, built_for=built_for)
+    with pytest.raises(block.WrongHost) as refused:
         block.require("windows-a100", declared())
+    assert f"\n  device: {told}\n" in str(refused.value)
+    assert "## A GPU host\n" in (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
 
 
 def gpu(index: str, uuid: str, name: str) -> tuple[str, ...]:

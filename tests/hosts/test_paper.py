@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from stages.domain.rules import threshold_in_bpb
@@ -57,7 +59,17 @@ def test_the_plan_gives_the_published_candidates_and_device_hours(paper):
     assert (hours["rung3"], hours["rung4"]) == (432, 192)
 
 
+def test_the_floor_is_measured_where_it_is_cheap_and_is_a_line_of_its_own(paper):
+    """25.2 h of screening are published; with twelve configurations no seeds of two hosts alike make them, so ours are 24.8."""
+    totals = plan(paper)["totals"]
+    assert (totals["screening_hours"], totals["last_rung_hours"], totals["floor_hours"]) == (24.8, 144, 1)
+    assert (totals["runs"], totals["floor_runs"]) == (112, 6)
+    minutes = Fraction(252, 10) * 60 - 9 * 4 * 10 - 4 * 4 * 60  # what is left for 2 and 5 minutes
+    at_five = [(minutes - 12 * 2 * seeds * 2) / 5 for seeds in (1, 2, 3)]
+    assert all(runs > 0 and runs.denominator != 1 for runs in at_five)
+
+
 def test_what_is_not_published_is_said_to_be_ours(paper):
-    for ours in ("configuration", "seeds", "text", "rules", "one seed a host at 2 and 5 minutes"):
+    for ours in ("configuration", "seeds", "text", "rules", "one seed a host at 2 and 5 minutes", "A/A runs"):
         assert ours in paper.study.note.partition("Ours:")[2]
     assert "A stand-in" in paper.study.note
