@@ -31,7 +31,7 @@ def of(repo: Repo, words: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if words in " ".join(process.cmdline()) and Path(process.cwd()) == repo.root:
+            if words in " ".join(process.cmdline()) and Path(process.cwd()).resolve() == repo.root.resolve():
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -52,7 +52,8 @@ def kill_a_worker(repo: Repo) -> str:
             try:
                 rung, config, host, seed = run.cmdline()[3:7]
                 floor = "floor-" if "--floor" in run.cmdline() else ""
-                worker = run.parent()
+                # In a virtual environment of Windows, python.exe is a process that starts another one.
+                worker = next(one for one in run.parents() if "stages.run" not in one.cmdline())
                 worker.kill()
                 run.wait(10)  # on its leash
             except psutil.NoSuchProcess:
