@@ -8,16 +8,14 @@ configurations. The DVC cache and git keep what is taken away.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.domain import files, names
+from stages.domain import names
 from stages.domain.study import Study
+from stages.hosts import lockfile
 from stages.hosts.runs import Run, runs_of
-
-_STAGE = re.compile(r"^  ([a-z]\S*):\n", re.MULTILINE)
 
 
 def tidy(study: Study) -> list[str]:
@@ -44,21 +42,13 @@ def _drop_empty(folder: Path, top: Path) -> None:
 
 def _entries(study: Study, rung: str) -> Iterator[str]:
     """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
-    path = Path("stages") / rung / "dvc.lock"
-    if not path.is_file():
-        return
+    path = lockfile.path_of(rung)
+    head, stages = lockfile.read(path)
     declared = {"gate", *(_name(run) for run in runs_of(study, rung))}
-    head, *parts = _STAGE.split(path.read_text(encoding="utf-8"))
-    kept = head
-    for name, body in zip(parts[::2], parts[1::2], strict=True):
-        if name in declared:
-            kept += f"  {name}:\n{body}"
-        else:
-            yield f"{path.as_posix()}: {name}"
-    if kept == head:
-        path.unlink()
-    else:
-        files.write_whole(path, kept.encode("utf-8"))
+    kept = {name: text for name, text in stages.items() if name in declared}
+    if len(kept) < len(stages):
+        lockfile.write(path, head, kept)
+    yield from (f"{path.as_posix()}: {name}" for name in stages if name not in declared)
 
 
 def _name(run: Run) -> str:

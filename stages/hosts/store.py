@@ -17,7 +17,7 @@ import psutil
 from stages.domain import names, yamlio
 from stages.domain.fail import Refused
 from stages.domain.files import md5_bytes
-from stages.hosts import leash
+from stages.hosts import leash, lockfile
 from stages.hosts.runs import Run
 
 #: Windows takes 32,767 characters on a command line; a stage's address has about 60.
@@ -158,7 +158,7 @@ def not_taken(runs: Iterable[Run]) -> list[Run]:
 
 def _taken(rung: str) -> set[str]:
     """The MD5 of everything that a rung's dvc.lock holds."""
-    path = _lock_of(rung)
+    path = lockfile.path_of(rung)
     return set(_MD5.findall(path.read_text(encoding="utf-8"))) if path.is_file() else set()
 
 
@@ -179,25 +179,8 @@ def take(runs: Iterable[Run]) -> list[Run]:
 
 
 def settle(rung: str, runs: Iterable[Run]) -> None:
-    """Give the dvc.lock of a rung that was judged here the one order; DVC lists stages as they ended on each host.
-
-    The file is written anew by `dvc commit`; killed in between, the next `take` and `dvc repro` write it.
-    """
-    path = _lock_of(rung)
-    if path.is_file() and _STAGE.findall(path.read_text(encoding="utf-8")) == _order(runs):
-        return
-    path.unlink(missing_ok=True)
-    if dvc("commit", "--force", f"stages/{rung}/dvc.yaml"):
-        raise Refused(f"`dvc commit` refused stages/{rung}/dvc.yaml; see above")
+    """Give the dvc.lock of a rung that was judged here the one order; DVC lists stages as they ended on each host."""
+    lockfile.put_in_order(lockfile.path_of(rung), [*(run.stage.rpartition(":")[2] for run in runs), "gate"])
 
 
-_STAGE = re.compile(r"^  ([a-z]\S*):$", re.MULTILINE)
 _MD5 = re.compile(r"md5: ([0-9a-f]{32})$", re.MULTILINE)
-
-
-def _lock_of(rung: str) -> Path:
-    return Path("stages") / rung / "dvc.lock"
-
-
-def _order(runs: Iterable[Run]) -> list[str]:
-    return [*(run.stage.rpartition(":")[2] for run in runs), "gate"]

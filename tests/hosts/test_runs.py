@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from stages import rungs as rung_files
 from stages.commands import pending
 from stages.domain import canonical, names, tickets
-from stages.hosts import runs, store
+from stages.hosts import lockfile, runs, store
 from stages.hosts.runs import Run, look, runs_of
 from stages.standing import stand
 
@@ -190,16 +190,27 @@ def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision
     assert not store.holds("rung1", done)
 
 
-def test_what_was_judged_here_is_given_the_one_order_and_only_then_written_anew(judged, monkeypatch):
+def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc_wrote_it(judged):
     done = list(look(judged, "rung1").done)
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(store, "dvc", lambda *words: asked.append(words) or 0)
+    expected = write_lock("rung1", done).read_bytes()
+    path = write_lock("rung1", done[::-1])
+    assert path.read_bytes() != expected
+    store.settle("rung1", done)
+    assert path.read_bytes() == expected
+
+
+def test_a_lock_in_order_is_not_written(judged, monkeypatch):
+    done = list(look(judged, "rung1").done)
+    write_lock("rung1", done)
+    monkeypatch.setattr(lockfile, "write", lambda *_: pytest.fail("it was written"))
+    store.settle("rung1", done)
+
+
+def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
+    done = list(look(judged, "rung1").done)
     path = write_lock("rung1", done)
-    store.settle("rung1", done)
-    assert path.exists() and not asked
-    write_lock("rung1", done[::-1])
-    store.settle("rung1", done)
-    assert not path.exists() and asked == [("commit", "--force", "stages/rung1/dvc.yaml")]
+    store.settle("rung1", done[:-1])
+    assert list(lockfile.read(path)[1])[-2:] == ["gate", done[-1].stage.rpartition(":")[2]]
 
 
 LOCK = """\
