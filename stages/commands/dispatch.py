@@ -52,10 +52,14 @@ def _join(arguments: argparse.Namespace) -> int:
         raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
     crew.reach(arguments.join)
     hosts = ", ".join(dict.fromkeys(host for slot in slots for host in slot.hosts))
-    print(f"dispatch: joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}", flush=True)
-    crew.work(crew.start(slots, arguments.join))
-    print("dispatch: the dispatcher is done, or gone", flush=True)
+    _say(f"joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}")
+    crew.work(crew.start(slots, arguments.join), _say)
+    _say("the dispatcher is done, or gone")
     return 0
+
+
+def _say(text: str) -> None:
+    print(f"dispatch: {text}", flush=True)
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

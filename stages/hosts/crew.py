@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from stages.hosts.worker import LOGS, tail
 #: How long a machine that joins waits for somebody to listen; the two may be started in either order.
 JOIN_SECONDS = 30.0
 STOP_SECONDS = 10.0
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,24 @@ def reach(address: str, patience: float = JOIN_SECONDS) -> None:
             return
 
 
-def work(crew: list[Member]) -> None:
-    """Let the workers of a machine that joined work until the dispatcher is done; `Refused` where one ended badly."""
+def work(crew: list[Member], say: Callable[[str], None]) -> None:
+    """Let the workers of a machine that joined work until the dispatcher is done.
+
+    One that ends badly is told at once; `Refused` when all have ended, if one did.
+    """
+    left, bad = list(crew), 0
     try:
-        for member in crew:
-            member.process.wait()
+        while left:
+            for member in [one for one in left if not one.works()]:
+                left.remove(member)
+                if member.process.returncode:
+                    bad += 1
+                    say(f"a worker ended badly: {member.told()}")
+            time.sleep(LOOK_SECONDS)
     finally:
         stop(crew)
-    if bad := [member for member in crew if member.process.returncode]:
+    if bad:
         raise Refused(
-            f"{len(bad)} of {len(crew)} workers ended badly: {bad[0].told()}\n"
-            "is this clone at the dispatcher's commit, with the packages of its constraints.txt? then start it again"
+            f"{bad} of {len(crew)} workers ended badly, see above; is this clone at the dispatcher's commit, "
+            "with the packages of its constraints.txt? then start it again"
         )

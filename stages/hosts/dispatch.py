@@ -65,6 +65,9 @@ class Dispatcher:
     failed: dict[str, str] = field(default_factory=dict)
     _took: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._attendance = Attendance(self.client, self.crew, self.view.say)
+
     def dispatch(self) -> int:
         """Dispatch until every gate has decided; the exit status."""
         with alone("work", "`promotion work` or `promotion dispatch` is running"), self.view:
@@ -109,8 +112,7 @@ class Dispatcher:
         futures = {self._submit(run, door["lock"]): run for run in now.to_train}
         waiting = set(now.to_train)
         accepted: list[Run] = []
-        attendance = Attendance(self.client, self.crew, self.view.say)
-        with attendance.during(now.name, lambda: tuple(waiting)):
+        with self._attendance.during(now.name, lambda: tuple(waiting)):
             for future in as_completed(list(futures)):
                 run = futures[future]
                 waiting.discard(run)

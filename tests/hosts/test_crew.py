@@ -21,7 +21,7 @@ def member(folder: Path, code: str) -> Member:
     """A worker of this machine that does what `code` says."""
     log = folder / "worker.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=output, stderr=output)
     return Member(Slot(("cpu-fp32",)), process, log)
 
 
@@ -54,21 +54,42 @@ def test_an_address_at_which_somebody_listens_is_reached(family, host):
         crew.reach(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
 
 
-def test_a_worker_that_ends_badly_is_shown_with_the_end_of_its_log_and_the_others_are_ended(tmp_path):
+def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_path):
     (tmp_path / "two").mkdir()
     broken = member(tmp_path, "import sys; print('x' * 9000); sys.exit('ValueError: no such resource')")
-    fine = member(tmp_path / "two", "print('done')")
-    with pytest.raises(Refused) as refused:
-        crew.work([broken, fine])
-    told = str(refused.value)
-    assert told.startswith("1 of 2 workers ended badly: exit status 1; the end of ")
-    assert "ValueError: no such resource\nis this clone at the dispatcher's commit" in told
-    assert len(told) < 3000
+    fine = member(tmp_path / "two", "import sys; sys.stdin.read()")
+    told: list[str] = []
+
+    def say(text: str) -> None:
+        assert fine.works(), "it is told at once"
+        told.append(text)
+        fine.process.stdin.close()
+
+    with pytest.raises(
+        Refused, match="1 of 2 workers ended badly, see above; is this clone at the dispatcher's commit"
+    ):
+        crew.work([broken, fine], say)
+    assert len(told) == 1 and len(told[0]) < 3000
+    assert told[0].startswith("a worker ended badly: exit status 1; the end of ")
+    assert told[0].endswith("ValueError: no such resource")
+
+
+def test_whatever_ends_the_wait_ends_the_workers(tmp_path):
+    """As Ctrl-C does; here it is the telling that breaks."""
+    (tmp_path / "two").mkdir()
+    broken, fine = member(tmp_path, "raise SystemExit(3)"), member(tmp_path / "two", "import sys; sys.stdin.read()")
+
+    def say(text: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        crew.work([fine, broken], say)
     assert not fine.works()
+    fine.process.stdin.close()
 
 
 def test_workers_that_end_well_are_no_news(tmp_path):
-    crew.work([member(tmp_path, "print('done')")])
+    crew.work([member(tmp_path, "print('done')")], lambda text: pytest.fail(text))
 
 
 @pytest.mark.parametrize(
