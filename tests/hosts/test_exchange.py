@@ -48,6 +48,7 @@ def trained(log: Path) -> list[str]:
 def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(tmp_path, start):
     origin = mini.frozen(tmp_path / "origin", mini.params([0.05, 0.1]))
     origin.dvc("remote", "add", "-d", "team", str(tmp_path / "remote"))
+    origin.dvc("push", "--run-cache")  # the text: no host builds it anew
     origin.commit("The remote that the hosts share")
     first, second, third = (clone(origin, name) for name in ("a", "b", "c"))
     logs = {name: tmp_path / f"{name}.log" for name in ("a", "a again", "b")}
@@ -69,6 +70,8 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     told = "every run of cpu-.{4} is done and every gate has decided"
     assert all(wait_for(told, logs[name], host) for name, host in zip(("a again", "b"), hosts, strict=True))
     assert [host.wait(PATIENCE) for host in hosts] == [0, 0]
+
+    assert "python -m stages.corpus" not in "".join(log.read_text(encoding="utf-8") for log in logs.values())
 
     # Every run once, on its own host; both clones hold the same locks and decisions, byte for byte.
     ended = [*trained(logs["a"]), *trained(logs["a again"])]
