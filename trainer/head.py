@@ -32,17 +32,28 @@ def _sigmoids(x: Tensor, weight: Tensor) -> Tensor:
     return torch.mm(x * (-2.0 / CAP), weight.T).float().sigmoid_()
 
 
+def lower_at(grad: Tensor, at: Tensor, by: float) -> None:
+    """Takes `by` from each row of `grad` (n, vocabulary) at the column of `at` (n, 1), in place."""
+    grad.scatter_(1, at, grad.gather(1, at) - by)
+
+
+def lower_by_mask(grad: Tensor, at: Tensor, by: float) -> None:
+    """The same by a comparison: on CUDA a deterministic scatter sorts, and is a call that the compiler cannot fuse."""
+    grad.add_(torch.arange(grad.shape[1], device=grad.device) == at, alpha=-by)
+
+
 def loss_of_slice(x: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Sum of the losses (nats) of a slice and `scale` times its gradients by x and by weight."""
     u = _sigmoids(x, weight)
     weights = (u * (-2.0 * CAP)).exp_()
     total = weights.sum(-1, keepdim=True)
-    at = targets[:, None]
+    at = targets.unsqueeze(1)
     chosen = u.gather(1, at)
     loss = total.log().sum() + 2.0 * CAP * chosen.double().sum()
     slope = torch.addcmul(u, u, u, value=-1.0)
     grad = weights.mul_(total.reciprocal_().mul_(4.0 * scale))
-    grad.scatter_(1, at, grad.gather(1, at) - 4.0 * scale)
+    lower = lower_by_mask if x.device.type == "cuda" else lower_at
+    lower(grad, at, 4.0 * scale)
     grad = grad.mul_(slope).to(x.dtype)
     return loss, torch.mm(grad, weight), torch.mm(grad.T, x).float()
 

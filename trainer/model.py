@@ -67,11 +67,17 @@ def _angles(shape: Shape, device: torch.device, dtype: torch.dtype) -> tuple[Ten
     return angles.cos().to(device, dtype), angles.sin().to(device, dtype)
 
 
-def trunk(shape: Shape, parameters: Parameters, device: torch.device, dtype: torch.dtype) -> Trunk:
-    """The model up to the head: token ids (rows, length) to normalised features (rows x length, width)."""
+def trunk(
+    shape: Shape, parameters: Parameters, device: torch.device, dtype: torch.dtype, compiled: bool = False
+) -> Trunk:
+    """The model up to the head: token ids (rows, length) to normalised features (rows x length, width).
+
+    `compiled` tells whether the host compiles, which decides what attention may use; the caller compiles.
+    """
     width, heads, dim = shape.width, shape.heads, shape.head_dim
     cos, sin = _angles(shape, device, dtype)
-    attends = {window: attention.choose(shape.sequence_length, window, device, dtype) for window in set(shape.windows)}
+    length = shape.sequence_length
+    attends = {window: attention.choose(length, window, device, dtype, compiled) for window in set(shape.windows)}
     block_of = {layer: block for block, layer in enumerate(shape.value_layers)}
 
     def attend(x: Tensor, weights: Tensor, value: tuple[Tensor, Tensor] | None, window: int) -> Tensor:

@@ -38,26 +38,32 @@ TUNED_WIDTH = 768
 def orthogonalise(g: Tensor, dtype: torch.dtype) -> Tensor:
     """The nearest (semi-)orthogonal matrices to g, (..., rows, columns), computed in `dtype`, approximately.
 
-    Tall or wide stacks in fp32 iterate on the small Gram matrix (half the operations); its square condition
-    number is too much for bf16, which iterates on the matrices themselves.
+    Tall or wide stacks in fp32 on the CPU iterate on the small Gram matrix (half the operations). Its square condition
+    number is too much for the products of bf16 and of TF32, which is what CUDA makes of fp32 here (singular values up
+    to 1.78 instead of 1.14): there the matrices themselves are iterated on.
     """
     x: Tensor = g.to(dtype)
     x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) * SAFETY + 1e-6)
     rows, columns = x.shape[-2:]
-    tall = rows > columns
-    if rows == columns or dtype != torch.float32:
-        for a, b, c in POLAR:
-            gram = x.mT @ x if tall else x @ x.mT
-            poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-            x = torch.baddbmm(x, x, poly, beta=a) if tall else torch.baddbmm(x, poly, x, beta=a)
-        return x
+    if rows == columns or dtype != torch.float32 or x.device.type == "cuda":
+        return iterate(x)
+    return iterate_gram(x)
+
+
+def iterate(x: Tensor) -> Tensor:
+    """Polar express on the matrices x, (..., rows, columns), whose norm is below 1."""
+    tall = x.shape[-2] > x.shape[-1]
+    for a, b, c in POLAR:
+        gram = x.mT @ x if tall else x @ x.mT
+        poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, poly, beta=a) if tall else torch.baddbmm(x, poly, x, beta=a)
+    return x
+
+
+def iterate_gram(x: Tensor) -> Tensor:
+    """The same on the smaller Gram matrix of x: the product of its polynomials, which commute, times x."""
+    tall = x.shape[-2] > x.shape[-1]
     gram = x.mT @ x if tall else x @ x.mT
-    product = _gram_polynomial(gram)
-    return x @ product if tall else product @ x
-
-
-def _gram_polynomial(gram: Tensor) -> Tensor:
-    """The product of the iteration's polynomials of `gram`; all of them commute."""
     product = None
     for last, (a, b, c) in zip((False, False, False, False, True), POLAR, strict=True):
         poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -66,7 +72,7 @@ def _gram_polynomial(gram: Tensor) -> Tensor:
         if not last:
             gram = poly @ (gram @ poly)
     assert product is not None
-    return product
+    return x @ product if tall else product @ x
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,15 @@ class Optimiser:
             (("first",), config.scalar_lr, FIRST_BETA1),
         )
         self._stacks = {name: parameters[name].detach() for name in MATRICES}
-        # Transposed in the bank, the way back of an MLP is a wide matrix: only the way in gets Muon's factor.
-        wide = torch.tensor([2.0, 1.0], device=parameters["wide"].device).view(1, 2, 1, 1)
-        self._aspect: dict[str, Tensor | float] = {
-            "square": 1.0,
-            "wide": wide,
-            "gates": max(1.0, shape.heads / shape.gate_channels) ** 0.5,
+        # Transposed in the bank, the way back of an MLP is a wide matrix: only the way in gets Muon's factor. They are
+        # on the device from the start: one made in a step would be sent there, and the device waited for.
+        gates = max(1.0, shape.heads / shape.gate_channels) ** 0.5
+        aspect = {
+            "square": torch.tensor(1.0),
+            "wide": torch.tensor([2.0, 1.0]).view(1, 2, 1, 1),
+            "gates": torch.tensor(gates),
         }
+        self._aspect = {name: value.to(parameters[name].device) for name, value in aspect.items()}
         self.state: dict[str, Tensor] = {}
         for name, value in parameters.items():
             if name in MATRICES:
@@ -157,7 +165,7 @@ class Optimiser:
         if now.weight_decay:
             agree = (update * stack) >= 0
             update.addcmul_(stack, agree, value=now.weight_decay)
-        stack.addcmul_(update, torch.as_tensor(self._aspect[name], dtype=stack.dtype, device=stack.device), value=-rate)
+        stack.addcmul_(update, self._aspect[name], value=-rate)
 
 
 def _reduce_variance(update: Tensor, second: Tensor) -> Tensor:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from trainer import attention
+from trainer.model import initialise, trunk
+from trainer.shape import realise
+from trainer.spec import Spec
 
 CPU = torch.device("cpu")
 LENGTH = 24
@@ -47,16 +52,46 @@ def test_values_and_gradients_equal_the_reference(kind: str, window: int) -> Non
         assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_long_rows_on_the_cpu_go_to_torch() -> None:
-    long = attention.SHORT * 2
-    assert "sdpa" in attention.choose(long, long, CPU, torch.float32).__qualname__  # type: ignore[attr-defined]
-    assert "short" in attention.choose(LENGTH, 12, CPU, torch.float32).__qualname__  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("device", "length", "window", "compiled", "kind"),
+    [
+        ("cpu", LENGTH, 12, False, "short"),
+        ("cpu", LENGTH, 12, True, "short"),
+        ("cpu", attention.SHORT * 2, 12, False, "sdpa"),
+        ("cuda", LENGTH, 12, True, "flex"),
+        ("cuda", LENGTH, LENGTH, True, "sdpa"),
+        ("cuda", LENGTH, 12, False, "sdpa"),  # flex would need the compiler, and triton
+    ],
+)
+def test_device_window_and_compiler_choose_the_attention(
+    device: str, length: int, window: int, compiled: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("short", "sdpa", "flex"):
+        monkeypatch.setattr(attention, f"{name}_attend", lambda *_, name=name: name)
+    assert attention.choose(length, window, torch.device(device), torch.float32, compiled) == kind  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="flex attention compiles with a C++ compiler")
-def test_the_block_mask_of_flex_attention_is_the_same_window() -> None:
-    q, k, v = (part.repeat(1, 1, 1, 2) for part in sample())
-    with torch.no_grad():  # on the CPU flex attention has no backward pass
-        found = attention.flex_attend(LENGTH, 12, CPU)(q, k, v)
-    assert torch.allclose(found, reference(q, k, v, 12), atol=1e-5)
+def test_flex_attention_inside_the_compiled_model_is_the_same_window(
+    make_spec: Callable[..., Spec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on CUDA: compiled into one graph with the model, its values a view into the joint product (forward only)."""
+    spec = make_spec(config__window="SL", runner__sequence_length=128, config__batch_tokens=128, runner__head_dim=16)
+    shape = realise(spec.config, spec.runner, 64)
+    parameters = initialise(shape, 1, CPU)
+    draw = torch.Generator().manual_seed(2)
+    ids = torch.randint(0, 64, (2, 128), generator=draw)
+    with torch.no_grad():
+        for value in parameters.values():
+            value += 0.1 * torch.empty(value.shape).normal_(generator=draw)
+        expected = trunk(shape, parameters, CPU, torch.float32)(ids)
+        plain = attention.choose
+
+        def choose(length: int, window: int, *rest: Any) -> attention.Attend:
+            return attention.flex_attend(length, window, CPU) if window < length else plain(length, window, *rest)
+
+        monkeypatch.setattr(attention, "choose", choose)
+        torch._dynamo.reset()
+        run = torch.compile(trunk(shape, parameters, CPU, torch.float32), dynamic=False, fullgraph=True)
+        assert torch.allclose(run(ids), expected, atol=1e-5)

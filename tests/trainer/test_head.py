@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.head import loss_and_gradients, nats, slice_rows
+from trainer.head import loss_and_gradients, lower_at, lower_by_mask, nats, slice_rows
 
 
 def sample() -> tuple[Tensor, Tensor, Tensor]:
@@ -32,6 +32,15 @@ def test_loss_and_gradients_equal_automatic_differentiation(rows: int) -> None:
     assert a.grad is not None and b.grad is not None
     assert torch.allclose(by_x, a.grad, atol=1e-5)
     assert torch.allclose(by_weight, b.grad, atol=1e-5)
+
+
+def test_both_ways_to_lower_the_target_are_one_function() -> None:
+    x, _, targets = sample()
+    one, other = x.clone(), x.clone()
+    lower_at(one, targets[:, None] % 16, 0.3)
+    lower_by_mask(other, targets[:, None] % 16, 0.3)
+    assert torch.allclose(one, other, atol=1e-6)
+    assert not torch.equal(one, x)
 
 
 def test_only_counted_targets_enter_the_sum() -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from trainer import muon
+from trainer.head import loss_of_slice
 from trainer.model import initialise
-from trainer.muon import POLAR, SAFETY, Factors, Optimiser, factors, orthogonalise
+from trainer.muon import POLAR, SAFETY, Factors, Optimiser, factors, iterate, iterate_gram, orthogonalise
 from trainer.shape import realise
 from trainer.spec import Spec
 
@@ -42,6 +49,80 @@ def direct(g: Tensor) -> Tensor:
 def test_the_gram_iteration_equals_the_direct_one(size: tuple[int, int]) -> None:
     g = draw(*size)
     assert torch.allclose(orthogonalise(g[None], torch.float32)[0].double(), direct(g), atol=2e-4)
+
+
+class Tf32(TorchFunctionMode):
+    """Products as the tensor cores of CUDA make them of fp32: of factors with ten bits of mantissa."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        product = func in (torch.Tensor.matmul, torch.Tensor.__matmul__)
+        first = 0 if product else 1
+        if product or func is torch.baddbmm:
+            args = (*args[:first], *(_tf32(factor) for factor in args[first:]))
+        return func(*args, **(kwargs or {}))
+
+
+def _tf32(x: Tensor) -> Tensor:
+    bits = x.contiguous().view(torch.int32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+def spread(decades: int) -> Tensor:
+    """A tall matrix whose singular values fall evenly over `decades`, of norm below 1."""
+    u, _, v = torch.linalg.svd(draw(256, 64), full_matrices=False)
+    x = u @ torch.diag(torch.logspace(0, -decades, 64)) @ v
+    return x[None] / (x.norm() * SAFETY)
+
+
+@pytest.mark.parametrize("decades", [1, 2, 3, 4])
+def test_the_iteration_that_cuda_takes_bears_tf32(decades: int) -> None:
+    x = spread(decades)
+    with Tf32():
+        found = torch.linalg.svdvals(iterate(x))
+    assert float(found.max()) < 1.2
+
+
+def test_the_gram_iteration_does_not_bear_tf32() -> None:
+    with Tf32():
+        found = torch.linalg.svdvals(iterate_gram(spread(4)))
+    assert float(found.max()) > 1.3, "if it does, CUDA may take it, which has half the operations"
+
+
+class Copies(TorchDispatchMode):
+    """Notes every operation whose tensors are on more than one device, and every value that is read back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        tensors = [value for value in tree_leaves((args, kwargs, out)) if isinstance(value, Tensor)]
+        if len({value.device.type for value in tensors}) > 1 or "_local_scalar_dense" in str(func):
+            self.found.append(str(func))
+        return out
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_step_on_cuda_waits_for_nothing_and_iterates_on_the_matrices(
+    make_spec: Make, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype
+) -> None:
+    """On tensors that are nowhere, so no GPU is needed: they have a device and a shape, and no values."""
+    spec = make_spec(config__weight_decay=0.1)
+    shape = realise(spec.config, spec.runner, 64)
+    sizes = {name: value.shape for name, value in initialise(shape, 0, CPU).items()}
+    monkeypatch.setattr(muon, "iterate_gram", None)
+    with FakeTensorMode():
+        parameters = {name: torch.empty(size, device="cuda") for name, size in sizes.items()}
+        optimiser = Optimiser(parameters, shape, spec.config, precision)
+        for value in parameters.values():
+            value.grad = torch.empty_like(value)
+        weight, features = parameters["head"].to(precision), torch.empty(50, shape.width, device="cuda").to(precision)
+        targets = torch.zeros(50, dtype=torch.int64, device="cuda")
+        with Copies() as copies, torch.no_grad():
+            optimiser.step(Factors(0.5, 0.9, 0.05))
+            loss_of_slice(features, weight, targets, 0.25)
+    assert copies.found == []
 
 
 def one_muon(w: Tensor, g: Tensor, buffer: Tensor, second: Tensor, rate: float, momentum: float, decay: float) -> None:
