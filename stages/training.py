@@ -109,6 +109,7 @@ def train(door: dict[str, Any], *, config: str, host: str, seed: int, purpose: s
         telemetry["process_seconds"] = round(time.perf_counter() - started, 3)
         trace["telemetry.json"] = (json.dumps(telemetry, indent=1, sort_keys=True) + "\n").encode("utf-8")
         write(record, trace)
+        outcome.clear()  # not before: a process that dies in between must not have trained for nothing
         observer.done(record)
 
 

@@ -2,8 +2,8 @@
 
     python -m trainer --spec spec.json --corpus artifacts/corpus --out run
 
-Exit codes: 0 the run finished; 1 it diverged or failed (the summary says why); 2 the specification, the corpus
-or this machine was refused before training.
+The `spec` of any line of ledger/runs.jsonl is a specification. Exit codes: 0 the run finished; 1 it diverged or failed
+(the summary says why); 2 refused: what the message names must be mended first, nearly always before any training.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trainer",
         description="Train one specification and print its facts.",
-        epilog="exit codes: 0 finished, 1 diverged or failed, 2 refused before training",
+        epilog="exit codes: 0 finished, 1 diverged or failed, 2 refused",
     )
     parser.add_argument("--spec", type=Path, required=True, help="the specification, a JSON file")
     parser.add_argument("--corpus", type=Path, required=True, help="the corpus folder, with manifest.json")
     parser.add_argument("--out", type=Path, help="folder for facts.json, curve.csv, telemetry.json and kept weights")
-    parser.add_argument("--scratch", type=Path, help="folder for checkpoints; started again, the run goes on")
+    parser.add_argument("--scratch", type=Path, help="this run's folder for checkpoints; started again, it goes on")
     parser.add_argument("--replay", type=Path, help="facts.json of a wall-clock run to repeat step for step")
     return parser
 
@@ -59,25 +60,36 @@ def _replay_progress(path: Path | None) -> Any:
 def _run(arguments: argparse.Namespace) -> int:
     spec = Spec.from_json(_read_json(arguments.spec, "a specification"))
     progress = _replay_progress(arguments.replay)
-    from trainer.line import (
-        ProgressLine,
-    )  # after the checks: a refused run should not wait for rich and torch
+    if arguments.out is not None:
+        _make_folder(arguments.out)
+    from trainer.line import ProgressLine  # after the checks: a refused run should not wait for rich and torch
     from trainer.loop import train
 
     with ProgressLine() as line:
         outcome = train(spec, arguments.corpus, scratch=arguments.scratch, observer=line, replay_progress=progress)
+    _summary(outcome)
     if arguments.out is not None:
         _write(arguments.out, outcome)
-    _summary(outcome)
+    outcome.clear()
     return 0 if outcome.status == "finished" else 1
 
 
+def _make_folder(out: Path) -> None:
+    """Makes the folder and tries it: a run of hours should not end at a door that is shut."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise TrainerError(f"{out}: cannot be written to ({error.strerror}): give --out a folder that can be") from None
+
+
 def _write(out: Path, outcome: Any) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for name, value in (("facts.json", outcome.facts), ("telemetry.json", outcome.telemetry)):
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-    (out / "curve.csv").write_text(outcome.curve_csv(), encoding="utf-8", newline="\n")
+    from trainer.whole import write_text
+
+    for name, value in (("telemetry.json", outcome.telemetry), ("facts.json", outcome.facts)):
+        write_text(out / name, json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
+    write_text(out / "curve.csv", outcome.curve_csv())
     if outcome.weights is not None:
         outcome.save_weights(out / "model.safetensors")
 
@@ -100,6 +112,7 @@ def _summary(outcome: Any) -> None:
         "flops_per_token": shape["flops_per_token"],
         "setup_seconds": telemetry["setup_seconds"],
         "train_seconds": telemetry["train_seconds"],
+        "first_steps_seconds": telemetry["first_steps_seconds"],
         "evaluation_seconds": telemetry["evaluation_seconds"],
         "tokens_per_second": telemetry["tokens_per_second"],
         "peak_memory_bytes": telemetry["peak_memory_bytes"],
@@ -114,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     try:
         return _run(_parser().parse_args(argv))
-    except TrainerError as error:
+    except (TrainerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -25,8 +25,13 @@ MAX_DELTA_BYTES = 16 * TICKS
 
 
 class Clock(Protocol):
-    """What the loop asks. A step is numbered from 0; `ended` is asked before it, `stepped` told after it."""
+    """What the loop asks. A step is numbered from 0; `ended` is asked before it, `stepped` told after it.
 
+    `steps` is how many there will be, None where only the end will tell.
+    """
+
+    @property
+    def steps(self) -> int | None: ...
     def ended(self, step: int) -> bool: ...
     def progress(self, step: int) -> float: ...
     def stepped(self, step: int, seconds: float) -> None: ...
@@ -73,6 +78,8 @@ class RatedClock:
 class WallClock:
     """A run that stops when `budget` seconds have passed in steps, the first `FREE_STEPS` not counted."""
 
+    steps = None
+
     def __init__(self, budget: float) -> None:
         self._budget = budget
         self._passed = 0.0
@@ -90,10 +97,11 @@ class WallClock:
 
     def stepped(self, step: int, seconds: float) -> None:
         """Counts a step that took `seconds`."""
+        forgiven = self._grace > 0  # a resumed process compiles again: its first steps count at the pace known before
+        self._grace -= forgiven
         if step < FREE_STEPS:
             return
-        if self._grace:  # a resumed process compiles again: its first steps count at the pace known before
-            self._grace -= 1
+        if forgiven:
             seconds = min(seconds, self._pace)
         self._passed += seconds
         self._counted += 1
@@ -109,14 +117,13 @@ class WallClock:
         return {"passed": self._passed, "counted": self._counted, "firsts": _pack(self._firsts)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes `state` back."""
-        self._passed, self._counted = float(state["passed"]), int(state["counted"])
-        if self._counted:
-            self._grace, self._pace = FREE_STEPS, self._passed / self._counted
-        self._firsts = _unpack(state["firsts"])
+        """Takes all of `state` back, or raises and takes nothing."""
+        passed, counted, firsts = float(state["passed"]), int(state["counted"]), _unpack(state["firsts"])
+        self._passed, self._counted, self._firsts = passed, counted, firsts
+        self._grace, self._pace = FREE_STEPS, passed / counted if counted else 0.0
 
     def kept(self, steps: int) -> dict[str, Any] | None:
-        """The run's progress, compactly: a few kB however long the run was."""
+        """The progress of a run of `steps` steps, one that broke included: a few kB however long the run was."""
         return {"ticks": TICKS, "steps": steps, "data": _pack(self._firsts)}
 
 
@@ -132,13 +139,13 @@ class ReplayClock:
         if not isinstance(data, str):
             raise TrainerError(f"progress.data is {type(data).__name__}, expected text")
         self._kept = {"ticks": TICKS, "steps": steps, "data": data}
-        self._steps = steps
+        self.steps = steps
         self._firsts = _unpack(data)
         self._budget = budget
 
     def ended(self, step: int) -> bool:
         """Whether the recorded run was over before step number `step`."""
-        return step >= self._steps
+        return step >= self.steps
 
     def progress(self, step: int) -> float:
         """The share of the budget that step number `step` saw when it was recorded."""
@@ -149,7 +156,7 @@ class ReplayClock:
 
     def elapsed(self, step: int) -> float:
         """The recorded seconds, to a tick."""
-        return self._budget if step >= self._steps else self.progress(step) * self._budget
+        return self._budget if step >= self.steps else self.progress(step) * self._budget
 
     def state(self) -> dict[str, Any]:
         """Nothing to keep."""

@@ -6,8 +6,10 @@ python -c "from trainer.host import describe; import torch; print(describe(torch
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,32 +22,66 @@ from trainer.errors import HostError
 from trainer.spec import Host
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Dense bf16 peaks in FLOP/s, from the makers' data sheets, for model FLOPs utilisation.
-PEAKS = {"A100": 312e12, "L40S": 362e12, "H100": 989.5e12, "H200": 989.5e12}
+# Dense peaks in FLOP/s of bf16 and of fp32, whose products run in TF32, from the makers' data sheets, for model FLOPs
+# utilisation. The first line counts whose words are all in the device's name; a GPU of no line has no MFU.
+PEAKS: tuple[tuple[set[str], dict[str, float]], ...] = (
+    ({"H100", "PCIe"}, {"bf16": 756e12, "fp32": 378e12}),
+    ({"H100", "NVL"}, {"bf16": 835e12, "fp32": 417e12}),
+    ({"H100"}, {"bf16": 989.5e12, "fp32": 494.7e12}),
+    ({"H200", "NVL"}, {"bf16": 835e12, "fp32": 417e12}),
+    ({"H200"}, {"bf16": 989.5e12, "fp32": 494.7e12}),
+    ({"A100"}, {"bf16": 312e12, "fp32": 156e12}),
+    ({"L40S"}, {"bf16": 362e12, "fp32": 183e12}),
+)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def prepare(host: Host) -> torch.device:
-    """Threads, determinism and memory for `host`; `HostError` where the device is not here.
+    """Threads, determinism and memory for `host`; `HostError` where the device, or what compiles for it, is not here.
 
     On the CPU every operation of the runner is deterministic at a fixed number of threads (tested), so
     `torch.use_deterministic_algorithms`, which imports the compiler for 1.1 s, is left to CUDA.
     """
     torch.set_num_threads(host.threads)
+    if host.device == "cuda" and not torch.cuda.is_available():
+        raise HostError(
+            "spec.host.device is cuda, but torch finds no CUDA device here: "
+            "run this host's cells on its own machine, or pull their artifacts"
+        )
+    if host.compile:
+        _require_compiler(host.device)
     if host.device == "cuda":
         return _prepare_cuda()
     _keep_freed_memory()
     return torch.device("cpu")
 
 
-def _prepare_cuda() -> torch.device:
-    if not torch.cuda.is_available():
+def _require_compiler(device: str) -> None:
+    """Refuses a host that cannot compile before the first step finds out, in the compiler's own words."""
+    if device == "cuda" and not _has_triton():
         raise HostError(
-            "spec.host.device is cuda, but torch finds no CUDA device here: "
-            "run this host's cells on its own machine, or pull their artifacts"
+            "spec.host.compile is true, but triton, which torch.compile needs for CUDA, is not installed: install it "
+            "(on Windows: the package triton-windows), or set compile to false in the host block"
         )
+    if device == "cuda" and sys.platform == "win32":
+        return  # triton-windows brings its compiler
+    asked = os.environ.get("CC" if device == "cuda" else "CXX")
+    usual = ("cc", "gcc", "clang") if device == "cuda" else ("c++", "g++", "clang++", "cl")
+    if not any(shutil.which(name) for name in (asked, *usual) if name):
+        raise HostError(
+            "spec.host.compile is true, but no compiler is found here, which torch.compile needs "
+            f"({', '.join(usual)}): install one, or set compile to false in the host block"
+        )
+
+
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _prepare_cuda() -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Not with warn_only: then the backward passes of SDPA stay as they are, add in any order, and only warn.
+    torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
@@ -88,12 +124,17 @@ def peak_memory(device: torch.device) -> int | None:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
-def peak_flops(device: torch.device) -> float | None:
-    """The device's bf16 peak in FLOP/s where it is known."""
-    if device.type != "cuda":
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """The device's peak in FLOP/s at `precision`, where it is known."""
+    return None if device.type != "cuda" else peak_of(torch.cuda.get_device_name(device), precision)
+
+
+def peak_of(name: str, precision: str) -> float | None:
+    """The peak of the GPU that calls itself `name`; None for a slice of one (MIG) and for one that is not known."""
+    words = set(name.replace("-", " ").split())
+    if "MIG" in words:
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
+    return next((peaks[precision] for known, peaks in PEAKS if known <= words), None)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
+
+from trainer.whole import write_whole
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -60,9 +61,17 @@ class Silent:
         """Ignores it."""
 
 
+def _nothing() -> None:
+    """A run without checkpoints has none to remove."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """A run's end. `facts` repeat byte for byte on the same kind of machine; `telemetry` is all that does not."""
+    """A run's end. `facts` repeat byte for byte on the same kind of machine; `telemetry` is all that does not.
+
+    `clear` removes the run's checkpoints: to be called when what is wanted of the outcome is on the disk, and not
+    before, or a process that dies in between has trained for nothing.
+    """
 
     status: Status
     reason: str | None
@@ -71,6 +80,7 @@ class Outcome:
     telemetry: dict[str, Any]
     weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
     model: Mapping[str, Any] | None = field(default=None, repr=False)
+    clear: Callable[[], None] = field(default=_nothing, repr=False)
 
     def curve_csv(self) -> str:
         """The curve as CSV with a header and newline line ends."""
@@ -81,13 +91,10 @@ class Outcome:
         return text.getvalue()
 
     def save_weights(self, path: Path) -> None:
-        """Writes the weights as safetensors, whole or not at all; only where the spec said keep_weights."""
+        """Writes the weights as safetensors, whole or not at all; only where the spec said keep_weights. `OSError`."""
         from safetensors.torch import save_file
 
         if self.weights is None:
             raise ValueError("this run kept no weights: set keep_weights in its specification")
-        part = path.with_name(path.name + ".part")
-        save_file(dict(self.weights), part, metadata={"format": "staged-promotion"})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        weights = dict(self.weights)
+        write_whole(path, lambda part: save_file(weights, part, metadata={"format": "staged-promotion"}))

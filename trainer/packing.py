@@ -1,8 +1,9 @@
 """Best-fit packing: documents become full rows that all begin with BOS, and no token is thrown away.
 
-A row is filled with the largest waiting piece that fits; where none fits, the piece that has waited longest is
-cut, and its rest goes to the end of the queue as a piece of its own (so a batch does not fill up with one long
-document). Every piece is preceded by BOS. The order of documents is a function of seed and epoch alone.
+A row is filled with the largest waiting piece that fits, the oldest of its size. Where none fits, one is cut: of the
+pieces longer than a row the one that has waited longest, or, where none of those waits, the oldest of the smallest
+size. Its rest goes to the end of the queue as a piece of its own (so a batch does not fill up with one long document).
+Every piece is preceded by BOS. The order of documents is a function of seed and epoch alone.
 
     python -m pytest tests/trainer/test_packing.py
 """
@@ -10,6 +11,7 @@ document). Every piece is preceded by BOS. The order of documents is a function 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +84,7 @@ class Packer:
         return piece
 
     def _cut(self, room: int) -> Piece | None:
-        """The first `room` tokens of the piece that has waited longest; its rest waits again."""
+        """The first `room` tokens of the oldest long piece, else of the oldest smallest one; its rest waits again."""
         if self._long:
             piece = self._long.popleft()
         elif self._sizes:
@@ -108,14 +110,14 @@ class Packer:
             self._next += 1
             self._push((int(self._split.begins[document]), int(self._split.ends[document])))
 
-    def fill(self, rows: NDArray[np.int64]) -> int:
+    def fill(self, rows: NDArray[np.integer[Any]]) -> int:
         """Writes packed rows into `rows`, shape (n, length + 1); returns how many are full (n while endless)."""
         for at, row in enumerate(rows):
             if not self._fill_row(row):
                 return at
         return len(rows)
 
-    def _fill_row(self, row: NDArray[np.int64]) -> bool:
+    def _fill_row(self, row: NDArray[np.integer[Any]]) -> bool:
         self._refill()
         position = 0
         while position < row.size:
@@ -139,9 +141,9 @@ class Packer:
         return np.array(pairs, dtype=np.int64)
 
     def restore(self, state: NDArray[np.int64]) -> None:
-        """Puts the stream where `state` was taken."""
-        pairs = [(int(begin), int(end)) for begin, end in state]
-        (self.epoch, self._next), *pieces = pairs
+        """Puts the stream where `state` was taken, or raises and leaves it."""
+        (epoch, at), *pieces = [(int(begin), int(end)) for begin, end in state]
+        self.epoch, self._next = epoch, at
         self._order = self._epoch_order()
         self._long, self._short, self._sizes, self._waiting = deque(), {}, 0, 0
         for piece in pieces:

@@ -21,15 +21,17 @@ class Session:
     """The trainable state of a run and its one step."""
 
     def __init__(self, spec: Spec, shape: Shape, corpus: Corpus, device: torch.device) -> None:
+        if spec.host.compile:
+            torch._dynamo.reset()  # models of earlier runs count towards a limit of 8, beyond which nothing is compiled
         dtype = host.DTYPES[spec.host.precision]
         self._spec, self._dtype, self._device = spec, dtype, device
         self.parameters = model.initialise(shape, spec.seed, device)
         self.optimiser = Optimiser(self.parameters, shape, spec.config, dtype)
-        self.trunk = model.trunk(shape, self.parameters, device, dtype)
+        self.trunk = model.trunk(shape, self.parameters, device, dtype, spec.host.compile)
         self._train, self._loss = self.trunk, head.loss_of_slice
         if spec.host.compile:
-            self._train = torch.compile(self.trunk, dynamic=False)
-            self._loss = torch.compile(head.loss_of_slice, dynamic=False)
+            self._train = torch.compile(self.trunk, dynamic=False, fullgraph=True)  # whole, or an error
+            self._loss = torch.compile(head.loss_of_slice, dynamic=False, fullgraph=True)
         self._packer = Packer(corpus.split("train"), corpus.bos, spec.runner.sequence_length, spec.seed)
         self._slices = head.slice_rows(shape.vocab_size, device)
         self._batch: tuple[Tensor, Tensor] | None = None
@@ -87,16 +89,13 @@ class Session:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Takes `state` back; `KeyError` or `ValueError` where it is of another model."""
-        for name, value in self.parameters.items():
-            _copy(value, state[f"weight.{name}"], name)
-        for name, value in self.optimiser.state.items():
-            _copy(value, state[f"moment.{name}"], name)
+        """Takes all of `state` back; `KeyError` or `ValueError`, and nothing taken, where it is of another model."""
+        mine = self.state()
+        for name, value in mine.items():
+            if name != "packer" and state[name].shape != value.shape:
+                raise ValueError(f"{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}")
         self._packer.restore(state["packer"].numpy())
+        for name, value in mine.items():
+            if name != "packer":
+                value.copy_(state[name])
         self._batch = None
-
-
-def _copy(into: Tensor, value: Tensor, name: str) -> None:
-    if into.shape != value.shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(into.shape)}")
-    into.copy_(value)

@@ -23,8 +23,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def write_corpus(folder: Path, *, documents: int = 40, seed: int = 0) -> Path:
-    """A corpus folder as the contract has it: predictable token chains in documents of uneven length."""
+def write_corpus(folder: Path, *, documents: int = 40, seed: int = 0, small: str = "") -> Path:
+    """A corpus folder as the contract has it: predictable token chains in documents of uneven length.
+
+    The split `small` has one document of 70 tokens.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     sizes = np.arange(VOCABULARY, dtype="<u2") % 5 + 1
@@ -33,10 +36,10 @@ def write_corpus(folder: Path, *, documents: int = 40, seed: int = 0) -> Path:
     splits: dict[str, Any] = {}
     for name in ("train", "val", "locked"):
         tokens: list[int] = []
-        for _ in range(documents):
+        for length in [70] if name == small else draw.integers(1, 150, documents):
             at = int(draw.integers(BOS))
             tokens.append(BOS)
-            for _ in range(int(draw.integers(1, 150))):
+            for _ in range(int(length)):
                 tokens.append(at)
                 at = (at * 5 + 7 + int(draw.integers(3))) % BOS
         splits[name] = _entry(folder, f"{name}.bin", np.array(tokens, dtype="<u2"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -12,23 +13,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tests.trainer.conftest import spec_json
-from trainer import checkpoint, loop
+from trainer import checkpoint, keeper, loop
 from trainer.checkpoint import Checkpoints
 from trainer.loop import train
 from trainer.spec import Spec
 
 Make = Callable[..., Spec]
-LONG = {"clock__seconds": 6.0}  # some 500 steps of 2 ms
+KILLS = 4
 
 CHILD = """
 import json, sys
 from pathlib import Path
-from trainer.loop import train
+from trainer import keeper, loop
 from trainer.spec import Spec
+keeper.SHARE = 0  # a checkpoint after every step
+step = loop.Session.step
+def told(self, now):
+    print("step", flush=True)
+    return step(self, now)
+loop.Session.step = told
 spec = Spec.from_json(json.loads(sys.argv[1]))
-outcome = train(spec, Path(sys.argv[2]), scratch=Path(sys.argv[3]), checkpoint_seconds=0.02)
+outcome = loop.train(spec, Path(sys.argv[2]), scratch=Path(sys.argv[3]), checkpoint_seconds=0.0)
 print(json.dumps([outcome.facts, outcome.curve, outcome.telemetry]))
 """
 
@@ -48,35 +56,43 @@ def checkpoints(scratch: Path) -> list[str]:
     return sorted(path.name for path in scratch.glob("*/step-*.json"))
 
 
-def kill_after(spec: Spec, corpus_dir: Path, scratch: Path, extra: float) -> None:
-    """Runs until a checkpoint beyond those there appears, `extra` seconds more, then kills."""
-    before = checkpoints(scratch)
+def reached(scratch: Path) -> int:
+    """The step of the newest checkpoint."""
+    return max((int(name[5:17]) for name in checkpoints(scratch)), default=0)
+
+
+def kill_within(spec: Spec, corpus_dir: Path, scratch: Path, steps: int, extra: float) -> None:
+    """Lets a process make `steps` steps and `extra` seconds more, wherever that may be, and kills it."""
     child = start(spec, corpus_dir, scratch)
-    deadline = time.monotonic() + 120
-    while checkpoints(scratch) == before:
-        assert child.poll() is None and time.monotonic() < deadline, "no checkpoint appeared"
-        time.sleep(0.005)
+    assert child.stdout is not None
+    for _ in range(steps):
+        assert child.stdout.readline() == "step\n", "the run ended before it was killed"
     time.sleep(extra)
-    assert child.poll() is None, "the run ended before it was killed"
     child.kill()
     child.communicate()
 
 
-def test_a_run_killed_twice_ends_with_the_same_facts_and_the_same_curve(
+def test_a_run_killed_at_random_moments_ends_with_the_same_facts_and_the_same_curve(
     make_spec: Make, corpus_dir: Path, tmp_path: Path
 ) -> None:
-    spec = make_spec(**LONG)
+    spec = make_spec(clock__seconds=1.5)
     expected = train(spec, corpus_dir)
-    for extra in (0.031, 0.113):
-        kill_after(spec, corpus_dir, tmp_path, extra)
+    assert expected.facts is not None
+    draw = random.Random(2606)
+    for left in range(KILLS, 0, -1):
+        ahead = expected.facts["steps"] - reached(tmp_path)
+        kill_within(spec, corpus_dir, tmp_path, draw.randint(1, 2 * ahead // (left + 1)), draw.uniform(0, 0.01))
     out, _ = start(spec, corpus_dir, tmp_path).communicate(timeout=120)
-    facts, curve, telemetry = json.loads(out)
+    facts, curve, telemetry = json.loads(out.splitlines()[-1])
     assert facts == json.loads(json.dumps(expected.facts))
     assert curve == json.loads(json.dumps(expected.curve))
-    assert telemetry["resumed_at_step"] > 0
-    assert len(telemetry["segments"]) == 3
-    assert telemetry["segments"][0]["to_step"] == telemetry["segments"][1]["from_step"]
-    assert not list(tmp_path.iterdir()), "scratch is removed at success"
+    assert not telemetry["warnings"]
+    segments = telemetry["segments"]
+    assert 2 <= len(segments) <= KILLS + 1
+    assert [one["to_step"] for one in segments[:-1]] == [one["from_step"] for one in segments[1:]]
+    assert telemetry["resumed_at_step"] == segments[-1]["from_step"]
+    assert telemetry["checkpoints"] >= facts["steps"], "those of the killed processes are counted"
+    assert not [path for path in tmp_path.rglob("step-*") if path.suffix not in (".json", ".safetensors")]
 
 
 def interrupted(
@@ -98,7 +114,7 @@ def interrupted(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
         patch.setattr(loop.Session, "step", crashing)
-        patch.setattr(loop, "CHECKPOINT_SHARE", 0)
+        patch.setattr(keeper, "SHARE", 0)
         train(spec, corpus_dir, scratch=scratch, checkpoint_seconds=0.0, now=now)
 
 
@@ -114,35 +130,123 @@ def test_any_step_can_be_the_last_before_a_crash(
         found = train(spec, corpus_dir, scratch=tmp_path)
         assert (found.facts, found.curve) == (expected.facts, expected.curve)
         assert found.telemetry["resumed_at_step"] == at
+        found.clear()
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "json", "missing"])
+def test_a_run_that_has_ended_is_kept_until_its_result_stands_elsewhere(
+    make_spec: Make, corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    monkeypatch.setattr(keeper, "SHARE", 0)
+    expected = train(spec, corpus_dir, scratch=tmp_path, checkpoint_seconds=1e-9)
+    assert expected.facts is not None
+    assert reached(tmp_path) == expected.facts["steps"]  # and here the process dies
+    monkeypatch.setattr(loop.Session, "step", None)  # it shall not train again
+    again = train(spec, corpus_dir, scratch=tmp_path)
+    assert (again.facts, again.curve) == (expected.facts, expected.curve)
+    assert (again.telemetry["checkpoints"], again.telemetry["resumed_at_step"]) == (
+        expected.telemetry["checkpoints"],
+        expected.facts["steps"],
+    )
+    again.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def damage(kind: str, body: Path) -> None:
+    data, about = body.read_bytes(), body.with_suffix(".json")
+    text = about.read_text(encoding="utf-8")
+    if kind == "truncate":
+        body.write_bytes(data[: len(data) // 2])
+    elif kind == "flip":
+        body.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif kind == "missing":
+        body.unlink()
+    elif kind == "json":
+        about.write_text('{"schema": 1', encoding="utf-8")
+    else:
+        value = json.loads(text)
+        {"step": value, "smooth": value["rest"]["run"]}[kind][kind] = {"step": 3, "smooth": "0x1.0p+3"}[kind]
+        about.write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["truncate", "flip", "json", "missing", "step", "smooth"])
 def test_a_damaged_newest_checkpoint_gives_way_to_the_older_one(
-    make_spec: Make, corpus_dir: Path, tmp_path: Path, damage: str
+    make_spec: Make, corpus_dir: Path, tmp_path: Path, kind: str
 ) -> None:
     spec = make_spec()
     expected = train(spec, corpus_dir)
     interrupted(spec, corpus_dir, tmp_path, 9)
-    body = max(tmp_path.glob("*/step-*.safetensors"))
-    data = body.read_bytes()
-    if damage == "truncate":
-        body.write_bytes(data[: len(data) // 2])
-    elif damage == "flip":
-        body.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    elif damage == "json":
-        body.with_suffix(".json").write_text('{"schema": 1', encoding="utf-8")
-    else:
-        body.unlink()
+    damage(kind, max(tmp_path.glob("*/step-*.safetensors")))
     found = train(spec, corpus_dir, scratch=tmp_path)
     assert (found.facts, found.curve) == (expected.facts, expected.curve)
     assert found.telemetry["resumed_at_step"] == 8
     assert "is damaged" in found.telemetry["warnings"][0]
 
 
-def test_a_checkpoint_of_another_run_is_never_taken_up(make_spec: Make, corpus_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [{}, [1], {"run": {}, "clock": {}}, {"run": None, "clock": {}}])
+def test_a_checkpoint_that_cannot_be_taken_up_gives_way_to_the_older_one(
+    make_spec: Make, corpus_dir: Path, tmp_path: Path, rest: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    expected = train(spec, corpus_dir)
+    save = Checkpoints.save
+
+    def odd(self: Checkpoints, step: int, tensors: dict[str, torch.Tensor], whole: object) -> None:
+        save(self, step, tensors, rest if step == 9 else whole)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Checkpoints, "save", odd)
+    interrupted(spec, corpus_dir, tmp_path, 9)
+    monkeypatch.undo()
+    found = train(spec, corpus_dir, scratch=tmp_path)
+    assert (found.facts, found.curve) == (expected.facts, expected.curve)
+    assert found.telemetry["resumed_at_step"] == 8
+    assert "step-000000000009 is damaged (" in found.telemetry["warnings"][0]
+
+
+def test_a_checkpoint_whose_tensors_do_not_fit_leaves_the_run_as_it_was(
+    make_spec: Make, corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    expected = train(spec, corpus_dir)
+    state = loop.Session.state
+
+    def odd(self: loop.Session) -> dict[str, torch.Tensor]:
+        return {**state(self), "weight.head": torch.zeros(1)}
+
+    monkeypatch.setattr(loop.Session, "state", odd)
+    interrupted(spec, corpus_dir, tmp_path, 9)
+    monkeypatch.undo()
+    found = train(spec, corpus_dir, scratch=tmp_path)
+    assert (found.facts, found.curve) == (expected.facts, expected.curve)
+    assert found.telemetry["resumed_at_step"] is None
+    assert len(found.telemetry["warnings"]) == 2
+    assert "weight.head has shape (1,), expected (64, 32)" in found.telemetry["warnings"][0]
+
+
+def test_what_a_killed_save_left_is_removed(make_spec: Make, corpus_dir: Path, tmp_path: Path) -> None:
+    spec = make_spec()
+    interrupted(spec, corpus_dir, tmp_path, 9)
+    folder = next(tmp_path.iterdir())
+    left = ("step-000000000012.safetensors", "step-000000000013.safetensors.part", "step-000000000009.json.part")
+    for name in left:
+        (folder / name).write_bytes(b"half")
+    found = train(spec, corpus_dir, scratch=tmp_path)
+    assert found.telemetry["resumed_at_step"] == 9
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"step-{step:012d}{suffix}" for step in (8, 9) for suffix in (".json", ".safetensors")
+    ]
+
+
+def test_a_checkpoint_of_another_run_is_never_taken_up_and_goes_when_this_run_ends(
+    make_spec: Make, corpus_dir: Path, tmp_path: Path
+) -> None:
     interrupted(make_spec(), corpus_dir, tmp_path, 9)
+    (tmp_path / "notes").mkdir()
     found = train(make_spec(seed=8), corpus_dir, scratch=tmp_path)
     assert found.telemetry["resumed_at_step"] is None
+    assert len(checkpoints(tmp_path)) == 2
+    found.clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"], "what is no checkpoint of ours stays"
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
@@ -150,16 +254,18 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
 ) -> None:
     def full(_tensors: object, path: Path) -> None:
         path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     spec = make_spec()
     expected = train(spec, corpus_dir)
     monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(keeper, "SHARE", 0)
     found = train(spec, corpus_dir, scratch=tmp_path, checkpoint_seconds=0.0)
     assert found.facts == expected.facts
     assert found.telemetry["checkpoints"] == 0
     assert "No space left on device" in found.telemetry["warnings"][0]
-    assert "training goes on" in found.telemetry["warnings"][0]
+    assert "the run goes on" in found.telemetry["warnings"][0]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_wall_clock_run_goes_on_where_its_budget_was(make_spec: Make, corpus_dir: Path, tmp_path: Path) -> None:
@@ -172,33 +278,6 @@ def test_a_wall_clock_run_goes_on_where_its_budget_was(make_spec: Make, corpus_d
     assert [segment["from_step"] for segment in outcome.telemetry["segments"]] == [0, 25]
     again = train(spec, corpus_dir, replay_progress=outcome.facts["progress"])
     assert again.facts == outcome.facts
-
-
-def test_checkpoints_never_take_more_than_two_percent(
-    make_spec: Make, corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at = 0.0
-
-    def now() -> float:
-        return at
-
-    def save(*_: object) -> None:
-        nonlocal at
-        at += 0.5  # a slow disk
-
-    step = loop.Session.step
-
-    def timed(self: loop.Session, factors: loop.muon.Factors) -> torch.Tensor:
-        nonlocal at
-        at += 1.0
-        return step(self, factors)
-
-    monkeypatch.setattr(Checkpoints, "save", save)
-    monkeypatch.setattr(loop.Session, "step", timed)
-    spec = make_spec(clock__seconds=2.6)
-    told = train(spec, corpus_dir, scratch=tmp_path, now=now, checkpoint_seconds=1.0).telemetry
-    assert told["train_seconds"] > 100
-    assert 2 <= told["checkpoints"] <= 1 + told["train_seconds"] / 25
 
 
 def test_the_key_of_a_run_changes_with_all_that_determines_it(corpus_dir: Path) -> None:

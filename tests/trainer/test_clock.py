@@ -74,6 +74,20 @@ def test_a_restored_clock_goes_on_where_the_budget_was_and_forgives_a_second_com
     assert other.elapsed(0) == 34.0
 
 
+@pytest.mark.parametrize("steps", [3, FREE_STEPS])
+def test_a_run_that_goes_on_before_anything_was_counted_compiles_again_for_nothing(steps: int) -> None:
+    clock, other = WallClock(100.0), WallClock(100.0)
+    for step in range(steps):
+        clock.stepped(step, 9.0)
+    other.restore(clock.state())
+    other.stepped(steps, 50.0)
+    for step in range(steps + 1, steps + FREE_STEPS):
+        other.stepped(step, 1.0)
+    assert other.elapsed(0) == 0.0
+    other.stepped(steps + FREE_STEPS, 1.0)
+    assert other.elapsed(0) == 1.0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

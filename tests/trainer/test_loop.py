@@ -1,11 +1,10 @@
-"""Whole runs: the same facts twice, accumulation, divergence, the wall clock and its replay, observers."""
+"""Whole runs: the same facts twice, divergence, speed and time left, the wall clock and its replay, observers."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainer.conftest import BOS
-from trainer import evaluate
-from trainer.errors import CorpusError, HostError
+from trainer.errors import HostError
+from trainer.evaluate import Scorer
 from trainer.loop import train
+from trainer.muon import Factors
 from trainer.outcome import Progress, Row
-from trainer.packing import Packer
 from trainer.session import Session
 from trainer.shape import realise
 from trainer.spec import Spec
@@ -83,63 +81,53 @@ def test_facts_hold_what_the_record_needs(make_spec: Make, corpus_dir: Path) -> 
     assert facts["progress"] is None
 
 
-def first_gradients(spec: Spec, corpus_dir: Path) -> dict[str, torch.Tensor]:
-    """Loss and gradients of a first step, from weights in which no part of the model is silent."""
-    session = Session(spec, realise(spec.config, spec.runner, 64), Corpus(corpus_dir), torch.device("cpu"))
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for value in session.parameters.values():
-            value += 0.1 * torch.empty(value.shape).normal_(generator=draw)
-    found: dict[str, torch.Tensor] = {}
+def poisoned(at: int) -> Callable[[Session, Factors], torch.Tensor]:
+    """A step like any other, save that the loss of number `at` is not finite."""
+    step, done = Session.step, 0
 
-    def keep(_now: object) -> None:
-        found.update({n: v.grad.clone() for n, v in session.parameters.items() if v.grad is not None})
+    def one(self: Session, now: Factors) -> torch.Tensor:
+        nonlocal done
+        done += 1
+        return step(self, now) * (float("nan") if done == at else 1.0)
 
-    session.optimiser.step = keep  # type: ignore[method-assign]
-    found["loss"] = session.step(None)  # type: ignore[arg-type]
-    assert found.keys() == {*session.parameters, "loss"}
-    return found
+    return one
 
 
-@pytest.mark.parametrize("device_batch", [64, 32])
-def test_accumulated_device_batches_are_the_whole_batch(make_spec: Make, corpus_dir: Path, device_batch: int) -> None:
-    whole = first_gradients(make_spec(), corpus_dir)
-    parts = first_gradients(make_spec(config__device_batch_tokens=device_batch), corpus_dir)
-    for name, value in whole.items():
-        assert torch.allclose(parts[name], value, rtol=1e-3, atol=1e-6), name
+@pytest.mark.parametrize("at", [1, 8, 40])
+@pytest.mark.parametrize("clock", ["rated", "wall"])
+def test_a_loss_that_is_not_finite_is_divergence_and_can_be_repeated(
+    make_spec: Make, corpus_dir: Path, monkeypatch: pytest.MonkeyPatch, clock: str, at: int
+) -> None:
+    spec = make_spec(clock__kind=clock, clock__seconds=3.0)
+    whole = poisoned(at)
+    monkeypatch.setattr(Session, "step", whole)
+    outcome = train(spec, corpus_dir, now=ticking(uneven(1)))
+    assert (outcome.status, outcome.reason) == ("diverged", f"the training loss of step {at} is not finite")
+    facts = outcome.facts
+    assert facts is not None
+    assert (facts["val_bpb"], facts["steps"]) == (None, at - 1)
+    assert (facts["train_loss"] is None) is (at == 1), "no step, no loss"
+    assert (facts["progress"] is None) is (clock == "rated")
+    json.dumps(facts, allow_nan=False)
+    monkeypatch.undo()
+    monkeypatch.setattr(Session, "step", poisoned(at))
+    again = train(spec, corpus_dir, replay_progress=facts["progress"], now=ticking(uneven(2)))
+    assert (again.status, again.reason, again.facts) == (outcome.status, outcome.reason, facts)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-def test_a_compiled_step_has_the_gradients_of_the_plain_one(make_spec: Make, corpus_dir: Path) -> None:
-    plain = first_gradients(make_spec(), corpus_dir)
-    compiled = first_gradients(make_spec(host__compile=True), corpus_dir)
-    for name, value in plain.items():
-        assert torch.allclose(compiled[name], value, rtol=1e-3, atol=1e-6), name
-
-
-def test_a_loss_that_is_not_finite_is_divergence(make_spec: Make, corpus_dir: Path) -> None:
-    outcome = train(make_spec(config__matrix_lr=10.0, config__scalar_lr=10.0, clock__seconds=3.0), corpus_dir)
-    if outcome.status == "finished":  # soft-capped logits and norms hold a great deal; break it outright
-        outcome = _broken(make_spec(), corpus_dir)
-    assert outcome.status == "diverged"
-    assert outcome.reason is not None and "not finite" in outcome.reason
-    assert outcome.facts is not None and outcome.facts["val_bpb"] is None
-    json.dumps(outcome.facts, allow_nan=False)
-
-
-def _broken(spec: Spec, corpus_dir: Path):  # type: ignore[no-untyped-def]
-    step = Session.step
-
-    def poisoned(self: Session, now: object) -> torch.Tensor:
-        loss = step(self, now)  # type: ignore[arg-type]
-        with torch.no_grad():
-            self.parameters["first"].fill_(float("nan"))
-        return loss
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "step", poisoned)
-        return train(spec, corpus_dir)
+@pytest.mark.parametrize("split", ["val", "locked"])
+def test_a_score_that_is_not_finite_is_divergence(
+    make_spec: Make, corpus_dir: Path, monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    score = Scorer.score
+    monkeypatch.setattr(
+        Scorer, "score", lambda self, name, *a: float("nan") if name == split else score(self, name, *a)
+    )
+    outcome = train(make_spec(evaluate_locked=True, clock__kind="wall", clock__seconds=0.1), corpus_dir)
+    assert (outcome.status, outcome.reason) == ("diverged", f"{split}_bpb is not finite")
+    assert outcome.facts is not None
+    assert (outcome.facts["val_bpb"], outcome.facts["locked_bpb"]) == (None, None)
+    assert outcome.facts["progress"]["steps"] == outcome.facts["steps"]
 
 
 def ticking(pace: Iterator[float]) -> Callable[[], float]:
@@ -180,6 +168,45 @@ def test_the_wall_clock_stops_when_the_budget_has_passed(make_spec: Make, corpus
     assert outcome.curve[-1]["lr_factor"] == pytest.approx(0.1, abs=0.01)
 
 
+def compiling(patch: pytest.MonkeyPatch, first: float, each: float) -> Callable[[], float]:
+    """A time in which a step takes `each` seconds, save the first, which takes `first`."""
+    at, step, cost = 0.0, Session.step, [first]
+
+    def one(self: Session, factors: Factors) -> torch.Tensor:
+        nonlocal at
+        at += cost.pop() if cost else each
+        return step(self, factors)
+
+    patch.setattr(Session, "step", one)
+    return lambda: at
+
+
+@pytest.mark.parametrize("clock", ["rated", "wall"])
+def test_speed_and_time_left_leave_out_the_compilation(
+    make_spec: Make, corpus_dir: Path, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    spec = make_spec(clock__kind=clock, clock__seconds=20.0 if clock == "wall" else 0.6)
+    listener = Listener()
+    told = train(spec, corpus_dir, observer=listener, now=compiling(monkeypatch, 1000.0, 0.5)).telemetry
+    steps = told["segments"][0]["to_step"]
+    assert told["tokens_per_second"] == pytest.approx(128 / 0.5)
+    assert told["model_flops_per_second"] == pytest.approx(256 * realise(spec.config, spec.runner, 64).flops_per_token)
+    assert told["first_steps_seconds"] == pytest.approx(1000.0 + 9 * 0.5)
+    assert told["train_seconds"] == pytest.approx(1000.0 + (steps - 1) * 0.5)
+    for seen in listener.seen:
+        left = min(steps - seen.step, steps - 10) * 0.5
+        assert seen.eta == (None if clock == "rated" and seen.step <= 10 else pytest.approx(left))
+
+
+def test_a_replay_knows_its_steps_and_tells_the_time_left(make_spec: Make, corpus_dir: Path) -> None:
+    spec, listener = make_spec(clock__kind="wall", clock__seconds=0.6), Listener()
+    run = train(spec, corpus_dir, now=ticking(uneven(1)))
+    assert run.facts is not None
+    train(spec, corpus_dir, replay_progress=run.facts["progress"], observer=listener, now=ticking(uneven(1)))
+    assert {seen.steps for seen in listener.seen} == {run.facts["steps"]}
+    assert listener.seen[-1].eta == 0.0
+
+
 def test_a_curve_has_two_hundred_rows_however_long_the_run(make_spec: Make, corpus_dir: Path) -> None:
     spec = make_spec(config__batch_tokens=32, config__depth=1, clock__seconds=1.0)
     outcome = train(spec, corpus_dir)
@@ -213,7 +240,7 @@ def test_kept_weights_give_the_recorded_score_again(make_spec: Make, corpus_dir:
     with torch.no_grad():
         for name, value in load_file(tmp_path / "weights.safetensors").items():
             session.parameters[name].copy_(value)
-    found = evaluate.score(spec, shape, corpus, "val", session.trunk, session.head_weight())
+    found = Scorer(spec, corpus).score("val", session.trunk, session.head_weight())
     assert outcome.facts is not None and found == outcome.facts["val_bpb"]
 
 
@@ -232,36 +259,7 @@ def test_telemetry_tells_timings_versions_and_machine(make_spec: Make, corpus_di
     json.dumps(told, allow_nan=False)
 
 
-def test_bits_per_byte_leave_out_bos_in_both_sums(make_spec: Make, corpus_dir: Path) -> None:
-    corpus, spec = Corpus(corpus_dir), make_spec()
-    rows = evaluate.packed_rows(corpus, "val", 512, 32)
-    shape = realise(spec.config, spec.runner, 64)
-    session = Session(spec, shape, corpus, torch.device("cpu"))
-    with torch.no_grad():
-        session.parameters["head"].zero_()  # every target costs ln 64
-    found = evaluate.score(spec, shape, corpus, "val", session.trunk, session.head_weight())
-    targets = rows[:, 1:]
-    counted = targets[targets != BOS]
-    assert 0 < counted.size < targets.size
-    assert found == pytest.approx(6 * counted.size / corpus.token_bytes()[counted].sum(), abs=1e-6)
-
-
-def test_too_small_a_split_is_refused_with_the_largest_eval_tokens(make_spec: Make, corpus_dir: Path) -> None:
-    with pytest.raises(CorpusError, match=r"val\.bin: packs into (\d+) rows .* lower runner\.eval_tokens to \d+"):
-        train(make_spec(runner__eval_tokens=10**6, clock__seconds=0.01), corpus_dir)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_missing_gpu_is_named(make_spec: Make, corpus_dir: Path) -> None:
     with pytest.raises(HostError, match=r"spec\.host\.device is cuda, but torch finds no CUDA device here"):
         train(make_spec(host__device="cuda"), corpus_dir)
-
-
-def test_evaluation_rows_are_the_same_for_every_seed(corpus_dir: Path) -> None:
-    corpus = Corpus(corpus_dir)
-    one, other = (evaluate.packed_rows(corpus, "val", 512, 32) for _ in range(2))
-    assert (one == other).all()
-    assert one.shape == (16, 33)
-    train_rows = np.empty((16, 33), dtype=np.int64)
-    Packer(corpus.split("train"), corpus.bos, 32, 1).fill(train_rows)
-    assert (train_rows != one).any()

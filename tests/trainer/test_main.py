@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+from safetensors import SafetensorError
 
+from tests.support.repo import PROJECT
 from tests.trainer.conftest import spec_json
+from trainer import keeper, loop
 from trainer.__main__ import main
 
 
@@ -33,6 +40,56 @@ def test_a_run_prints_its_summary_and_writes_its_files(
         "model.safetensors",
         "telemetry.json",
     ]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
+    spec_path: Path, corpus_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loop, "train", None)
+    out = spec_path / "out"
+    assert main(["--spec", str(spec_path), "--corpus", str(corpus_dir), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {out}: cannot be written to (")
+    assert error.endswith("): give --out a folder that can be\n")
+
+
+def test_a_disk_that_is_full_at_the_end_costs_neither_the_summary_nor_the_checkpoints(
+    spec_path: Path,
+    corpus_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(_weights: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    train = loop.train
+    monkeypatch.setattr(loop, "train", lambda *a, **how: train(*a, **how, checkpoint_seconds=0.0))
+    monkeypatch.setattr(keeper, "SHARE", 0)
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    arguments = ["--spec", str(spec_path), "--corpus", str(corpus_dir), "--out", str(out), "--scratch", str(scratch)]
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "save_file", full)
+        assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert f"error: {out / 'model.safetensors'}: could not be written (" in told.err
+    assert "val_bpb" in told.out
+    assert not (out / "model.safetensors.part").exists()
+    assert list(scratch.rglob("step-*.json"))
+    monkeypatch.setattr(loop.Session, "step", None)  # it shall not train again
+    assert main(arguments) == 0
+    assert (out / "model.safetensors").is_file()
+    assert not list(scratch.iterdir())
+
+
+def test_the_documented_command_makes_a_specification_of_a_record(tmp_path: Path, corpus_dir: Path) -> None:
+    text = (PROJECT / "docs" / "trainer.md").read_text(encoding="utf-8")
+    command = shlex.split(next(line for line in text.splitlines() if line.startswith("python -c ")))
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "runs.jsonl").write_text(json.dumps({"spec": spec_json()}) + "\n{}\n", encoding="utf-8")
+    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    assert main(["--spec", str(tmp_path / "spec.json"), "--corpus", str(corpus_dir)]) == 0
 
 
 def test_a_refused_specification_exits_with_2_and_one_line(

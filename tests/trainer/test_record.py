@@ -1,0 +1,53 @@
+"""What the pipeline makes of an outcome: the checkpoints go when the record is on the disk, and not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import training
+from trainer.outcome import Outcome
+
+DOOR: dict[str, Any] = {
+    "rung": "rung1",
+    "gate": "gate1",
+    "lock": "1" * 64,
+    "runner": "2" * 64,
+    "corpus": "3" * 64,
+    "clock": {"kind": "rated"},
+    "budget_seconds": 1.0,
+    "hosts": {"here": {"report": []}},
+}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    happened: list[str] = []
+
+    class Observer:
+        def done(self, record: dict[str, Any]) -> None:
+            happened.append(f"told of {record['status']}")
+
+    def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
+        if full:
+            raise OSError("no space left")
+        happened.append("written")
+
+    outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training.block, "require", lambda *_: None)
+    monkeypatch.setattr(training.files, "tree_digest", lambda _: DOOR["runner"])
+    monkeypatch.setattr(training, "check_corpus", lambda _: None)
+    monkeypatch.setattr(training, "build_spec", lambda *_: {})
+    monkeypatch.setattr(training, "_run", lambda *_: (outcome, Observer()))
+    monkeypatch.setattr(training, "write", write)
+    if full:
+        with pytest.raises(OSError, match="no space left"):
+            training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+    else:
+        training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+    assert happened == ([] if full else ["written", "cleared", "told of finished"])
