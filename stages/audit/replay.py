@@ -4,9 +4,10 @@
     promotion replay --sample 3
 
 A run is given exactly what its record says it was given (on the wall clock also the recorded progress, step for
-step); neither record nor trace is touched. On the same kind of machine the record must come out the same, byte for
-byte. On another kind, sums are rounded elsewhere and the last digits grow: then val_bpb must agree within a
-tolerance, which is half the smallest difference that a rule of the default study looks at.
+step); neither record nor trace is touched, and a replay that was killed goes on where it was. On the same kind of
+machine the record must come out the same, byte for byte. On another kind, sums are rounded elsewhere and the last
+digits grow: then val_bpb must agree within a tolerance, which is half the smallest difference that a rule of the
+default study looks at.
 """
 
 from __future__ import annotations
@@ -101,11 +102,23 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replaye
         raise Refused(f"locks/{record.gate}.yaml is missing; `git checkout -- locks`")
     check_place(record, lock, root)
     from stages.training import environment
+    from trainer.line import ProgressLine
     from trainer.loop import train
     from trainer.spec import Spec
 
     progress = (record.facts or {}).get("progress")
-    outcome = train(Spec.from_json(record.spec or {}), root / names.CORPUS, replay_progress=progress)
+    if record.budget.clock == "wall" and progress is None:
+        raise Refused(f"{record.id}: its facts hold no progress: a run on the wall clock is repeated step for step")
+    scratch = root / names.SCRATCH / "replay" / record.id
+    with ProgressLine() as line:
+        outcome = train(
+            Spec.from_json(record.spec or {}),
+            root / names.CORPUS,
+            scratch=scratch,
+            observer=line,
+            replay_progress=progress,
+        )
+    outcome.clear()
     value = canonical.loads(data)
     value.update(status=outcome.status, reason=outcome.reason, facts=outcome.facts)
     value["environment"] = environment(list(lock.frozen.hosts[record.host].report), outcome.telemetry)

@@ -5,7 +5,7 @@
     promotion replay --sample 3 --seed 7
 
 On the same kind of machine a record must come out the same, byte for byte; on another kind val_bpb must agree within
---tolerance. Nothing in the workspace is written. Exit status: 0 all agree, 1 one does not, 2 none could be repeated.
+--tolerance. No record and no trace is written. Exit status: 0 all agree, 1 one does not, 2 none could be repeated.
 """
 
 from __future__ import annotations
