@@ -2,6 +2,7 @@
 
     python -m bench                  all of it (half an hour)
     python -m bench pipeline verify  only these
+    python -m bench trainer --device cuda --corpus artifacts/corpus
 
 Each measure is a module with `measure() -> dict`. Nothing here judges: machines differ and are shared, so compare
 ratios inside one run, and compare two commits on one machine. The bars stand in docs/log.md.
@@ -9,32 +10,54 @@ ratios inside one run, and compare two commits on one machine. The bars stand in
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
 import platform
 import sys
+from pathlib import Path
 
 from stages.domain import names
+from stages.domain.fail import Refused
 
 MEASURES = ("study", "pipeline", "site", "verify", "trainer")
 #: These make what they measure; the others look at the study in this workspace.
 ALONE = {"study", "verify"}
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what is named, all if nothing is.")
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"some of {', '.join(MEASURES)}")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the measure trainer alone")
+    parser.add_argument("--corpus", type=Path, default=names.CORPUS, help="of the measure trainer alone")
+    return parser.parse_args()
+
+
 def main() -> int:
     """Measure what is named, everything when nothing is."""
-    chosen = sys.argv[1:] or list(MEASURES)
+    asked = _arguments()
+    chosen = asked.measures or list(MEASURES)
     if unknown := [name for name in chosen if name not in MEASURES]:
         print(f"error: {unknown[0]}: no such measure; there are {', '.join(MEASURES)}", file=sys.stderr)
         return 2
-    if not set(chosen) <= ALONE and not (names.SUMMARY.is_dir() and names.CORPUS.is_dir()):
+    given = asked.device != "cpu" or asked.corpus != names.CORPUS
+    if given and chosen != ["trainer"]:
+        print("error: --device and --corpus are for `python -m bench trainer` alone", file=sys.stderr)
+        return 2
+    needs_study = set(chosen) - ALONE - ({"trainer"} if given else set())
+    if needs_study and not (names.SUMMARY.is_dir() and names.CORPUS.is_dir()):
         print("error: artifacts/ is missing; `make study` or `dvc repro` makes it", file=sys.stderr)
         return 2
     found = {"machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}}
     for name in chosen:
         print(f"measuring {name} ...", file=sys.stderr)
-        found[name] = importlib.import_module(f"bench.{name}").measure()
+        how = {"corpus": asked.corpus, "device": asked.device} if name == "trainer" else {}
+        try:
+            found[name] = importlib.import_module(f"bench.{name}").measure(**how)
+        except Refused as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     print(json.dumps(found, indent=1, sort_keys=True))
     return 0
 

@@ -1,8 +1,10 @@
 """How fast the runner is: tokens/s, the parts of a start, and what 60 seconds of training reach.
 
-    python -m bench trainer       # some 4 minutes, on artifacts/corpus
+    python -m bench trainer                   # some 8 minutes, on artifacts/corpus
+    python -m bench trainer --device cuda     # on a GPU: tokens/s, MFU, peak memory of models as in the paper study
 
-Every figure comes from a process of its own, as a study starts its runs. Nothing else should want the processor.
+Every figure comes from a process of its own, as a study starts its runs. Nothing else should want the device. Tokens/s
+are of steady steps: the first ten, which compile, are left out and told apart.
 """
 
 from __future__ import annotations
@@ -15,12 +17,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from stages.domain import names, study
+from stages.domain.fail import Refused
+from stages.hosts import block
+from stages.realise import spec_of
+
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
 RATES = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.004}
 #: (depth, aspect, batch_tokens): from the smallest model of the default study to larger than its largest.
 SIZES = ((1, 64, 1024), (2, 64, 1024), (2, 48, 4096), (4, 48, 2048), (4, 64, 4096))
 #: What 60 seconds are measured with; found by a small search on the default text.
 MINUTE = {"depth": 3, "aspect": 64, "batch_tokens": 2048, "weight_decay": 0.1}
+STUDY_SECONDS = 2.0
+
+#: As in studies/paper.yaml, whatever the corpus: (depth, aspect) of the models, rows, and tokens at once.
+CUDA_SIZES = ((8, 48), (8, 64), (12, 48), (12, 64))
+CUDA_RUNNER = {"sequence_length": 2048, "head_dim": 128, "eval_tokens": 20480, "eval_batch_rows": 8}
+CUDA_BATCH = {"batch_tokens": 262144, "device_batch_tokens": 65536}
+CUDA_HOST = {"device": "cuda", "precision": "bf16", "threads": 4, "compile": True}
+CUDA_SECONDS = 20.0
 
 
 def spec(config: dict[str, Any], precision: str, threads: int, seconds: float) -> dict[str, Any]:
@@ -42,12 +57,28 @@ def run(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
         path.write_text(json.dumps(value), encoding="utf-8")
         command = [sys.executable, "-m", "trainer", "--spec", str(path), "--corpus", str(corpus), "--out", folder]
         began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # stderr says what went wrong
         process = time.perf_counter() - began
         facts, telemetry = (
             json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8")) for name in ("facts", "telemetry")
         )
     return {"facts": facts, "telemetry": telemetry, "process_seconds": process}
+
+
+def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, Any]]:
+    """Tokens/s of every configuration of params.yaml on each of its host blocks that this machine is."""
+    told = study.load(params)
+    rows: list[dict[str, Any]] = []
+    for host, declared in told.hosts.items():
+        here = declared.model_dump()
+        if why := block.mismatches(here):
+            rows.append({"host": host, "not_measured": "; ".join(why)})
+            continue
+        for name, config in told.configs.items():
+            value = spec_of(dict(told.runner), dict(config), here, "wall", STUDY_SECONDS, 1, last=False)
+            speed = run(value, corpus)["telemetry"]["tokens_per_second"]
+            rows.append({"host": host, "config": name, "tokens_per_second": round(speed)})
+    return rows
 
 
 def throughput(corpus: Path, threads: int) -> list[dict[str, Any]]:
@@ -104,11 +135,46 @@ def minute(corpus: Path, threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(corpus: Path = Path("artifacts/corpus"), threads: int = 2) -> dict[str, Any]:
-    """The runner's figures on this machine, now."""
+def on_cuda(corpus: Path) -> list[dict[str, Any]]:
+    """Tokens/s, MFU, peak memory and the seconds of the compiled first steps, of models as in the paper study."""
+    rows = []
+    for depth, aspect in CUDA_SIZES:
+        value = spec({"depth": depth, "aspect": aspect, **CUDA_BATCH}, "bf16", 4, CUDA_SECONDS)
+        found = run({**value, "runner": CUDA_RUNNER, "host": CUDA_HOST}, corpus)
+        told = found["telemetry"]
+        keys = (
+            "tokens_per_second",
+            "mfu",
+            "peak_memory_bytes",
+            "first_steps_seconds",
+            "device_name",
+            "torch",
+            "driver",
+        )
+        model = found["facts"]["model"]
+        rows.append(
+            {
+                "config": f"d{depth}-ar{aspect}",
+                "parameters": model["parameters"],
+                "vocab_size": model["vocab_size"],
+                **{key: told[key] for key in keys},
+            }
+        )
+    return rows
+
+
+def measure(corpus: Path = names.CORPUS, threads: int = 2, device: str = "cpu") -> dict[str, Any]:
+    """The runner's figures on this machine, now. `Refused` where the device is not here."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device here; use a machine with one")
+        return {"cuda": on_cuda(corpus)}
     return {
         "threads": threads,
         "import_seconds": {name: import_seconds(name) for name in ("trainer.spec", "torch", "trainer.loop")},
+        "study": study_throughput(corpus),
         "throughput": throughput(corpus, threads),
         "minute": minute(corpus, threads),
     }
