@@ -85,11 +85,11 @@ def _make_folder(out: Path) -> None:
 
 
 def _write(out: Path, outcome: Any) -> None:
-    from trainer.whole import write_text
+    from trainer.whole import write_utf8
 
     for name, value in (("telemetry.json", outcome.telemetry), ("facts.json", outcome.facts)):
-        write_text(out / name, json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
-    write_text(out / "curve.csv", outcome.curve_csv())
+        write_utf8(out / name, json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
+    write_utf8(out / "curve.csv", outcome.curve_csv())
     if outcome.weights is not None:
         outcome.save_weights(out / "model.safetensors")
 

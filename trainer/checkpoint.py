@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainer.whole import write_text, write_whole
+from trainer.whole import write_utf8, write_whole
 
 SCHEMA = 2
 KEPT = 2
@@ -64,7 +64,7 @@ class Checkpoints:
                 "sha256": _sha256(body),
                 "rest": rest,
             }
-            write_text(self.folder / f"{stem}.json", _canonical({**about, "digest": _digest(about)}) + "\n")
+            write_utf8(self.folder / f"{stem}.json", _canonical({**about, "digest": _digest(about)}) + "\n")
         except OSError:
             body.unlink(missing_ok=True)
             raise

@@ -36,8 +36,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise OSError(f"{path}: could not be written ({error}): {remedy}") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text, newlines as they are; `OSError` as in `write_whole`."""
+def write_utf8(path: Path, text: str) -> None:
+    """Writes text as UTF-8, newlines as they are; `OSError` as in `write_whole`."""
     write_whole(path, lambda part: _fill(part, text))
 
 

@@ -83,10 +83,14 @@ def choose(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sampl
 
 
 def check_place(record: Record, lock: Lock, root: Path) -> None:
-    """Refuse where the run cannot be repeated: another runner, another corpus, another host block."""
+    """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
     from stages.hosts import block
     from stages.training import check_corpus
 
+    if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
+        raise Refused(
+            f"{record.id}: its facts hold no progress; a run on the wall clock is repeated by it, step for step"
+        )
     runner = files.tree_digest(root / names.TRAINER)
     if runner != record.runner:
         raise Refused(f"trainer/: found sha256 {runner}, expected {record.runner}; check out the commit of {record.id}")
@@ -107,8 +111,6 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replaye
     from trainer.spec import Spec
 
     progress = (record.facts or {}).get("progress")
-    if record.budget.clock == "wall" and progress is None:
-        raise Refused(f"{record.id}: its facts hold no progress: a run on the wall clock is repeated step for step")
     scratch = root / names.SCRATCH / "replay" / record.id
     with ProgressLine() as line:
         outcome = train(

@@ -90,6 +90,14 @@ def test_another_status_differs_on_any_machine(clone: Forger):
     assert (found.outcome, found.difference) == ("differs", None)
 
 
+def test_a_run_on_the_wall_clock_that_kept_no_progress_is_not_trained_again_for_hours(clone: Forger):
+    value = finished(clone)
+    value["budget"]["clock"] = "wall"
+    record = parse_line(canonical.dumps(value), "x")
+    with pytest.raises(Refused, match="its facts hold no progress"):
+        replay.check_place(record, None, clone.root)
+
+
 def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
     runs = replay.ledger(clone.root)
     assert replay.choose(runs, [], 3, 7) == replay.choose(dict(reversed(runs.items())), [], 3, 7)

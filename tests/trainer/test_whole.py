@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from trainer.whole import write_text, write_whole
+from trainer.whole import write_utf8, write_whole
 
 
 def full(error: Exception, part: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_full_disk_is_an_os_error_with_path_and_remedy_and_leaves_the_old_file
     tmp_path: Path, error: Exception
 ) -> None:
     path = tmp_path / "model.safetensors"
-    write_text(path, "old")
+    write_utf8(path, "old")
     with pytest.raises(OSError) as caught:
         write_whole(path, lambda part: full(error, part))
     assert str(caught.value).startswith(f"{path}: could not be written (")
@@ -39,5 +39,5 @@ def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:
 
 
 def test_text_is_utf8_with_the_line_ends_it_has(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.csv", "é,1\n")
+    write_utf8(tmp_path / "a.csv", "é,1\n")
     assert (tmp_path / "a.csv").read_bytes() == "é,1\n".encode()
