@@ -3,7 +3,7 @@
     python -m trainer --spec spec.json --corpus artifacts/corpus --out run
 
 The `spec` of any line of ledger/runs.jsonl is a specification. Exit codes: 0 the run finished; 1 it diverged or failed
-(the summary says why); 2 refused: what the message names must be mended first, nearly always before any training.
+(the summary says why); 2 refused or broken off: the message says what to mend before it is started again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trainer",
         description="Train one specification and print its facts.",
-        epilog="exit codes: 0 finished, 1 diverged or failed, 2 refused",
+        epilog="exit codes: 0 finished, 1 diverged or failed, 2 refused or broken off",
     )
     parser.add_argument("--spec", type=Path, required=True, help="the specification, a JSON file")
     parser.add_argument("--corpus", type=Path, required=True, help="the corpus folder, with manifest.json")
