@@ -140,26 +140,28 @@ def loads(data: bytes, where: str) -> Lock:
     try:
         value = yamlio.loads(data, where)
     except yamlio.BadYaml as error:
-        raise LockRefused(str(error)) from None
+        raise LockRefused(str(error), *error.mistakes) from None
     schema = value.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
-        raise LockRefused(
-            f"{where}: schema: found {schema}, expected at most {SCHEMA}; update staged-promotion to read it"
+        raise LockRefused.at(
+            where, f"found {schema}, expected at most {SCHEMA}; update staged-promotion to read it", "schema"
         )
     try:
         lock = parse(Lock, value, where)
     except Invalid as error:
-        raise LockRefused(str(error)) from None
+        raise LockRefused(str(error), *error.mistakes) from None
     if lock.schema_ != SCHEMA:
-        raise LockRefused(f"{where}: schema: found {lock.schema_}, expected {SCHEMA}")
+        raise LockRefused.at(where, f"found {lock.schema_}, expected {SCHEMA}", "schema")
     try:
         actual = digest_of(lock.frozen)
     except canonical.NotCanonical as error:
-        raise LockRefused(f"{where}: frozen: {error}") from None
+        raise LockRefused.at(where, str(error), "frozen") from None
     if actual != lock.digest:
-        raise LockRefused(
-            f"{where}: digest: found {lock.digest}, expected {actual}, that of `frozen`: the lock was edited; "
-            f"`git checkout -- {where}` brings it back"
+        raise LockRefused.at(
+            where,
+            f"found {lock.digest}, expected {actual}, that of `frozen`: the lock was edited; "
+            f"`git checkout -- {where}` brings it back",
+            "digest",
         )
     return lock
 
@@ -171,7 +173,7 @@ def read(gate: str, root: Path = Path()) -> Lock | None:
         return None
     lock = loads((root / path).read_bytes(), path.as_posix())
     if lock.frozen.gate != gate or lock.frozen.rung != names.rung_of(gate):
-        raise LockRefused(f"{path.as_posix()}: frozen.gate: found {lock.frozen.gate}, expected {gate}")
+        raise LockRefused.at(path.as_posix(), f"found {lock.frozen.gate}, expected {gate}", "frozen.gate")
     return lock
 
 

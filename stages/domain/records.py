@@ -90,11 +90,11 @@ class Record(Strict):
 def parse_line(line: bytes, where: str) -> Record:
     """A record from its canonical line; `Invalid` says what is wrong at `where`."""
     if len(line) > MAX_LINE:
-        raise Invalid(f"{where}: {len(line)} bytes, expected a record of at most {MAX_LINE}")
+        raise Invalid.at(where, f"{len(line)} bytes, expected a record of at most {MAX_LINE}")
     try:
         value = canonical.loads_canonical(line)
     except canonical.NotCanonical as error:
-        raise Invalid(f"{where}: {error}; a record is one line of canonical JSON") from None
+        raise Invalid.at(where, f"{error}; a record is one line of canonical JSON") from None
     record = parse(Record, value, where)
     record._md5 = md5_bytes(line)
     return record
@@ -107,7 +107,7 @@ def read(run: str) -> Record | None:
         return None
     record = parse_line(path.read_bytes(), path.as_posix())
     if record.id != run:
-        raise Invalid(f"{path.as_posix()}: found the record of {record.id}, expected that of {run}")
+        raise Invalid.at(path.as_posix(), f"found the record of {record.id}, expected that of {run}")
     return record
 
 
@@ -120,7 +120,7 @@ def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]
         data = path.read_bytes()
         record = parse_line(data, path.as_posix())
         if record.id != run:
-            raise Invalid(f"{path.as_posix()}: found the record of {record.id}, expected that of {run}")
+            raise Invalid.at(path.as_posix(), f"found the record of {record.id}, expected that of {run}")
         found[run] = (record, data)
     return found
 
@@ -128,6 +128,6 @@ def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]
 def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:
     """The lines of runs.jsonl as records with their bytes; `Invalid` names the line that is none."""
     if data and not data.endswith(b"\n"):
-        raise Invalid(f"{where}: the last line does not end; is the file whole?")
+        raise Invalid.at(where, "the last line does not end; is the file whole?")
     lines = data.split(b"\n")[:-1]
     return [(parse_line(line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]

@@ -12,6 +12,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stages.domain import names
+from stages.domain.mistakes import Invalid, Mistake, mistake
+
+__all__ = ["Invalid", "Key", "Mistake", "Sha256", "Strict", "Text", "explain", "parse"]
 
 #: More mistakes than this in one file are not told: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
@@ -21,10 +24,6 @@ class Strict(BaseModel):
     """Immutable, unknown keys refused, no coercion: `"2"` is not 2."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Invalid(ValueError):
-    """A file that does not fit its schema. The message stands alone: file, place, found, expected, remedy."""
 
 
 def _key(text: str) -> str:
@@ -77,22 +76,29 @@ def _place(error: Any, value: Any) -> str:
     return ".".join(kept)
 
 
-def _line(error: Any, value: Any) -> str:
+def _mistake(error: Any, where: str, value: Any) -> Mistake:
     place, expected = _place(error, value), _expected(error)
     if not place:  # a check over the whole file names its own place
-        return expected
+        return mistake(where, "", expected, "")
     if error["type"] in ("missing", "union_tag_not_found"):
-        return f"{place}: expected {expected}"
+        return mistake(where, place, "", expected)
     found = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
-    return f"{place}: found {_found(found)}, expected {expected}"
+    return mistake(where, place, _found(found), expected)
 
 
-def explain(error: ValidationError, where: str, value: Any = None) -> str:
-    """The failed validation of `value` as lines that each stand alone."""
-    lines = [f"{where}: {_line(item, value)}" for item in error.errors(include_url=False)[:MAX_MISTAKES]]
+def _told(one: Mistake) -> str:
+    if not one.place:
+        return one.found
+    found = f"found {one.found}, " if one.found else ""
+    return f"{one.place}: {found}expected {one.expected}"
+
+
+def explain(error: ValidationError, where: str, value: Any = None) -> Invalid:
+    """The failed validation of `value` as an error of lines that each stand alone."""
+    mistakes = [_mistake(item, where, value) for item in error.errors(include_url=False)[:MAX_MISTAKES]]
     if error.error_count() > MAX_MISTAKES:
-        lines.append(f"{where}: and {error.error_count() - MAX_MISTAKES} more mistakes")
-    return "\n".join(lines)
+        mistakes.append(mistake(where, "", f"and {error.error_count() - MAX_MISTAKES} more mistakes", ""))
+    return Invalid("\n".join(f"{where}: {_told(one)}" for one in mistakes), *mistakes)
 
 
 def parse(model: type[Model], value: Any, where: str) -> Model:
@@ -100,6 +106,6 @@ def parse(model: type[Model], value: Any, where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(explain(error, where, value)) from None
+        raise explain(error, where, value) from None
     except RecursionError:
-        raise Invalid(f"{where}: nested too deeply") from None
+        raise Invalid.at(where, "nested too deeply") from None

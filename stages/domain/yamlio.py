@@ -9,12 +9,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
+from stages.domain.mistakes import Invalid
+
 MAX_BYTES = 4 << 20
 MAX_NODES = 500_000
 MAX_DEPTH = 32
 
 
-class BadYaml(ValueError):
+class BadYaml(Invalid):
     """A file that is not the YAML that is read here."""
 
 
@@ -26,16 +28,16 @@ def _bounded(value: Any, where: str, max_nodes: int) -> None:
         node, depth = stack.pop()
         left -= 1
         if left < 0 or depth > MAX_DEPTH:
-            raise BadYaml(f"{where}: more than {max_nodes} values or {MAX_DEPTH} levels; is it an alias bomb?")
+            raise BadYaml.at(where, f"more than {max_nodes} values or {MAX_DEPTH} levels; is it an alias bomb?")
         if isinstance(node, dict):
             for key, item in node.items():
                 if not isinstance(key, str):
-                    raise BadYaml(f"{where}: key {key!r} is {type(key).__name__}, expected text")
+                    raise BadYaml.at(where, f"key {key!r} is {type(key).__name__}, expected text")
                 stack.append((item, depth + 1))
         elif isinstance(node, list):
             stack.extend((item, depth + 1) for item in node)
         elif not isinstance(node, str | int | float | bool | None):
-            raise BadYaml(f"{where}: {node!r} is {type(node).__name__}, expected text, a number, true, false or null")
+            raise BadYaml.at(where, f"{node!r} is {type(node).__name__}, expected text, a number, true, false or null")
 
 
 def _shallow(text: str, where: str, max_nodes: int, aliases: bool) -> None:
@@ -43,7 +45,7 @@ def _shallow(text: str, where: str, max_nodes: int, aliases: bool) -> None:
     depth = nodes = 0
     for event in YAML(typ="safe").parse(text):
         if isinstance(event, AliasEvent) and not aliases:
-            raise BadYaml(f"{where}: found an alias, expected the value itself")
+            raise BadYaml.at(where, "found an alias, expected the value itself")
         if isinstance(event, NodeEvent):
             nodes += 1
         if isinstance(event, CollectionStartEvent):
@@ -51,7 +53,7 @@ def _shallow(text: str, where: str, max_nodes: int, aliases: bool) -> None:
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH or nodes > max_nodes:
-            raise BadYaml(f"{where}: more than {max_nodes} values or {MAX_DEPTH} levels; no study needs that")
+            raise BadYaml.at(where, f"more than {max_nodes} values or {MAX_DEPTH} levels; no study needs that")
 
 
 def loads(
@@ -59,7 +61,7 @@ def loads(
 ) -> dict[str, Any]:
     """The mapping that `data` says; `BadYaml` names `where`, line and column. Duplicate keys are refused."""
     if len(data) > max_bytes:
-        raise BadYaml(f"{where}: {len(data)} bytes, expected at most {max_bytes}")
+        raise BadYaml.at(where, f"{len(data)} bytes, expected at most {max_bytes}")
     try:
         text = data.decode("utf-8")
         _shallow(text, where, max_nodes, aliases)
@@ -67,12 +69,12 @@ def loads(
     except BadYaml:
         raise
     except UnicodeDecodeError as error:
-        raise BadYaml(f"{where}: not UTF-8 at byte {error.start}") from None
+        raise BadYaml.at(where, f"not UTF-8 at byte {error.start}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = " ".join(str(error.problem or error.context or "not YAML").split()[:24])
-        raise BadYaml(f"{where}{place}: {problem}") from None
+        raise BadYaml.at(f"{where}{place}", problem) from None
     except (
         YAMLError,
         ValueError,
@@ -82,9 +84,10 @@ def loads(
         AttributeError,
         IndexError,
     ) as error:
-        raise BadYaml(f"{where}: not YAML that is read here: {type(error).__name__}: {error}"[:400]) from None
+        told = f"not YAML that is read here: {type(error).__name__}: {error}"
+        raise BadYaml.at(where, told[:400]) from None
     if not isinstance(value, dict):
-        raise BadYaml(f"{where}: found {type(value).__name__}, expected a mapping")
+        raise BadYaml.at(where, f"found {type(value).__name__}, expected a mapping")
     _bounded(value, where, max_nodes)
     return value
 
@@ -94,5 +97,5 @@ def read(path: Path, remedy: str) -> dict[str, Any]:
     if not path.is_file():
         raise BadYaml(f"{path.as_posix()} is missing; {remedy}")
     if path.stat().st_size > MAX_BYTES:
-        raise BadYaml(f"{path.as_posix()}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
+        raise BadYaml.at(path.as_posix(), f"{path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     return loads(path.read_bytes(), path.as_posix())

@@ -1,0 +1,44 @@
+"""What is wrong with a file, as values that a check can show and as one message that stands alone.
+
+    raise Invalid.at("ledger/runs.jsonl, line 7", "found 'x', expected a whole number", place="seed")
+
+`where` names the file and, where there is one, its line: `file` or `file, line 7` or `file, line 7, column 2`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong: file, line, dotted path inside, what was found, what was expected (or nothing)."""
+
+    file: str
+    line: int | None
+    place: str
+    found: str
+    expected: str
+
+
+def mistake(where: str, place: str, found: str, expected: str) -> Mistake:
+    """A mistake at `where`."""
+    file, _, rest = where.partition(", line ")
+    number = rest.partition(",")[0]
+    return Mistake(file, int(number) if number.isdecimal() else None, place, found, expected)
+
+
+class Invalid(ValueError):
+    """A file that is not what is read here. The message stands alone: file, place, found, expected, remedy."""
+
+    def __init__(self, message: str, *mistakes: Mistake) -> None:
+        super().__init__(message)
+        self.mistakes = mistakes
+
+    @classmethod
+    def at(cls, where: str, told: str, place: str = "") -> Self:
+        """The error that `where` is wrong at `place`; `told` is `found X, expected Y`, or any other sentence."""
+        found, _, expected = told.partition(", expected ")
+        message = ": ".join(part for part in (where, place, told) if part)
+        return cls(message, mistake(where, place, found.removeprefix("found "), expected))
