@@ -10,6 +10,7 @@ is not frozen yet leaves its rung's door closed: earlier rungs may run, this one
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
 
 SCHEMA = doors.SCHEMA
+_TRAINED = re.compile(rb'"status":"(finished|diverged|failed)"')
+_LOCK = re.compile(rb'"lock":"([0-9a-f]{64})"')
 
 
 def runner_digest(root: Path = Path()) -> str:
@@ -36,15 +39,19 @@ def corpus_digest(root: Path = Path()) -> str:
     return files.sha256_file(root / path)
 
 
+def executed_under(rung: str, root: Path = Path()) -> set[str]:
+    """The digests of the locks under which evidence of a rung exists, in the workspace or in the ledger."""
+    ledger = root / names.LEDGER / "runs.jsonl"
+    lines = [path.read_bytes() for path in (root / names.RECORDS / rung).glob("*/*/*.json")]
+    lines += ledger.read_bytes().splitlines() if ledger.is_file() else []
+    needle = f'"rung":"{rung}"'.encode()
+    trained = [line for line in lines if needle in line and _TRAINED.search(line)]
+    return {found[1].decode("ascii") for line in trained if (found := _LOCK.search(line))}
+
+
 def executed_runs(rung: str, root: Path = Path()) -> bool:
     """Whether evidence of a rung exists, in the workspace or in the ledger."""
-    folder = root / names.RECORDS / rung
-    needles = (b'"status":"finished"', b'"status":"diverged"', b'"status":"failed"')
-    if folder.is_dir() and any(any(n in path.read_bytes() for n in needles) for path in folder.glob("*/*/*.json")):
-        return True
-    ledger = root / names.LEDGER / "runs.jsonl"
-    lines = ledger.read_bytes().splitlines() if ledger.is_file() else []
-    return any(f'"rung":"{rung}"'.encode() in line and any(n in line for n in needles) for line in lines)
+    return bool(executed_under(rung, root))
 
 
 def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:

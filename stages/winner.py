@@ -13,6 +13,7 @@ import csv
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from stages.summary.tables import csv_bytes
 
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
+#: What they are called in the trace of the run that trained them.
+KEPT = "weights.safetensors"
 CURVES = Path("artifacts/curves.csv")
 COLUMNS = ("config", "host", "seed", "tokens", "seconds", "train_loss")
 #: A plot shows no more points of a curve than it has pixels to spare.
@@ -66,7 +69,7 @@ def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
 
 def copy_weights(run: Record) -> dict[str, Any]:
     """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
-    source, target = names.trace_path(run.id) / "weights.safetensors", names.WINNER / WEIGHTS
+    source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
         raise Refused(f"{source.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,15 +82,38 @@ def copy_weights(run: Record) -> dict[str, Any]:
     return {"file": WEIGHTS, "sha256": files.sha256_file(target), "bytes": target.stat().st_size}
 
 
-def curve(run: Record) -> list[tuple[Any, ...]]:
-    """The rows of a run for curves.csv: at most POINTS of its own, evenly spaced, its last one among them."""
+def rows(run: Record, text: str) -> list[tuple[Any, ...]]:
+    """The rows of a run for curves.csv, from its curve.csv: at most POINTS, evenly spaced, its last one among them."""
+    points = list(csv.DictReader(io.StringIO(text)))
+    stride = -(-len(points) // POINTS) or 1
+    kept = points[::-1][::stride][::-1]
+    return [(run.config, run.host, run.seed, *(row[key] for key in COLUMNS[3:])) for row in kept]
+
+
+def curves(runs: list[Record], read: Callable[[Record], str]) -> bytes:
+    """curves.csv of the runs at the last rung; `read` gives the text of a run's own curve.csv."""
+    return csv_bytes(COLUMNS, [row for run in runs for row in rows(run, read(run))])
+
+
+def told(
+    runs: list[Record], headline: dict[str, Any], order: dict[str, Any], weights: Callable[[Record], dict[str, Any]]
+) -> dict[str, Any]:
+    """model.json: the winner of metrics.json, or why there is none, as stability.json says it.
+
+    `runs` are those at the last rung; `weights` is asked for the digest of the chosen run's weights.
+    """
+    winner = headline["winner"]
+    if winner is None:
+        return {"schema": SCHEMA, "config": None, "reason": order["no_winner"], "mode": headline["mode"]}
+    mine = [run for run in runs if run.config == winner]
+    return {**describe(winner, mine, headline["mode"]), "weights": weights(mine[0])}
+
+
+def _curve(run: Record) -> str:
     path = names.trace_path(run.id) / "curve.csv"
     if not path.is_file():
         raise Refused(f"{path.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    stride = -(-len(rows) // POINTS) or 1
-    kept = rows[::-1][::stride][::-1]
-    return [(run.config, run.host, run.seed, *(row[key] for key in COLUMNS[3:])) for row in kept]
+    return path.read_text(encoding="utf-8")
 
 
 def main() -> None:
@@ -96,15 +122,10 @@ def main() -> None:
     order = canonical.loads((names.SUMMARY / "stability.json").read_bytes())
     ledger = names.LEDGER / "runs.jsonl"
     runs = last_runs([record for record, _ in parse_ledger(ledger.read_bytes(), ledger.as_posix())])
-    winner = headline["winner"]
-    told: dict[str, Any] = {"schema": SCHEMA, "config": None, "reason": order["no_winner"], "mode": headline["mode"]}
-    if winner is None:
+    if headline["winner"] is None:
         (names.WINNER / WEIGHTS).unlink(missing_ok=True)
-    else:
-        mine = [run for run in runs if run.config == winner]
-        told = {**describe(winner, mine, headline["mode"]), "weights": copy_weights(mine[0])}
-    files.write_whole(names.WINNER / "model.json", canonical.dumps(told))
-    files.write_whole(CURVES, csv_bytes(COLUMNS, [row for run in runs for row in curve(run)]))
+    files.write_whole(names.WINNER / "model.json", canonical.dumps(told(runs, headline, order, copy_weights)))
+    files.write_whole(CURVES, curves(runs, _curve))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Check V27: runs trained again. `promotion verify` never trains; it says what would.
+"""Check V30: runs trained again. `promotion verify` never trains; it says what would.
 
 promotion replay --sample 3
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stages.audit.evidence import Ledger
+from stages.audit.ledger import Ledger
 from stages.audit.model import Case, CheckFailed, Problem, Skip
 
 
 class ReplayDiffers(CheckFailed):
-    """V27: a run trained again gave another record."""
+    """V30: a run trained again gave another record."""
 
 
 def replay(case: Case) -> Iterable[Problem]:
-    """V27: only training shows that a score was ever reached."""
+    """V30: only training shows that a score was ever reached."""
     executed = sum(1 for run in case.get(Ledger).runs if run.record.executed)
     raise Skip(f"{executed} runs were trained, and reading does not train", "promotion replay --sample 3")

@@ -10,18 +10,21 @@ the runner and the commit. The statement is in-toto's Statement v1 with the Link
 
 from __future__ import annotations
 
-import base64
 import importlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.audit.artifacts import folder_here
+from stages.audit import signers
+from stages.audit.cache import Outputs, folder_here
 from stages.audit.decisions import Recomputed
-from stages.audit.digests import Noted
-from stages.audit.evidence import Ledger
-from stages.audit.model import Case
+from stages.audit.differences import differences
+from stages.audit.ledger import Ledger
+from stages.audit.model import Case, CheckFailed, Skip, perform
 from stages.audit.rules import Locks
-from stages.audit.signatures import BadSignature
+from stages.audit.sequence import SEQUENCE
+from stages.audit.signatures import NAMESPACE, BadSignature
+from stages.audit.winner import WinnerDiffers
 from stages.domain import canonical, names
 from stages.domain.fail import Refused
 from stages.domain.files import sha256_bytes, sha256_file
@@ -53,15 +56,16 @@ def _resource(name: str, digest: dict[str, str]) -> dict[str, Any]:
     return {"name": name, "digest": digest}
 
 
-def statement(case: Case, gate: str) -> dict[str, Any]:
-    """The statement about a recorded decision, from a case that was audited."""
+def statement(case: Case, gate: str) -> tuple[dict[str, Any], list[str]]:
+    """The statement about a recorded decision, from a case that was audited; and what it had to leave out."""
     ledger, known = case.get(Ledger), case.get(Locks)
     if gate not in ledger.decisions or gate not in case.get(Recomputed).decisions:
         raise Refused(f"{gate} has not decided; the ledger has {', '.join(ledger.decisions) or 'no decision'}")
     _, value, data = ledger.decisions[gate]
     lock = known.by_gate[gate]
     subjects = [_resource(f"artifacts/gates/{gate}/decision.json", {"sha256": sha256_bytes(data)})]
-    if lock.frozen.last and (weights := _weights(case)):
+    left: list[str] = []
+    if lock.frozen.last and (weights := _weights(case, left)):
         subjects.append(_resource(WEIGHTS.as_posix(), {"sha256": sha256_file(weights)}))
     predicate = {
         "name": gate,
@@ -70,19 +74,25 @@ def statement(case: Case, gate: str) -> dict[str, Any]:
         "byproducts": {key: value[key] for key in ("outcome", "promoted", "verdicts", "lock")},
         "environment": {},
     }
-    return _validated(subjects, predicate)
+    return _validated(subjects, predicate), left
 
 
-def _weights(case: Case) -> Path | None:
-    """The winning weights here, if they are those that dvc.lock notes; None where they are not here."""
+def _weights(case: Case, left: list[str]) -> Path | None:
+    """The winning weights here, held against the run that trained them; None where that cannot be done here."""
     path = case.root / WEIGHTS
     if not path.is_file():
+        left.append(f"{WEIGHTS.as_posix()} is not here; `dvc pull winner` brings it")
         return None
-    noted = {
-        item.md5 for _, _, stage in case.get(Noted).stages() for item in stage.outs.values() if item.path == FOLDER
-    }
-    if folder_here(path.parent) not in noted:
+    item = Outputs(case).items.get(FOLDER)
+    if item is None or folder_here(path.parent) != item.md5:
         raise Refused(f"{FOLDER} is not the one that dvc.lock notes; `dvc checkout winner` brings it back")
+    try:
+        perform(next(check for check in SEQUENCE if check.error is WinnerDiffers), case)
+    except Skip as skip:
+        left.append(f"{WEIGHTS.as_posix()} could not be held against its run: {skip.reason}; `{skip.enable}`")
+        return None
+    except CheckFailed as failed:
+        raise Refused(f"the winner here is not what the study made: {failed.problems[0]}") from None
     return path
 
 
@@ -158,60 +168,62 @@ def dumps(value: dict[str, Any], key: Path | None) -> bytes:
         private = load_ssh_private_key(key.expanduser().read_bytes(), password=None)
         signer = _signing().CryptoSigner(private)
     except (ValueError, TypeError, OSError) as error:
-        raise BadSignature(f"{key}: not an SSH key that can sign here: {error}") from None
+        told = f"{key}: not an SSH key that can sign here: {error}"
+        if "password" in str(error):
+            told = f"{key}: it has a passphrase, and nobody is asked here; sign with a copy of it without one: "
+            told += "`ssh-keygen -p -N '' -f COPY`, and remove the copy afterwards"
+        raise BadSignature(told) from None
     envelope = Envelope(payload, PAYLOAD, {})
     envelope.sign(signer)
     return canonical.dumps(envelope.to_dict())
 
 
-def allowed_keys(signers: Path) -> dict[str, Any]:
-    """The public keys in OpenSSH's file of allowed signers, each with its name: key id -> (name, key)."""
+def allowed_keys(path: Path) -> dict[str, Any]:
+    """The public keys that may sign now, as for a lock, each with its name: key id -> (name, key)."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
     found: dict[str, Any] = {}
-    for line in signers.read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        at = next((n for n, word in enumerate(words) if word.startswith(("ssh-", "ecdsa-"))), 0)
-        if at == 0 or line.startswith("#") or len(words) < at + 2:
+    for line in signers.read(path):
+        if not line.may(NAMESPACE, datetime.now(UTC)):
             continue
         try:
-            base64.b64decode(words[at + 1], validate=True)
-            public: Any = load_ssh_public_key(f"{words[at]} {words[at + 1]}".encode())
+            public: Any = load_ssh_public_key(line.key.encode("utf-8", "surrogateescape"))
             key = _signing().SSlibKey.from_crypto(public)
         except (ValueError, UnsupportedAlgorithm):
             continue
-        found[key.keyid] = (words[0], key)
+        found.setdefault(key.keyid, (signers.shown(line.names), key))
     return found
 
 
-def check_signature(envelope: Any, signers: Path, where: str) -> str:
+def check_signature(envelope: Any, path: Path, where: str) -> str:
     """The name of an allowed signer of the envelope; `BadSignature` if it has none."""
     from securesystemslib.exceptions import VerificationError
 
     if envelope is None:
         raise BadSignature(f"{where}: not signed; `promotion attest GATE --sign KEY` signs")
-    keys = allowed_keys(signers)
+    keys = allowed_keys(path)
     if not keys:
-        raise BadSignature(f"{signers}: holds no key; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
+        raise BadSignature(f"{path}: holds no key that may sign now; a line is `NAME KEYTYPE KEY`")
     try:
         accepted = envelope.verify([key for _, key in keys.values()], 1)
     except VerificationError:
-        raise BadSignature(f"{where}: not signed by anybody in {signers.name}") from None
+        raise BadSignature(f"{where}: not signed by anybody in {path.name}") from None
     return str(keys[next(iter(accepted))][0])
 
 
-def compare(value: dict[str, Any], made: dict[str, Any], root: Path, where: str) -> list[str]:
-    """Hold a statement against what this study makes; returns what could not be compared. `BadAttestation`."""
-    from stages.audit.inputs import differences
-
-    left = []
-    subjects = {one.get("name"): one for one in value.get("subject", [])}
+def compare(value: dict[str, Any], made: dict[str, Any], where: str) -> list[str]:
+    """Hold a statement against what this study makes; returns what only one of them has. `BadAttestation`."""
+    weights, left = WEIGHTS.as_posix(), []
+    said = {one.get("name"): one for one in value.get("subject", [])}
     here = {one["name"]: one for one in made["subject"]}
-    if WEIGHTS.as_posix() in subjects and not (root / WEIGHTS).is_file():
-        left.append(f"{WEIGHTS.as_posix()} is not here; `dvc pull winner` brings it")
-        here[WEIGHTS.as_posix()] = subjects[WEIGHTS.as_posix()]
-    now = {**made, "subject": here}
-    for pointer, was, should in differences({**value, "subject": subjects}, now):
+    if (weights in said) != (weights in here):
+        side = (
+            "the statement names, and which could not be made again here" if weights in said else "only this study has"
+        )
+        left.append(f"{weights} was not compared, which {side}")
+        said.pop(weights, None)
+        here.pop(weights, None)
+    for pointer, was, should in differences({**value, "subject": said}, {**made, "subject": here}):
         raise BadAttestation(f"{where}: {pointer}: found {was!r}, expected {should!r}, as this study has it")
     return left

@@ -1,4 +1,4 @@
-"""Checks V14 and V15: every decision made again from the evidence, and every ticket held against it.
+"""Checks V15 and V16: every decision made again from the evidence, and every ticket held against it.
 
 Made by `promotion verify`; the whole sequence stands in `stages/audit/sequence.py`.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from stages.audit.evidence import Ledger, Run
-from stages.audit.inputs import differences
+from stages.audit.differences import differences
+from stages.audit.ledger import Ledger, Run
 from stages.audit.model import Case, CheckFailed, Problem, Skip
 from stages.audit.rules import DECISIONS, Locks
 from stages.domain import canonical, decision, doors, names, tickets
@@ -22,11 +22,11 @@ from stages.protocol import door
 
 
 class DecisionDiffers(CheckFailed):
-    """V14: a recorded decision is not the one that the frozen rules make of the evidence."""
+    """V15: a recorded decision is not the one that the frozen rules make of the evidence."""
 
 
 class WithoutTicket(CheckFailed):
-    """V15: a run was trained that the gate before did not let through, or one that it let through was not."""
+    """V16: a run was trained that the gate before did not let through, or one that it let through was not."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def recompute(study: Study, known: Locks, ledger: Ledger) -> Recomputed:
 
 
 def decisions_recomputed(case: Case) -> Iterator[Problem]:
-    """V14: each decision recomputed from the evidence equals the recorded one, byte for byte."""
+    """V15: each decision recomputed from the evidence equals the recorded one, byte for byte."""
     study, known, ledger = case.get(Study), case.get(Locks), case.get(Ledger)
     found = recompute(study, known, ledger)
     case.learn(found)
@@ -100,7 +100,7 @@ def _list(promoted: Any) -> str:
 
 
 def tickets_held(case: Case) -> Iterator[Problem]:
-    """V15: what was trained had a ticket, what had one was trained, and the rest is recorded as stopped."""
+    """V16: what was trained had a ticket, what had one was trained, and the rest is recorded as stopped."""
     ledger, known, made = case.get(Ledger), case.get(Locks), case.get(Recomputed)
     for rung, runs in ledger.by_rung.items():
         lock, number = known.of(rung), int(rung.removeprefix("rung"))

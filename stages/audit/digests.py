@@ -1,142 +1,103 @@
-"""Checks V16 to V18: the dvc.lock files, the digests in them, and the parameters and tickets that they noted.
+"""Check V18: the digests, sizes and counts in the dvc.lock files are those of the bytes in git, both ways.
 
 Made by `promotion verify`; the whole sequence stands in `stages/audit/sequence.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from stages.audit import dvclock
+from stages.audit import objects
 from stages.audit.decisions import Recomputed
-from stages.audit.dvclock import Item, Stage
-from stages.audit.evidence import Ledger
-from stages.audit.inputs import ABSENT, differences
-from stages.audit.model import Case, CheckFailed, Problem, Skip
-from stages.audit.pipeline import Planned, expected_stages, folder_md5
-from stages.audit.rules import DECISIONS, PARAMS, RUNS, Locks, Params
+from stages.audit.dvclock import Item
+from stages.audit.ledger import Ledger, Run
+from stages.audit.model import Case, CheckFailed, Problem
+from stages.audit.noted import Noted
+from stages.audit.pipeline import folder_md5
+from stages.audit.rules import DECISIONS, RUNS, Locks
 from stages.audit.tree import Tree, WorkTree, contents
-from stages.domain import canonical, names, tickets, yamlio
+from stages.domain import canonical, names, tickets
 from stages.domain.files import md5_bytes
 from stages.domain.study import Study
 from stages.protocol import closed, door
 
-CODE = ("stages/", "trainer", "report", "locks")
-
-
-class DvcLockBroken(CheckFailed):
-    """V16: a dvc.lock is missing, unreadable, or holds stages that dvc.yaml does not have."""
+#: Code that stages ran with. It is no evidence: what it made is made again by the code that is here.
+CODE = ("stages/", "report")
+LOCKS, TRAINER = names.LOCKS.as_posix(), names.TRAINER.as_posix()
 
 
 class DigestDiffers(CheckFailed):
-    """V17: a digest in a dvc.lock is not that of the bytes in git, or one file has two digests."""
-
-
-class ParameterDiffers(CheckFailed):
-    """V18: a stage ran another command, with other parameters, or on another ticket than the study says."""
+    """V18: a digest in a dvc.lock is not that of the bytes in git, or one file has two digests."""
 
 
 @dataclass(frozen=True)
-class Noted:
-    """What the dvc.lock files say: stages by name, by the path of the lock."""
+class Content:
+    """What DVC notes of bytes that git holds or that can be made again; `says` is what says so."""
 
-    locks: dict[str, dict[str, Stage]]
-    planned: dict[str, dict[str, Planned]]
-
-    def stages(self) -> Iterator[tuple[str, str, Stage]]:
-        """(lock, name, stage) for all of them."""
-        for path, stages in self.locks.items():
-            for name, stage in stages.items():
-                yield path, name, stage
+    md5: str
+    size: int
+    nfiles: int | None
+    says: str
 
 
-def _pipelines(study: Study) -> list[str]:
-    return ["dvc", *(f"stages/{rung}/dvc" for rung in study.rungs)]
+def _file(data: bytes, says: str) -> Content:
+    return Content(md5_bytes(data), len(data), None, says)
 
 
-def dvc_locks(case: Case) -> Iterator[Problem]:
-    """V16: every dvc.lock can be read and holds only stages of its dvc.yaml; every rung with evidence has one."""
-    study, params = case.get(Study), case.get(Params)
-    found, planned = {}, {}
-    for stem in _pipelines(study):
-        pipeline, lock = case.tree.read(f"{stem}.yaml"), case.tree.read(f"{stem}.lock")
-        if lock is None:
-            continue
-        if pipeline is None:
-            yield Problem(f"{stem}.yaml", "no file", f"the pipeline of {stem}.lock", "nobody knows what was run")
-            continue
-        where = f"{stem}.yaml"
-        planned[f"{stem}.lock"] = expected_stages(yamlio.loads(pipeline, where), params.value, where)
-        found[f"{stem}.lock"] = dvclock.parse(lock, f"{stem}.lock")
-    evidence = case.get(Ledger).by_rung if case.knows(Ledger) else {}
-    if not found and not evidence:
-        raise Skip("DVC has noted nothing yet", "dvc repro", applies=False)
-    case.learn(Noted(found, planned))
-    for rung in evidence:
-        if f"stages/{rung}/dvc.lock" not in found:
-            yield Problem(
-                f"stages/{rung}/dvc.lock", "no file", f"what DVC noted of {rung}", "its evidence has no second witness"
-            )
-    for path, stages in found.items():
-        for name in sorted(set(stages) - set(planned[path])):
-            yield Problem(path, name, "a stage of its dvc.yaml", "a run from nowhere", pointer=f"/stages/{name}")
+def _folder(inside: Iterable[tuple[str, Content]], says: str) -> Content:
+    """A folder, from the paths inside it."""
+    held = dict(inside)
+    md5 = folder_md5((path, one.md5) for path, one in held.items())
+    return Content(md5, sum(one.size for one in held.values()), len(held), says)
 
 
-@dataclass(frozen=True)
-class Known:
-    """Paths whose bytes can be made from git alone: path -> (MD5, what says so)."""
-
-    md5: dict[str, tuple[str, str]]
-
-
-def known_digests(case: Case) -> Known:
-    """Everything that DVC digested and that git can say the digest of."""
+def known_contents(case: Case) -> dict[str, Content]:
+    """By path, everything that DVC digested and that git can say the digest of."""
     ledger, known, made, study = case.get(Ledger), case.get(Locks), case.get(Recomputed), case.get(Study)
-    found: dict[str, tuple[str, str]] = {}
-    records = {names.record_path(run.record.id).as_posix(): (run.record.md5, RUNS) for run in ledger.runs}
-    found |= records
+    records = {
+        names.record_path(run.record.id).as_posix(): Content(run.record.md5, len(run.data), None, RUNS)
+        for run in ledger.runs
+    }
+    gates: dict[str, Content] = {}
+    for gate, held in made.tickets.items():
+        gates[f"artifacts/gates/{gate}/decision.json"] = _file(ledger.decisions[gate][2], DECISIONS)
+        told = "the decision made again"
+        gates[f"artifacts/gates/{gate}/promotions.yaml"] = _file(tickets.dumps(held), told)
+    found = records | gates
     for rung in study.rungs:
         lock = known.of(rung)
         data = canonical.dumps(door(rung, lock) if lock else closed(rung))
-        found[f"artifacts/protocol/{rung}.json"] = (md5_bytes(data), f"locks/{names.gate_of(rung)}.yaml")
-    gates: dict[str, tuple[str, str]] = {}
-    for gate, held in made.tickets.items():
-        recorded = ledger.decisions[gate][2]
-        gates[f"artifacts/gates/{gate}/decision.json"] = (md5_bytes(recorded), DECISIONS)
-        told = "the decision made again"
-        gates[f"artifacts/gates/{gate}/promotions.yaml"] = (md5_bytes(tickets.dumps(held)), told)
-    found |= gates
+        found[f"artifacts/protocol/{rung}.json"] = _file(data, f"locks/{names.gate_of(rung)}.yaml")
     folders = {f"artifacts/records/{rung}": records for rung in ledger.by_rung}
     if set(made.decisions) == set(study.gates):
         folders |= {"artifacts/records": records, "artifacts/gates": gates}
     for folder, files in folders.items():
-        inside = [(path.removeprefix(f"{folder}/"), one[0]) for path, one in files.items() if _in(path, folder)]
-        found[folder] = (folder_md5(inside), RUNS if "records" in folder else DECISIONS)
-    written = {path: (md5_bytes(case.tree.read(path) or b""), path) for path in case.tree.paths("ledger")}
+        inside = (
+            (path.removeprefix(f"{folder}/"), one) for path, one in files.items() if path.startswith(f"{folder}/")
+        )
+        found[folder] = _folder(inside, RUNS if "records" in folder else DECISIONS)
+    written = {path: _file(case.tree.read(path) or b"", path) for path in case.tree.paths("ledger")}
     found |= written
-    found["ledger"] = (folder_md5((path.removeprefix("ledger/"), one[0]) for path, one in written.items()), "ledger/")
-    return Known(found)
-
-
-def _in(path: str, folder: str) -> bool:
-    return path.startswith(f"{folder}/")
+    found["ledger"] = _folder(((path.removeprefix("ledger/"), one) for path, one in written.items()), "ledger/")
+    if runner := content_of(case.tree, TRAINER, ignored(case.tree)):
+        found[TRAINER] = runner
+    return found
 
 
 def digests(case: Case) -> Iterator[Problem]:
-    """V17: the digests in dvc.lock are those of the bytes in git, both ways, and no file has two of them."""
+    """V18: digests, sizes and counts in dvc.lock are those of the bytes in git, both ways, and no file has two."""
     noted, ledger = case.get(Noted), case.get(Ledger)
-    known = known_digests(case).md5
-    first: dict[str, tuple[str, str]] = {}
+    look = _Look(case)
     written: set[str] = set()
     for path, name, stage in noted.stages():
         written.update(stage.outs)
         for kind, items in (("deps", stage.deps), ("outs", stage.outs)):
             for item in items.values():
-                yield from _digest(path, f"/stages/{name}/{kind}", item, known, first)
+                yield from look.at(path, f"/stages/{name}/{kind}/{item.at}", item)
     for run in ledger.runs:
         file = names.record_path(run.record.id).as_posix()
         if file not in written:
@@ -146,41 +107,108 @@ def digests(case: Case) -> Iterator[Problem]:
         if f"artifacts/gates/{gate}/decision.json" not in written:
             lock = f"stages/{names.rung_of(gate)}/dvc.lock"
             yield Problem(DECISIONS, gate, f"the stage gate in {lock}", "DVC never saw that gate decide", line=line)
-    _stale(case, noted)
+    for path, stages in sorted(changed_code(case, noted).items()):
+        told = stages[0] if len(stages) == 1 else f"{len(stages)} stages"
+        case.note(f"{path} changed since {told} ran; `dvc repro` brings the locks up to date")
 
 
-def _digest(
-    path: str, pointer: str, item: Item, known: Mapping[str, tuple[str, str]], first: dict[str, tuple[str, str]]
+class _Look:
+    """Holds what a dvc.lock noted of a path against git, and against what other stages noted of it."""
+
+    def __init__(self, case: Case) -> None:
+        self._known = known_contents(case)
+        self._runs = {names.record_path(run.record.id).as_posix(): run for run in case.get(Ledger).runs}
+        self._first: dict[str, tuple[Item, str]] = {}
+        self._case = case
+
+    def at(self, path: str, at: str, item: Item) -> Iterator[Problem]:
+        """The problems of one item of a dvc.lock."""
+        if item.md5 is None:
+            yield Problem(path, f"no digest of {item.path}", "its md5", "nothing says what it was", pointer=at)
+        elif item.path == LOCKS:
+            yield from self._locks(path, at, item)
+        elif item.path in self._known:
+            yield from self._held(path, at, item, self._known[item.path])
+        elif item.path.startswith("artifacts/records/") and not item.md5.endswith(".dir"):
+            meaning = "a run that was left out of the ledger"
+            yield Problem(path, f"the record {item.path}", f"its line in {RUNS}", meaning, pointer=at)
+        elif item.path.startswith("artifacts/gates/gate"):
+            meaning = "a decision that was left out of the ledger"
+            yield Problem(path, f"the decision {item.path}", f"its line in {DECISIONS}", meaning, pointer=at)
+        elif not item.path.startswith(CODE):
+            first, where = self._first.setdefault(item.path, (item, path + at))
+            yield from _differs(path, at, item, first.md5, first.size, first.nfiles, f", as in {where}")
+
+    def _held(self, path: str, at: str, item: Item, known: Content) -> Iterator[Problem]:
+        if item.md5 == known.md5:
+            yield from _differs(path, at, item, known.md5, known.size, known.nfiles, f", by {known.says}")
+        elif (run := self._runs.get(item.path)) is not None:
+            yield _another(run, path + at, str(item.md5))
+        elif known.says == item.path:
+            expected = f"{item.md5}, as in {path}{at}/md5"
+            yield Problem(item.path, f"MD5 {known.md5}", expected, "it was changed after its stage wrote it")
+        else:
+            meaning = f"{item.path} is not what {known.says} says"
+            yield Problem(path, str(item.md5), known.md5, meaning, pointer=f"{at}/md5")
+
+    def _locks(self, path: str, at: str, item: Item) -> Iterator[Problem]:
+        """The rules that a stage ran on are those that are here, or that some commit before held."""
+        if item.md5 in self._rules:
+            return
+        if self._case.git is None or self._case.git.shallow:
+            self._case.note(f"{path}{at}: no telling whether a commit before held these locks")
+            return
+        expected = "the digest of locks/ here or in a commit before"
+        yield Problem(path, str(item.md5), expected, "its stage ran on rules that nobody froze", pointer=f"{at}/md5")
+
+    @cached_property
+    def _rules(self) -> set[str]:
+        """The digests that locks/ has here and had in every commit before."""
+        case, patterns = self._case, ignored(self._case.tree)
+        here = content_of(case.tree, LOCKS, patterns)
+        found = {here.md5} if here else set()
+        head = case.git and (case.commit or case.git.head)
+        if case.git is not None and head:
+            tops = {case.git.entry(commit, LOCKS) for commit in case.git.ancestry(head)}
+            for top in tops:
+                if top and top.mode == objects.FOLDER:
+                    inside = ((name, case.git.blob(one.oid)) for name, one in case.git.inside(top.oid).items())
+                    found.add(_folder(_kept(inside, patterns), LOCKS).md5)
+        return found
+
+
+def _another(run: Run, where: str, noted: str) -> Problem:
+    expected = f"{noted}, as in {where}/md5"
+    return run.problem("", f"MD5 {run.record.md5}", expected, "this line is not the record that DVC saw the run write")
+
+
+def _differs(
+    path: str, at: str, item: Item, md5: str | None, size: int | None, nfiles: int | None, why: str
 ) -> Iterator[Problem]:
-    at = f"{pointer}/{item.path.replace('/', '~1')}/md5"
-    if item.path in known:
-        md5, says = known[item.path]
-        if item.md5 != md5:
-            meaning = f"{item.path} is not what {says} says"
-            yield Problem(path, str(item.md5), md5, meaning, pointer=at)
-    elif item.path.startswith("artifacts/records/") and not str(item.md5).endswith(".dir"):
-        meaning = "a run that was left out of the ledger"
-        yield Problem(path, f"the record {item.path}", f"its line in {RUNS}", meaning, pointer=at)
-    elif item.path.startswith("artifacts/gates/gate"):
-        meaning = "a decision that was left out of the ledger"
-        yield Problem(path, f"the decision {item.path}", f"its line in {DECISIONS}", meaning, pointer=at)
-    elif not item.path.startswith(CODE):
-        md5, elsewhere = first.setdefault(item.path, (str(item.md5), path + at))
-        if item.md5 != md5:
-            yield Problem(path, str(item.md5), f"{md5}, as in {elsewhere}", "one file has two digests", pointer=at)
+    for key, found, expected in (
+        ("md5", item.md5, md5),
+        ("size", item.size, size),
+        ("nfiles", item.nfiles, nfiles),
+    ):
+        if found != expected:
+            yield Problem(
+                path, str(found), f"{expected}{why}", f"{item.path} is noted otherwise", pointer=f"{at}/{key}"
+            )
+            return
 
 
 def changed_code(case: Case, noted: Noted) -> dict[str, list[str]]:
     """The code that is not the one that stages ran with: path -> the stages, from the digests in dvc.lock."""
     patterns = ignored(case.tree)
-    here: dict[str, str | None] = {}
+    here: dict[str, Content | None] = {}
     changed: dict[str, list[str]] = {}
     for _, name, stage in noted.stages():
         for item in stage.deps.values():
             if item.path.startswith(CODE):
                 if item.path not in here:
-                    here[item.path] = digest_of_path(case.tree, item.path, patterns)
-                if here[item.path] != item.md5:
+                    here[item.path] = content_of(case.tree, item.path, patterns)
+                found = here[item.path]
+                if found is None or found.md5 != item.md5:
                     changed.setdefault(item.path, []).append(name)
     return changed
 
@@ -195,17 +223,11 @@ def other_code(case: Case, stage: str, paths: tuple[str, ...]) -> str:
     installed, patterns = WorkTree(Path(next(iter(stages.__path__))).parent), ignored(case.tree)
     for _, name, noted in case.get(Noted).stages():
         for path in paths if name == stage else ():
-            own = digest_of_path(case.tree, path, patterns)
-            if path in noted.deps and noted.deps[path].md5 == own != digest_of_path(installed, path, patterns):
+            own = content_of(case.tree, path, patterns)
+            ran = own is not None and path in noted.deps and noted.deps[path].md5 == own.md5
+            if ran and own != content_of(installed, path, patterns):
                 return path
     return ""
-
-
-def _stale(case: Case, noted: Noted) -> None:
-    """Code that changed since a stage ran is no failure while decisions recompute, but a reader should know."""
-    for path, stages in sorted(changed_code(case, noted).items()):
-        told = stages[0] if len(stages) == 1 else f"{len(stages)} stages"
-        case.note(f"{path} changed since {told} ran; `dvc repro` brings the locks up to date")
 
 
 def ignored(tree: Tree) -> list[str]:
@@ -214,60 +236,16 @@ def ignored(tree: Tree) -> list[str]:
     return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")]
 
 
-def digest_of_path(tree: Tree, path: str, patterns: list[str]) -> str | None:
-    """The digest that DVC would give a file or folder of a tree; None where there is none."""
+def content_of(tree: Tree, path: str, patterns: list[str]) -> Content | None:
+    """What DVC would note of a file or folder of a tree; None where there is none."""
     data = tree.read(path) if tree.mode(path) else None
     if data is not None:
-        return md5_bytes(data)
-    inside = [
-        (name, md5_bytes(data))
-        for name, data in contents(tree, path)
-        if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in patterns)
-    ]
-    return folder_md5(inside) if inside else None
+        return _file(data, path)
+    inside = dict(_kept(contents(tree, path), patterns))
+    return _folder(inside.items(), path) if inside else None
 
 
-def parameters(case: Case) -> Iterator[Problem]:
-    """V18: what every stage ran, read, wrote and was told is what dvc.yaml, params.yaml and the tickets say."""
-    noted, params, made = case.get(Noted), case.get(Params), case.get(Recomputed)
-    told: dict[str, Mapping[str, Any]] = {PARAMS: params.value}
-    for gate, held in made.tickets.items():
-        values = {name: ticket if ticket == "what-if" else ticket == "true" for name, ticket in held.items()}
-        told[f"artifacts/gates/{gate}/promotions.yaml"] = values
-    for path, name, stage in noted.stages():
-        plan = noted.planned[path].get(name)
-        if plan is not None:
-            yield from _stage(path, name, stage, plan, told)
-
-
-def _stage(
-    path: str, name: str, stage: Stage, plan: Planned, told: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Problem]:
-    at = f"/stages/{name}"
-    if stage.cmd != plan.cmd:
-        yield Problem(path, stage.cmd, plan.cmd, "something else was run", pointer=f"{at}/cmd")
-    for kind, noted, planned in (("deps", stage.deps, plan.deps), ("outs", stage.outs, plan.outs)):
-        if noted.keys() != set(planned):
-            difference = sorted(noted.keys() ^ set(planned))[0]
-            expected = f"the {kind} of its dvc.yaml"
-            meaning = "DVC noted other files than the stage has"
-            yield Problem(path, f"{difference} on one side", expected, meaning, pointer=f"{at}/{kind}")
-    expected_params = {
-        file: {key: _value(told[file], key) for key in keys} for file, keys in plan.params.items() if file in told
-    }
-    seen = {file: values for file, values in stage.params.items() if file in told or file not in plan.params}
-    for pointer, was, should in differences(seen, expected_params, f"{at}/params"):
-        ticket = "promotions.yaml" in pointer
-        meaning = "it ran on a ticket that its gate did not give" if ticket else "it ran with another value"
-        if should is ABSENT and not ticket:
-            meaning = "a parameter that the stage does not have"
-        yield Problem(path, repr(was)[:200], repr(should)[:200], meaning, pointer=pointer)
-
-
-def _value(values: Mapping[str, Any], key: str) -> Any:
-    value: Any = values
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return ABSENT
-        value = value[part]
-    return value
+def _kept(inside: Iterable[tuple[str, bytes]], patterns: list[str]) -> Iterator[tuple[str, Content]]:
+    for name, data in inside:
+        if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in patterns):
+            yield name, _file(data, name)

@@ -10,6 +10,7 @@ limits, then reads the whole file. A test holds both equal on whatever the fast 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,16 @@ class BadLock(Invalid):
 
 @dataclass(frozen=True)
 class Item:
-    """A dependency or an output: its path and what DVC noted of it. A folder's digest ends in `.dir`."""
+    """A dependency or an output: its path and what DVC noted of it; `at` is its place in the list.
+
+    A folder's digest ends in `.dir`, and only a folder has a number of files.
+    """
 
     path: str
     md5: str | None
     size: int | None
+    nfiles: int | None
+    at: int
 
 
 @dataclass(frozen=True)
@@ -47,53 +53,64 @@ class Stage:
 def parse(data: bytes, where: str) -> dict[str, Stage]:
     """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
     if len(data) > MAX_BYTES:
-        raise BadLock(f"{where}: {len(data)} bytes, expected at most {MAX_BYTES}")
+        raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
     value = _plain(data)
     if value is None:
         value = yamlio.loads(data, where, max_bytes=MAX_BYTES, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
-        raise BadLock(f"{where}: schema: found {value.get('schema')!r}, expected {SCHEMA!r}")
+        raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
     if strangers := sorted(set(value) - {"schema", "stages"}):
-        raise BadLock(f"{where}: {strangers[0]}: no such key, expected schema and stages")
+        raise BadLock.at(where, "no such key, expected schema and stages", strangers[0])
     stages = value.get("stages") or {}
     if not isinstance(stages, dict):
-        raise BadLock(f"{where}: stages: found {type(stages).__name__}, expected a mapping")
-    return {name: _stage(one, f"{where}: stages.{name}") for name, one in stages.items()}
+        raise BadLock.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
+    return {name: _stage(one, where, f"stages.{name}") for name, one in stages.items()}
 
 
-def _stage(value: Any, where: str) -> Stage:
+def _stage(value: Any, where: str, at: str) -> Stage:
     if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
-        raise BadLock(f"{where}: expected a mapping with a `cmd`")
+        raise BadLock.at(where, "expected a mapping with a `cmd`", at)
     if strangers := sorted(set(value) - {"cmd", "deps", "outs", "params"}):
-        raise BadLock(f"{where}.{strangers[0]}: no such key, expected cmd, deps, params, outs")
+        raise BadLock.at(where, "no such key, expected cmd, deps, params, outs", f"{at}.{strangers[0]}")
     params = value.get("params", {})
     if not isinstance(params, dict) or not all(isinstance(one, dict) for one in params.values()):
-        raise BadLock(f"{where}.params: expected keys by file")
-    return Stage(
-        value["cmd"], _items(value.get("deps"), f"{where}.deps"), _items(value.get("outs"), f"{where}.outs"), params
-    )
+        raise BadLock.at(where, "expected keys by file", f"{at}.params")
+    deps, outs = (_items(value.get(kind), where, f"{at}.{kind}") for kind in ("deps", "outs"))
+    return Stage(value["cmd"], deps, outs, params)
 
 
-def _items(value: Any, where: str) -> dict[str, Item]:
+def _items(value: Any, where: str, at: str) -> dict[str, Item]:
     if value is None:
         return {}
     if not isinstance(value, list):
-        raise BadLock(f"{where}: found {type(value).__name__}, expected a list")
+        raise BadLock.at(where, f"found {type(value).__name__}, expected a list", at)
     found: dict[str, Item] = {}
     for number, one in enumerate(value):
         path = one.get("path") if isinstance(one, dict) else None
         if not isinstance(path, str) or path in found:
-            raise BadLock(f"{where}.{number}.path: found {path!r}, expected a path, once")
-        md5, size = one.get("md5"), one.get("size")
-        if md5 is not None and (not isinstance(md5, str) or _MD5.fullmatch(md5) is None):
-            raise BadLock(f"{where}.{number}.md5: found {md5!r}, expected 32 hexadecimal digits")
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-            raise BadLock(f"{where}.{number}.size: found {size!r}, expected a number of bytes")
-        found[path] = Item(path, md5, size)
+            raise BadLock.at(where, f"found {path!r}, expected a path, once", f"{at}.{number}.path")
+        if strangers := sorted(one.keys() - set(_KEYS)):
+            raise BadLock.at(where, f"no such key, expected {', '.join(_KEYS)}", f"{at}.{number}.{strangers[0]}")
+        for key, (good, expected) in _NOTED.items():
+            if one.get(key) is not None and not good(one[key]):
+                raise BadLock.at(where, f"found {one[key]!r}, expected {expected}", f"{at}.{number}.{key}")
+        found[path] = Item(path, one.get("md5"), one.get("size"), one.get("nfiles"), number)
     return found
 
 
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+#: What DVC notes of a file or folder; `isexec` it notes of an executable file.
+_KEYS = ("path", "hash", "md5", "size", "nfiles", "isexec")
+_NOTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "hash": (lambda value: value == "md5", "'md5'"),
+    "md5": (lambda value: isinstance(value, str) and _MD5.fullmatch(value) is not None, "32 hexadecimal digits"),
+    "size": (_count, "a number of bytes"),
+    "nfiles": (_count, "a number of files"),
+}
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |$))?(.*)", re.ASCII)
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]+(?:e[-+][0-9]{2,3})?")

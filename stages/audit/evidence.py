@@ -1,30 +1,24 @@
-"""Checks V07 to V12: the lines of the ledger, and what each record says of rule, runner, corpus, machine and input.
+"""Checks V09 to V12: what each record says of the rule, the runner, the corpus and the machine.
 
 Made by `promotion verify`; the whole sequence stands in `stages/audit/sequence.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
-from stages.audit.model import Case, CheckFailed, Problem, Skip
-from stages.audit.rules import DECISIONS, RUNS, Locks
-from stages.domain import canonical, names, rules
-from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
+from stages.audit.chronicle import WORKSPACE
+from stages.audit.differences import differences
+from stages.audit.git import Git
+from stages.audit.ledger import Ledger, Run
+from stages.audit.model import Case, CheckFailed, Problem
+from stages.audit.rules import DECISIONS, PARAMS, Locks
+from stages.domain import rules, yamlio
+from stages.domain.data import Data
+from stages.domain.schema import Invalid, parse
 from stages.domain.study import Study
-
-
-class LedgerBroken(CheckFailed):
-    """V07: a line of the ledger is not the canonical line of a record or a decision."""
-
-
-class LedgerIncomplete(CheckFailed):
-    """V08: lines stand twice, in another order, for runs that the study does not have, or are missing."""
 
 
 class AnotherRule(CheckFailed):
@@ -41,121 +35,6 @@ class AnotherCorpus(CheckFailed):
 
 class AnotherMachine(CheckFailed):
     """V12: a record does not report what its host block asks for, or reports a drift that the rules forbid."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One line of ledger/runs.jsonl."""
-
-    line: int
-    record: Record
-    data: bytes
-
-    def problem(self, pointer: str, found: Any, expected: Any, meaning: str) -> Problem:
-        """A problem with this line, told with the run's name."""
-        told = f"{self.record.id}: {meaning}"
-        return Problem(RUNS, _short(found), _short(expected), told, line=self.line, pointer=pointer)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """The lines of ledger/, in their order. `decisions` is by gate: the line's number, its value, its bytes."""
-
-    runs: tuple[Run, ...]
-    decisions: dict[str, tuple[int, dict[str, Any], bytes]]
-
-    @cached_property
-    def by_rung(self) -> dict[str, list[Run]]:
-        """The runs of each rung that has any."""
-        found: dict[str, list[Run]] = {}
-        for run in self.runs:
-            found.setdefault(run.record.rung, []).append(run)
-        return found
-
-    @cached_property
-    def by_id(self) -> dict[str, Run]:
-        """The runs by their name."""
-        return {run.record.id: run for run in self.runs}
-
-
-def ledger_lines(case: Case) -> Iterator[Problem]:
-    """V07: every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision."""
-    data = case.tree.read(RUNS)
-    decided = case.tree.read(DECISIONS)
-    if data is None:
-        if decided is not None or b"ledger/runs.jsonl" in (case.tree.read("dvc.lock") or b""):
-            yield Problem(RUNS, "no file", "the evidence", "decisions and dvc.lock speak of runs that are gone")
-            return
-        raise Skip("there is no ledger yet, so nothing was decided", "dvc repro ledger", applies=False)
-    runs = tuple(Run(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
-    case.learn(Ledger(runs, dict(_decisions(decided))))
-    if decided is None:
-        yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")
-
-
-def _decisions(data: bytes | None) -> Iterator[tuple[str, tuple[int, dict[str, Any], bytes]]]:
-    lines = (data or b"").split(b"\n")
-    if lines[-1]:
-        raise Invalid(f"{DECISIONS}, line {len(lines)}: the last line does not end; is the file whole?")
-    for number, line in enumerate(lines[:-1], start=1):
-        where = f"{DECISIONS}, line {number}"
-        try:
-            value = canonical.loads_canonical(line + b"\n")
-        except canonical.NotCanonical as error:
-            raise Invalid(f"{where}: {error}") from None
-        gate = value.get("gate") if isinstance(value, dict) else None
-        if gate != f"gate{number}":
-            raise Invalid(f"{where}: gate: found {gate!r}, expected 'gate{number}': decisions stand in their order")
-        yield gate, (number, value, line + b"\n")
-
-
-def sort_key(record: Record) -> tuple[int, bool, str, str, int]:
-    """The place of a record in the ledger."""
-    number = int(record.rung.removeprefix("rung"))
-    return number, record.purpose == "floor", record.config, record.host, record.seed
-
-
-def complete(case: Case) -> Iterator[Problem]:
-    """V08: one line for every run of the study, in order; none for another; none missing where a gate decided."""
-    study, ledger = case.get(Study), case.get(Ledger)
-    for one, two in pairwise(ledger.runs):
-        if sort_key(one.record) >= sort_key(two.record):
-            twice = one.record.id == two.record.id
-            yield two.problem(
-                "",
-                "the run a second time" if twice else f"the run after {one.record.id}",
-                "each run once, sorted by rung, purpose, configuration, host, seed",
-                "a run that counts twice or was moved changes what a gate sees" if twice else "the ledger was edited",
-            )
-    declared = {run: rung for rung in study.rungs for run in _declared(study, rung)}
-    for run in ledger.runs:
-        if run.record.id not in declared:
-            yield run.problem("", "a run that params.yaml does not declare", "a declared cell", "evidence from nowhere")
-    missing: dict[str, list[str]] = {}
-    for name in declared.keys() - ledger.by_id.keys():
-        missing.setdefault(declared[name], []).append(name)
-    for rung, names_ in sorted(missing.items()):
-        told = f"{len(names_)} runs of {rung} are missing, such as {min(names_)}"
-        if names.gate_of(rung) in ledger.decisions:
-            yield Problem(
-                RUNS, told, "a line for every run of a rung that was judged", "the gate judged without seeing all"
-            )
-        else:
-            case.note(f"{told}; {names.gate_of(rung)} has not decided")
-
-
-def _declared(study: Study, rung: str) -> Iterator[str]:
-    for host, seed in study.cells(rung):
-        for config in study.configs:
-            yield names.run_id(rung, config, host, seed)
-    for host in study.hosts:
-        for seed in study.rungs[rung].floor_seeds:
-            yield names.run_id(rung, study.roles["reference"], host, seed, "floor")
 
 
 def commits_to_rule(case: Case) -> Iterator[Problem]:
@@ -214,6 +93,36 @@ def one_corpus(case: Case) -> Iterator[Problem]:
             meaning = "two gates look at different texts"
             yield Problem(f"locks/{gate}.yaml", lock.frozen.corpus, expected, meaning, pointer="/frozen/corpus")
     yield from _same(case, "corpus", "it was trained or scored on another text")
+    yield from _declared_text(case)
+
+
+def _declared_text(case: Case) -> Iterator[Problem]:
+    """params.yaml says what the corpus is made of; git holds what it said when the evidence came."""
+    lock = case.get(Locks).by_gate.get("gate1")
+    if lock is None or case.git is None or not case.knows(Study):
+        return
+    now = _textual(case.get(Study).data)
+    states = (one for one in case.past.states.values() if ("rung1", lock.digest) in one.made)
+    first = next(states, None)
+    then = _data_at(case.git, first.commit) if first and first.commit != WORKSPACE else None
+    if first is None or then is None:
+        return
+    for pointer, found, expected in differences(now, _textual(then), "/data"):
+        meaning = "the evidence was made on the corpus of that time, and params.yaml says that it is another text"
+        yield Problem(PARAMS, repr(found), f"{expected!r}, as in {first.title}", meaning, pointer=pointer)
+
+
+def _data_at(git: Git, commit: str) -> Data | None:
+    """The `data` section of params.yaml at a commit, or None where it cannot be read any more."""
+    entry = git.entry(commit, PARAMS)
+    with contextlib.suppress(Invalid):
+        return parse(Data, yamlio.loads(git.blob(entry.oid), PARAMS).get("data"), PARAMS) if entry else None
+    return None
+
+
+def _textual(data: Data) -> dict[str, Any]:
+    """What decides the text, its splits and its tokens."""
+    return data.model_dump(mode="json", exclude={"min_split_tokens"})
 
 
 def _same(case: Case, key: str, meaning: str) -> Iterator[Problem]:

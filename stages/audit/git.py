@@ -2,38 +2,57 @@
 
     Git(Path(".")).resolve("HEAD~3")
 
-Nothing here writes. Replacement objects and grafts are switched off, because they show a history that nobody else has.
+Nothing here writes, reaches a network, or runs what the repository's own configuration names. Replacement objects,
+grafts and the commit-graph are switched off, because they show a history that nobody else has; what is read is hashed
+again (`stages/audit/objects.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from stages.audit import objects
+from stages.audit.objects import Commit, Entry, GitRefused
+
+__all__ = ["Commit", "Entry", "Git", "GitRefused", "open_git", "why_no_git"]
+
 _QUIET = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": os.devnull,
+    "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-MAX_BLOB = 1 << 30
+#: What would make git look elsewhere than in the folder that it is asked about (`git rev-parse --local-env-vars`).
+_ELSEWHERE = frozenset(
+    f"GIT_{name}"
+    for name in [
+        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "SHALLOW_FILE", "NAMESPACE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX"),
+        *("CONFIG", "CONFIG_PARAMETERS"),
+    ]
+)
+_OPTIONS = {
+    "core.quotePath": "off",
+    "core.commitGraph": "false",
+    "core.fsmonitor": "false",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+}
+MAX_OBJECT = 1 << 30
 
 
-class GitRefused(ValueError):
-    """Git is not there, or will not answer; the message holds its own words."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file of a commit: its mode (`120000` is a symbolic link) and the id of its content."""
-
-    mode: str
-    oid: str
+def environment() -> dict[str, str]:
+    """The environment of every git command: nothing in it points to another repository."""
+    return {key: value for key, value in os.environ.items() if key not in _ELSEWHERE} | _QUIET
 
 
 class Git:
@@ -42,21 +61,27 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._reader: subprocess.Popen[bytes] | None = None
+        self._trees: dict[str, dict[str, Entry]] = {}
+        self._commits: dict[str, Commit] = {}
+
+    @property
+    def _command(self) -> list[str]:
+        options = [word for key, value in _OPTIONS.items() for word in ("-c", f"{key}={value}")]
+        return ["git", "-C", str(self.root), *options]
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """One git command, whatever its exit status; `GitRefused` only if there is no git."""
-        command = ["git", "-C", str(self.root), "-c", "core.quotePath=off", "-c", "log.showSignature=false"]
         try:
             return subprocess.run(
-                [*command, *arguments],
+                [*self._command, *arguments],
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
-                env={**os.environ, **_QUIET},
+                env=environment(),
                 check=False,
             )
         except FileNotFoundError:
-            raise GitRefused("git is not installed; the history cannot be read without it") from None
+            raise GitRefused("git is not installed, and the history cannot be read without it; install git") from None
 
     def ask(self, *arguments: str, stdin: bytes | None = None) -> str:
         """What a git command printed; `GitRefused` with its complaint where it failed."""
@@ -86,79 +111,158 @@ class Git:
 
     def resolve(self, rev: str) -> str:
         """The full id of the commit that `rev` names."""
-        if rev.startswith("-"):
+        if not rev.strip() or rev.startswith("-"):
             raise GitRefused(f"{rev!r} is no revision; name a commit, a tag or a branch")
         done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
         if done.returncode:
             raise GitRefused(f"{rev!r} names no commit here; `git fetch` may bring it")
         return done.stdout.decode("ascii").strip().splitlines()[-1]
 
-    def files(self, commit: str) -> dict[str, Entry]:
-        """Every file of a commit under `root`, by path."""
-        text = self.ask("ls-tree", "-r", "-z", "--full-tree", commit)
-        found: dict[str, Entry] = {}
-        for line in filter(None, text.split("\0")):
-            head, path = line.split("\t", 1)
-            mode, _, oid = head.split(" ")
-            if path.startswith(self.prefix):
-                found[path.removeprefix(self.prefix)] = Entry(mode, oid)
-        return found
+    @property
+    def head(self) -> str | None:
+        """The id of the commit that is checked out; None before the first one."""
+        done = self.run("rev-parse", "--verify", "--quiet", "HEAD")
+        return done.stdout.decode("ascii").strip() or None
 
-    def lookup(self, names: list[str]) -> list[str | None]:
-        """The ids of objects named like `COMMIT:path`; None for those that do not exist."""
-        if not names:
-            return []
-        asked = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
-        lines = self.ask("cat-file", "--batch-check=%(objectname)", stdin=asked).splitlines()
-        return [None if line.endswith((" missing", " ambiguous")) else line for line in lines]
+    def merge_base(self, one: str, two: str) -> str | None:
+        """The commit from which two others went apart; None where they have none in common, or it is not here."""
+        done = self.run("merge-base", one, two)
+        return done.stdout.decode("ascii").split()[0] if done.returncode == 0 else None
 
-    def blob(self, oid: str) -> bytes:
-        """The content of an object, by its id."""
+    def read(self, oid: str, kind: str) -> bytes:
+        """The content of an object of a kind (blob, tree, commit, tag), which is what its id names."""
         if self._reader is None:
-            command = ["git", "-C", str(self.root), "cat-file", "--batch"]
             self._reader = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **_QUIET}
+                [*self._command, "cat-file", "--batch"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(),
             )
         into, out = self._reader.stdin, self._reader.stdout
         assert into is not None
         assert out is not None
-        into.write(oid.encode("ascii") + b"\n")
-        into.flush()
-        return _object(out, oid)
+        try:
+            into.write(oid.encode("ascii") + b"\n")
+            into.flush()
+            return _object(out, oid, kind)
+        except (GitRefused, OSError):
+            self.close()  # what is left in the pipe would be taken for the next answer
+            raise
 
-    def log(self, commit: str, paths: list[str], *options: str) -> list[tuple[str, list[str]]]:
-        """Commits up to `commit` that touch `paths`, parents first, each with its nearest such ancestors."""
-        text = self.ask(
-            "rev-list", "--full-history", "--parents", "--topo-order", "--reverse", *options, commit, "--", *paths
-        )
-        return [(words[0], words[1:]) for words in (line.split() for line in text.splitlines())]
+    def blob(self, oid: str) -> bytes:
+        """The content of a file, by its id."""
+        return self.read(oid, "blob")
+
+    def commit(self, oid: str) -> Commit:
+        """What a commit says."""
+        if oid not in self._commits:
+            self._commits[oid] = objects.parse_commit(oid, self.read(oid, "commit"))
+        return self._commits[oid]
+
+    def folder(self, oid: str) -> dict[str, Entry]:
+        """The entries of a folder, by its id."""
+        if oid not in self._trees:
+            self._trees[oid] = objects.parse_tree(oid, self.read(oid, "tree"))
+        return self._trees[oid]
+
+    def entry(self, commit: str, path: str) -> Entry | None:
+        """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
+        found = Entry(objects.FOLDER, self.commit(commit).tree)
+        for name in filter(None, f"{self.prefix}{path}".split("/")):
+            inside = self.folder(found.oid) if found.mode == objects.FOLDER else {}
+            if name not in inside:
+                return None
+            found = inside[name]
+        return found
+
+    def files(self, commit: str) -> dict[str, Entry]:
+        """Every file of a commit under `root`, by path."""
+        place = self.entry(commit, "")
+        return self.inside(place.oid) if place and place.mode == objects.FOLDER else {}
+
+    def inside(self, folder: str) -> dict[str, Entry]:
+        """Every file of a folder, given by its id, by its path inside it."""
+        return dict(self._walk(folder, ""))
+
+    def _walk(self, folder: str, path: str) -> Iterator[tuple[str, Entry]]:
+        for name, entry in self.folder(folder).items():
+            if entry.mode == objects.FOLDER:
+                yield from self._walk(entry.oid, f"{path}{name}/")
+            else:
+                yield f"{path}{name}", entry
+
+    def ancestry(self, commit: str) -> dict[str, Commit]:
+        """A commit and all that came before it, parents first; at the edge of a shallow clone commits have none."""
+        self._fetch(self.ask("rev-list", commit).split())
+        order: dict[str, Commit] = {}
+        stack: list[tuple[str, bool]] = [(commit, False)]
+        while stack:
+            oid, seen = stack.pop()
+            if oid in order:
+                continue
+            parents = () if oid in self.shallow else self.commit(oid).parents
+            if seen:
+                order[oid] = self.commit(oid)
+            else:
+                stack.append((oid, True))
+                stack.extend((parent, False) for parent in reversed(parents))
+        return order
+
+    def _fetch(self, oids: Iterable[str]) -> None:
+        """Read many commits with one command: to ask for ten thousand of them one by one takes a second."""
+        asked = [oid for oid in oids if oid not in self._commits]
+        out = io.BytesIO(self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked).encode()).stdout)
+        for oid in asked:
+            self._commits[oid] = objects.parse_commit(oid, _object(out, oid, "commit"))
 
     def close(self) -> None:
         """End the reader."""
         if self._reader is not None:
             for stream in (self._reader.stdin, self._reader.stdout):
                 if stream is not None:
-                    stream.close()
+                    with contextlib.suppress(OSError):
+                        stream.close()
             self._reader.wait()
             self._reader = None
 
 
-def _object(out: IO[bytes], oid: str) -> bytes:
+def _object(out: IO[bytes], oid: str, kind: str) -> bytes:
     head = out.readline().split()
     if len(head) != 3:
         raise GitRefused(f"object {oid} is not in this repository; `git fsck` tells more")
+    if head[1] != kind.encode("ascii"):
+        raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
     size = int(head[2])
-    if size > MAX_BLOB:
-        raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_BLOB}")
+    if size > MAX_OBJECT:
+        raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
     data = out.read(size)
     out.read(1)
-    return data
+    return objects.true(oid, kind, data)
 
 
 def open_git(root: Path) -> Git | None:
-    """The repository around `root`, or None where there is none (or no git)."""
+    """The repository around `root`, or None where there is none, or no git to read it with (`why_no_git` tells).
+
+    A repository that git refuses to read is an error in git's own words: it is not "no repository".
+    """
     git = Git(root)
     try:
-        return git if git.run("rev-parse", "--git-dir").returncode == 0 else None
+        done = git.run("rev-parse", "--git-dir")
     except GitRefused:
         return None
+    told = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode == 0:
+        return git
+    if "not a git repository" in told:
+        return None
+    remedy = ""
+    if "dubious ownership" in told:
+        remedy = "\nit belongs to somebody else; if you trust them: `git config --global --add safe.directory FOLDER`"
+    raise GitRefused(f"{root.as_posix()}: git will not read this repository: {told}{remedy}")
+
+
+def why_no_git(root: Path) -> str:
+    """Why there is no history at `root`, where `open_git` found none."""
+    inside = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+    return "git is not installed" if inside else "this is not a git repository"

@@ -7,10 +7,12 @@ own `Spec` says what they are; else what the study leaves open must at least be 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.audit.evidence import Ledger, Run
+from stages.audit.differences import ABSENT, differences, equal
+from stages.audit.ledger import Ledger, Run
 from stages.audit.model import Case, CheckFailed, Problem
 from stages.audit.rules import Locks
 from stages.domain import canonical, files
@@ -21,6 +23,16 @@ from stages.realise import parse_spec, spec_of
 
 class AnotherInput(CheckFailed):
     """V13: a run's specification is not the one that the study gives it."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """By (rung, configuration, host): what the study gives a run there, without its seed, and whether that is whole.
+
+    It is whole where the frozen runner is the one that is installed here, which spells out its defaults.
+    """
+
+    specs: dict[tuple[str, str, str], tuple[dict[str, Any], bool]]
 
 
 def installed_runner() -> str:
@@ -49,6 +61,7 @@ def as_given(case: Case) -> Iterator[Problem]:
     study, known, ledger = case.get(Study), case.get(Locks), case.get(Ledger)
     installed = installed_runner()
     expected: dict[tuple[str, str, str], tuple[dict[str, Any], bool]] = {}
+    case.learn(Given(expected))
     open_: dict[str, Any] = {}
     for run in ledger.runs:
         record, lock = run.record, known.of(run.record.rung)
@@ -84,32 +97,7 @@ def _compare(run: Run, expected: dict[str, Any], whole: bool, open_: dict[str, A
     for pointer, was, should in differences(found, expected, "/spec"):
         if not whole and should is ABSENT:
             first = open_.setdefault(pointer, (was, run.record.id))
-            if _equal(first[0], was):
+            if equal(first[0], was):
                 continue
             should = f"{first[0]!r}, as in {first[1]}"
         yield run.problem(pointer, was, should, "it was given something else than the study says")
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT = _Absent()
-
-
-def _equal(one: Any, two: Any) -> bool:
-    return isinstance(one, bool) == isinstance(two, bool) and bool(one == two)
-
-
-def differences(found: Any, expected: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(JSON pointer, found, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in sorted({*found, *expected}):
-            at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(found.get(key, ABSENT), expected.get(key, ABSENT), at)
-    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
-        for place, (one, two) in enumerate(zip(found, expected, strict=True)):
-            yield from differences(one, two, f"{pointer}/{place}")
-    elif not _equal(found, expected):
-        yield pointer, found, expected

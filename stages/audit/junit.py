@@ -14,8 +14,19 @@ from stages.audit.report import Report
 _FORBIDDEN = re.compile("[^\t\n\r -퟿-�\U00010000-\U0010ffff]")
 
 
-def junit(report: Report) -> bytes:
-    """The report as UTF-8 XML."""
+def junit(reports: list[Report]) -> bytes:
+    """Reports as UTF-8 XML: one suite, or of several commits a suite each."""
+    suites = [_suite(report) for report in reports]
+    top = suites[0]
+    if len(suites) > 1:
+        top = ElementTree.Element("testsuites", {"name": "promotion verify"})
+        top.extend(suites)
+    ElementTree.indent(top)
+    made: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
+    return made + b"\n"
+
+
+def _suite(report: Report) -> ElementTree.Element:
     counts = {
         "tests": str(len(report.results)),
         "failures": str(sum(1 for one in report.results if report.refused(one))),
@@ -35,9 +46,7 @@ def junit(report: Report) -> bytes:
             ElementTree.SubElement(case, "skipped", {"message": _clean(f"{result.reason}; {result.enable}")})
         if result.notes:
             ElementTree.SubElement(case, "system-out").text = _clean("\n".join(result.notes))
-    ElementTree.indent(suite)
-    made: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    return made + b"\n"
+    return suite
 
 
 def _clean(text: str) -> str:

@@ -9,12 +9,16 @@ later check asks with `case.get(Kind)`, and asking for what nobody has learnt is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from stages.audit.git import Git
+from stages.audit.chronicle import Chronicle, chronicle
+from stages.audit.git import Git, why_no_git
+from stages.audit.testimony import Line
 from stages.audit.tree import Tree
+from stages.domain.mistakes import Invalid
 
 Depth = Literal["git", "artifacts", "replay"]
 Status = Literal["passed", "failed", "skipped"]
@@ -85,7 +89,19 @@ class Case:
     commit: str | None
     options: Options
     notes: list[str] = field(default_factory=list)
+    #: Lines of runs.jsonl that were read already, so that the history need not read them again.
+    lines: dict[bytes, Line | None] = field(default_factory=dict)
     _learnt: dict[type, Any] = field(default_factory=dict)
+
+    @cached_property
+    def past(self) -> Chronicle:
+        """The history up to this tree, read when a check first asks; `Skip` where there is none to read."""
+        if self.git is None:
+            reason = why_no_git(self.root)
+            remedy = "install git" if "installed" in reason else "git clone"
+            raise Skip(f"{reason}, so nothing says what came first", remedy)
+        here = self.tree if self.commit is None else None
+        return chronicle(self.git, self.commit or self.git.head, here, self.lines)
 
     def learn(self, value: Any) -> None:
         """Hand on a fact to later checks, once."""
@@ -109,6 +125,10 @@ class Case:
         self.notes.append(text)
 
 
+#: The function of a check. The first line of its docstring, behind the id, says what the check shows when it passes.
+Look = Callable[[Case], Iterable[Problem] | None]
+
+
 @dataclass(frozen=True)
 class Check:
     """One step of the sequence."""
@@ -117,7 +137,7 @@ class Check:
     name: str
     depth: Depth
     error: type[CheckFailed]
-    look: Callable[[Case], Iterable[Problem] | None]
+    look: Look
     needs: tuple[type, ...] = ()
     gives: tuple[type, ...] = ()
 
@@ -158,27 +178,38 @@ def perform(check: Check, case: Case) -> list[str]:
 
 
 def _looked(check: Check, case: Case) -> Iterator[Problem]:
-    """The problems of a check. What a parser refuses on the way is a problem too: its message stands alone."""
+    """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too."""
     try:
         yield from check.look(case) or ()
+    except Invalid as error:
+        yield from (replace(one, file=named(one.file, case.root)) for one in told(error))
+    except OSError as error:
+        file, meaning = named(str(error.filename or "the study"), case.root), "nobody can say what it holds"
+        yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
     except ValueError as error:
         if type(error).__module__ == "builtins":
             raise
-        yield from (told(line) for line in str(error).split("\n") if line.strip())
+        yield from told(Invalid(str(error)))
 
 
-def told(message: str) -> Problem:
-    """A parser's message (`file, line 3: place: what`) as a problem."""
-    place, _, rest = message.strip().partition(": ")
-    file, _, line = place.partition(", line ")
-    number = line.split(",")[0]
-    return Problem(
-        file=file,
-        line=int(number) if number.isdigit() else None,
-        found=rest or message,
-        expected="a file that this project wrote",
-        meaning="nothing that builds on it can be believed",
-    )
+def told(error: Invalid, meaning: str = "nothing that builds on it can be believed") -> Iterator[Problem]:
+    """What a parser refused, as problems."""
+    expected = "a file that this project wrote"
+    for one in error.mistakes:
+        found = one.found or "nothing"
+        yield Problem(one.file, found, one.expected or expected, meaning, line=one.line, pointer=_pointer(one.place))
+    if not error.mistakes:
+        yield Problem("the study", str(error), "something that can be verified", meaning)
+
+
+def _pointer(place: str) -> str | None:
+    return "/" + place.replace(".", "/") if place else None
+
+
+def named(file: str, root: Path) -> str:
+    """A file by its path in the study, so that no report names a machine's folders."""
+    place = Path(file)
+    return (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
 
 
 def in_order(checks: tuple[Check, ...]) -> tuple[Check, ...]:

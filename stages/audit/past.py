@@ -18,7 +18,7 @@ from stages.domain import canonical, locks
 from stages.domain.locks import Lock, LockRefused
 
 #: A commit that touches none of these cannot change a verdict that rests on git alone.
-WATCHED = (PARAMS, "locks", "ledger", "trainer", "dvc.lock", "dvc.yaml", "stages")
+WATCHED = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
 STORY = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
 
 
@@ -96,9 +96,8 @@ def walk(git: Git, chosen: list[str], audit: Callable[[str], Report]) -> list[St
     """The audit of each commit, and what each changed against its first parent."""
     steps = []
     for commit in chosen:
-        now = CommitTree(git, commit)
-        parent = git.lookup([f"{commit}^1"])[0]
-        before = CommitTree(git, parent) if parent else None
+        now, parents = CommitTree(git, commit), git.commit(commit).parents
+        before = CommitTree(git, parents[0]) if parents and commit not in git.shallow else None
         who = git.ask("log", "-1", "--format=%an, %cs", commit).strip()
         steps.append(Step(commit, who, tuple(_changes(before, now)), audit(commit)))
     return steps
@@ -112,12 +111,27 @@ def _changes(before: CommitTree | None, now: CommitTree) -> list[str]:
     one, two = (decisions(tree) if tree else {} for tree in (before, now))
     for gate in sorted({*one, *two}, key=lambda gate: (len(gate), gate)):
         if one.get(gate) != two.get(gate):
-            fate = two.get(gate)
-            told.append(
-                f"{gate} " + (f"promotes {', '.join(fate['promoted']) or 'nobody'}" if fate else "undecided again")
-            )
-    kinds = {_kind(path) for path in now.changed(before)} - {"locks/", "ledger/"}
+            told.append(f"{gate} {_fate(one.get(gate), two.get(gate))}")
+    kinds = {_kind(path) for path in now.changed(before)} - {"locks/", "ledger/"} if before else set()
     return [*told, ", ".join(sorted(kinds))] if kinds else told
+
+
+def _fate(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+    """What a decision changed: at first whom it stopped or promoted, whichever is shorter; later who is new in it."""
+    if now is None:
+        return "undecided again"
+    promoted = set(now["promoted"])
+    if before is None:
+        others = sorted(set(map(str, now.get("candidates") or [])) - promoted)
+        told = f"promotes {len(promoted)} of {len(promoted) + len(others)}"
+        if others and promoted:
+            fewer = len(others) < len(promoted)
+            told += f": stops {', '.join(others)}" if fewer else f": {', '.join(sorted(promoted))}"
+        return told
+    more, less = sorted(promoted - set(before["promoted"])), sorted(set(before["promoted"]) - promoted)
+    parts = [f"now promotes {', '.join(more)}"] if more else []
+    parts += [f"no longer promotes {', '.join(less)}"] if less else []
+    return "; ".join(parts) or "promotes the same, and says something else of it"
 
 
 def _kind(path: str) -> str:

@@ -18,7 +18,16 @@ from stages.domain.files import md5_bytes
 from stages.domain.schema import Invalid
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-MAX_STAGES = 2_000_000
+#: More stages than DVC itself could handle, and few enough to count.
+MAX_STAGES = 200_000
+#: What the stages at the root run. A team may add stages of its own; these are the study's.
+COMMANDS = {
+    "corpus": "python -m stages.corpus",
+    "protocol": "python -m stages.protocol",
+    "ledger": "python -m stages.ledger",
+    "winner": "python -m stages.winner",
+    "site": "python -m report",
+}
 
 
 class BadPipeline(Invalid):
@@ -40,60 +49,83 @@ def expected_stages(value: dict[str, Any], params: Mapping[str, Any], where: str
     found: dict[str, Planned] = {}
     stages = value.get("stages")
     if not isinstance(stages, dict):
-        raise BadPipeline(f"{where}: stages: found {type(stages).__name__}, expected a mapping")
+        raise BadPipeline.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
     for name, stage in stages.items():
+        at = f"stages.{name}"
         if not isinstance(stage, dict) or not isinstance(stage.get("cmd"), str):
-            raise BadPipeline(f"{where}: stages.{name}: expected a mapping with a `cmd` of one line")
-        at = f"{where}: stages.{name}"
-        plan = _Plan(stage, params, at)
-        for item in _items(stage.get("matrix"), params, at):
+            raise BadPipeline.at(where, "expected a mapping with a `cmd` of one line", at)
+        plan = _Plan(stage, params, where, at)
+        for item in plan.items():
             suffix = f"@{'-'.join(item.values())}" if item else ""
             found[f"{name}{suffix}"] = plan.of(item)
-        if len(found) > MAX_STAGES:
-            raise BadPipeline(f"{at}: more than {MAX_STAGES} stages")
+            if len(found) > MAX_STAGES:
+                raise BadPipeline.at(where, f"more than {MAX_STAGES} stages", at)
     return found
-
-
-def _items(matrix: Any, params: Mapping[str, Any], where: str) -> Iterator[dict[str, str]]:
-    if matrix is None:
-        yield {}
-        return
-    if not isinstance(matrix, dict):
-        raise BadPipeline(f"{where}.matrix: found {type(matrix).__name__}, expected a mapping")
-    axes: list[list[str]] = []
-    for axis, values in matrix.items():
-        if isinstance(values, str) and (whole := _VARIABLE.fullmatch(values)):
-            values = _lookup(whole[1], params, f"{where}.matrix.{axis}")
-        if not isinstance(values, list | dict):
-            raise BadPipeline(f"{where}.matrix.{axis}: found {values!r}, expected a list or a mapping")
-        axes.append([str(one) for one in values])
-    for combination in product(*axes):
-        yield dict(zip(matrix, combination, strict=True))
-
-
-def _lookup(path: str, params: Mapping[str, Any], where: str) -> Any:
-    value: Any = params
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise BadPipeline(f"{where}: ${{{path}}} is not in params.yaml")
-        value = value[part]
-    return value
 
 
 class _Plan:
     """A stage's texts, with everything but `${item...}` filled in once."""
 
-    def __init__(self, stage: dict[str, Any], params: Mapping[str, Any], where: str) -> None:
-        self._params, self._where = params, where
+    def __init__(self, stage: dict[str, Any], params: Mapping[str, Any], where: str, at: str) -> None:
+        self._params, self._where, self._at = params, where, at
+        self._matrix = stage.get("matrix")
         self._cmd = self._fill(stage["cmd"])
-        self._deps = [self._fill(_path(one)) for one in stage.get("deps") or []]
-        kinds = ("outs", "metrics", "plots")
-        self._outs = [self._fill(_path(one)) for kind in kinds for one in stage.get(kind) or []]
-        self._keys = [(self._fill(file), self._fill(key)) for file, key in _keys(stage.get("params") or [])]
+        self._deps = [self._fill(one) for one in self._paths(stage, "deps")]
+        self._outs = [self._fill(one) for kind in ("outs", "metrics", "plots") for one in self._paths(stage, kind)]
+        self._keys = [(self._fill(file), self._fill(key)) for file, key in self._named(stage)]
+
+    def _list(self, stage: dict[str, Any], key: str) -> list[Any]:
+        value = stage.get(key) or []
+        if not isinstance(value, list):
+            raise BadPipeline.at(self._where, f"found {value!r:.80}, expected a list", f"{self._at}.{key}")
+        return value
+
+    def _paths(self, stage: dict[str, Any], key: str) -> Iterator[str]:
+        """The paths of a list of them; one with options is a mapping with one key."""
+        for number, one in enumerate(self._list(stage, key)):
+            path = next(iter(one)) if isinstance(one, dict) and len(one) == 1 else one
+            if not isinstance(path, str):
+                raise BadPipeline.at(self._where, f"found {one!r:.80}, expected a path", f"{self._at}.{key}.{number}")
+            yield path
+
+    def _named(self, stage: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """(file, key) of every parameter; one without a file is a key of params.yaml."""
+        for number, one in enumerate(self._list(stage, "params")):
+            for file, keys in (one if isinstance(one, dict) else {"params.yaml": [one]}).items():
+                if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                    told = f"found {one!r:.80}, expected a key, or keys by file"
+                    raise BadPipeline.at(self._where, told, f"{self._at}.params.{number}")
+                yield from ((file, key) for key in keys)
+
+    def items(self) -> Iterator[dict[str, str]]:
+        """Every combination of the matrix; one that is empty where the stage has none."""
+        if self._matrix is None:
+            yield {}
+            return
+        at = f"{self._at}.matrix"
+        if not isinstance(self._matrix, dict):
+            raise BadPipeline.at(self._where, f"found {type(self._matrix).__name__}, expected a mapping", at)
+        axes: list[list[str]] = []
+        for axis, values in self._matrix.items():
+            whole = _VARIABLE.fullmatch(values) if isinstance(values, str) else None
+            listed = self._lookup(whole[1], f"{at}.{axis}") if whole else values
+            if not isinstance(listed, list | dict):
+                raise BadPipeline.at(self._where, f"found {listed!r:.80}, expected a list or a mapping", f"{at}.{axis}")
+            axes.append([str(one) for one in listed])
+        for combination in product(*axes):
+            yield dict(zip(self._matrix, combination, strict=True))
+
+    def _lookup(self, path: str, at: str) -> Any:
+        value: Any = self._params
+        for part in path.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise BadPipeline.at(self._where, f"${{{path}}} is not in params.yaml", at)
+            value = value[part]
+        return value
 
     def _fill(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
-            return match[0] if match[1].startswith("item.") else str(_lookup(match[1], self._params, self._where))
+            return match[0] if match[1].startswith("item.") else str(self._lookup(match[1], self._at))
 
         return _VARIABLE.sub(value, text)
 
@@ -110,19 +142,6 @@ class _Plan:
             name = fill(file)
             params[name] = (*params.get(name, ()), fill(key))
         return Planned(fill(self._cmd), tuple(map(fill, self._deps)), tuple(map(fill, self._outs)), params)
-
-
-def _path(entry: Any) -> str:
-    return str(next(iter(entry))) if isinstance(entry, dict) and entry else str(entry)
-
-
-def _keys(entries: list[Any]) -> Iterator[tuple[str, str]]:
-    for entry in entries:
-        if isinstance(entry, dict):
-            for file, keys in entry.items():
-                yield from ((str(file), str(key)) for key in keys or [])
-        else:
-            yield "params.yaml", str(entry)
 
 
 def folder_md5(files: Iterable[tuple[str, str]]) -> str:

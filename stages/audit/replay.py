@@ -129,7 +129,7 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replaye
 
 def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool | None, tolerance: float) -> Replayed:
     """What a record made again says of the recorded one."""
-    from stages.audit.inputs import differences
+    from stages.audit.differences import differences
 
     recorded = canonical.loads(data)
     changed = tuple(pointer for pointer, _, _ in differences(value, recorded))

@@ -5,14 +5,14 @@ The value is described by docs/schemas/verify.json. It holds no time and no mach
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from stages.audit.model import Depth, Problem, Result
 
 SCHEMA = 1
-Verdict = Literal["verified", "failed"]
+Verdict = Literal["verified", "undecided", "failed"]
+TOLD = {"verified": "verified", "undecided": "nothing decided yet"}
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,16 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """`verified`: nothing failed, and nothing that was required was skipped."""
-        return "failed" if any(self.refused(one) for one in self.results) else "verified"
+        """`verified`: nothing failed, nothing that was required was skipped, and decisions were there to recompute."""
+        if any(self.refused(one) for one in self.results):
+            return "failed"
+        decided = any(one.check.name == "decisions" and one.status == "passed" for one in self.results)
+        return "verified" if decided else "undecided"
 
     @property
     def exit_status(self) -> int:
-        """0 verified, 1 a check failed."""
-        return 0 if self.verdict == "verified" else 1
+        """0 unless a check failed, or was required and skipped: then 1."""
+        return 1 if self.verdict == "failed" else 0
 
     def count(self, status: str) -> int:
         """How many checks ended so."""
@@ -90,12 +93,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def summary_line(report: Report) -> str:
-    """`verified: 20 passed, 7 skipped` or `failed at V17 digests: ...`."""
+    """`verified (23 passed, 7 skipped)`, `nothing decided yet (...)` or `failed at V18 digests (...)`."""
     counts = [f"{report.count(status)} {status}" for status in ("passed", "failed", "skipped") if report.count(status)]
-    head = "verified" if report.verdict == "verified" else f"failed at {report.first_failure()}"
+    head = TOLD.get(report.verdict) or f"failed at {report.first_failure()}"
     return f"{report.target}: {head} ({', '.join(counts)}; depth {report.depth})"
-
-
-def unknown(ids: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The ids that name no check."""
-    return sorted(set(ids) - set(known))

@@ -1,32 +1,26 @@
-"""Checks V01 to V06: the files themselves, the study, the locks, the chain between them, and the seeds.
+"""Checks V02 to V06: the study, the locks, the chain between them, and the seeds.
 
 Made by `promotion verify`; the whole sequence stands in `stages/audit/sequence.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from stages.audit.model import Case, CheckFailed, Problem, Skip
-from stages.audit.tree import LINK
+from stages.audit import chronicle, plain
+from stages.audit.model import Case, CheckFailed, Problem, Skip, told
 from stages.domain import locks, names, yamlio
 from stages.domain.locks import Lock
 from stages.domain.study import Study, parse_study
 
-PARAMS = names.PARAMS.as_posix()
-RUNS = f"{names.LEDGER.as_posix()}/runs.jsonl"
-DECISIONS = f"{names.LEDGER.as_posix()}/decisions.jsonl"
+PARAMS = plain.PARAMS
+RUNS, DECISIONS = chronicle.RUNS, chronicle.DECISIONS
 METRICS = f"{names.LEDGER.as_posix()}/metrics.json"
-_PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCK = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
-_LOCK_FILES = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
-_LEDGER_FILES = re.compile(r"ledger/(runs\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
-
-
-class NotPlainFiles(CheckFailed):
-    """V01: a link, a stranger, a look-alike name, or bytes that are not UTF-8 with LF line ends."""
 
 
 class NotAStudy(CheckFailed):
@@ -34,7 +28,7 @@ class NotAStudy(CheckFailed):
 
 
 class LockBroken(CheckFailed):
-    """V03: a lock cannot be read, or its digest is not that of its content."""
+    """V03: a lock is missing, cannot be read, holds what nobody froze, or its digest is not that of its content."""
 
 
 class ChainBroken(CheckFailed):
@@ -67,63 +61,6 @@ class Params:
     value: dict[str, object]
 
 
-@dataclass(frozen=True)
-class PlainFiles:
-    """The files of the study, known to be files."""
-
-    paths: tuple[str, ...]
-
-
-def _studied(case: Case) -> list[str]:
-    whole = [PARAMS, "dvc.yaml", "dvc.lock"]
-    under = [
-        path
-        for folder in ("locks", "ledger", "trainer", "stages")
-        for path in case.tree.paths(folder)
-        if "__pycache__" not in path
-    ]
-    return [path for path in whole if case.tree.mode(path)] + under
-
-
-def plain_files(case: Case) -> Iterator[Problem]:
-    """V01: what is read here is plain files with plain names, UTF-8 and LF, and no stranger stands among them."""
-    paths = _studied(case)
-    for path in paths:
-        if case.tree.mode(path) == LINK:
-            yield Problem(path, "a symbolic link", "a file", "what it points to is not what was committed")
-        elif not _PLAIN.fullmatch(path):
-            yield Problem(
-                path,
-                f"the name {path!a}",
-                "a name of ASCII letters, digits, '.', '_', '-', '@'",
-                "a look-alike name can hide which file is read",
-            )
-        elif _stranger(path):
-            yield Problem(path, "a file that nothing here writes", "no such file", "it may be taken for evidence")
-        elif path.startswith(("locks/", "ledger/")) or path.endswith(("dvc.lock", PARAMS)):
-            yield from _text(path, case)
-    case.learn(PlainFiles(tuple(paths)))
-
-
-def _stranger(path: str) -> bool:
-    return (path.startswith("locks/") and _LOCK_FILES.fullmatch(path) is None) or (
-        path.startswith("ledger/") and _LEDGER_FILES.fullmatch(path) is None
-    )
-
-
-def _text(path: str, case: Case) -> Iterator[Problem]:
-    data = case.tree.read(path) or b""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield Problem(path, f"no UTF-8 at byte {error.start}", "UTF-8", "the file is not the one that was written")
-    if b"\r" in data:
-        line = data[: data.index(b"\r")].count(b"\n") + 1
-        yield Problem(path, "a carriage return", "LF line ends", "its digest is not the recorded one", line=line)
-    if path.endswith((".jsonl", ".json", ".yaml", ".lock")) and data and not data.endswith(b"\n"):
-        yield Problem(path, "a last line that does not end", "a whole file", "the end may be missing")
-
-
 def study(case: Case) -> Iterator[Problem]:
     """V02: params.yaml is a study whose rules bind."""
     data = case.tree.read(PARAMS)
@@ -145,27 +82,50 @@ def study(case: Case) -> Iterator[Problem]:
 
 
 def lock_digests(case: Case) -> Iterator[Problem]:
-    """V03: every lock can be read, stands under its own name, and its digest is that of its content."""
+    """V03: every lock can be read, holds what `promotion freeze` writes and nothing else, under its own name."""
     found: dict[str, Lock] = {}
-    for path in case.tree.paths("locks"):
-        name = _LOCK.fullmatch(path)
-        if name is None:
-            continue
-        gate = name[1]
+    paths = {path: name[1] for path in case.tree.paths("locks") if (name := _LOCK.fullmatch(path))}
+    for path, gate in paths.items():
+        data = case.tree.read(path) or b""
         try:
-            lock = locks.loads(case.tree.read(path) or b"", path)
+            lock = locks.loads(data, path)
         except locks.LockRefused as error:
-            yield Problem(
-                path, str(error).removeprefix(f"{path}: "), "the lock as it was frozen", "its rule binds nobody"
-            )
+            yield from told(error, "its rule binds nobody")
             continue
         if lock.frozen.gate != gate or lock.frozen.rung != names.rung_of(gate):
-            told = f"the lock of {lock.frozen.gate}, {lock.frozen.rung}"
-            yield Problem(path, told, f"that of {gate}, {names.rung_of(gate)}", "the rule would judge another rung")
+            held = f"the lock of {lock.frozen.gate}, {lock.frozen.rung}"
+            yield Problem(path, held, f"that of {gate}, {names.rung_of(gate)}", "the rule would judge another rung")
+        elif (written := locks.dumps(lock.frozen)) != data:
+            yield _other_text(path, data, written)
         found[gate] = lock
-    if not any(_LOCK.fullmatch(path) for path in case.tree.paths("locks")):
-        raise Skip("nothing is frozen yet: locks/ holds no lock", "promotion freeze", applies=False)
+    if not paths:
+        yield from _no_lock(case)
+        return
     case.learn(Locks(dict(sorted(found.items(), key=lambda item: int(item[0].removeprefix("gate"))))))
+
+
+def _other_text(path: str, data: bytes, written: bytes) -> Problem:
+    """The first line of a lock that is not the one that `freeze` writes: a comment there would read like a rule."""
+    lines = zip_longest(data.decode("utf-8", "replace").split("\n"), written.decode("utf-8").split("\n"))
+    line, (found, expected) = next((n, pair) for n, pair in enumerate(lines, start=1) if pair[0] != pair[1])
+    meaning = "a text that nobody froze stands in the lock, and its digest leaves it out"
+    return Problem(path, repr(found)[:120], repr(expected)[:120], meaning, line=line)
+
+
+def _no_lock(case: Case) -> Iterator[Problem]:
+    """Nothing is frozen: as it should be only where nothing was made, and nothing was ever frozen for this study."""
+    noted = [path for path in case.tree.paths("stages") if path.endswith("/dvc.lock")]
+    if left := [path for path in (RUNS, DECISIONS, METRICS, *noted) if case.tree.mode(path)]:
+        yield Problem("locks", "no lock", f"the locks that judge {left[0]}", "evidence without a rule decides nothing")
+        return
+    name = case.get(Study).study.name if case.knows(Study) else None
+    with contextlib.suppress(Skip):
+        for (gate, digest), lock in case.past.locks.items():
+            if name in (None, lock.study):
+                meaning = "the rules that this study froze were taken away"
+                yield Problem(f"locks/{gate}.yaml", "no file", f"lock {digest[:12]}, which stood in history", meaning)
+                return
+    raise Skip("nothing is frozen yet: locks/ holds no lock", "promotion freeze", applies=False)
 
 
 def lock_chain(case: Case) -> Iterator[Problem]:

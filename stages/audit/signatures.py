@@ -13,16 +13,19 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from stages.audit.signers import read, shown
 from stages.domain import files
+from stages.domain.mistakes import Invalid
 
 NAMESPACE = "staged-promotion-lock"
 MAX_SIGNATURE = 64 << 10
-_GOOD = re.compile(r'Good "[^"]*" signature for (\S+) with (\S+) key (\S+)')
+_GOOD = re.compile(r'Good "[^"]*" signature for (.+) with (\S+) key (\S+)')
 
 
-class BadSignature(ValueError):
+class BadSignature(Invalid):
     """A signature that cannot be made, or does not hold; the message says which and why."""
 
 
@@ -39,7 +42,9 @@ def _keygen(*arguments: str, stdin: bytes) -> tuple[int, str]:
         done = subprocess.run(["ssh-keygen", *arguments], input=stdin, capture_output=True, check=False)
     except FileNotFoundError:
         raise BadSignature("ssh-keygen is not installed; install OpenSSH 8.1 or newer to sign and verify") from None
-    text = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).decode("utf-8", "replace").strip()
+    text = (
+        (done.stdout if done.returncode == 0 else done.stderr or done.stdout).decode("utf-8", "surrogateescape").strip()
+    )
     return done.returncode, text
 
 
@@ -55,31 +60,45 @@ def sign(path: Path, key: Path, namespace: str = NAMESPACE) -> Path:
         raise BadSignature(f"{key}: no such key; `ssh-keygen -t ed25519 -f {key}` makes one")
     code, text = _keygen("-Y", "sign", "-f", str(place), "-n", namespace, stdin=path.read_bytes())
     if code:
-        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {text}")
+        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {shown(text)}")
     files.write_whole(signature_path(path), text.encode("ascii") + b"\n")
     return signature_path(path)
 
 
-def verify(data: bytes, signature: bytes, signers: Path, namespace: str = NAMESPACE) -> Signer:
-    """Who of the allowed signers signed exactly these bytes for this purpose; `BadSignature` if nobody did."""
-    if not signers.is_file():
-        raise BadSignature(f"{signers}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
+def verify(
+    data: bytes, signature: bytes, signers: Path, namespace: str = NAMESPACE, seconds: int | None = None
+) -> Signer:
+    """Who of the allowed signers signed exactly these bytes for this purpose; `BadSignature` if nobody did.
+
+    `seconds` (since 1970) is when the key must have been valid; now, if it is None.
+    """
+    lines = read(signers)
     if len(signature) > MAX_SIGNATURE:
         raise BadSignature(f"a signature of {len(signature)} bytes, expected at most {MAX_SIGNATURE}")
+    when = [] if seconds is None else [f"-Overify-time={datetime.fromtimestamp(seconds):%Y%m%d%H%M%S}"]
+    complaint = ""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "lock.sig"
+        place, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
         place.write_bytes(signature)
-        code, text = _keygen("-Y", "find-principals", "-s", str(place), "-f", str(signers), stdin=b"")
-        if code or not text:
-            raise BadSignature(f"its key is not among {signers.name}: {_last(text)}")
-        principal = text.splitlines()[0]
-        told = ["-Y", "verify", "-f", str(signers), "-I", principal, "-n", namespace, "-s", str(place)]
-        code, text = _keygen(*told, stdin=data)
-    good = _GOOD.search(text)
-    if code or good is None:
-        raise BadSignature(f"it does not hold for {principal}: {_last(text)}")
-    return Signer(good[1], good[3])
+        while True:
+            text = "".join(f"{line.text}\n" for line in lines)
+            allowed.write_bytes(text.encode("utf-8", "surrogateescape"))
+            found = _keygen("-Y", "find-principals", *when, "-s", str(place), "-f", str(allowed), stdin=b"")
+            if found[0] or not found[1]:
+                complaint = complaint or f"its key is not among {signers.name}: {_last(found[1])}"
+                raise BadSignature(complaint)
+            names = found[1].splitlines()[0]
+            for name in dict.fromkeys([names, *names.split(",")]):
+                told = ["-Y", "verify", *when, "-f", str(allowed), "-I", name, "-n", namespace, "-s", str(place)]
+                code, answer = _keygen(*told, stdin=data)
+                good = _GOOD.search(answer)
+                if code == 0 and good is not None:
+                    return Signer(shown(good[1]), good[3])
+                complaint = f"it does not hold for {shown(name)}: {_last(answer)}"
+            # ssh-keygen names the first line with this key alone; another one may allow what this one does not
+            rest = next((at for at, line in enumerate(lines, start=1) if line.names == names), len(lines))
+            lines = lines[rest:]
 
 
 def _last(text: str) -> str:
-    return text.splitlines()[-1] if text else "ssh-keygen gave no reason"
+    return shown(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"

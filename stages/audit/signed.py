@@ -1,35 +1,33 @@
-"""Checks V22 and V23: signatures of the locks, and of the commits and tags that brought them.
+"""Checks V24 and V25: signatures of the locks, and of the commits and tags that brought them.
 
 Made by `promotion verify --signers FILE`; the whole sequence stands in `stages/audit/sequence.py`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from stages.audit.git import Git
+from stages.audit.git import Git, why_no_git
 from stages.audit.model import Case, CheckFailed, Problem, Skip
 from stages.audit.rules import Locks
-from stages.audit.signatures import BadSignature, verify
+from stages.audit.signatures import BadSignature, Signer, verify
+from stages.domain import names
 
+LOCKS = names.LOCKS.as_posix()
 ENABLE = "promotion verify --signers FILE"
-_MEANING = {
-    "B": "the signature is false",
-    "U": "nobody in the file of allowed signers made it",
-    "E": "its key is not among the allowed signers",
-    "X": "the signature has expired",
-    "Y": "its key has expired",
-    "R": "its key was revoked",
-}
+_SSH = b"-----BEGIN SSH SIGNATURE-----"
+_TAGGED = re.compile(rb"^tagger [^\n]*> (\d+) [+-]\d{4}$", re.M)
 
 
 class LockUnsigned(CheckFailed):
-    """V22: a lock has no signature, or none of an allowed signer."""
+    """V24: a lock has no signature, or none of an allowed signer."""
 
 
 class CommitForged(CheckFailed):
-    """V23: a commit or tag carries a signature that no allowed signer made."""
+    """V25: a commit or tag carries a signature that no allowed signer made."""
 
 
 def _signers(case: Case) -> Path:
@@ -39,65 +37,106 @@ def _signers(case: Case) -> Path:
 
 
 def lock_signatures(case: Case) -> Iterator[Problem]:
-    """V22: every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
-    signers = _signers(case)
-    for gate in case.get(Locks).by_gate:
+    """V24: every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
+    signers, gates = _signers(case), case.get(Locks).by_gate
+    signatures = {gate: case.tree.read(f"locks/{gate}.yaml.sig") for gate in gates}
+    if not any(signatures.values()):
+        raise Skip("no lock is signed", "promotion freeze --sign KEY")
+    for gate, signature in signatures.items():
         path = f"locks/{gate}.yaml"
-        signature, data = case.tree.read(f"{path}.sig"), case.tree.read(path) or b""
         if signature is None:
             remedy = f"a signature; `promotion freeze {gate} --sign KEY` writes it"
             yield Problem(f"{path}.sig", "no file", remedy, f"nobody stands for the rule of {gate}")
             continue
         try:
-            signer = verify(data, signature, signers)
+            signer = verify(case.tree.read(path) or b"", signature, signers)
         except BadSignature as error:
             yield Problem(f"{path}.sig", str(error), "a signature by an allowed signer", f"nobody stands for {gate}")
         else:
             case.note(f"{gate} signed by {signer.principal} ({signer.key})")
 
 
+@dataclass(frozen=True)
+class Signed:
+    """A commit or tag: what a person calls it, what was signed and how; `seconds` is its own clock (since 1970)."""
+
+    title: str
+    payload: bytes
+    signature: bytes
+    seconds: int | None
+
+
 def commit_signatures(case: Case) -> Iterator[Problem]:
-    """V23: signed commits that touched locks, and signed tags here, are signed by allowed signers."""
+    """V25: signed commits that touched locks, and signed tags here, are signed by allowed signers."""
     signers = _signers(case)
     if case.git is None:
-        raise Skip("this is not a git repository", "git clone")
-    head = case.commit or "HEAD"
-    signed, unsigned = 0, 0
-    for commit, status, name in _statuses(case.git, head, signers):
-        if status == "N":
-            unsigned += 1
-        elif status == "G":
-            signed += 1
+        raise Skip(why_no_git(case.root), "git clone")
+    head = case.commit or case.git.head
+    if head is None:
+        raise Skip("there is no commit yet", "git commit")
+    unsigned = others = 0
+    by: dict[Signer, list[str]] = {}
+    for one in (*_commits(case.git, head), *_tags(case.git, head)):
+        if not one.signature:
+            unsigned += one.title.startswith("commit")
+        elif not one.signature.startswith(_SSH):
+            others += 1
         else:
-            found = f"{_MEANING.get(status, 'status ' + status)}{f' ({name})' if name else ''}"
-            yield Problem(f"commit {commit[:12]}", found, "a signature by an allowed signer", "somebody else froze it")
-    for tag, complaint in _tags(case.git, head, signers):
-        signed += not complaint
-        if complaint:
-            yield Problem(f"tag {tag}", complaint, "a signature by an allowed signer", "somebody else vouches for it")
-    if not signed:
-        raise Skip(f"none of the {unsigned} commits that touched locks/ is signed", "git commit --gpg-sign")
-    case.note(f"{signed} signed" + (f", {unsigned} commits that touched locks/ unsigned" if unsigned else ""))
+            try:
+                signer = verify(one.payload, one.signature, signers, "git", one.seconds)
+            except BadSignature as error:
+                expected, meaning = "a signature by an allowed signer", "somebody else froze it or vouches for it"
+                yield Problem(one.title, str(error), expected, meaning)
+            else:
+                by.setdefault(signer, []).append(one.title)
+    if others:
+        case.note(f"{others} signed by other means than SSH, of which the file of allowed signers says nothing")
+    if not by:
+        raise Skip(
+            f"none of the {unsigned + others} commits that touched locks/ is signed by SSH", "git commit --gpg-sign"
+        )
+    for signer, titles in by.items():
+        case.note(f"{', '.join(titles)} signed by {signer.principal} ({signer.key})")
+    if unsigned:
+        case.note(f"{unsigned} commits that touched locks/ are not signed")
 
 
-def _allow(signers: Path) -> list[str]:
-    return ["-c", f"gpg.ssh.allowedSignersFile={signers.resolve().as_posix()}"]
+def _commits(git: Git, head: str) -> Iterator[Signed]:
+    """The commits that touched locks/, oldest first. Git's own checking is not asked: its settings name programs."""
+    for oid, commit in git.ancestry(head).items():
+        parents = [git.entry(parent, LOCKS) for parent in commit.parents if oid not in git.shallow]
+        here = git.entry(oid, LOCKS)
+        if any(here != parent for parent in parents) if parents else here:
+            payload, signature = _unsigned(commit.data)
+            yield Signed(f"commit {oid[:12]}", payload, signature, commit.seconds)
 
 
-def _statuses(git: Git, head: str, signers: Path) -> Iterator[tuple[str, str, str]]:
-    form = "--format=%H%x00%G?%x00%GS"
-    text = git.ask(*_allow(signers), "log", "--full-history", form, head, "--", ":(literal)locks")
-    for line in text.splitlines():
-        commit, status, name = line.split("\0")
-        yield commit, status, name
+def _unsigned(data: bytes) -> tuple[bytes, bytes]:
+    """A commit without its signature, and that."""
+    head, blank, rest = data.partition(b"\n\n")
+    kept, signature, inside = [], [], b""
+    for line in head.split(b"\n"):
+        if line.startswith(b"gpgsig"):
+            inside, _, first = line.partition(b" ")
+            line = b" " + first
+        elif not line.startswith(b" "):
+            inside = b""
+        if not inside:
+            kept.append(line)
+        elif inside == b"gpgsig":
+            signature.append(line[1:])
+    return b"\n".join(kept) + blank + rest, b"\n".join(signature)
 
 
-def _tags(git: Git, head: str, signers: Path) -> Iterator[tuple[str, str]]:
-    """(tag, complaint) of every signed tag at the commit; no complaint where the signature holds."""
-    for tag in git.ask("tag", "--points-at", head).splitlines():
-        content = git.run("cat-file", "tag", tag).stdout
-        if b"-----BEGIN" not in content:
-            continue
-        done = git.run(*_allow(signers), "verify-tag", tag)
-        complaint = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        yield tag, (complaint[-1] if complaint else "it does not verify") if done.returncode else ""
+def _tags(git: Git, head: str) -> Iterator[Signed]:
+    """The annotated tags of a commit."""
+    listed = git.ask(
+        "for-each-ref", f"--points-at={head}", "--format=%(objecttype) %(objectname) %(refname:short)", "refs/tags"
+    )
+    for line in listed.splitlines():
+        kind, oid, name = line.split(" ", 2)
+        if kind == "tag":
+            payload, mark, rest = git.read(oid, "tag").partition(b"\n-----BEGIN ")
+            signature = mark[1:] + rest
+            seconds = _TAGGED.search(payload)
+            yield Signed(f"tag {name}", payload + b"\n", signature, int(seconds[1]) if seconds else None)

@@ -1,4 +1,4 @@
-"""Check V26: the audit site built again from what lies here equals the site that dvc.lock notes.
+"""Check V29: the audit site built again from what lies here equals the site that dvc.lock notes.
 
 Made by `promotion verify` where artifacts are present; the whole sequence stands in `stages/audit/sequence.py`.
 """
@@ -10,20 +10,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.audit.artifacts import folder_here
-from stages.audit.digests import Noted, other_code
+from stages.audit.cache import folder_here
+from stages.audit.digests import other_code
 from stages.audit.model import Case, CheckFailed, Problem, Skip
+from stages.audit.noted import Noted
 from stages.domain import names
 
 SITE = names.SITE.as_posix()
 
 
 class SiteDiffers(CheckFailed):
-    """V26: the site is not what the evidence and the report make."""
+    """V29: the site is not what the evidence and the report make."""
 
 
 def site(case: Case) -> Iterator[Problem]:
-    """V26: the site built again, into a temporary folder, has the digest that dvc.lock notes for it."""
+    """V29: the site built again, into a temporary folder, has the digest that dvc.lock notes for it."""
     noted = case.get(Noted)
     recorded = [(p, n, item) for p, n, stage in noted.stages() for item in stage.outs.values() if item.path == SITE]
     if not recorded:
@@ -35,11 +36,18 @@ def site(case: Case) -> Iterator[Problem]:
     needed = (names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json")
     if missing := [path for path in needed if not (case.root / path).exists()]:
         raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", "dvc pull")
-    md5 = _built(case.root)
+    try:
+        md5 = _built(case.root)
+    except Skip:
+        raise
+    except Exception as error:  # whatever lies here may be anything, and the report was written for a whole study
+        found = f"{type(error).__name__}: {error}"[:300]
+        yield Problem(SITE, found, "pages", "the site cannot be built from what lies here; V26 tells what was changed")
+        return
     for path, name, item in recorded:
         if item.md5 != md5:
             meaning = "the pages do not show what the evidence says"
-            yield Problem(path, str(item.md5), md5, meaning, pointer=f"/stages/{name}/outs/{SITE}/md5")
+            yield Problem(path, str(item.md5), md5, meaning, pointer=f"/stages/{name}/outs/{item.at}/md5")
 
 
 def _built(root: Path) -> str:

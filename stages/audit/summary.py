@@ -1,4 +1,4 @@
-"""Check V21: what the evidence adds up to, made again: metrics, agreement, stability, cost.
+"""Check V23: what the evidence adds up to, made again: metrics, agreement, stability, cost.
 
 Made by `promotion verify`; the whole sequence stands in `stages/audit/sequence.py`.
 """
@@ -10,33 +10,37 @@ from itertools import islice
 from pathlib import Path
 
 from stages.audit.decisions import Recomputed
-from stages.audit.digests import Noted, other_code
-from stages.audit.evidence import Ledger
-from stages.audit.inputs import differences
+from stages.audit.differences import differences
+from stages.audit.digests import other_code
+from stages.audit.ledger import Ledger
 from stages.audit.model import Case, CheckFailed, Problem, Skip
+from stages.audit.noted import Noted
 from stages.audit.pipeline import folder_md5
 from stages.audit.rules import METRICS, Locks
 from stages.domain import canonical, names
 from stages.domain.files import md5_bytes
+from stages.domain.schema import Invalid
 from stages.domain.study import Study
 
 
 class SummaryDiffers(CheckFailed):
-    """V21: a published number is not what the evidence adds up to."""
+    """V23: a published number is not what the evidence adds up to."""
 
 
-def _everything(case: Case) -> dict[Path, bytes]:
-    try:
-        from stages.summary import everything
-    except ImportError as error:
-        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
+def made_again(case: Case) -> dict[Path, bytes]:
+    """Every file of artifacts/summary and the metrics, by path, from the evidence; `Skip` if a library is missing."""
     study, known, ledger, made = case.get(Study), case.get(Locks), case.get(Ledger), case.get(Recomputed)
     records = [run.record for run in ledger.runs]
-    return everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
+    try:
+        from stages.summary import everything
+
+        return everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
+    except ImportError as error:  # some of its libraries are imported only when they are needed
+        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
 
 
 def summary(case: Case) -> Iterator[Problem]:
-    """V21: ledger/metrics.json and artifacts/summary are what the evidence adds up to: agreement, stability, cost."""
+    """V23: ledger/metrics.json and artifacts/summary are what the evidence adds up to: agreement, stability, cost."""
     problems = list(_compared(case))
     if problems and (changed := other_code(case, "ledger", ("stages/summary", "stages/domain"))):
         raise Skip(
@@ -47,18 +51,18 @@ def summary(case: Case) -> Iterator[Problem]:
 
 def _compared(case: Case) -> Iterator[Problem]:
     data = case.tree.read(METRICS)
-    made = {path.as_posix(): content for path, content in _everything(case).items()}
+    made = {path.as_posix(): content for path, content in made_again(case).items()}
     if data != made[METRICS]:
         yield from _metrics(data, made[METRICS])
     folder = names.SUMMARY.as_posix()
     inside = [(path.removeprefix(f"{folder}/"), md5_bytes(one)) for path, one in made.items() if _in(path, folder)]
     md5 = folder_md5(inside)
     for path, name, stage in case.get(Noted).stages():
-        for item in (*stage.outs.values(), *stage.deps.values()):
-            if item.path == folder and item.md5 != md5:
+        for kind, items in (("deps", stage.deps), ("outs", stage.outs)):
+            if folder in items and items[folder].md5 != md5:
                 meaning = "the tables of agreement, stability or cost are not what the evidence adds up to"
-                pointer = f"/stages/{name}/outs/{folder.replace('/', '~1')}/md5"
-                yield Problem(path, str(item.md5), md5, meaning, pointer=pointer)
+                pointer = f"/stages/{name}/{kind}/{items[folder].at}/md5"
+                yield Problem(path, str(items[folder].md5), md5, meaning, pointer=pointer)
 
 
 def _in(path: str, folder: str) -> bool:
@@ -70,7 +74,10 @@ def _metrics(data: bytes | None, expected: bytes) -> Iterator[Problem]:
     if data is None:
         yield Problem(METRICS, "no file", "the metrics of the ledger", meaning)
         return
-    pairs = list(islice(differences(canonical.loads(data), canonical.loads(expected)), 5))
+    try:
+        pairs = list(islice(differences(canonical.loads(data), canonical.loads(expected)), 5))
+    except canonical.NotCanonical as error:
+        raise Invalid.at(METRICS, f"{error}; the ledger stage writes it") from None
     for pointer, was, should in pairs:
         yield Problem(METRICS, repr(was), repr(should), meaning, pointer=pointer)
     if not pairs:

@@ -16,9 +16,11 @@ from rich.text import Text
 
 from stages.audit.model import Result
 from stages.audit.past import Changed, Step
-from stages.audit.report import Report, summary_line
+from stages.audit.report import TOLD, Report, summary_line
 
 COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+_COLOUR = {"verified": "green", "undecided": "yellow", "failed": "bold red"}
+_SIGN = {"verified": "✅", "undecided": "➖", "failed": "❌"}
 SHOWN = 8
 
 
@@ -38,8 +40,7 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     for result in report.results:
         _problems(result, console)
-    colour = "green" if report.verdict == "verified" else "bold red"
-    console.print(Text(summary_line(report), colour), soft_wrap=True)
+    console.print(Text(summary_line(report), _COLOUR[report.verdict]), soft_wrap=True)
     if skipped := [one.check.id for one in report.results if one.status == "skipped"]:
         console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"), soft_wrap=True)
 
@@ -74,17 +75,37 @@ def show_history(steps: list[Step], console: Console) -> None:
     for column in ("commit", "who", "what changed", "verdict"):
         table.add_column(column, overflow="fold")
     for step in steps:
-        good = step.report.verdict == "verified"
-        told = f"verified, {step.report.count('skipped')} skipped" if good else f"failed: {step.report.first_failure()}"
+        verdict = step.report.verdict
+        told = f"failed: {step.report.first_failure()}"
+        if verdict in TOLD:
+            told = f"{TOLD[verdict]}, {step.report.count('skipped')} skipped"
         what = Text("\n".join(step.changes))
-        table.add_row(step.commit[:12], Text(step.who), what, Text(told, "green" if good else "bold red"))
+        table.add_row(step.commit[:12], Text(step.who), what, Text(told, _COLOUR[verdict]))
     console.print(table)
 
 
-def markdown(report: Report, changed: list[Changed]) -> str:
+def show_changed(changed: list[Changed], against: str, console: Console) -> None:
+    """The gates that decide otherwise than at another commit."""
+    if not changed:
+        console.print(f"no decision changed since {against}")
+        return
+    table = Table(title=f"decisions that changed since {against}", title_justify="left", box=None, pad_edge=False)
+    for column in ("gate", "before", "now"):
+        table.add_column(column, overflow="fold")
+    for one in changed:
+        table.add_row(one.gate, Text(_fate(one.before)), Text(_fate(one.now)))
+    console.print(table)
+
+
+def markdown(report: Report, changed: list[Changed], steps: list[Step] | None) -> str:
     """The verdict and the decisions that changed, for a comment under a pull request."""
-    sign = "✅" if report.verdict == "verified" else "❌"
-    lines = [f"### {sign} {_cell(summary_line(report))}", ""]
+    lines = [f"### {_SIGN[report.verdict]} {_cell(summary_line(report))}", ""]
+    bad = [step.commit[:12] for step in steps or [] if step.report.verdict == "failed"]
+    if steps and bad:
+        lines += [
+            f"{len(bad)} of {len(steps)} commits failed: {', '.join(bad[:20])}. The last of them is told here.",
+            "",
+        ]
     if changed:
         lines += ["| gate | before | now |", "|---|---|---|"]
         lines += [f"| {one.gate} | {_cell(_fate(one.before))} | {_cell(_fate(one.now))} |" for one in changed]

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Protocol
 
 from stages.audit.git import Git
+from stages.audit.objects import FILE, LINK, REPOSITORY
 from stages.domain import files
+from stages.domain.mistakes import Invalid
 
 MAX_BYTES = 256 << 20
-LINK, FILE = "120000", "100644"
 
 
-class Unreadable(ValueError):
+class Unreadable(Invalid):
     """A file that is a link, a folder, or larger than anything that is read here."""
 
 
@@ -37,7 +38,7 @@ class Tree(Protocol):
         ...
 
     def mode(self, path: str) -> str | None:
-        """Git's mode of a file (`120000`: a symbolic link), or None where there is none."""
+        """Git's mode of what stands at a path (see `objects`), or None where nothing or a folder does."""
         ...
 
     def read(self, path: str) -> bytes | None:
@@ -60,7 +61,7 @@ class CommitTree:
         return sorted(path for path in self._entries if path.startswith(head))
 
     def mode(self, path: str) -> str | None:
-        """Git's mode of a file."""
+        """Git's mode of what stands at a path."""
         entry = self._entries.get(path)
         return entry.mode if entry else None
 
@@ -75,8 +76,8 @@ class CommitTree:
         entry = self._entries.get(path)
         if entry is None:
             return None
-        if entry.mode == LINK:
-            raise Unreadable(f"{path}: a symbolic link, expected a file")
+        if entry.mode in (LINK, REPOSITORY):
+            raise Unreadable.at(path, "a link, expected a file")
         return self._git.blob(entry.oid)
 
 
@@ -95,10 +96,14 @@ class WorkTree:
         found = []
         for folder, folders, names in os.walk(self.root):
             base = Path(folder).relative_to(self.root)
-            links = [name for name in folders if (Path(folder) / name).is_symlink()]
+            links = [name for name in folders if (Path(folder) / name).is_symlink() or self._repository(base / name)]
             folders[:] = [name for name in folders if name not in self.SKIPPED and name not in links]
             found += [(base / name).as_posix() for name in (*names, *links)]
         return sorted(found)
+
+    def _repository(self, path: Path) -> bool:
+        """Whether a folder is a repository of its own, which git would commit as a mere pointer."""
+        return path.name not in self.SKIPPED and (self.root / path / ".git").exists()
 
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""
@@ -113,21 +118,23 @@ class WorkTree:
         """Git's mode of a file, as `git add` would take it."""
         if self._link(path):
             return LINK
+        if self._repository(Path(path)):
+            return REPOSITORY
         return FILE if (self.root / path).is_file() else None
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file of the workspace."""
         if self._link(path):
-            raise Unreadable(f"{path}: a symbolic link, expected a file")
+            raise Unreadable.at(path, "a link, expected a file")
         place = self.root / path
         try:
             found = place.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         if not stat.S_ISREG(found.st_mode):
-            raise Unreadable(f"{path}: not a regular file")
+            raise Unreadable.at(path, "not a regular file")
         if found.st_size > MAX_BYTES:
-            raise Unreadable(f"{path}: {found.st_size} bytes, expected at most {MAX_BYTES}")
+            raise Unreadable.at(path, f"{found.st_size} bytes, expected at most {MAX_BYTES}")
         return place.read_bytes()
 
 

@@ -41,16 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.audit import attestation
     from stages.domain import files
 
-    value = attestation.statement(_case(arguments.rev), arguments.gate)
+    value, left = attestation.statement(_case(arguments.rev), arguments.gate)
     files.write_whole(arguments.out, attestation.dumps(value, arguments.sign))
     subjects = ", ".join(one["name"] for one in value["subject"])
     print(f"{arguments.out}: {subjects}; {len(value['predicate']['materials'])} materials")
+    for one in left:
+        print(f"note: {one}")
     return 0
 
 
 def _case(rev: str) -> Case:
     """The audited commit; refuses if it does not verify."""
-    from stages.audit.git import open_git
+    from stages.audit.git import open_git, why_no_git
     from stages.audit.model import Case, Options
     from stages.audit.sequence import audit
     from stages.audit.tree import open_tree
@@ -58,7 +60,7 @@ def _case(rev: str) -> Case:
     root = Path()
     git = open_git(root)
     if git is None:
-        raise Refused("not a git repository, and an attestation names a commit")
+        raise Refused(f"{why_no_git(root)}, and an attestation names a commit")
     commit = git.resolve(rev)
     case = Case(root, open_tree(root, git, commit), git, commit, Options("git"))
     bad = [result for result in audit(case) if result.status == "failed"]
@@ -81,8 +83,8 @@ def _check(path: Path, signers: Path | None, rev: str) -> int:
         commit = next(
             (one["digest"]["gitCommit"] for one in predicate["materials"] if one["name"] == "repository"), rev
         )
-        made = attestation.statement(_case(commit), str(predicate.get("name")))
-        left = attestation.compare(value, made, Path(), path.name)
+        made, left = attestation.statement(_case(commit), str(predicate.get("name")))
+        left += attestation.compare(value, made, path.name)
     except (attestation.BadAttestation, BadSignature) as error:
         print(f"does not hold: {error}", file=sys.stderr)
         return 1

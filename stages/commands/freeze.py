@@ -3,51 +3,64 @@
     promotion freeze                 every gate of params.yaml, in order
     promotion freeze gate3           this gate alone (and the digests of later locks that follow from it)
     promotion freeze gate3 --amend --reason "k was meant to be 5"
+    promotion freeze gate3 --amend --reason "a disk was failing"       the same rule, its evidence made again
 
 Freezing the same rules again changes no byte. What params.yaml no longer asks for (another seed, host or configuration)
 is taken from the workspace and from the dvc.lock files; git and the DVC cache keep it.
 
-A rule that differs from the frozen one is refused once evidence of its rung exists, unless --amend gives a reason: the
-amendment then stays in the lock for ever, and the site and `promotion verify` show it. The evidence that the old rule
-would have judged is no longer evidence: `dvc repro` makes it anew.
+A rule that differs from the frozen one is refused once evidence of its rung exists, here or in git's history, unless
+--amend gives a reason: the amendment then stays in the lock for ever, and the site and `promotion verify` show it. The
+evidence that the old rule would have judged is no longer evidence: `dvc repro` makes it anew.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.domain import files, locks, names
 from stages.domain.fail import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.protocol import corpus_digest, executed_runs, runner_digest
+from stages.protocol import corpus_digest, executed_under, runner_digest
 from stages.rungs import write_rungs
 from stages.tidy import tidy
+
+if TYPE_CHECKING:
+    from stages.audit.testimony import Past
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion freeze`."""
     parser.add_argument("gates", nargs="*", metavar="GATE", help="gates to freeze; all of them when none is named")
-    parser.add_argument("--amend", action="store_true", help="change a rule although evidence of its rung exists")
+    parser.add_argument(
+        "--amend", action="store_true", help="change a rule whose evidence exists, or have it made again"
+    )
     parser.add_argument("--reason", default="", help="why, with --amend; stays in the lock")
     parser.add_argument("--sign", metavar="KEY", type=Path, help="also sign each lock with this SSH key")
 
 
 def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]:
-    """Write the locks of `gates` and bring the chain after them up to date. Returns what was done, by gate."""
+    """Write the locks of `gates` (all, if none is named) and bring the chain after them up to date.
+
+    Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
+    evidence is to be made a second time, and that must show.
+    """
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus = runner_digest(), corpus_digest()
+    runner, corpus, past = runner_digest(), corpus_digest(), _history(study)
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
     for gate in order:
-        old = locks.read(gate)
-        if gate not in gates and old is None:
+        old, asked = locks.read(gate), gate in (gates or order)
+        if not asked and old is None:
             break  # not frozen yet, and so nothing after it
         now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
-        new = _next(gate, old, now, asked=gate in gates, reason=reason, chained=bool(frozen))
+        if not asked and old is not None:  # a lock that nobody asked to change follows the chain and nothing else
+            now = old.frozen.model_copy(update={"previous": previous, "amendments": []})
+        new = _next(gate, old, now, _judged(gate, old, past), named=gate in gates, reason=reason)
         previous = locks.digest_of(new)
         frozen[gate] = (new, _told(old, previous))
     if skipped := [gate for gate in gates if gate not in frozen]:
@@ -59,31 +72,73 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     return {gate: told for gate, (_, told) in frozen.items()}
 
 
-def _next(gate: str, old: Lock | None, now: Frozen, *, asked: bool, reason: str | None, chained: bool) -> Frozen:
-    """What the lock of `gate` is to hold: unchanged, new, or amended."""
-    if old is None:
-        if executed_runs(names.rung_of(gate)):
-            path = names.lock_path(gate).as_posix()
-            raise LockRefused(
-                f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`"
-            )
-        return now
-    change = locks.difference(old.frozen, now)
-    if not asked:  # a lock that nobody asked to change follows the chain and nothing else
-        change = {path: both for path, both in change.items() if path == "previous"}
-        now = old.frozen.model_copy(update={"previous": now.previous, "amendments": []})
-    if not change:
+def _history(study: Study) -> dict[str, list[Past]]:
+    """By gate, the locks of this study under which git holds evidence; nothing outside git."""
+    from stages.audit.chronicle import chronicle
+    from stages.audit.git import open_git
+
+    git = open_git(Path())
+    if git is None:
+        return {}
+    try:
+        return chronicle(git, git.head, None, {}).judged(study.study.name)
+    finally:
+        git.close()
+
+
+def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
+    """The locks of a gate that have judged evidence, the one that stands here last if it has."""
+    from stages.audit.testimony import Past
+
+    found, here = list(past.get(gate, [])), executed_under(names.rung_of(gate))
+    if old is None and here:
+        path = names.lock_path(gate).as_posix()
+        raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
+    known = {lock.digest for lock in found}
+    if old is not None and old.digest not in known and (old.digest in here or (here and not found)):
+        found.append(Past(gate, old.digest, old.frozen.to_json()))
+    return found
+
+
+def _next(gate: str, old: Lock | None, now: Frozen, judged: list[Past], *, named: bool, reason: str | None) -> Frozen:
+    """What the lock of `gate` is to hold: unchanged, new, or with an amendment for each lock that judged before it."""
+    if judged:
+        kept = [Amendment.model_validate(one) for one in judged[-1].frozen.get("amendments", [])]
+    else:
+        kept = list(old.frozen.amendments) if old else []
+    owed = [lock for lock in judged if lock.digest not in {one.replaces for one in kept}]
+    change = locks.difference(old.frozen, now) if old else {}
+    hidden = [lock for lock in owed if old and lock.digest not in {old.digest, *_replaced(old)}]
+    if old and not change and (reason is None or not (hidden or (named and owed))):
         return old.frozen
-    kept = list(old.frozen.amendments)
-    if executed_runs(names.rung_of(gate)):
-        if reason is None:
-            raise LockRefused(
-                f"{names.lock_path(gate).as_posix()}: evidence of {names.rung_of(gate)} exists, and the rule differs:\n"
-                f"{locks.tell(change)}\n  take the change back, or own it: "
-                f'`promotion freeze {gate} --amend --reason "..."`; the evidence is then made anew'
-            )
-        kept.append(Amendment(reason=reason, replaces=old.digest, changed=change))
+    if owed and reason is None:
+        raise LockRefused(_refusal(gate, owed[-1], now, change))
+    after = [*(lock.frozen for lock in owed), now.to_json()][1:]
+    kept += [
+        Amendment(reason=str(reason), replaces=lock.digest, changed=locks.difference(lock.frozen, new))
+        for lock, new in zip(owed, after, strict=True)
+    ]
     return now.model_copy(update={"amendments": kept})
+
+
+def _replaced(lock: Lock) -> list[str]:
+    return [one.replaces for one in lock.frozen.amendments]
+
+
+def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
+    rung, path = names.rung_of(gate), names.lock_path(gate).as_posix()
+    own = f'`promotion freeze {gate} --amend --reason "..."`; the evidence is then made anew'
+    if change:
+        return (
+            f"{path}: evidence of {rung} exists, and the rule differs:\n{locks.tell(change)}\n"
+            f"  take the change back, or own it: {own}"
+        )
+    differs = locks.difference(judged.frozen, now)
+    told = f"\n{locks.tell(differs)}\n " if differs else ""
+    return (
+        f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{told}: bring that back "
+        f"(`git checkout COMMIT -- locks ledger`), or own it: {own}; a study with another name starts without a past"
+    )
 
 
 def _told(old: Lock | None, digest: str) -> str:
@@ -101,10 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
     study = load()
     if study.study.mode != "frozen":
         raise Refused("params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen")
-    gates = arguments.gates or [names.gate_of(rung) for rung in study.rungs]
     if arguments.sign and not arguments.sign.is_file():
         raise Refused(f"--sign {arguments.sign}: no such file; nothing was frozen")
-    done = freeze(study, gates, arguments.reason.strip() if arguments.amend else None)
+    done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None)
     for gate, told in done.items():
         lock = locks.read(gate)
         assert lock is not None

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repo", metavar="FOLDER", type=Path, default=Path(), help="the study; default: this folder")
     parser.add_argument("--depth", choices=("git", "artifacts"), help="default: artifacts if any are here, else git")
     parser.add_argument("--signers", metavar="FILE", type=Path, help="allowed signers, in OpenSSH's format")
-    parser.add_argument("--require", metavar="ID,...", default="", help="checks that may not be skipped, or `all`")
+    parser.add_argument(
+        "--require", metavar="CHECK,...", default="", help="checks (by id or name) that may not be skipped, or `all`"
+    )
     parser.add_argument("--against", metavar="COMMIT", help="also show the decisions that changed since this commit")
     parser.add_argument(
         "--json", metavar="FILE", nargs="?", const="-", help="the report as JSON; to stdout without FILE"
@@ -48,6 +50,7 @@ class Auditor:
     """Audits trees of one repository with the same options."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        from stages.audit import signers
         from stages.audit.git import open_git
 
         self.root: Path = arguments.repo
@@ -55,64 +58,84 @@ class Auditor:
             raise Refused(f"{self.root}: no such folder; name the study with --repo")
         self.git = open_git(self.root)
         self._signers: Path | None = arguments.signers
-        if self._signers is not None and not self._signers.is_file():
-            raise Refused(
-                f"{self._signers}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign"
-            )
+        if self._signers is not None:
+            signers.read(self._signers)
         self._depth: str | None = arguments.depth
         self._required = _required(arguments.require)
 
     def need_git(self) -> Git:
         """The repository, for what cannot be done without."""
+        from stages.audit.git import why_no_git
+
         if self.git is None:
-            raise Refused(f"{self.root}: not a git repository, or git is not installed; clone the study")
+            raise Refused(f"{self.root.as_posix()}: {why_no_git(self.root)}; a commit can only be read with both")
         return self.git
 
-    def audit(self, commit: str | None) -> Report:
-        """One audit: of a commit, or of the workspace."""
-        from stages.audit import artifacts
+    def audit(self, commit: str | None, *, must: bool = False) -> Report:
+        """One audit: of a commit, or of the workspace. `must`: there has to be a study, so that none is a failure."""
+        from stages.audit import cache
         from stages.audit.model import Case, Options
         from stages.audit.report import Report
         from stages.audit.sequence import audit
         from stages.audit.tree import open_tree
 
-        depth: Any = self._depth or ("artifacts" if artifacts.present(self.root) else "git")
+        depth: Any = self._depth or ("artifacts" if cache.present(self.root) else "git")
         tree = open_tree(self.root, self.git, commit)
-        if tree.mode("params.yaml") is None and not tree.paths("locks"):
-            raise Refused(f"{tree.title} of {self.root} holds no study: neither params.yaml nor locks/")
+        if not must and tree.mode("params.yaml") is None and not tree.paths("locks"):
+            raise Refused(f"{tree.title} of {self.root.as_posix()} holds no study: {_near(self.root)}")
         case = Case(self.root, tree, self.git, commit, Options(depth, self._signers))
         return Report(tree.title, commit, depth, tuple(audit(case)), self._required)
 
 
+def _near(root: Path) -> str:
+    """Where the study may be instead."""
+    told = "neither params.yaml nor locks/; go to the root of one, or name it with --repo"
+    for up, folder in enumerate(root.resolve().parents, start=1):
+        if (folder / "params.yaml").is_file():
+            return f"{told}: `promotion verify --repo {'/'.join(['..'] * up)}`"
+    return told
+
+
 def _required(text: str) -> frozenset[str]:
+    """The ids of the checks that are named by id or by name."""
     from stages.audit.sequence import SEQUENCE
 
-    known = [check.id for check in SEQUENCE]
+    known = {check.name: check.id for check in SEQUENCE} | {check.id.lower(): check.id for check in SEQUENCE}
     if text == "all":
-        return frozenset(known)
-    asked = [one.strip().upper() for one in text.split(",") if one.strip()]
-    if unknown := sorted(set(asked) - set(known)):
-        raise Refused(f"--require {unknown[0]}: no such check; they are {known[0]} to {known[-1]}")
-    return frozenset(asked)
+        return frozenset(known.values())
+    asked = [one.strip().lower() for one in text.split(",") if one.strip()]
+    if unknown := sorted(set(asked) - known.keys()):
+        ids = [check.id for check in SEQUENCE]
+        raise Refused(f"--require {unknown[0]}: no such check; they are {ids[0]} to {ids[-1]}, or their names")
+    return frozenset(known[one] for one in asked)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print, and return the exit status."""
     auditor = Auditor(arguments)
-    if arguments.history or arguments.range:
+    if arguments.history or arguments.range is not None:
         return _many(auditor, arguments)
     commit = None
-    if arguments.rev:
+    if arguments.rev is not None:
         commit = auditor.need_git().resolve(arguments.rev)
     elif auditor.git is not None and auditor.git.bare:
         commit = auditor.git.resolve("HEAD")
     report = auditor.audit(commit)
-    _write(report, _changed(auditor, arguments.against, commit), None, arguments)
+    changed = _changed(auditor, arguments.against, commit)
+    _write(report, changed, None, arguments)
     if arguments.json != "-":
-        from stages.audit.tables import output, show
-
-        show(report, output())
+        _show(report, changed if arguments.against is not None else None, arguments.against)
     return report.exit_status
+
+
+def _show(report: Report, changed: list[Changed] | None, against: str) -> None:
+    from stages.audit.tables import output, show, show_changed
+
+    out = output()
+    show(report, out)
+    if changed is not None:
+        out.print()
+        show_changed(changed, against, out)
 
 
 def _changed(auditor: Auditor, against: str | None, commit: str | None) -> list[Changed]:
@@ -127,40 +150,49 @@ def _changed(auditor: Auditor, against: str | None, commit: str | None) -> list[
 
 
 def _many(auditor: Auditor, arguments: argparse.Namespace) -> int:
-    """The history, or a range: the last commit is the one that is reported in full."""
+    """The history, or a range. What is told in full is the last commit that fails, or the last one."""
     from stages.audit.past import STORY, WATCHED, commits, walk
 
     git = auditor.need_git()
-    if arguments.range:
+    base = None
+    if arguments.range is not None:
         start, dots, end = arguments.range.partition("..")
         if not dots or not start or not end or end.startswith("."):
-            raise Refused(f"--range {arguments.range}: expected A..B, two commits")
+            raise Refused(f"--range {arguments.range!r}: expected A..B, two commits")
         first, last = git.resolve(start), git.resolve(end)
         chosen = commits(git, f"{first}..{last}", WATCHED)
         chosen += [last] if last not in chosen else []
+        base = git.merge_base(first, last) or first
     else:
-        first, last = None, git.resolve("HEAD")
+        last = git.resolve("HEAD")
         chosen = commits(git, last, STORY)
-    params = git.lookup([f"{commit}:{git.prefix}params.yaml" for commit in chosen])
-    holding = [commit for commit, found in zip(chosen, params, strict=True) if found]
-    if not holding:
-        raise Refused("no commit here holds a study: none has params.yaml")
-    steps = walk(git, holding, auditor.audit)
-    _write(steps[-1].report, _changed(auditor, first, last), steps, arguments)
+    steps = walk(git, _with_study(git, base, chosen), lambda commit: auditor.audit(commit, must=True))
+    told = next((step.report for step in reversed(steps) if step.report.exit_status), steps[-1].report)
+    changed = _changed(auditor, base, last)
+    _write(told, changed, steps, arguments)
     if arguments.json != "-":
-        _show_many(steps)
-    return max(step.report.exit_status for step in steps)
+        _show_many(steps, told)
+    return told.exit_status
 
 
-def _show_many(steps: list[Step]) -> None:
+def _with_study(git: Git, base: str | None, chosen: list[str]) -> list[str]:
+    """The commits from the first one on that holds a study: whoever takes it away afterwards is not let off."""
+    if base and git.entry(base, "params.yaml"):
+        return chosen
+    first = next((at for at, commit in enumerate(chosen) if git.entry(commit, "params.yaml")), None)
+    if first is None:
+        raise Refused("no commit here holds a study: none has params.yaml")
+    return chosen[first:]
+
+
+def _show_many(steps: list[Step], told: Report) -> None:
     from stages.audit.tables import output, show, show_history
 
     out = output()
     show_history(steps, out)
-    bad = [step for step in steps if step.report.exit_status]
-    if bad:
+    if told.exit_status:
         out.print()
-        show(bad[-1].report, out)
+        show(told, out)
 
 
 def _write(report: Report, changed: list[Changed], steps: list[Step] | None, arguments: argparse.Namespace) -> None:
@@ -179,8 +211,8 @@ def _write(report: Report, changed: list[Changed], steps: list[Step] | None, arg
     if arguments.junit:
         from stages.audit.junit import junit
 
-        files.write_whole(arguments.junit, junit(report))
+        files.write_whole(arguments.junit, junit([step.report for step in steps] if steps else [report]))
     if arguments.markdown:
         from stages.audit.tables import markdown
 
-        files.write_whole(arguments.markdown, markdown(report, changed).encode("utf-8"))
+        files.write_whole(arguments.markdown, markdown(report, changed, steps).encode("utf-8"))

@@ -10,6 +10,7 @@ this digest.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -177,12 +178,15 @@ def read(gate: str, root: Path = Path()) -> Lock | None:
     return lock
 
 
-def difference(was: Frozen, now: Frozen) -> Change:
-    """What differs, by dotted path: {path: {was, is}}. Amendments are history and do not count."""
+def difference(was: Frozen | Mapping[str, Any], now: Frozen | Mapping[str, Any]) -> Change:
+    """What differs, by dotted path: {path: {was, is}}. Amendments are history and do not count.
+
+    Either may be the plain mapping of a lock that another version of this program wrote.
+    """
     found: Change = {}
-    one, two = was.to_json(), now.to_json()
+    one, two = (dict(side.to_json() if isinstance(side, Frozen) else side) for side in (was, now))
     for side in (one, two):
-        side.pop("amendments")
+        side.pop("amendments", None)
     _compare("", one, two, found)
     return found
 

@@ -39,6 +39,6 @@ class Invalid(ValueError):
     @classmethod
     def at(cls, where: str, told: str, place: str = "") -> Self:
         """The error that `where` is wrong at `place`; `told` is `found X, expected Y`, or any other sentence."""
-        found, _, expected = told.partition(", expected ")
+        found, _, expected = f", {told}".partition(", expected ")
         message = ": ".join(part for part in (where, place, told) if part)
-        return cls(message, mistake(where, place, found.removeprefix("found "), expected))
+        return cls(message, mistake(where, place, found.removeprefix(", ").removeprefix("found "), expected))

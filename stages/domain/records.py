@@ -20,6 +20,8 @@ Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
 EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})
 MAX_LINE = 1 << 20
 Bpb = Annotated[float, Field(ge=0, le=1000)]
+#: A whole number that every reader of JSON takes exactly.
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Budget(Strict):
@@ -27,6 +29,27 @@ class Budget(Strict):
 
     clock: Literal["wall", "rated"]
     seconds: Annotated[float, Field(gt=0)]
+
+
+class Progress(Strict):
+    """What a run on the wall clock keeps of its clock, so that it can be repeated step for step (trainer/clock.py)."""
+
+    ticks: Annotated[int, Field(ge=1, le=1 << 20)]
+    steps: Count
+    data: Annotated[str, Field(max_length=1 << 20)]
+
+
+class Facts(Strict):
+    """What came of a run that was trained. A score is null unless the run finished, a loss unless a step ended."""
+
+    val_bpb: Bpb | None
+    locked_bpb: Bpb | None
+    steps: Count
+    tokens: Count
+    train_loss: Annotated[float, Field(ge=0)] | None
+    rated_seconds: Annotated[float, Field(ge=0)] | None
+    progress: Progress | None
+    model: dict[Key, Any]
 
 
 class Record(Strict):

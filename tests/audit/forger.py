@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 
 from stages.audit import decisions as judging
 from stages.audit import dvclock
-from stages.audit.digests import known_digests
-from stages.audit.evidence import Ledger, Run, sort_key
+from stages.audit.digests import Content, content_of, ignored, known_contents
 from stages.audit.git import Git, open_git
+from stages.audit.ledger import Ledger, Run, sort_key
 from stages.audit.model import Case, CheckFailed, Options, OutOfOrder, Result, Skip, perform
 from stages.audit.pipeline import folder_md5
 from stages.audit.rules import Locks
@@ -111,10 +111,11 @@ class Forger:
         where = f"locks/{gate}.yaml"
         value = yamlio.loads(self.read(where), where)
         change(value["frozen"])
-        if mend:
-            value["digest"] = canonical.sha256(value["frozen"])
-        self.yaml(where, value)
-        return str(value["digest"])
+        if not mend:
+            self.yaml(where, value)
+            return str(value["digest"])
+        self.write(where, locks.dumps(locks.Frozen.model_validate(value["frozen"])))
+        return canonical.sha256(value["frozen"])
 
     def relabel(self, gates: tuple[str, ...] = ("gate1", "gate2", "gate3")) -> None:
         """Chain the locks anew and let every record of their rungs name them."""
@@ -141,6 +142,24 @@ class Forger:
         value = yamlio.loads(self.read("params.yaml"), "params.yaml")
         change(value)
         self.yaml("params.yaml", value)
+
+    def everywhere(self, change: Edit) -> None:
+        """Change params.yaml, and what every dvc.lock says that it was."""
+        self.params(change)
+        params = yamlio.loads(self.read("params.yaml"), "params.yaml")
+
+        def follow(stages: dict[str, Any]) -> None:
+            for stage in stages.values():
+                told = stage.get("params", {}).get("params.yaml", {})
+                told.update({key: _value(params, key) for key in told})
+
+        for lock in self.dvc_locks():
+            self.dvc(lock, follow)
+
+    def dvc_locks(self) -> list[str]:
+        """The dvc.lock files that are here."""
+        found = [self.path("dvc.lock"), *self.root.glob("stages/*/dvc.lock")]
+        return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
 
     def dvc(self, lock: str, change: Edit) -> None:
         """Change the stages of a dvc.lock."""
@@ -183,16 +202,13 @@ class Forger:
     def digests(self, more: dict[str, str] | None = None) -> None:
         """Mend every digest in every dvc.lock that can be made from the bytes in git."""
         case = self.case(None)
-        for check in SEQUENCE:
-            if check.id < "V17":
-                with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
-                    perform(check, case)
-        known = {path: md5 for path, (md5, _) in known_digests(case).md5.items()} | (more or {})
-        for lock in [
-            "dvc.lock",
-            *(path.relative_to(self.root).as_posix() for path in self.root.glob("stages/*/dvc.lock")),
-        ]:
-            self.dvc(lock, lambda stages: _mend(stages, known))
+        for check in SEQUENCE[: next(at for at, check in enumerate(SEQUENCE) if check.name == "digests")]:
+            with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
+                perform(check, case)
+        known: dict[str, Content | str | None] = {**known_contents(case)}
+        known["locks"] = content_of(case.tree, "locks", ignored(case.tree))
+        for lock in self.dvc_locks():
+            self.dvc(lock, lambda stages: _mend(stages, known | (more or {})))
 
     # the audit
 
@@ -214,12 +230,24 @@ class Forger:
         self.path(name).symlink_to(to)
 
 
-def _mend(stages: dict[str, Any], known: dict[str, str]) -> None:
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _mend(stages: dict[str, Any], known: dict[str, Content | str | None]) -> None:
     for stage in stages.values():
         for kind in ("deps", "outs"):
             for item in stage.get(kind, []):
-                item["md5"] = known.get(item["path"], item["md5"])
+                found = known.get(item["path"])
+                if isinstance(found, str):
+                    item["md5"] = found
+                elif found is not None:
+                    item.update(md5=found.md5, size=found.size)
+                    item.update({"nfiles": found.nfiles} if found.nfiles is not None else {})
 
 
 def failed(results: list[Result]) -> list[str]:
-    return [result.check.id for result in results if result.status == "failed"]
+    """The names of the checks that failed."""
+    return [result.check.name for result in results if result.status == "failed"]

@@ -2,7 +2,7 @@
 
     python -m tests.audit.tamper          builds the smoke study, makes every manipulation, prints the table
 
-Each manipulation is a function over a `Forger`; `@caught("V17", "...")` says which check must fail. Those marked
+Each manipulation is a function over a `Forger`; `@caught("digests", "...")` says which check must fail. Those marked
 `depth="artifacts"` are looked for where artifacts are; all others in a clone that has nothing but git.
 """
 
@@ -78,18 +78,18 @@ def score(value: Any) -> Callable[[dict[str, Any]], None]:
 # The score in a record
 
 
-@caught("V17", "one digit of a score")
+@caught("digests", "one digit of a score")
 def one_digit(f: Forger) -> None:
     f.run(lambda run: score(round(run["facts"]["val_bpb"] + 0.000001, 6))(run))
 
 
-@caught("V14", "one digit of a score, its digest in dvc.lock mended")
+@caught("decisions", "one digit of a score, its digest in dvc.lock mended")
 def one_digit_mended(f: Forger) -> None:
     one_digit(f)
     f.digests()
 
 
-@caught("V21", "one digit of a score; digests, decision and tickets mended, metrics left")
+@caught("summary", "one digit of a score; digests, decision and tickets mended, metrics left")
 def one_digit_all_but_metrics(f: Forger) -> None:
     f.run(lambda run: score(0.5)(run), rung="rung3")
     metrics = f.read(METRICS)
@@ -98,7 +98,7 @@ def one_digit_all_but_metrics(f: Forger) -> None:
     f.digests()
 
 
-@caught("V17", "scores of two cells exchanged")
+@caught("digests", "scores of two cells exchanged")
 def swapped_scores(f: Forger) -> None:
     runs = f.runs()
     one, two = runs[0]["facts"], runs[1]["facts"]
@@ -106,7 +106,7 @@ def swapped_scores(f: Forger) -> None:
     f.save_runs(runs)
 
 
-@caught("V13", "seeds of two records exchanged, everything mended")
+@caught("input-of-record", "seeds of two records exchanged, everything mended")
 def swapped_seeds(f: Forger) -> None:
     runs = [run for run in f.runs() if run["rung"] == "rung3" and run["purpose"] == "candidate"]
     host = [run for run in runs if (run["config"], run["host"]) == (runs[0]["config"], runs[0]["host"])]
@@ -121,47 +121,47 @@ def swapped_seeds(f: Forger) -> None:
     f.judge()
 
 
-@caught("V17", "minus zero as a score")
+@caught("digests", "minus zero as a score")
 def minus_zero(f: Forger) -> None:
     f.run(score(-0.0))
 
 
-@caught("V07", "NaN as a score")
+@caught("ledger-lines", "NaN as a score")
 def nan(f: Forger) -> None:
     f.line(b'"val_bpb":', b'"val_bpb":NaN,"x":')
 
 
-@caught("V07", "infinity as a score")
+@caught("ledger-lines", "infinity as a score")
 def infinity(f: Forger) -> None:
     f.line(b'"val_bpb":', b'"val_bpb":1e999,"x":')
 
 
-@caught("V07", "a huge score")
+@caught("ledger-lines", "a huge score")
 def huge(f: Forger) -> None:
     f.run(score(1e308))
 
 
-@caught("V07", "a negative score")
+@caught("ledger-lines", "a negative score")
 def negative(f: Forger) -> None:
     f.run(score(-1.0))
 
 
-@caught("V07", "seven decimals in a score")
+@caught("ledger-lines", "seven decimals in a score")
 def seven_decimals(f: Forger) -> None:
     f.run(score(1.2345678))
 
 
-@caught("V07", "text as a score")
+@caught("ledger-lines", "text as a score")
 def score_as_text(f: Forger) -> None:
     f.run(score("1.0"))
 
 
-@caught("V07", "true as a score")
+@caught("ledger-lines", "true as a score")
 def score_as_true(f: Forger) -> None:
     f.run(score(True))
 
 
-@caught("V07", "no score in a finished run")
+@caught("ledger-lines", "no score in a finished run")
 def no_score(f: Forger) -> None:
     f.run(lambda run: run["facts"].pop("val_bpb"))
 
@@ -169,94 +169,94 @@ def no_score(f: Forger) -> None:
 # The bytes of the ledger
 
 
-@caught("V07", "a key twice in a line")
+@caught("ledger-lines", "a key twice in a line")
 def duplicate_key(f: Forger) -> None:
     f.line(b'"config":', b'"config":"d1-b","config":')
 
 
-@caught("V07", "a space in a line")
+@caught("ledger-lines", "a space in a line")
 def a_space(f: Forger) -> None:
     f.line(b'"config":', b'"config": ')
 
 
-@caught("V07", "a byte order mark")
+@caught("ledger-lines", "a byte order mark")
 def byte_order_mark(f: Forger) -> None:
     f.write(RUNS, b"\xef\xbb\xbf" + f.read(RUNS))
 
 
-@caught("V01", "CRLF line ends in the ledger")
+@caught("plain-files", "CRLF line ends in the ledger")
 def crlf(f: Forger) -> None:
     f.write(".gitattributes", b"ledger/** -text\n")
     f.write(RUNS, f.read(RUNS).replace(b"\n", b"\r\n"))
 
 
-@caught("V01", "bytes that are not UTF-8")
+@caught("plain-files", "bytes that are not UTF-8")
 def latin_1(f: Forger) -> None:
     f.write(RUNS, f.read(RUNS).replace(b"finished", b"f\xefnished", 1))
 
 
-@caught("V01", "a ledger cut off inside a line")
+@caught("plain-files", "a ledger cut off inside a line")
 def cut_in_line(f: Forger) -> None:
     f.write(RUNS, f.read(RUNS)[:-20])
 
 
-@caught("V08", "a ledger cut off between lines")
+@caught("ledger-complete", "a ledger cut off between lines")
 def cut_between_lines(f: Forger) -> None:
     f.write(RUNS, b"".join(f.read(RUNS).splitlines(keepends=True)[:-3]))
 
 
-@caught("V08", "an emptied ledger")
+@caught("ledger-complete", "an emptied ledger")
 def emptied(f: Forger) -> None:
     f.write(RUNS, b"")
 
 
-@caught("V07", "a ledger that is gone")
+@caught("ledger-lines", "a ledger that is gone")
 def ledger_gone(f: Forger) -> None:
     f.delete(RUNS)
 
 
-@caught("V07", "a key that records do not have")
+@caught("ledger-lines", "a key that records do not have")
 def extra_key(f: Forger) -> None:
     f.run(lambda run: run.update(weight=2))
 
 
-@caught("V07", "a record of a newer schema")
+@caught("ledger-lines", "a record of a newer schema")
 def newer_record(f: Forger) -> None:
     f.run(lambda run: run.update(schema=2))
 
 
-@caught("V07", "a line nested a thousand deep")
+@caught("ledger-lines", "a line nested a thousand deep")
 def deep(f: Forger) -> None:
     f.line(b'"facts":{', b'"facts":{"a":' + b"[" * 1000 + b"]" * 1000 + b",")
 
 
-@caught("V07", "a line of two megabytes")
+@caught("ledger-lines", "a line of two megabytes")
 def long_line(f: Forger) -> None:
     f.run(lambda run: run["facts"].update(note="x" * (2 << 20)))
 
 
-@caught("V07", "a Cyrillic look-alike in a configuration's name")
+@caught("ledger-lines", "a Cyrillic look-alike in a configuration's name")
 def look_alike_config(f: Forger) -> None:
     f.line(b'"config":"d1-a"', '"config":"d1-\u0430"'.encode())
 
 
-@caught("V01", "a Cyrillic look-alike of a lock")
+@caught("plain-files", "a Cyrillic look-alike of a lock")
 def look_alike_lock(f: Forger) -> None:
     f.write("locks/g\u0430te1.yaml", f.read("locks/gate1.yaml"))
 
 
-@caught("V01", "a second ledger beside the first")
+@caught("plain-files", "a second ledger beside the first")
 def second_ledger(f: Forger) -> None:
     f.write("ledger/runs2.jsonl", f.read(RUNS))
 
 
-@caught("V01", "a symbolic link in the place of the ledger")
+@caught("plain-files", "a symbolic link in the place of the ledger")
 def linked_ledger(f: Forger) -> None:
     f.write("other.jsonl", f.read(RUNS))
     f.link(RUNS, "../other.jsonl")
 
 
-@caught("V01", "a symbolic link in the place of a lock")
+@caught("plain-files", "a symbolic link in the place of a lock")
 def linked_lock(f: Forger) -> None:
     f.write("other.yaml", f.read("locks/gate2.yaml"))
     f.link("locks/gate2.yaml", "../other.yaml")
@@ -265,12 +265,12 @@ def linked_lock(f: Forger) -> None:
 # Which runs there are
 
 
-@caught("V17", "a cell dropped from the ledger")
+@caught("digests", "a cell dropped from the ledger")
 def dropped_cell(f: Forger) -> None:
     f.save_runs(f.runs()[1:])
 
 
-@caught("V08", "a cell dropped from ledger and dvc.lock, decisions made again")
+@caught("ledger-complete", "a cell dropped from ledger and dvc.lock, decisions made again")
 def dropped_cell_mended(f: Forger) -> None:
     gone, *rest = f.runs()
     f.save_runs(rest)
@@ -279,7 +279,7 @@ def dropped_cell_mended(f: Forger) -> None:
     f.judge()
 
 
-@caught("V08", "an A/A run dropped, everything mended")
+@caught("ledger-complete", "an A/A run dropped, everything mended")
 def dropped_floor(f: Forger) -> None:
     runs = f.runs()
     gone = next(run for run in runs if run["purpose"] == "floor")
@@ -288,13 +288,13 @@ def dropped_floor(f: Forger) -> None:
     f.judge()
 
 
-@caught("V08", "a run twice")
+@caught("ledger-complete", "a run twice")
 def run_twice(f: Forger) -> None:
     runs = f.runs()
     f.save_runs([runs[0], *runs])
 
 
-@caught("V08", "a run a second time with a better score")
+@caught("ledger-complete", "a run a second time with a better score")
 def run_twice_better(f: Forger) -> None:
     runs = f.runs()
     better = canonical.loads(canonical.dumps(runs[0]))
@@ -303,46 +303,46 @@ def run_twice_better(f: Forger) -> None:
     f.judge()
 
 
-@caught("V08", "two lines in another order")
+@caught("ledger-complete", "two lines in another order")
 def reordered(f: Forger) -> None:
     runs = f.runs()
     f.save_runs([runs[1], runs[0], *runs[2:]])
 
 
-@caught("V08", "a run of a configuration that the study does not have")
+@caught("ledger-complete", "a run of a configuration that the study does not have")
 def unknown_config(f: Forger) -> None:
     runs = f.runs()
     f.save_runs([*runs, {**runs[0], "config": "d9-z"}])
     f.sort()
 
 
-@caught("V08", "a run on a host that the study does not have")
+@caught("ledger-complete", "a run on a host that the study does not have")
 def unknown_host(f: Forger) -> None:
     runs = f.runs()
     f.save_runs([*runs, {**runs[0], "host": "gpu-h100"}])
     f.sort()
 
 
-@caught("V08", "a run with a seed that nobody declared, in the place of a declared one")
+@caught("ledger-complete", "a run with a seed that nobody declared, in the place of a declared one")
 def undeclared_seed(f: Forger) -> None:
     f.run(lambda run: (run.update(seed=999), run["spec"].update(seed=999)))
     f.sort()
     f.judge()
 
 
-@caught("V08", "an A/A run passed off as a candidate's")
+@caught("ledger-complete", "an A/A run passed off as a candidate's")
 def floor_as_candidate(f: Forger) -> None:
     f.run(lambda run: run.update(purpose="candidate"), rung="rung3", purpose="floor")
     f.sort()
 
 
-@caught("V14", "a finished run passed off as diverged, digests mended")
+@caught("decisions", "a finished run passed off as diverged, digests mended")
 def finished_as_diverged(f: Forger) -> None:
     f.run(lambda run: run.update(status="diverged", facts=None, reason="loss was not finite"), rung="rung2")
     f.digests()
 
 
-@caught("V15", "a run with a ticket passed off as stopped, everything mended")
+@caught("tickets", "a run with a ticket passed off as stopped, everything mended")
 def finished_as_stopped(f: Forger) -> None:
     f.run(
         lambda run: run.update(
@@ -353,7 +353,7 @@ def finished_as_stopped(f: Forger) -> None:
     f.judge()
 
 
-@caught("V15", "a run without a ticket slipped in with an invented score, everything mended")
+@caught("tickets", "a run without a ticket slipped in with an invented score, everything mended")
 def run_without_ticket(f: Forger) -> None:
     runs = f.runs()
     like = next(run for run in runs if run["rung"] == "rung3" and run["status"] == "finished")
@@ -363,13 +363,13 @@ def run_without_ticket(f: Forger) -> None:
     f.judge()
 
 
-@caught("V15", "another reason in a stopped run, everything mended")
+@caught("tickets", "another reason in a stopped run, everything mended")
 def another_reason(f: Forger) -> None:
     f.run(lambda run: run.update(reason="it looked bad"), rung="rung3", status="stopped")
     f.judge()
 
 
-@caught("V15", "a run left unrun that had a ticket, everything mended")
+@caught("tickets", "a run left unrun that had a ticket, everything mended")
 def unrun(f: Forger) -> None:
     f.run(lambda run: run.update(status="unrun", spec=None, facts=None, environment=None), rung="rung2")
     f.judge()
@@ -378,73 +378,73 @@ def unrun(f: Forger) -> None:
 # What a record commits to
 
 
-@caught("V09", "another lock's digest in a record, digests mended")
+@caught("rule-of-record", "another lock's digest in a record, digests mended")
 def another_lock(f: Forger) -> None:
     f.run(lambda run: run.update(lock="0" * 64))
     f.digests()
 
 
-@caught("V09", "a doubled budget, everything mended")
+@caught("rule-of-record", "a doubled budget, everything mended")
 def doubled_budget(f: Forger) -> None:
     f.run(lambda run: run["budget"].update(seconds=run["budget"]["seconds"] * 2))
     f.judge()
 
 
-@caught("V09", "wall time passed off as rated, everything mended")
+@caught("rule-of-record", "wall time passed off as rated, everything mended")
 def another_clock(f: Forger) -> None:
     f.run(lambda run: run["budget"].update(clock="wall"))
     f.judge()
 
 
-@caught("V10", "a run of another runner slipped in, everything mended")
+@caught("one-runner", "a run of another runner slipped in, everything mended")
 def another_runner(f: Forger) -> None:
     f.run(lambda run: run.update(runner="a" * 64))
     f.judge()
 
 
-@caught("V11", "a run on another corpus slipped in, everything mended")
+@caught("one-corpus", "a run on another corpus slipped in, everything mended")
 def another_corpus(f: Forger) -> None:
     f.run(lambda run: run.update(corpus="b" * 64))
     f.judge()
 
 
-@caught("V12", "an environment invented where none is reported, everything mended")
+@caught("one-environment", "an environment invented where none is reported, everything mended")
 def invented_environment(f: Forger) -> None:
     f.run(lambda run: run.update(environment={"torch": "9.9"}))
     f.judge()
 
 
-@caught("V13", "another learning rate in one run, everything mended")
+@caught("input-of-record", "another learning rate in one run, everything mended")
 def another_rate(f: Forger) -> None:
     f.run(lambda run: run["spec"]["config"].update(matrix_lr=0.04))
     f.judge()
 
 
-@caught("V13", "another value where the study leaves the runner's default, everything mended")
+@caught("input-of-record", "another value where the study leaves the runner's default, everything mended")
 def another_default(f: Forger) -> None:
     f.run(lambda run: run["spec"]["config"].update(weight_decay=0.2))
     f.judge()
 
 
-@caught("V13", "another seed in the specification than in the record, everything mended")
+@caught("input-of-record", "another seed in the specification than in the record, everything mended")
 def another_seed_in_spec(f: Forger) -> None:
     f.run(lambda run: run["spec"].update(seed=77))
     f.judge()
 
 
-@caught("V13", "more threads than the host block has, everything mended")
+@caught("input-of-record", "more threads than the host block has, everything mended")
 def another_thread_count(f: Forger) -> None:
     f.run(lambda run: run["spec"]["host"].update(threads=8))
     f.judge()
 
 
-@caught("V13", "fewer validation tokens in one run, everything mended")
+@caught("input-of-record", "fewer validation tokens in one run, everything mended")
 def fewer_tokens(f: Forger) -> None:
     f.run(lambda run: run["spec"]["runner"].update(eval_tokens=64))
     f.judge()
 
 
-@caught("V13", "a longer budget in the specification, everything mended")
+@caught("input-of-record", "a longer budget in the specification, everything mended")
 def longer_in_spec(f: Forger) -> None:
     f.run(lambda run: run["spec"]["clock"].update(seconds=1.0))
     f.judge()

@@ -23,29 +23,29 @@ def loosen_everywhere(f: Forger) -> None:
     f.relabel()
 
 
-@caught("V03", "a rule loosened in its lock")
+@caught("lock-digests", "a rule loosened in its lock")
 def rule_loosened(f: Forger) -> None:
     f.lock("gate2", lambda frozen: loosen(frozen["rules"]), mend=False)
 
 
-@caught("V05", "a rule loosened in its lock, its digest mended")
+@caught("locks-match", "a rule loosened in its lock, its digest mended")
 def rule_loosened_mended(f: Forger) -> None:
     f.lock("gate2", lambda frozen: loosen(frozen["rules"]))
 
 
-@caught("V09", "a rule loosened in lock and params.yaml, its digest mended")
+@caught("rule-of-record", "a rule loosened in lock and params.yaml, its digest mended")
 def rule_loosened_both(f: Forger) -> None:
     f.params(lambda value: loosen(value["gates"]["gate2"]))
     f.lock("gate2", lambda frozen: loosen(frozen["rules"]))
 
 
-@caught("V19", "a rule loosened, evidence re-labelled, every digest mended, in one commit")
+@caught("rule-first", "a rule loosened, evidence re-labelled, every digest mended, in one commit")
 def relabelled(f: Forger) -> None:
     loosen_everywhere(f)
     f.judge()
 
 
-@caught("V20", "a rule loosened first and evidence re-labelled in a later commit, every digest mended")
+@caught("rule-stayed", "a rule loosened first and evidence re-labelled in a later commit, every digest mended")
 def relabelled_in_two_commits(f: Forger) -> None:
     before = {name: f.read(name) for name in (RUNS, "params.yaml")}
     loosen_everywhere(f)
@@ -56,14 +56,14 @@ def relabelled_in_two_commits(f: Forger) -> None:
     f.judge()
 
 
-@caught("V20", "the same with an amendment of a lock that never was")
+@caught("rule-stayed", "the same with an amendment of a lock that never was")
 def made_up_amendment(f: Forger) -> None:
     amendment = {"reason": "a typo", "replaces": "c" * 64, "changed": {}}
     f.lock("gate2", lambda frozen: frozen["amendments"].append(amendment))
     relabelled_in_two_commits(f)
 
 
-@caught("V20", "an amendment taken back in a later commit, everything mended")
+@caught("rule-stayed", "an amendment taken back in a later commit, everything mended")
 def amendment_dropped(f: Forger) -> None:
     digests = {gate: yamlio.loads(f.read(f"locks/{gate}.yaml"), gate)["digest"] for gate in ("gate2", "gate3")}
     for gate, digest in digests.items():
@@ -78,102 +78,102 @@ def amendment_dropped(f: Forger) -> None:
     f.judge()
 
 
-@caught("V04", "an amendment that replaces what another one replaced")
+@caught("lock-chain", "an amendment that replaces what another one replaced")
 def amendment_twice(f: Forger) -> None:
     amendment = {"reason": "a typo", "replaces": "c" * 64, "changed": {}}
     f.lock("gate3", lambda frozen: frozen.update(amendments=[amendment, amendment]))
 
 
-@caught("V04", "a lock taken away in the middle")
+@caught("lock-chain", "a lock taken away in the middle")
 def lock_gone(f: Forger) -> None:
     f.delete("locks/gate2.yaml")
 
 
-@caught("V09", "the last lock taken away")
+@caught("rule-of-record", "the last lock taken away")
 def last_lock_gone(f: Forger) -> None:
     f.delete("locks/gate3.yaml")
 
 
-@caught("V03", "two locks exchanged")
+@caught("lock-digests", "two locks exchanged")
 def locks_exchanged(f: Forger) -> None:
     one, two = f.read("locks/gate1.yaml"), f.read("locks/gate2.yaml")
     f.write("locks/gate1.yaml", two)
     f.write("locks/gate2.yaml", one)
 
 
-@caught("V04", "another previous digest in a lock, its own mended")
+@caught("lock-chain", "another previous digest in a lock, its own mended")
 def chain_cut(f: Forger) -> None:
     f.lock("gate2", lambda frozen: frozen.update(previous="d" * 64))
 
 
-@caught("V06", "a seed of rung 1 used again at rung 2, everything mended")
+@caught("fresh-seeds", "a seed of rung 1 used again at rung 2, everything mended")
 def seed_reused(f: Forger) -> None:
     f.lock("gate2", lambda frozen: frozen.update(seeds=[1]))
 
 
-@caught("V06", "earlier seeds forgotten in a lock")
+@caught("fresh-seeds", "earlier seeds forgotten in a lock")
 def seeds_forgotten(f: Forger) -> None:
     f.lock("gate3", lambda frozen: frozen.update(earlier_seeds=[]))
 
 
-@caught("V03", "a lock of a newer schema")
+@caught("lock-digests", "a lock of a newer schema")
 def newer_lock(f: Forger) -> None:
     f.replace("locks/gate1.yaml", "schema: 1", "schema: 99")
 
 
-@caught("V03", "a YAML bomb as a lock")
+@caught("lock-digests", "a YAML bomb as a lock")
 def bomb(f: Forger) -> None:
     rows = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     rows += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     f.write("locks/gate1.yaml", ("\n".join(rows) + "\n").encode())
 
 
-@caught("V03", "a lock that asks for Python objects")
+@caught("lock-digests", "a lock that asks for Python objects")
 def python_object(f: Forger) -> None:
     f.write("locks/gate1.yaml", b"schema: !!python/object/apply:os.system ['true']\n")
 
 
-@caught("V03", "a key twice in a lock")
+@caught("lock-digests", "a key twice in a lock")
 def lock_key_twice(f: Forger) -> None:
     f.replace("locks/gate1.yaml", "schema: 1\n", "schema: 1\nschema: 1\n")
 
 
-@caught("V05", "a rule changed in params.yaml")
+@caught("locks-match", "a rule changed in params.yaml")
 def params_rule(f: Forger) -> None:
     f.params(lambda value: loosen(value["gates"]["gate2"]))
 
 
-@caught("V05", "a role given to another configuration")
+@caught("locks-match", "a role given to another configuration")
 def params_role(f: Forger) -> None:
     f.params(lambda value: value["roles"].update(reference="d1-b"))
 
 
-@caught("V18", "a configuration's learning rate changed in params.yaml")
+@caught("parameters", "a configuration's learning rate changed in params.yaml")
 def params_rate(f: Forger) -> None:
     f.params(lambda value: value["configs"]["d1-a"].update(matrix_lr=0.5))
 
 
-@caught("V05", "a budget changed in params.yaml")
+@caught("locks-match", "a budget changed in params.yaml")
 def params_budget(f: Forger) -> None:
     f.params(lambda value: value["rungs"]["rung3"].update(budget_seconds=7.0))
 
 
-@caught("V02", "an exploratory study")
+@caught("study", "an exploratory study")
 def exploratory(f: Forger) -> None:
     f.params(lambda value: value["study"].update(mode="exploratory"))
 
 
-@caught("V02", "a key twice in params.yaml")
+@caught("study", "a key twice in params.yaml")
 def params_key_twice(f: Forger) -> None:
     f.write("params.yaml", f.read("params.yaml") + b"study: {schema: 1}\n")
 
 
-@caught("V08", "a configuration added to params.yaml after the fact")
+@caught("ledger-complete", "a configuration added to params.yaml after the fact")
 def config_added(f: Forger) -> None:
     f.params(lambda value: value["configs"].update({"d3-z": dict(value["configs"]["d1-a"])}))
 
 
-@caught("V02", "params.yaml cut off")
+@caught("study", "params.yaml cut off")
 def params_cut(f: Forger) -> None:
     f.write("params.yaml", f.read("params.yaml")[:400] + b"\n")
 
@@ -181,63 +181,63 @@ def params_cut(f: Forger) -> None:
 # Decisions
 
 
-@caught("V14", "another configuration promoted")
+@caught("decisions", "another configuration promoted")
 def promoted_edited(f: Forger) -> None:
     f.decision(2, lambda value: value.update(promoted=["d1-b"]))
 
 
-@caught("V14", "another configuration promoted, digests mended down the chain")
+@caught("decisions", "another configuration promoted, digests mended down the chain")
 def promoted_edited_mended(f: Forger) -> None:
     promoted_edited(f)
     f.digests()
 
 
-@caught("V14", "a margin in a decision changed, digests mended")
+@caught("decisions", "a margin in a decision changed, digests mended")
 def margin_edited(f: Forger) -> None:
     f.decision(2, lambda value: value["rules"][2]["results"][0].update(margin=0.25))
     f.digests()
 
 
-@caught("V14", "a verdict turned around, digests mended")
+@caught("decisions", "a verdict turned around, digests mended")
 def verdict_edited(f: Forger) -> None:
     f.decision(3, lambda value: value["verdicts"].update({rule: not held for rule, held in value["verdicts"].items()}))
     f.digests()
 
 
-@caught("V14", "a run left out of a decision's evidence, digests mended")
+@caught("decisions", "a run left out of a decision's evidence, digests mended")
 def evidence_edited(f: Forger) -> None:
     f.decision(1, lambda value: value["evidence"].pop(sorted(value["evidence"])[0]))
     f.digests()
 
 
-@caught("V14", "a blocked gate opened")
+@caught("decisions", "a blocked gate opened")
 def outcome_edited(f: Forger) -> None:
     f.decision(1, lambda value: value.update(outcome="blocked", blocked_by=["R1"], promoted=[]))
 
 
-@caught("V14", "an exploratory decision passed off as frozen, digests mended")
+@caught("decisions", "an exploratory decision passed off as frozen, digests mended")
 def exploratory_decision(f: Forger) -> None:
     f.decision(2, lambda value: value.update(mode="exploratory"))
     f.digests()
 
 
-@caught("V17", "the last decision taken away")
+@caught("digests", "the last decision taken away")
 def decision_gone(f: Forger) -> None:
     f.write(DECISIONS, b"".join(f.read(DECISIONS).splitlines(keepends=True)[:-1]))
 
 
-@caught("V07", "two decisions exchanged")
+@caught("ledger-lines", "two decisions exchanged")
 def decisions_exchanged(f: Forger) -> None:
     lines = f.read(DECISIONS).splitlines(keepends=True)
     f.write(DECISIONS, b"".join([lines[1], lines[0], *lines[2:]]))
 
 
-@caught("V07", "the decisions taken away")
+@caught("ledger-lines", "the decisions taken away")
 def decisions_gone(f: Forger) -> None:
     f.delete(DECISIONS)
 
 
-@caught("V09", "a decision that names another lock, digests mended")
+@caught("rule-of-record", "a decision that names another lock, digests mended")
 def decision_of_another_lock(f: Forger) -> None:
     f.decision(2, lambda value: value.update(lock="e" * 64))
     f.digests()
@@ -246,20 +246,20 @@ def decision_of_another_lock(f: Forger) -> None:
 # Metrics and summaries
 
 
-@caught("V17", "a number in metrics.json")
+@caught("digests", "a number in metrics.json")
 def metrics_edited(f: Forger) -> None:
     value = canonical.loads(f.read(METRICS))
     value["winner"] = "d1-b"
     f.write(METRICS, canonical.dumps(value))
 
 
-@caught("V21", "a number in metrics.json, its digest mended")
+@caught("summary", "a number in metrics.json, its digest mended")
 def metrics_edited_mended(f: Forger) -> None:
     metrics_edited(f)
     f.digests()
 
 
-@caught("V21", "other tables of cost and agreement")
+@caught("summary", "other tables of cost and agreement")
 def summary_edited(f: Forger) -> None:
     f.digests({"artifacts/summary": "0" * 32 + ".dir"})
 
@@ -275,7 +275,7 @@ def stage(name: str, change: Any, lock: str = "stages/rung3/dvc.lock") -> Any:
 TICKETS = "artifacts/gates/gate2/promotions.yaml"
 
 
-@caught("V18", "a ticket in dvc.lock turned around (promotions.yaml edited)")
+@caught("parameters", "a ticket in dvc.lock turned around (promotions.yaml edited)")
 def ticket_edited(f: Forger) -> None:
     def turn(one: dict[str, Any]) -> None:
         held = one["params"][TICKETS]
@@ -284,72 +284,72 @@ def ticket_edited(f: Forger) -> None:
     stage("run@", turn)(f)
 
 
-@caught("V17", "the digest of promotions.yaml in dvc.lock")
+@caught("digests", "the digest of promotions.yaml in dvc.lock")
 def tickets_digest(f: Forger) -> None:
     stage("gate", lambda one: one["outs"][1].update(md5="1" * 32), "stages/rung2/dvc.lock")(f)
 
 
-@caught("V18", "another command in dvc.lock")
+@caught("parameters", "another command in dvc.lock")
 def another_command(f: Forger) -> None:
     stage("run@", lambda one: one.update(cmd="python cheat.py"))(f)
 
 
-@caught("V18", "a parameter in dvc.lock")
+@caught("parameters", "a parameter in dvc.lock")
 def another_parameter(f: Forger) -> None:
     stage("run@d1-a", lambda one: one["params"]["params.yaml"]["configs.d1-a"].update(matrix_lr=9.0))(f)
 
 
-@caught("V18", "a parameter left out of dvc.lock")
+@caught("parameters", "a parameter left out of dvc.lock")
 def parameter_gone(f: Forger) -> None:
     stage("run@d1-a", lambda one: one["params"]["params.yaml"].pop("configs.d1-a"))(f)
 
 
-@caught("V18", "an output left out of dvc.lock")
+@caught("parameters", "an output left out of dvc.lock")
 def output_gone(f: Forger) -> None:
     stage("run@", lambda one: one["outs"].pop())(f)
 
 
-@caught("V17", "one run behind another door (the digest of protocol/rung3.json)")
+@caught("digests", "one run behind another door (the digest of protocol/rung3.json)")
 def another_door(f: Forger) -> None:
     stage("run@", lambda one: one["deps"][0].update(md5="2" * 32))(f)
 
 
-@caught("V17", "other records before the gate (the digest of records/rung3)")
+@caught("digests", "other records before the gate (the digest of records/rung3)")
 def other_records(f: Forger) -> None:
     stage("gate", lambda one: one["deps"][1].update(md5="3" * 32 + ".dir"))(f)
 
 
-@caught("V17", "one file with two digests")
+@caught("digests", "one file with two digests")
 def two_digests(f: Forger) -> None:
     f.dvc("dvc.lock", lambda stages: stages["protocol"]["outs"][0].update(md5="4" * 32 + ".dir"))
 
 
-@caught("V17", "a stage taken out of dvc.lock")
+@caught("digests", "a stage taken out of dvc.lock")
 def stage_gone(f: Forger) -> None:
     f.dvc("stages/rung1/dvc.lock", lambda stages: stages.pop(next(iter(stages))))
 
 
-@caught("V16", "a stage added to dvc.lock")
+@caught("dvc-locks", "a stage added to dvc.lock")
 def stage_added(f: Forger) -> None:
     f.dvc("stages/rung1/dvc.lock", lambda stages: stages.update({"run@d9-z-cpu-fp32-1": {"cmd": "true"}}))
 
 
-@caught("V16", "a dvc.lock that is not YAML")
+@caught("dvc-locks", "a dvc.lock that is not YAML")
 def lock_not_yaml(f: Forger) -> None:
     f.write("stages/rung1/dvc.lock", f.read("stages/rung1/dvc.lock") + b"\t}{\n")
 
 
-@caught("V16", "a dvc.lock that is gone")
+@caught("dvc-locks", "a dvc.lock that is gone")
 def dvc_lock_gone(f: Forger) -> None:
     f.delete("stages/rung2/dvc.lock")
 
 
-@caught("V16", "a digest in dvc.lock that is none")
+@caught("dvc-locks", "a digest in dvc.lock that is none")
 def no_digest(f: Forger) -> None:
     stage("run@", lambda one: one["outs"][0].update(md5="not a digest"))(f)
 
 
-@caught("V18", "another command in a rung's dvc.yaml")
+@caught("parameters", "another command in a rung's dvc.yaml")
 def pipeline_edited(f: Forger) -> None:
     f.replace("stages/rung1/dvc.yaml", "python -m stages.run rung1", "python cheat.py rung1")
 
@@ -357,17 +357,17 @@ def pipeline_edited(f: Forger) -> None:
 # The runner
 
 
-@caught("V10", "a line of the runner changed")
+@caught("one-runner", "a line of the runner changed")
 def runner_changed(f: Forger) -> None:
     f.write("trainer/loop.py", f.read("trainer/loop.py") + b"# faster\n")
 
 
-@caught("V10", "a module added to the runner")
+@caught("one-runner", "a module added to the runner")
 def runner_grew(f: Forger) -> None:
     f.write("trainer/extra.py", b"\n")
 
 
-@caught("V01", "a symbolic link in the place of a module of the runner")
+@caught("plain-files", "a symbolic link in the place of a module of the runner")
 def runner_linked(f: Forger) -> None:
     f.link("trainer/loop.py", "/dev/null")
 
@@ -382,13 +382,13 @@ def _orphan(f: Forger) -> str:
     return evidence
 
 
-@caught("V19", "rules and evidence squashed into one commit")
+@caught("rule-first", "rules and evidence squashed into one commit")
 def squashed(f: Forger) -> None:
     _orphan(f)
     f.commit("Everything")
 
 
-@caught("V19", "history rewritten: evidence first, the lock after it")
+@caught("rule-first", "history rewritten: evidence first, the lock after it")
 def evidence_first(f: Forger) -> None:
     _orphan(f)
     held = {gate: f.read(f"locks/{gate}.yaml") for gate in ("gate1", "gate2", "gate3")}
@@ -400,21 +400,21 @@ def evidence_first(f: Forger) -> None:
     f.commit("Freeze")
 
 
-@caught("V19", "evidence first, and the commit of the lock dated back")
+@caught("rule-first", "evidence first, and the commit of the lock dated back")
 def backdated(f: Forger) -> None:
     evidence_first(f)
     old = "2001-01-01T00:00:00+0000"
     f.git("commit", "-q", "--amend", "--no-edit", "--date", old, GIT_COMMITTER_DATE=old)
 
 
-@caught("V19", "evidence first, hidden by a replacement object that shows another history")
+@caught("rule-first", "evidence first, hidden by a replacement object that shows another history")
 def replaced(f: Forger) -> None:
     good = f.git("rev-parse", "HEAD")
     evidence_first(f)
     f.git("replace", f.git("rev-parse", "HEAD"), good)
 
 
-@caught("V20", "a lock taken away for a while and brought back looser, everything mended")
+@caught("rule-stayed", "a lock taken away for a while and brought back looser, everything mended")
 def lock_away_and_back(f: Forger) -> None:
     held = f.read("locks/gate2.yaml")
     f.delete("locks/gate2.yaml")
@@ -438,37 +438,37 @@ def _spoil(f: Forger, name: str) -> None:
     f.write(name, data + b"\n")
 
 
-@caught("V24", "an object of the cache changed", depth="artifacts")
+@caught("artifacts", "an object of the cache changed", depth="artifacts")
 def cache_changed(f: Forger) -> None:
     _spoil(f, _first(f, ".dvc/cache/files/md5/*/*"))
 
 
-@caught("V24", "a record in the workspace changed", depth="artifacts", committed=False)
+@caught("artifacts", "a record in the workspace changed", depth="artifacts", committed=False)
 def record_changed(f: Forger) -> None:
     _spoil(f, _first(f, "artifacts/records/*/*/*/*.json"))
 
 
-@caught("V24", "a curve in the workspace changed", depth="artifacts", committed=False)
+@caught("artifacts", "a curve in the workspace changed", depth="artifacts", committed=False)
 def curve_changed(f: Forger) -> None:
     _spoil(f, _first(f, "artifacts/traces/*/*/*/*/curve.csv"))
 
 
-@caught("V24", "a file added to a run's trace", depth="artifacts", committed=False)
+@caught("artifacts", "a file added to a run's trace", depth="artifacts", committed=False)
 def trace_grew(f: Forger) -> None:
     f.write(_first(f, "artifacts/traces/*/*/*/*/curve.csv").replace("curve", "extra"), b"")
 
 
-@caught("V24", "the winning weights exchanged", depth="artifacts", committed=False)
+@caught("artifacts", "the winning weights exchanged", depth="artifacts", committed=False)
 def weights_changed(f: Forger) -> None:
     _spoil(f, "artifacts/winner/model.safetensors")
 
 
-@caught("V25", "the validation text exchanged", depth="artifacts", committed=False)
+@caught("corpus", "the validation text exchanged", depth="artifacts", committed=False)
 def corpus_changed(f: Forger) -> None:
     _spoil(f, "artifacts/corpus/val.bin")
 
 
-@caught("V25", "another corpus altogether, its digests mended", depth="artifacts", committed=False)
+@caught("corpus", "another corpus altogether, its digests mended", depth="artifacts", committed=False)
 def manifest_changed(f: Forger) -> None:
     value = canonical.loads(f.read("artifacts/corpus/manifest.json"))
     value["splits"]["val"]["tokens"] += 1
@@ -476,7 +476,7 @@ def manifest_changed(f: Forger) -> None:
     f.write("artifacts/corpus/manifest.json", canonical.dumps(value))
 
 
-@caught("V24", "promotions.yaml in the workspace edited", depth="artifacts", committed=False)
+@caught("artifacts", "promotions.yaml in the workspace edited", depth="artifacts", committed=False)
 def promotions_changed(f: Forger) -> None:
     name = "artifacts/gates/gate1/promotions.yaml"
     data = f.read(name)
@@ -484,20 +484,20 @@ def promotions_changed(f: Forger) -> None:
     f.write(name, data.replace(b"true", b"false", 1))
 
 
-@caught("V24", "a page of the site edited", depth="artifacts", committed=False)
+@caught("artifacts", "a page of the site edited", depth="artifacts", committed=False)
 def page_changed(f: Forger) -> None:
     _spoil(f, "site/index.html")
 
 
-@caught("V26", "a page of the site edited, its digest mended", depth="artifacts", committed=False)
+@caught("site", "a page of the site edited, its digest mended", depth="artifacts", committed=False)
 def page_changed_mended(f: Forger) -> None:
-    from stages.audit.artifacts import folder_here
+    from stages.audit.cache import folder_here
 
     _spoil(f, "site/index.html")
     f.dvc("dvc.lock", lambda stages: stages["site"]["outs"][0].update(md5=folder_here(f.root / "site")))
 
 
-@caught("V24", "a score and every digest that git holds, everything mended", depth="artifacts", committed=False)
+@caught("artifacts", "a score and every digest that git holds, everything mended", depth="artifacts", committed=False)
 def artifacts_disagree(f: Forger) -> None:
     f.run(lambda run: run["facts"].update(val_bpb=0.5))
     f.judge()

@@ -130,7 +130,7 @@ def test_a_changed_statement_does_not_hold(change, clone: Forger, tmp_path, caps
 def test_a_study_that_does_not_verify_is_not_attested(clone: Forger, tmp_path):
     clone.run(lambda run: run["facts"].update(val_bpb=0.5))
     clone.commit()
-    with pytest.raises(Refused, match="HEAD does not verify, so nothing of it is attested: V14 decisions"):
+    with pytest.raises(Refused, match="HEAD does not verify, so nothing of it is attested: V15 decisions"):
         promotion(clone.root, "gate2", "--out", str(tmp_path / "x.json"))
     assert not (tmp_path / "x.json").exists()
 

@@ -51,7 +51,7 @@ def as_json(repo: Path, *words: str) -> dict[str, Any]:
 
 
 def statuses(report: dict[str, Any]) -> dict[str, str]:
-    return {check["id"]: check["status"] for check in report["checks"]}
+    return {check["name"]: check["status"] for check in report["checks"]}
 
 
 def test_a_good_commit_exits_with_0_and_a_changed_digit_with_1(clone: Forger):
@@ -59,8 +59,9 @@ def test_a_good_commit_exits_with_0_and_a_changed_digit_with_1(clone: Forger):
     clone.replace(RUNS, '"val_bpb":3', '"val_bpb":2')
     done = verify(clone.root)
     assert done.returncode == 1
-    assert "V17 digests: stages/rung1/dvc.lock, /stages/run@" in done.stdout
-    assert "failed at V14 decisions" in done.stdout
+    assert "V18 digests: ledger/runs.jsonl, line 1\n" in done.stdout
+    assert "V22 evidence-stayed: ledger/runs.jsonl, line 1, /facts/val_bpb\n  found     2." in done.stdout
+    assert "failed at V15 decisions" in done.stdout
 
 
 def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
@@ -69,8 +70,12 @@ def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
         (("--repo", str(tmp_path)), "holds no study: neither params.yaml nor locks/"),
         (("--rev", "nothing"), "'nothing' names no commit here"),
         (("--rev", "--output=x"), "expected one argument"),
-        (("--range", "main"), "--range main: expected A..B, two commits"),
-        (("--require", "V99"), "--require V99: no such check; they are V01 to V27"),
+        (("--rev", ""), "'' is no revision"),
+        (("--range", ""), "--range '': expected A..B, two commits"),
+        (("--against", ""), "'' is no revision"),
+        (("--repo", str(clone.root / "stages")), "name it with --repo: `promotion verify --repo ..`"),
+        (("--range", "main"), "--range 'main': expected A..B, two commits"),
+        (("--require", "V99"), "--require v99: no such check; they are V01 to V30, or their names"),
         (("--signers", str(tmp_path / "none")), "holds a line `NAME KEYTYPE KEY`"),
     ):
         done = verify(clone.root, *words)
@@ -81,9 +86,9 @@ def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
 
 def test_the_json_report_follows_its_schema_and_names_every_check(clone: Forger):
     report = as_json(clone.root)
-    assert list(statuses(report)) == [check.id for check in SEQUENCE]
+    assert list(statuses(report)) == [check.name for check in SEQUENCE]
     assert report["verdict"] == "verified"
-    assert statuses(report)["V27"] == "skipped"
+    assert statuses(report)["replay"] == "skipped"
     clone.write(RUNS, clone.read(RUNS)[:-1])
     report = as_json(clone.root)
     problem = next(check for check in report["checks"] if check["id"] == "V01")["problems"][0]
@@ -119,9 +124,9 @@ def test_a_pull_requests_comment_shows_changed_decisions_and_cannot_be_broken_ou
 
 
 def test_required_checks_may_not_be_skipped(clone: Forger):
-    done = verify(clone.root, "--require", "v22,V19")
+    done = verify(clone.root, "--require", "lock-signatures,v20")
     assert done.returncode == 1
-    assert "failed at V22 lock-signatures" in done.stdout
+    assert "failed at V24 lock-signatures" in done.stdout
 
 
 def test_a_commit_is_verified_and_nothing_of_the_workspace(clone: Forger):
@@ -135,13 +140,13 @@ def test_history_tells_what_each_commit_changed_and_whether_it_verifies(clone: F
     clone.commit("Cheat")
     report = as_json(clone.root, "--history")
     told = [(step["verdict"], step["changes"]) for step in report["history"]]
-    assert [verdict for verdict, _ in told] == ["verified", "verified", "verified", "failed"]
+    assert [verdict for verdict, _ in told] == ["undecided", "undecided", "verified", "failed"]
     assert told[1][1][0].startswith("gate1 frozen (")
     assert told[2][1][0] == "evidence: 28 lines new, 0 gone"
     assert told[3][1] == ["evidence: 1 lines new, 1 gone"]
     done = verify(clone.root, "--history")
     assert done.returncode == 1
-    assert "failed: V14 decisions" in done.stdout
+    assert "failed: V15 decisions" in done.stdout
 
 
 def test_a_range_verifies_the_commits_that_could_change_a_verdict_and_lists_changed_decisions(clone: Forger):
@@ -166,12 +171,12 @@ def test_a_bad_commit_in_the_middle_of_a_range_fails_it(clone: Forger):
 def test_a_shallow_clone_says_what_depth_it_needs_and_a_deeper_one_verifies(clone: Forger, tmp_path):
     shallow = Forger(tmp_path / "shallow")
     clone.git("clone", "-q", "--depth", "1", f"file://{clone.root}", str(shallow.root))
-    check = next(one for one in as_json(shallow.root)["checks"] if one["id"] == "V19")
+    check = next(one for one in as_json(shallow.root)["checks"] if one["name"] == "rule-first")
     assert check["status"] == "skipped"
     assert check["enable"] == "git fetch --unshallow"
-    assert verify(shallow.root, "--require", "V19").returncode == 1
+    assert verify(shallow.root, "--require", "rule-first").returncode == 1
     shallow.git("fetch", "-q", "--unshallow")
-    assert statuses(as_json(shallow.root))["V19"] == "passed"
+    assert statuses(as_json(shallow.root))["rule-first"] == "passed"
 
 
 def test_a_bare_repository_and_a_worktree_verify(clone: Forger, tmp_path):
@@ -193,7 +198,7 @@ def test_a_study_in_a_folder_of_a_larger_repository_verifies(clone: Forger, tmp_
         whole.git("read-tree", "--prefix=study/", "-u", step)
         whole.git("commit", "-q", "-m", step)
     report = as_json(whole.root / "study", "--rev", "HEAD")
-    assert (report["verdict"], statuses(report)["V19"]) == ("verified", "passed")
+    assert (report["verdict"], statuses(report)["rule-first"]) == ("verified", "passed")
 
 
 def test_outside_git_the_history_is_skipped_and_the_rest_is_checked(clone: Forger, tmp_path):
@@ -202,24 +207,25 @@ def test_outside_git_the_history_is_skipped_and_the_rest_is_checked(clone: Forge
     shutil.copytree(clone.root, tmp_path / "plain", ignore=shutil.ignore_patterns(".git"))
     report = as_json(tmp_path / "plain")
     found = statuses(report)
-    assert (report["verdict"], found["V14"], found["V19"]) == ("verified", "passed", "skipped")
+    assert (report["verdict"], found["decisions"], found["rule-first"]) == ("verified", "passed", "skipped")
 
 
 def test_uncommitted_rules_beside_uncommitted_evidence_do_not_verify(clone: Forger):
     clone.git("checkout", "-q", "--orphan", "rewritten")
     clone.git("rm", "-q", "--cached", "-r", ".")
     report = as_json(clone.root)
-    assert statuses(report)["V19"] == "failed"
+    assert statuses(report)["rule-first"] == "failed"
 
 
 def test_before_any_evidence_there_is_nothing_to_fail(clone: Forger):
     clone.git("checkout", "-q", "origin/main~1")
     report = as_json(clone.root)
     found = statuses(report)
-    assert report["verdict"] == "verified"
-    assert [found[one] for one in ("V03", "V04", "V05", "V10")] == ["passed"] * 4
-    assert {found[one] for one in ("V07", "V08", "V14", "V19")} == {"skipped"}
-    assert verify(clone.root, "--require", "V14,V19,V20").returncode == 0
+    assert report["verdict"] == "undecided"
+    assert "the workspace: nothing decided yet (" in verify(clone.root).stdout
+    assert [found[one] for one in ("lock-digests", "lock-chain", "locks-match", "one-runner")] == ["passed"] * 4
+    assert {found[one] for one in ("ledger-lines", "ledger-complete", "decisions")} == {"skipped"}
+    assert verify(clone.root, "--require", "decisions,rule-first,rule-stayed").returncode == 0
 
 
 def test_neither_torch_nor_dvc_is_imported(clone: Forger):

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.audit import attestation, dvclock
-from stages.audit.evidence import _decisions
+from stages.audit.ledger import _decisions
 from stages.audit.pipeline import expected_stages
-from stages.audit.sequence import audit
+from stages.audit.sequence import SEQUENCE, audit
 from stages.domain import canonical, locks, tickets, yamlio
 from stages.domain.fail import Refused
 from stages.domain.records import parse_ledger
@@ -132,7 +132,7 @@ def test_an_audit_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(sha
     whole = forger.read(name)
     try:
         forger.write(name, data.draw(spoilt(whole)))
-        assert len(audit(forger.case(None))) == 27
+        assert len(audit(forger.case(None))) == len(SEQUENCE)
     finally:
         forger.write(name, whole)
 

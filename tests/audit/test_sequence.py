@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from stages.audit import sequence
-from stages.audit.evidence import Ledger
+from stages.audit.ledger import Ledger
 from stages.audit.model import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, in_order, perform, told
 from stages.audit.report import Report
 from stages.audit.rules import Locks
 from stages.audit.sequence import SEQUENCE, audit
 from stages.audit.tree import WorkTree
+from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from tests.audit.forger import Forger
 from tests.support.repo import PROJECT
@@ -109,18 +110,25 @@ def test_an_empty_folder_passes_nothing_that_speaks_of_evidence(tmp_path):
 def test_a_required_check_that_is_skipped_stands_in_the_way(clone: Forger):
     results = tuple(clone.audit())
     assert Report("x", None, "git", results).exit_status == 0
-    refused = Report("x", None, "git", results, frozenset({"V22"}))
-    assert (refused.exit_status, refused.verdict, refused.first_failure()) == (1, "failed", "V22 lock-signatures")
+    refused = Report("x", None, "git", results, frozenset({"V24"}))
+    assert (refused.exit_status, refused.verdict, refused.first_failure()) == (1, "failed", "V24 lock-signatures")
 
 
-def test_a_parsers_message_becomes_a_problem_with_file_and_line():
-    assert told("ledger/runs.jsonl, line 7: seed: found 'x', expected an int") == Problem(
-        "ledger/runs.jsonl",
-        "seed: found 'x', expected an int",
-        "a file that this project wrote",
-        "nothing that builds on it can be believed",
-        line=7,
-    )
+def test_what_a_parser_refuses_becomes_a_problem_with_file_line_and_place():
+    error = Invalid.at("ledger/runs.jsonl, line 7", "found 'x', expected an int", "facts.steps")
+    assert str(error) == "ledger/runs.jsonl, line 7: facts.steps: found 'x', expected an int"
+    meaning = "nothing that builds on it can be believed"
+    assert list(told(error)) == [Problem("ledger/runs.jsonl", "'x'", "an int", meaning, 7, "/facts/steps")]
+
+
+def test_a_file_that_the_system_will_not_read_becomes_a_problem_and_no_traceback(tmp_path):
+    def unreadable(_: Case) -> Iterator[Problem]:
+        yield Problem("x", "a", "b", "c")
+        (tmp_path / "none").read_bytes()
+
+    with pytest.raises(CheckFailed) as caught:
+        perform(replace(SEQUENCE[0], look=unreadable), case(tmp_path))
+    assert [one.place for one in caught.value.problems] == ["x", "none"]
 
 
 def test_a_mistake_of_the_program_is_not_passed_off_as_one_of_the_study(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.audit.signatures import BadSignature, sign, signature_path, verify
+from stages.audit.signers import BadSigners
 from tests.audit.forger import Forger, failed
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
@@ -39,7 +40,7 @@ def sign_all(clone: Forger, key: Path) -> None:
 
 
 def status(clone: Forger, check: str, signers: Path | None) -> tuple[str, list[str]]:
-    result = next(one for one in clone.audit(None, "git", signers) if one.check.id == check)
+    result = next(one for one in clone.audit(None, "git", signers) if one.check.name == check)
     return result.status, [*result.notes, *map(str, result.problems), result.reason]
 
 
@@ -47,7 +48,7 @@ def test_freeze_signs_each_lock_and_leaves_nothing_for_dvc_to_do(study, keys):
     done = study.promotion("freeze", "--sign", str(keys / "alice"))
     assert "signed: locks/gate3.yaml.sig" in done.stdout
     forger = Forger(study.root)
-    assert status(forger, "V22", keys / "allowed")[0] == "passed"
+    assert status(forger, "lock-signatures", keys / "allowed")[0] == "passed"
     assert failed(forger.audit(None, "git", keys / "allowed")) == []
     assert "up to date" in study.dvc("status").stdout
 
@@ -89,13 +90,13 @@ def test_what_is_no_key_or_no_signature_is_refused(keys, tmp_path):
     for rubbish in (b"", b"rubbish", b"x" * (1 << 20)):
         with pytest.raises(BadSignature):
             verify(b"rules\n", rubbish, keys / "allowed")
-    with pytest.raises(BadSignature, match="no such file"):
+    with pytest.raises(BadSigners, match="no such file"):
         verify(b"rules\n", b"", tmp_path / "none")
 
 
 def test_signed_locks_verify_and_say_by_whom(clone, keys):
     sign_all(clone, keys / "alice")
-    found, told = status(clone, "V22", keys / "allowed")
+    found, told = status(clone, "lock-signatures", keys / "allowed")
     assert found == "passed"
     assert any(one.startswith("gate3 signed by alice@example.org (SHA256:") for one in told)
     assert failed(clone.audit(clone.commit("Sign"), "git", keys / "allowed")) == []
@@ -104,9 +105,9 @@ def test_signed_locks_verify_and_say_by_whom(clone, keys):
 def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
     sign_all(clone, keys / "alice")
     clone.delete("locks/gate2.yaml.sig")
-    assert status(clone, "V22", keys / "allowed")[0] == "failed"
+    assert status(clone, "lock-signatures", keys / "allowed")[0] == "failed"
     sign_all(clone, keys / "mallory")
-    found, told = status(clone, "V22", keys / "allowed")
+    found, told = status(clone, "lock-signatures", keys / "allowed")
     assert found == "failed"
     assert "its key is not among allowed" in told[0]
 
@@ -114,11 +115,11 @@ def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
 def test_a_lock_edited_after_it_was_signed_fails_although_everything_else_was_mended(clone, keys):
     sign_all(clone, keys / "alice")
     clone.replace("locks/gate1.yaml", "# The rules", "# the rules")
-    assert failed(clone.audit(None, "git", keys / "allowed")) == ["V22"]
+    assert failed(clone.audit(None, "git", keys / "allowed")) == ["lock-digests", "lock-signatures"]
 
 
 def test_without_signers_signatures_are_skipped_and_say_how(clone):
-    found, told = status(clone, "V22", None)
+    found, told = status(clone, "lock-signatures", None)
     assert (found, told[-1]) == ("skipped", "nobody said who may sign")
 
 
@@ -130,12 +131,14 @@ def signed_commit(clone: Forger, key: Path) -> None:
 
 
 def test_signed_commits_that_touched_locks_are_checked(clone, keys):
-    assert status(clone, "V23", keys / "allowed")[0] == "skipped"
+    assert status(clone, "commit-signatures", keys / "allowed")[0] == "skipped"
     signed_commit(clone, keys / "alice")
-    found, told = status(clone, "V23", keys / "allowed")
-    assert (found, told[0]) == ("passed", "1 signed, 2 commits that touched locks/ unsigned")
+    found, told = status(clone, "commit-signatures", keys / "allowed")
+    assert found == "passed"
+    assert told[0].startswith(f"commit {clone.git('rev-parse', 'HEAD')[:12]} signed by alice@example.org (SHA256:")
+    assert told[1] == "2 commits that touched locks/ are not signed"
     signed_commit(clone, keys / "mallory")
-    found, told = status(clone, "V23", keys / "allowed")
+    found, told = status(clone, "commit-signatures", keys / "allowed")
     assert found == "failed"
 
 
@@ -144,6 +147,6 @@ def test_a_signed_tag_of_a_stranger_fails(clone, keys):
         options = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={keys / name}"]
         clone.git(*options, "tag", "-s", "-m", "a release", f"by-{name}")
         try:
-            assert status(clone, "V23", keys / "allowed")[0] == expected
+            assert status(clone, "commit-signatures", keys / "allowed")[0] == expected
         finally:
             clone.git("tag", "-d", f"by-{name}")

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from stages import ledger
+from stages import ledger, winner
 from stages.audit.pipeline import Planned, expected_stages, folder_md5
-from stages.domain import files, names, tickets, yamlio
+from stages.domain import canonical, files, names, tickets, yamlio
 from stages.rungs import write_rungs
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
@@ -59,7 +59,10 @@ def _yaml(value: Any, indent: int) -> Iterator[str]:
             yield from _yaml(item, indent + 2)
         elif isinstance(item, list) and item:
             yield f"{pad}{key}:"
-            yield from (f"{pad}- {_scalar(one)}" for one in item)
+            for one in item:
+                lines = list(_yaml(one, indent + 2)) if isinstance(one, dict) else [_scalar(one)]
+                yield f"{pad}- {lines[0].strip()}"
+                yield from lines[1:]
         else:
             yield f"{pad}{key}: {_scalar(item)}"
 
@@ -77,7 +80,7 @@ def _stage(name: str, plan: Planned, told: dict[str, dict[str, Any]], seen: dict
     yield f"    cmd: {plan.cmd}"
     for kind, paths in (("deps", plan.deps), ("params", ()), ("outs", plan.outs)):
         if kind == "params":
-            yield "    params:"
+            yield from ["    params:"] if plan.params else []
             for file, keys in plan.params.items():
                 yield f"      {file}:"
                 yield from _yaml({key: _value(told[file], key) for key in sorted(keys)}, 8)
@@ -122,11 +125,22 @@ def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
         study = synthetic.build(root, synthetic.params(configs, seeds))
     with chdir(root):
         write_rungs(len(study.rungs))
+        _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
         write_locks([f"stages/{rung}/dvc" for rung in study.rungs])
-        write_locks(["dvc"], ("protocol", "ledger"))
-        _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
+        _after_the_last_gate()
+        write_locks(["dvc"])
         _commit([], ["add", "-A"], "The evidence")
+
+
+def _after_the_last_gate() -> None:
+    """A winner as its stage writes it, of weights that nobody trained, and a site of one page."""
+    headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
+    folder = names.TRACES / "rung5" / str(headline["winner"])
+    for trace in folder.glob("*/*"):
+        (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
+    winner.main()
+    files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
 
 
 def _commit(start: list[str], add: list[str], message: str) -> None:

@@ -20,8 +20,11 @@ from stages import gate as gate_stage
 from stages import protocol
 from stages.domain import canonical, files, locks, names, study, tickets
 from stages.realise import parse_spec, spec_of
+from trainer.shape import rated_steps, realise
+from trainer.spec import Spec
 
 RUNNER = "1" * 64
+VOCABULARY, FLOPS_PER_SECOND = 512, 10**10
 BUDGETS = (2.0, 5.0, 10.0, 60.0, 720.0)
 
 
@@ -37,7 +40,7 @@ def params(configs: int = 12, seeds: int = 2) -> dict[str, Any]:
         }
         for n in range(1, 6)
     }
-    host = {"system": "any", "device": "cpu", "threads": 2, "compile": False, "flops_per_second": 10**10}
+    host = {"system": "any", "device": "cpu", "threads": 2, "compile": False, "flops_per_second": FLOPS_PER_SECOND}
     require = {
         "R1": {"kind": "complete_cells"},
         "R2": {"kind": "fixed_runner"},
@@ -56,7 +59,7 @@ def params(configs: int = 12, seeds: int = 2) -> dict[str, Any]:
         },
         "data": {
             "source": {"kind": "text", "separator": "blank-line", "files": [{"path": "text.txt"}]},
-            "vocab_size": 512,
+            "vocab_size": VOCABULARY,
         },
         "runner": {"sequence_length": 64, "head_dim": 16, "eval_tokens": 4096},
         "clock": {"kind": "rated"},
@@ -109,6 +112,14 @@ def _settled(spec: str) -> dict[str, Any]:
     return parse_spec(json.loads(spec), "synthetic").to_json()
 
 
+@cache
+def _model(spec: str) -> dict[str, Any]:
+    """The model that a specification builds, as a record tells it."""
+    read = Spec.from_json(json.loads(spec))
+    shape = realise(read.config, read.runner, VOCABULARY)
+    return {**shape.to_json(), "digest": shape.digest()}
+
+
 def _spec(study_: study.Study, door: dict[str, Any], config: str, host: str, seed: int) -> dict[str, Any]:
     knobs, block = dict(study_.configs[config]), door["hosts"][host]
     value = spec_of(door["settings"], knobs, block, door["clock"]["kind"], door["budget_seconds"], 0, door["last"])
@@ -121,23 +132,19 @@ def _executed(
     knobs = study_.configs[config]
     record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status="finished", reason=None)
     value = score(dict(knobs), door["budget_seconds"], host, seed, config)
-    steps = max(1, int(door["budget_seconds"] * 10))
-    record["spec"] = _spec(study_, door, config, host, seed)
+    record["spec"] = spec = _spec(study_, door, config, host, seed)
+    model, batch, rate = _model(json.dumps({**spec, "seed": 0})), spec["config"]["batch_tokens"], FLOPS_PER_SECOND
+    rated = door["clock"]["kind"] == "rated"
+    steps = rated_steps(model["flops_per_token"], batch, door["budget_seconds"], rate)
     record["facts"] = {
         "val_bpb": value,
         "locked_bpb": round(value + 0.01, 6) if door["last"] else None,
         "steps": steps,
-        "tokens": steps * 4096,
+        "tokens": steps * batch,
         "train_loss": round(value * 2.2, 6),
-        "rated_seconds": door["budget_seconds"],
-        "progress": None,
-        "model": {
-            "depth": knobs["depth"],
-            "width": 64,
-            "heads": 4,
-            "parameters": 10**5,
-            "flops_per_token": 6 * 10**5,
-        },
+        "rated_seconds": round(steps * (model["flops_per_token"] * batch / rate), 6) if rated else None,
+        "progress": None if rated else {"ticks": 4096, "steps": steps, "data": ""},
+        "model": model,
     }
     return record
 
@@ -212,7 +219,12 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
         manifest = {
             "schema": 1,
             "source": value["data"]["source"],
-            "tokenizer": {"file": "tokenizer.json", "sha256": "2" * 64, "vocab_size": 512, "bos": 511},
+            "tokenizer": {
+                "file": "tokenizer.json",
+                "sha256": "2" * 64,
+                "vocab_size": VOCABULARY,
+                "bos": VOCABULARY - 1,
+            },
             "token_bytes": {"file": "token_bytes.bin", "sha256": "3" * 64},
             "splits": {
                 split: {

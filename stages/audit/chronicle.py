@@ -1,0 +1,209 @@
+"""The history of a study as git holds it: the locks and the evidence of every commit that changed them.
+
+    case.past                  what an audit asks
+
+What counts is ancestry, which nobody can date back: a commit holds the digest of its parents. Dates are not looked at.
+A workspace with changes counts as one more commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stages.audit import objects, testimony
+from stages.audit.git import Git
+from stages.audit.objects import Entry
+from stages.audit.testimony import Line, Made, Past
+from stages.audit.tree import Tree
+from stages.domain import names
+from stages.domain.mistakes import Invalid
+
+WORKSPACE = "the workspace"
+RUNS, DECISIONS = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions"))
+_LOCK = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
+_NOTED = re.compile(r"stages/(rung[1-9][0-9]?)/dvc\.lock")
+_RUNG = re.compile(r"rung[1-9][0-9]?")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a commit holds. `held` is git's id of each file that matters here, `ever` every lock up to this commit."""
+
+    commit: str
+    parents: tuple[str, ...]
+    held: dict[str, str]
+    locks: dict[str, Past]
+    made: frozenset[Made]
+    lines: frozenset[bytes]
+    ever: frozenset[tuple[str, str]]
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return self.commit if self.commit == WORKSPACE else f"commit {self.commit[:12]}"
+
+
+@dataclass
+class Chronicle:
+    """The states in which locks or evidence changed, parents first; `tips` are those that the last commit stands on."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    tips: tuple[str, ...] = ()
+    #: The commit at which a shallow clone hides what came before it, if evidence stands there already.
+    cut: str | None = None
+    known: dict[bytes, Line | None] = field(default_factory=dict)
+
+    def line(self, data: bytes) -> Line | None:
+        """A line of runs.jsonl as evidence; each is read once, however many commits hold it."""
+        if data not in self.known:
+            self.known[data] = testimony.line_of(data)
+        return self.known[data]
+
+    def before(self, state: State) -> list[State]:
+        """The states right before one."""
+        return [self.states[parent] for parent in state.parents]
+
+    def precedes(self, one: State, other: State) -> bool:
+        """Whether one state is an ancestor of another."""
+        stack = list(other.parents)
+        while stack:
+            commit = stack.pop()
+            if commit == one.commit:
+                return True
+            stack.extend(self.states[commit].parents)
+        return False
+
+    def new_lines(self, state: State) -> frozenset[bytes]:
+        """The lines of a state that none of the states right before it holds."""
+        return state.lines.difference(*(parent.lines for parent in self.before(state)))
+
+    @property
+    def locks(self) -> dict[tuple[str, str], Past]:
+        """Every lock that ever stood here, by gate and digest, the earliest first."""
+        return {(gate, lock.digest): lock for state in self.states.values() for gate, lock in state.locks.items()}
+
+    def judged(self, study: str) -> dict[str, list[Past]]:
+        """By gate, the locks of a study under which evidence ever stood, the earliest first."""
+        locks = self.locks
+        found: dict[str, list[Past]] = {}
+        for state in self.states.values():
+            for rung, digest in sorted(state.made):
+                lock = locks.get((names.gate_of(rung), digest))
+                if lock and lock.study == study and lock not in found.setdefault(lock.gate, []):
+                    found[lock.gate].append(lock)
+        return found
+
+
+class _Reader:
+    """Reads commits into states: each content once, and nothing of a commit that changed nothing."""
+
+    def __init__(self, git: Git, found: Chronicle) -> None:
+        self._git, self._found = git, found
+        self._here: dict[str, bytes] = {}
+        self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
+        self._locks: dict[tuple[str, str], Past | None] = {}
+        self._lines: dict[str, frozenset[bytes]] = {}
+        self._made: dict[str, frozenset[Made]] = {}
+
+    def held(self, commit: str) -> dict[str, str]:
+        """The ids of the files that matter, by path: locks, both ledgers, the dvc.lock of every rung."""
+        tops = tuple(self._git.entry(commit, name) for name in ("locks", "ledger", "stages"))
+        if tops not in self._folders:
+            self._folders[tops] = dict(self._files(tops))
+        return self._folders[tops]
+
+    def _files(self, tops: tuple[Entry | None, ...]) -> Iterator[tuple[str, str]]:
+        locks, ledger, stages = map(self._inside, tops)
+        found = {f"locks/{name}": entry for name, entry in locks.items()}
+        found |= {f"ledger/{name}": entry for name, entry in ledger.items()}
+        for rung, folder in stages.items():
+            if _RUNG.fullmatch(rung):
+                found |= {f"stages/{rung}/{name}": entry for name, entry in self._inside(folder).items()}
+        for path, entry in found.items():
+            if _matters(path) and entry.mode not in (objects.FOLDER, objects.REPOSITORY):
+                yield path, entry.oid
+
+    def _inside(self, entry: Entry | None) -> dict[str, Entry]:
+        return self._git.folder(entry.oid) if entry and entry.mode == objects.FOLDER else {}
+
+    def workspace(self, tree: Tree) -> dict[str, str]:
+        """The same of files that no commit holds yet."""
+        found = {}
+        for path in (one for folder in ("locks", "ledger", "stages") for one in tree.paths(folder) if _matters(one)):
+            with contextlib.suppress(Invalid):  # V01 tells what is no file
+                data = tree.read(path)
+                if data is not None:
+                    found[path] = objects.object_id("blob", data, self._git.head or "")
+                    self._here[found[path]] = data
+        return found
+
+    def state(self, commit: str, parents: tuple[str, ...], held: dict[str, str]) -> None:
+        """Read a commit and add it to the chronicle."""
+        locks = {}
+        for path, oid in held.items():
+            if (name := _LOCK.fullmatch(path)) and (lock := self._lock(oid, name[1])):
+                locks[lock.gate] = lock
+        lines = self._runs(held[RUNS]) if RUNS in held else frozenset()
+        made = self._evidence(held.get(RUNS, ""), lines) | self._decisions(held.get(DECISIONS, ""))
+        for path, oid in held.items():
+            noted = _NOTED.fullmatch(path)
+            if noted and noted[1] not in {rung for rung, _ in made} and testimony.trained(self._load(oid), path):
+                made |= {(noted[1], "")}
+        ever = frozenset((gate, lock.digest) for gate, lock in locks.items())
+        ever = ever.union(*(self._found.states[parent].ever for parent in parents))
+        self._found.states[commit] = State(commit, parents, held, locks, made, lines, ever)
+
+    def _load(self, oid: str) -> bytes:
+        return self._here[oid] if oid in self._here else self._git.blob(oid)
+
+    def _lock(self, oid: str, gate: str) -> Past | None:
+        if (oid, gate) not in self._locks:
+            self._locks[oid, gate] = testimony.past_lock(self._load(oid), gate)
+        return self._locks[oid, gate]
+
+    def _runs(self, oid: str) -> frozenset[bytes]:
+        if oid not in self._lines:
+            self._lines[oid] = frozenset(self._load(oid).split(b"\n"))
+        return self._lines[oid]
+
+    def _evidence(self, oid: str, lines: frozenset[bytes]) -> frozenset[Made]:
+        if oid not in self._made:
+            read = (self._found.line(line) for line in lines)
+            self._made[oid] = frozenset(line.made for line in read if line)
+        return self._made[oid]
+
+    def _decisions(self, oid: str) -> frozenset[Made]:
+        lines = self._load(oid).split(b"\n") if oid else []
+        return frozenset(made for line in lines if (made := testimony.decision_of(line)))
+
+
+def _matters(path: str) -> bool:
+    return path in (RUNS, DECISIONS) or _LOCK.fullmatch(path) is not None or _NOTED.fullmatch(path) is not None
+
+
+def chronicle(git: Git, commit: str | None, tree: Tree | None, known: dict[bytes, Line | None]) -> Chronicle:
+    """The history up to a commit (None: there is none yet), and of a workspace on top of it where `tree` is one."""
+    found = Chronicle(known=known)
+    reader = _Reader(git, found)
+    near: dict[str, tuple[str, ...]] = {}
+    held: dict[str, dict[str, str]] = {}
+    for one, content in (git.ancestry(commit) if commit else {}).items():
+        parents = [parent for parent in content.parents if parent in near]
+        held[one] = reader.held(one)
+        below = tuple(dict.fromkeys(state for parent in parents for state in near[parent]))
+        if all(held[one] == held[parent] for parent in parents) if parents else not held[one]:
+            near[one] = below
+            continue
+        reader.state(one, below, held[one])
+        near[one] = (one,)
+    found.tips = near.get(commit or "", ())
+    for one in git.shallow & near.keys():
+        if any(found.states[state].made for state in near[one]):
+            found.cut = one
+    if tree is not None and (here := reader.workspace(tree)) != held.get(commit or "", {}):
+        reader.state(WORKSPACE, found.tips, here)
+        found.tips = (WORKSPACE,)
+    return found
