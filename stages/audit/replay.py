@@ -12,13 +12,14 @@ default study looks at.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.audit import dvclock
+from stages.audit.cache import folder_here
 from stages.domain import canonical, files, names
 from stages.domain.fail import Refused
 from stages.domain.locks import Lock, read
@@ -26,7 +27,7 @@ from stages.domain.records import Record, parse_ledger
 
 TOLERANCE = 0.005
 #: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.
-KIND = ("torch", "cpu", "instructions", "threads", "gpu", "driver")
+KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
 Outcome = Literal["identical", "within", "differs"]
 
 
@@ -99,12 +100,16 @@ def check_place(record: Record, lock: Lock, root: Path) -> None:
         raise Refused(f"{record.id} needs a machine like hosts.{record.host}: {'; '.join(why)}")
 
 
-def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replayed:
-    """Train a run again and compare. Raises `Refused` where this machine cannot."""
+def replay(record: Record, data: bytes, root: Path, tolerance: float, same_kind: bool = False) -> Replayed:
+    """Train a run again and compare. Raises `Refused` where this machine cannot.
+
+    `same_kind`: the reviewer says that this machine is of the kind that made a record whose telemetry is not here.
+    """
     lock = read(record.gate, root)
     if lock is None:
         raise Refused(f"locks/{record.gate}.yaml is missing; `git checkout -- locks`")
     check_place(record, lock, root)
+    there = recorded_machine(record, root)
     from stages.training import environment
     from trainer.line import ProgressLine
     from trainer.loop import train
@@ -124,7 +129,8 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float) -> Replaye
     value = canonical.loads(data)
     value.update(status=outcome.status, reason=outcome.reason, facts=outcome.facts)
     value["environment"] = environment(list(lock.frozen.hosts[record.host].report), outcome.telemetry)
-    return compare(record, data, value, _same_kind(record, outcome.telemetry, root), tolerance)
+    alike = is_same_kind(there, outcome.telemetry)
+    return compare(record, data, value, True if alike is None and same_kind else alike, tolerance)
 
 
 def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool | None, tolerance: float) -> Replayed:
@@ -141,12 +147,29 @@ def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool 
     return Replayed(record.id, outcome, same_kind, was, now, changed)
 
 
-def _same_kind(record: Record, here: Mapping[str, Any], root: Path) -> bool | None:
-    path = root / names.trace_path(record.id) / "telemetry.json"
-    if not path.is_file():
+def recorded_machine(record: Record, root: Path) -> dict[str, Any] | None:
+    """The telemetry of a recorded run, as dvc.lock noted it; None where it is not here. Refuses a changed one.
+
+    It decides how much a repetition may differ, so it is believed no more than anything else.
+    """
+    folder = names.trace_path(record.id)
+    if not (root / folder / "telemetry.json").is_file():
         return None
+    lock = Path("stages") / record.rung / "dvc.lock"
+    stages = dvclock.parse((root / lock).read_bytes(), lock.as_posix()) if (root / lock).is_file() else {}
+    noted = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
+    if (found := folder_here(root / folder)) not in noted:
+        expected = ", ".join(map(str, noted)) or "an entry of its own"
+        raise Refused(
+            f"{folder.as_posix()}: found {found}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
+        )
     try:
-        there = json.loads(path.read_bytes())
-    except ValueError:
-        return None
-    return isinstance(there, dict) and all(there.get(key) == here.get(key) for key in KIND)
+        value = canonical.loads((root / folder / "telemetry.json").read_bytes())
+    except canonical.NotCanonical as error:
+        raise Refused(f"{folder.as_posix()}/telemetry.json: {error}; `dvc checkout` mends it") from None
+    return value if isinstance(value, dict) else {}
+
+
+def is_same_kind(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> bool | None:
+    """Whether two machines are of one kind; None where nothing is known of the other."""
+    return None if there is None else all(there.get(key) == here.get(key) for key in KIND)

@@ -6,6 +6,7 @@ in git holds weights; but the run that trained them kept its own, and dvc.lock n
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,20 +36,11 @@ def winner(case: Case) -> Iterator[Problem]:
     """V28: the winner's weights are those of its run, and its description and curves are made of ledger and traces."""
     if "winner" not in case.get(Noted).locks.get(ROOT, {}):
         raise Skip("dvc.lock notes no winner", "dvc repro winner", applies=False)
-    problems = list(_compared(case))
-    if problems and (changed := other_code(case, "winner", ("stages/winner.py", "stages/summary", "stages/domain"))):
-        reason = f"{changed} installed here is not the one that described the winner"
-        raise Skip(reason, "verify with that commit's own code")
-    yield from problems
-
-
-def _compared(case: Case) -> Iterator[Problem]:
     again = {path.as_posix(): data for path, data in made_again(case).items()}
     headline = canonical.loads(again[METRICS])
     order = canonical.loads(again[f"{names.SUMMARY.as_posix()}/stability.json"])
     runs = stage.last_runs([run.record for run in case.get(Ledger).runs])
     here = Outputs(case)
-    yield from _curves(case, here, runs)
     found = here.files(FOLDER)
     if found is None:
         raise Skip(f"{FOLDER} is not here as dvc.lock notes it", f"{PULL} winner")
@@ -62,7 +54,11 @@ def _compared(case: Case) -> Iterator[Problem]:
     if chosen is not None:
         yield from _weights(here, chosen, found[stage.WEIGHTS])
     model = stage.told(runs, headline, order, lambda _: _described(found[stage.WEIGHTS]))
-    yield from _model(found["model.json"].read_bytes(), canonical.dumps(model))
+    problems = [*_model(found["model.json"].read_bytes(), canonical.dumps(model)), *_curves(case, here, runs)]
+    if problems and (changed := other_code(case, "winner", ("stages/winner.py", "stages/summary", "stages/domain"))):
+        reason = f"{changed} installed here is not the one that described the winner"
+        raise Skip(reason, "verify with that commit's own code")
+    yield from problems
 
 
 def _weights(here: Outputs, run: Record, weights: Path) -> Iterator[Problem]:
@@ -94,18 +90,19 @@ def _model(data: bytes, expected: bytes) -> Iterator[Problem]:
 
 def _curves(case: Case, here: Outputs, runs: list[Record]) -> Iterator[Problem]:
     """curves.csv made again from the traces of the last rung, where they are all here."""
-    texts: dict[str, str] = {}
+    found: dict[str, Path] = {}
     for run in runs:
         trace = here.files(names.trace_path(run.id).as_posix())
         if trace is None or "curve.csv" not in trace:
             case.note(f"{CURVES} was not made again: the trace of {run.id} is not here; `{PULL}` brings it")
             return
-        texts[run.id] = trace["curve.csv"].read_text(encoding="utf-8")
+        found[run.id] = trace["curve.csv"]
     item = here.items.get(CURVES)
     try:
-        md5 = md5_bytes(stage.curves(runs, lambda run: texts[run.id]))
-    except (KeyError, UnicodeDecodeError) as error:
-        yield Problem(CURVES, f"a curve without {error}", "curves that can be read", "a trace was changed")
+        md5 = md5_bytes(stage.curves(runs, lambda run: found[run.id].read_text(encoding="utf-8")))
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        told = f"{type(error).__name__}: {error}"
+        yield Problem(CURVES, told, "curves that can be read", "the trace of a run is not what it wrote")
         return
     if item and item.md5 != md5:
         pointer = f"/stages/winner/outs/{item.at}/md5"

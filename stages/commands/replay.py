@@ -5,7 +5,8 @@
     promotion replay --sample 3 --seed 7
 
 On the same kind of machine a record must come out the same, byte for byte; on another kind val_bpb must agree within
---tolerance. No record and no trace is written. Exit status: 0 all agree, 1 one does not, 2 none could be repeated.
+--tolerance. The kind stands in the run's telemetry, held against dvc.lock; where that is not here, --same-kind says it.
+No record and no trace is written. Exit status: 0 all agree, 1 one does not, 2 one could not be repeated.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1 on")
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", metavar="N", type=_count, help="draw N executed runs instead")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the draw; default: %(default)s")
     parser.add_argument("--tolerance", metavar="BPB", type=float, default=0.005, help="default: %(default)s")
+    parser.add_argument(
+        "--same-kind", action="store_true", help="this machine is of the kind of those whose telemetry is not here"
+    )
     parser.add_argument("--json", metavar="FILE", nargs="?", const="-", help="as JSON; to stdout without FILE")
 
 
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     refused: dict[str, str] = {}
     for name in replay.choose(known, arguments.runs, arguments.sample or 0, arguments.seed):
         try:
-            done.append(replay.replay(*known[name], root, arguments.tolerance))
+            done.append(replay.replay(*known[name], root, arguments.tolerance, arguments.same_kind))
         except Refused as error:
             refused[name] = str(error)
         else:
@@ -59,13 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name}: not repeated: {why}", file=sys.stderr)
     if arguments.json:
         _write(arguments.json, done, refused, arguments.tolerance)
-    if not done:
-        return 2
-    return 1 if any(one.outcome == "differs" for one in done) else 0
+    if any(one.outcome == "differs" for one in done):
+        return 1
+    return 2 if refused else 0
 
 
 def _told(one: Replayed, tolerance: float) -> str:
-    kind = {True: "the same kind of machine", False: "another kind of machine", None: "a machine of unknown kind"}
+    unknown = "a machine of which nobody knows whether it is of the same kind (`dvc pull`, or --same-kind)"
+    kind = {True: "the same kind of machine", False: "another kind of machine", None: unknown}
     head = f"{one.run}: {one.outcome}, on {kind[one.same_kind]}"
     if one.outcome == "identical":
         return f"{head}, val_bpb {one.again}"

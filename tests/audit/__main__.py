@@ -12,9 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.audit import tamper_rules  # noqa: F401  (registers the other half of the suite)
 from tests.audit.forger import failed
-from tests.audit.tamper import MANIPULATIONS
+from tests.audit.suite import MANIPULATIONS
 from tests.conftest import build_smoke
 from tests.support.repo import Repo
 

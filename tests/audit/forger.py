@@ -151,7 +151,7 @@ class Forger:
         def follow(stages: dict[str, Any]) -> None:
             for stage in stages.values():
                 told = stage.get("params", {}).get("params.yaml", {})
-                told.update({key: _value(params, key) for key in told})
+                told.update({key: json.loads(json.dumps(_value(params, key))) for key in told})
 
         for lock in self.dvc_locks():
             self.dvc(lock, follow)

@@ -1,6 +1,6 @@
 """The tamper suite: a real study, more than a hundred ways to falsify it, and the check that catches each.
 
-    python -m tests.audit.tamper          builds the smoke study, makes every manipulation, prints the table
+    python -m tests.audit          builds the smoke study, makes every manipulation, prints the table
 
 Each manipulation is a function over a `Forger`; `@caught("digests", "...")` says which check must fail. Those marked
 `depth="artifacts"` are looked for where artifacts are; all others in a clone that has nothing but git.
@@ -52,9 +52,10 @@ def restore(clone: Path) -> None:
     forger = Forger(clone)
     for name in forger.git("replace", "-l").split():
         forger.git("replace", "-d", name)
+    shutil.rmtree(clone / "ledger" / ".git", ignore_errors=True)
     forger.git("checkout", "-q", "-f", "origin/main")
     forger.git("checkout", "-q", "-f", "-B", "main", "origin/main")
-    forger.git("clean", "-q", "-f", "-d", "-x")
+    forger.git("clean", "-q", "-f", "-f", "-d", "-x")
     forger.git("branch", "-q", "-D", "rewritten") if forger.git("branch", "--list", "rewritten") else None
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.audit import replay
+from stages.cli import build_parser
+from stages.commands import replay as command
 from stages.domain import canonical
 from stages.domain.fail import Refused
 from stages.domain.records import parse_line
@@ -52,6 +55,54 @@ def test_another_runner_or_corpus_is_no_place_to_repeat_a_run(smoke: Repo, tmp_p
     done = promotion(study.root, "--sample", "1")
     assert done.returncode == 2
     assert "val.bin: missing or changed" in done.stderr
+
+
+def test_the_machine_of_a_record_is_believed_only_as_dvc_lock_noted_it(smoke: Repo, tmp_path):
+    study = Forger(smoke.copy(tmp_path / "study").root)
+    record, _ = replay.ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
+    told = replay.recorded_machine(record, study.root)
+    assert told is not None
+    assert told["torch"]
+    path = "artifacts/traces/rung1/d1-a/cpu-fp32/1/telemetry.json"
+    whole = study.read(path)
+    study.delete(path)
+    assert replay.recorded_machine(record, study.root) is None
+    study.write(path, whole.replace(b'"threads": 1', b'"threads": 2'))
+    with pytest.raises(Refused, match=r"rung1/d1-a/cpu-fp32/1: found .*, as in stages/rung1/dvc.lock; `dvc checkout`"):
+        replay.recorded_machine(record, study.root)
+
+
+def test_machines_are_of_one_kind_only_with_one_device_and_one_library():
+    here = {"torch": "2.13", "cpu": "x", "instructions": "AVX2", "threads": 2, "device_name": "A100", "driver": "1"}
+    assert replay.is_same_kind(here, dict(here)) is True
+    assert replay.is_same_kind({**here, "device_name": "L40S"}, here) is False
+    assert replay.is_same_kind(None, here) is None
+
+
+def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monkeypatch, capsys):
+    name, other = list(replay.ledger(clone.root))[:2]
+    same = replay.Replayed(name, "identical", True, 1.0, 1.0, ())
+
+    def again(record: Any, *_: Any) -> replay.Replayed:
+        if record.id == other:
+            raise Refused("no such machine")
+        return same
+
+    monkeypatch.setattr(replay, "replay", again)
+    monkeypatch.chdir(clone.root)
+    assert command.run(build_parser("replay").parse_args(["replay", name])) == 0
+    assert command.run(build_parser("replay").parse_args(["replay", name, other])) == 2
+    assert f"{other}: not repeated: no such machine" in capsys.readouterr().err
+    same = replace(same, outcome="differs")
+    assert command.run(build_parser("replay").parse_args(["replay", name, other])) == 1
+
+
+@pytest.mark.parametrize("sample", ["0", "-1", "three"])
+def test_a_sample_of_nothing_is_refused_in_words(sample, capsys):
+    with pytest.raises(SystemExit) as end:
+        build_parser("replay").parse_args(["replay", f"--sample={sample}"])
+    assert end.value.code == 2
+    assert f"argument --sample: found '{sample}', expected a whole number from 1 on" in capsys.readouterr().err
 
 
 def finished(clone: Forger) -> dict[str, Any]:
