@@ -49,9 +49,8 @@ def object_id(kind: str, data: bytes, like: str) -> str:
 def true(oid: str, kind: str, data: bytes) -> bytes:
     """`data`, if it is what `oid` names; else `GitRefused`."""
     if object_id(kind, data, oid) != oid:
-        raise GitRefused.at(
-            f"object {oid}", "holds another content than its id names: the repository was tampered with; clone it anew"
-        )
+        told = "found another content than its id names, expected its own: the repository was tampered with"
+        raise GitRefused.at(f"object {oid}", f"{told}; clone it anew")
     return data
 
 
