@@ -8,6 +8,7 @@ Only what this project's own dvc.yaml files use is expanded: `${path.in.params}`
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -112,6 +113,8 @@ class _Plan:
             if not isinstance(listed, list | dict):
                 raise BadPipeline.at(self._where, f"found {listed!r:.80}, expected a list or a mapping", f"{at}.{axis}")
             axes.append([str(one) for one in listed])
+        if math.prod(map(len, axes)) > MAX_STAGES:
+            raise BadPipeline.at(self._where, f"more than {MAX_STAGES} stages", self._at)
         for combination in product(*axes):
             yield dict(zip(self._matrix, combination, strict=True))
 

@@ -75,7 +75,7 @@ def verify(
     lines = read(signers)
     if len(signature) > MAX_SIGNATURE:
         raise BadSignature(f"a signature of {len(signature)} bytes, expected at most {MAX_SIGNATURE}")
-    when = [] if seconds is None else [f"-Overify-time={datetime.fromtimestamp(seconds):%Y%m%d%H%M%S}"]
+    when = [] if seconds is None else [f"-Overify-time={_clock(seconds)}"]
     complaint = ""
     with tempfile.TemporaryDirectory() as folder:
         place, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
@@ -98,6 +98,14 @@ def verify(
             # ssh-keygen names the first line with this key alone; another one may allow what this one does not
             rest = next((at for at, line in enumerate(lines, start=1) if line.names == names), len(lines))
             lines = lines[rest:]
+
+
+def _clock(seconds: int) -> str:
+    """A time as ssh-keygen reads it: on this machine's clock."""
+    try:
+        return f"{datetime.fromtimestamp(seconds):%Y%m%d%H%M%S}"
+    except (OverflowError, OSError, ValueError):
+        raise BadSignature(f"it claims the time {seconds}, which no calendar has") from None
 
 
 def _last(text: str) -> str:

@@ -78,7 +78,7 @@ def line_of(data: bytes) -> Line | None:
     if status in ("stopped", "unrun") and value.get("facts") is None and value.get("spec") is None:
         return None
     made = (_text(value.get("rung"), _RUNG), _text(value.get("lock"), _SHA256))
-    if status not in EXECUTED or not all(made):
+    if not isinstance(status, str) or status not in EXECUTED or not all(made):
         return Line((made[0], ""))
     told = [value.get(key) for key in ("config", "host", "seed", "purpose")]
     return Line(made, names.run_id(made[0], *map(str, told)), status == "failed")  # type: ignore[arg-type]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stages.audit.signatures import BadSignature
 from stages.cli import build_parser
 from stages.commands import attest
 from stages.domain.fail import Refused
 from stages.domain.files import sha256_bytes, sha256_file
 from tests.audit.forger import DECISIONS, RUNS, Forger
+from tests.audit.tamper_artifacts import WEIGHTS, mend, put
 from tests.audit.test_signatures import make_key
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
@@ -71,6 +74,66 @@ def test_the_last_gates_statement_names_the_winning_weights(smoke, tmp_path, cap
     study.write("artifacts/winner/model.safetensors", b"other weights")
     with pytest.raises(Refused, match="is not the one that dvc.lock notes"):
         promotion(study.root, "--check", str(out))
+
+
+def test_weights_that_no_run_trained_are_not_attested_whatever_dvc_lock_notes(smoke, tmp_path):
+    study = Forger(smoke.copy(tmp_path / "copy").root)
+    put(study, WEIGHTS, b"junk")
+    mend(study, "artifacts/winner")
+    study.commit("Other weights")
+    with pytest.raises(
+        Refused, match=r"the winner here is not what the study made: artifacts/winner/model.safetensors"
+    ):
+        promotion(study.root, "gate3", "--out", str(tmp_path / "gate3.json"))
+
+
+def test_weights_that_cannot_be_held_against_their_run_are_left_out_and_said_so(smoke, tmp_path, capsys):
+    study = Forger(smoke.copy(tmp_path / "copy").root)
+    shutil.rmtree(study.path("artifacts/traces"))
+    shutil.rmtree(study.path(".dvc/cache"))
+    assert promotion(study.root, "gate3", "--out", str(tmp_path / "gate3.json")) == 0
+    assert len(json.loads((tmp_path / "gate3.json").read_bytes())["subject"]) == 1
+    assert "model.safetensors could not be held against its run: the trace of rung3/" in capsys.readouterr().out
+
+
+def test_a_statement_made_without_weights_holds_where_weights_are(smoke, clone: Forger, tmp_path, capsys):
+    out = tmp_path / "gate3.json"
+    assert promotion(clone.root, "gate3", "--out", str(out)) == 0
+    assert "note: artifacts/winner/model.safetensors is not here" in capsys.readouterr().out
+    assert promotion(smoke.root, "--check", str(out)) == 0
+    assert "model.safetensors was not compared, which only this study has" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "holds"),
+    [
+        ("alice@x KEY", True),
+        ('"alice b" KEY', True),
+        ('alice@x namespaces="staged-promotion-*,git" KEY', True),
+        ('alice@x namespaces="git" KEY', False),
+        ('alice@x valid-before="20200101" KEY', False),
+        ('alice@x valid-after="20990101Z" KEY', False),
+        ("alice@x cert-authority KEY", False),
+    ],
+)
+def test_a_line_of_the_allowed_signers_binds_an_attestation_as_it_binds_a_lock(
+    line, holds, clone: Forger, keys, capsys
+):
+    out = keys / "gate2.json"
+    promotion(clone.root, "gate2", "--out", str(out), "--sign", str(keys / "alice"))
+    key = " ".join((keys / "alice.pub").read_text(encoding="ascii").split()[:2])
+    (keys / "some").write_text(line.replace("KEY", key) + "\n", encoding="ascii")
+    assert promotion(clone.root, "--check", str(out), "--signers", str(keys / "some")) == (0 if holds else 1)
+    assert ("signed by alice" in capsys.readouterr().out) is holds
+
+
+def test_a_key_with_a_passphrase_is_refused_with_a_remedy(clone: Forger, keys):
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(keys / "locked")]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with pytest.raises(
+        BadSignature, match=r"it has a passphrase, and nobody is asked here; .*`ssh-keygen -p -N '' -f COPY`"
+    ):
+        promotion(clone.root, "gate2", "--out", str(keys / "gate2.json"), "--sign", str(keys / "locked"))
 
 
 def test_a_signed_statement_names_its_signer(clone: Forger, keys, capsys):

@@ -17,7 +17,7 @@ import pytest
 
 from stages.audit.sequence import SEQUENCE
 from stages.cli import main
-from tests.audit.forger import RUNS, Forger
+from tests.audit.forger import DECISIONS, RUNS, Forger
 from tests.support import dvclock
 from tests.support.repo import PROJECT, environment
 
@@ -158,22 +158,98 @@ def test_a_range_verifies_the_commits_that_could_change_a_verdict_and_lists_chan
     assert all(one["before"] is None for one in report["decisions_changed"])
 
 
-def test_a_bad_commit_in_the_middle_of_a_range_fails_it(clone: Forger):
+def cheat_and_revert(clone: Forger) -> str:
+    """A commit with a changed score, and one that takes it back; the first one's id."""
     good = clone.read(RUNS)
     clone.run(lambda run: run["facts"].update(val_bpb=0.5))
-    clone.commit("Cheat")
+    bad = clone.commit("Cheat")
     clone.write(RUNS, good)
     clone.commit("Never mind")
-    assert verify(clone.root, "--range", "HEAD~2..HEAD").returncode == 1
+    return bad
+
+
+def test_a_bad_commit_in_the_middle_of_a_range_fails_it_in_every_format(clone: Forger, tmp_path):
+    bad = cheat_and_revert(clone)
+    words = ("--range", "HEAD~2..HEAD", "--junit", str(tmp_path / "v.xml"), "--markdown", str(tmp_path / "v.md"))
+    report = as_json(clone.root, *words)
+    assert verify(clone.root, *words).returncode == 1
+    assert (report["verdict"], report["commit"]) == ("failed", bad)
+    suites = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert [int(suite.get("failures", "0")) > 0 for suite in suites] == [True, False]
+    text = (tmp_path / "v.md").read_text(encoding="utf-8")
+    assert f"1 of 2 commits failed: {bad[:12]}." in text
+    assert text.startswith(f"### ❌ commit {bad[:12]}: failed at V15 decisions")
     assert verify(clone.root, "--rev", "HEAD").returncode == 0
+
+
+def test_a_range_that_ends_without_a_study_fails_and_one_that_begins_without_one_does_not(clone: Forger):
+    clone.git("checkout", "-q", "--orphan", "older")
+    clone.git("rm", "-q", "-r", "-f", ".")
+    clone.write("README", b"before the study\n")
+    root = clone.commit("Before")
+    clone.git("checkout", "origin/main~1", "--", ".")
+    clone.commit("The rules")
+    clone.git("checkout", "origin/main", "--", ".")
+    clone.commit("The evidence")
+    assert verify(clone.root, "--range", f"{root}..HEAD").returncode == 0
+    clone.git("rm", "-q", "-r", "params.yaml", "locks")
+    clone.commit("No study any more")
+    done = verify(clone.root, "--range", f"{root}..HEAD")
+    assert done.returncode == 1
+    assert "failed: V02 study" in done.stdout
+    assert verify(clone.root, "--history").returncode == 1
+
+
+def test_a_pull_request_is_compared_with_where_it_began_and_not_with_what_its_base_became(clone: Forger, tmp_path):
+    clone.git("checkout", "-q", "-B", "topic", "origin/main")
+    clone.write("notes.txt", b"nothing to do with it\n")
+    clone.commit("Notes")
+    clone.git("checkout", "-q", "-B", "main", "origin/main")
+    clone.decision(2, lambda value: value.update(promoted=["d1-b"]))
+    clone.commit("The base moves on")
+    report = as_json(clone.root, "--range", "main..topic", "--markdown", str(tmp_path / "v.md"))
+    clone.git("branch", "-q", "-D", "topic")
+    assert report["decisions_changed"] == []
+    assert "No decision changed." in (tmp_path / "v.md").read_text(encoding="utf-8")
+
+
+def test_decisions_that_changed_are_shown_in_the_terminal_too(clone: Forger):
+    assert "no decision changed since HEAD" in verify(clone.root, "--against", "HEAD").stdout
+    shown = verify(clone.root, "--against", "HEAD~1").stdout
+    assert "decisions that changed since HEAD~1" in shown
+    assert "not decided" in shown
+
+
+def test_history_names_whoever_is_shorter_to_name_and_later_only_what_is_new(clone: Forger):
+    decisions = clone.read(DECISIONS)
+    clone.decision(2, lambda value: value.update(promoted=["d1-a", "d1-b"]))
+    clone.commit("Cheat")
+    clone.write(DECISIONS, decisions)
+    clone.commit("Never mind")
+    told = [step["changes"] for step in as_json(clone.root, "--history")["history"]]
+    assert told[0] == []
+    assert [line for line in told[2] if line.startswith("gate")] == [
+        "gate1 promotes 3 of 3",
+        "gate2 promotes 2 of 3: stops d1-b",
+        "gate3 promotes 0 of 2",
+    ]
+    assert told[3] == ["gate2 now promotes d1-b; no longer promotes d2-a"]
+    assert told[4] == ["gate2 now promotes d2-a; no longer promotes d1-b"]
+
+
+def test_checks_are_required_by_id_or_by_name(clone: Forger):
+    for asked in ("V24", "v24", "lock-signatures", " Lock-Signatures ,V01"):
+        assert verify(clone.root, "--require", asked).returncode == 1, asked
+    assert verify(clone.root, "--require", "rule-first,rule-stayed,evidence-stayed").returncode == 0
 
 
 def test_a_shallow_clone_says_what_depth_it_needs_and_a_deeper_one_verifies(clone: Forger, tmp_path):
     shallow = Forger(tmp_path / "shallow")
     clone.git("clone", "-q", "--depth", "1", f"file://{clone.root}", str(shallow.root))
-    check = next(one for one in as_json(shallow.root)["checks"] if one["name"] == "rule-first")
-    assert check["status"] == "skipped"
-    assert check["enable"] == "git fetch --unshallow"
+    for name in ("rule-first", "rule-stayed", "evidence-stayed"):
+        check = next(one for one in as_json(shallow.root)["checks"] if one["name"] == name)
+        assert (check["status"], check["enable"]) == ("skipped", "git fetch --unshallow")
+        assert "a shallow clone: evidence stands in its oldest commit" in check["reason"]
     assert verify(shallow.root, "--require", "rule-first").returncode == 1
     shallow.git("fetch", "-q", "--unshallow")
     assert statuses(as_json(shallow.root))["rule-first"] == "passed"

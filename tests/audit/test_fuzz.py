@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.audit import attestation, dvclock
+from stages.audit import artifacts, attestation, dvclock, objects, signed, signers, testimony
 from stages.audit.ledger import _decisions
 from stages.audit.pipeline import expected_stages
 from stages.audit.sequence import SEQUENCE, audit
 from stages.domain import canonical, locks, tickets, yamlio
 from stages.domain.fail import Refused
-from stages.domain.records import parse_ledger
+from stages.domain.records import Facts, parse_ledger
+from stages.domain.schema import parse
 from stages.domain.study import parse_study
-from tests.audit.forger import DECISIONS, RUNS, Forger
+from tests.audit.forger import DECISIONS, METRICS, RUNS, Forger
+from tests.support.repo import PROJECT
 
+PARAMS = yamlio.read(PROJECT / "studies" / "smoke.yaml", "")
 PARSERS = {
     "params.yaml": lambda data: parse_study(yamlio.loads(data, "x"), "x"),
     "locks/gate1.yaml": lambda data: locks.loads(data, "x"),
     RUNS: lambda data: parse_ledger(data, "x"),
     DECISIONS: lambda data: dict(_decisions(data)),
     "stages/rung1/dvc.lock": lambda data: dvclock.parse(data, "x"),
-    "stages/rung1/dvc.yaml": lambda data: expected_stages(yamlio.loads(data, "x"), {}, "x"),
+    "stages/rung1/dvc.yaml": lambda data: expected_stages(yamlio.loads(data, "x"), PARAMS, "x"),
 }
 MANY = settings(deadline=5000, max_examples=150, suppress_health_check=list(HealthCheck))
 #: Pieces that have broken parsers before.
@@ -124,10 +131,100 @@ def test_attestations_raise_documented_errors_alone(data):
         pass
 
 
+#: Any JSON value, with the words that make a program believe that it knows what it reads.
+WORDS = st.sampled_from(
+    ["stages", "run", "cmd", "params.yaml", "configs", "${item.a}", "${hosts}", "path", "md5", "size"]
+)
+ANY: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4)
+    | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def shaped(*keys: str) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some of these keys, each with any value, and perhaps a stranger."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys((*keys, "stranger"), ANY))
+
+
+def documented(parse: Callable[[], Any]) -> None:
+    try:
+        parse()
+    except ValueError as error:
+        assert type(error).__module__.startswith("stages."), f"{type(error)}: {error}"
+
+
+@given(shaped("cmd", "deps", "params", "outs", "metrics", "matrix", "wdir"))
+@MANY
+def test_a_pipeline_of_any_shape_raises_documented_errors_alone(stage):
+    for value in ({"stages": {"run": stage}}, {"stages": {"run": {**stage, "cmd": "true"}}}, stage):
+        documented(lambda value=value: expected_stages(value, PARAMS, "x"))
+
+
+@given(shaped("cmd", "deps", "params", "outs"), shaped("path", "hash", "md5", "size", "nfiles"))
+@MANY
+def test_a_dvc_lock_of_any_shape_raises_documented_errors_alone(stage, item):
+    for value in (stage, {"cmd": "true", "outs": [item]}, {"cmd": "true", "deps": item}):
+        data = json.dumps({"schema": "2.0", "stages": {"run": value}}).encode("utf-8")
+        documented(lambda data=data: dvclock.parse(data + b"\n", "x"))
+
+
+@given(shaped("schema", "source", "splits", "tokenizer", "token_bytes") | ANY)
+@MANY
+def test_a_manifest_of_any_shape_raises_documented_errors_alone(value):
+    documented(lambda: artifacts._read(json.dumps(value).encode("utf-8")))
+
+
+FACTS = ("val_bpb", "locked_bpb", "steps", "tokens", "train_loss", "rated_seconds", "progress", "model")
+
+
+@given(shaped(*FACTS))
+@MANY
+def test_facts_of_any_shape_raise_documented_errors_alone(value):
+    whole = {**dict.fromkeys(FACTS), "steps": 1, "tokens": 1, "model": {}}
+    for facts in (value, whole | value):
+        documented(lambda facts=facts: parse(Facts, facts, "x"))
+
+
+@given(shaped("status", "rung", "lock", "config", "host", "seed", "purpose", "facts", "gate", "evidence") | ANY)
+@MANY
+def test_a_past_commit_may_hold_anything_without_an_error(value):
+    data = json.dumps(value).encode("utf-8")
+    testimony.line_of(data)
+    testimony.decision_of(data)
+    testimony.past_lock(data + b"\n", "gate1")
+    testimony.trained(data + b"\n", "x")
+
+
+@given(
+    st.binary(max_size=200)
+    | spoilt(b"tree " + b"1" * 40 + b"\nparent " + b"2" * 40 + b"\ncommitter a <b> 1 +0000\n\nx")
+)
+@MANY
+def test_objects_of_git_raise_documented_errors_alone(data):
+    for parse_object in (objects.parse_commit, objects.parse_tree):
+        documented(lambda parse_object=parse_object: parse_object("1" * 40, data))
+    documented(lambda: signed._unsigned(data))
+
+
+@given(st.binary(max_size=200) | spoilt(b'"alice b" namespaces="git",valid-before="20270101Z" ssh-ed25519 AAAA c\n'))
+@MANY
+def test_allowed_signers_raise_documented_errors_alone(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "signers"
+    path.write_bytes(data)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    documented(lambda: [line.may("git", now) for line in signers.read(path)])
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 def test_an_audit_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(shared_clone, data):
-    name = data.draw(st.sampled_from(sorted(PARSERS)))
+    name = data.draw(st.sampled_from([*sorted(PARSERS), METRICS, "dvc.lock", "dvc.yaml", ".dvcignore"]))
     forger = Forger(shared_clone)
     whole = forger.read(name)
     try:

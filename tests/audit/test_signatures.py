@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.audit.git import Git
 from stages.audit.signatures import BadSignature, sign, signature_path, verify
 from stages.audit.signers import BadSigners
 from tests.audit.forger import Forger, failed
@@ -150,3 +151,96 @@ def test_a_signed_tag_of_a_stranger_fails(clone, keys):
             assert status(clone, "commit-signatures", keys / "allowed")[0] == expected
         finally:
             clone.git("tag", "-d", f"by-{name}")
+
+
+def test_teams_that_sign_no_lock_are_told_so_and_fail_only_where_they_require_it(clone, keys):
+    found, told = status(clone, "lock-signatures", keys / "allowed")
+    assert (found, told[-1]) == ("skipped", "no lock is signed")
+
+
+def allow(folder: Path, text: str, name: str = "alice") -> Path:
+    """A file of allowed signers with KEY in the place of a public key."""
+    key = " ".join((folder / f"{name}.pub").read_text(encoding="ascii").split()[:2])
+    path = folder / "some"
+    path.write_bytes(text.replace("KEY", key).encode("latin-1"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        ('git@x namespaces="git" KEY\nlock@x namespaces="staged-promotion-lock" KEY\n', "lock@x"),
+        ('"alice b" KEY\n', "alice b"),
+        ("a@x,b@x KEY a comment\n", "a@x"),
+        ("# nobody\n\nalice@x KEY\n", "alice@x"),
+        ("al\xefce@x KEY\n", "al\ufffdce@x"),
+    ],
+)
+def test_any_line_of_the_allowed_signers_may_allow_a_signature(text, who, keys, tmp_path):
+    lock = tmp_path / "gate1.yaml"
+    lock.write_bytes(b"rules\n")
+    signature = sign(lock, keys / "alice").read_bytes()
+    assert verify(b"rules\n", signature, allow(keys, text)).principal == who
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'alice@x namespaces="git" KEY\n',
+        'alice@x valid-before="20200101" KEY\n',
+        'alice@x valid-after="20990101" KEY\n',
+        "alice@x cert-authority KEY\n",
+        "alice@x\n",
+        "",
+    ],
+)
+def test_a_line_that_does_not_allow_this_purpose_or_time_does_not_hold(text, keys, tmp_path):
+    lock = tmp_path / "gate1.yaml"
+    lock.write_bytes(b"rules\n")
+    signature = sign(lock, keys / "alice").read_bytes()
+    with pytest.raises(BadSignature):
+        verify(b"rules\n", signature, allow(keys, text))
+
+
+def test_a_commit_is_held_against_the_time_at_which_it_was_made(clone, keys):
+    signed_commit(clone, keys / "alice")
+    assert status(clone, "commit-signatures", allow(keys, 'a@x valid-before="20990101" KEY\n'))[0] == "passed"
+    found, told = status(clone, "commit-signatures", allow(keys, 'a@x valid-before="20200101" KEY\n'))
+    assert found == "failed"
+    assert "its key is not among some" in told[0]
+
+
+def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
+    signed_commit(clone, keys / "alice")
+    data = Git(clone.root).commit(clone.git("rev-parse", "HEAD")).data
+    other = data.replace(b"BEGIN SSH", b"BEGIN PGP").replace(b"END SSH", b"END PGP")
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
+        cwd=clone.root,
+        input=other,
+        capture_output=True,
+        check=True,
+    )
+    clone.git("update-ref", "HEAD", made.stdout.decode("ascii").strip())
+    found, told = status(clone, "commit-signatures", keys / "allowed")
+    assert found == "skipped"
+    assert told == [
+        "1 signed by other means than SSH, of which the file of allowed signers says nothing",
+        "none of the 3 commits that touched locks/ is signed by SSH",
+    ]
+
+
+def test_a_commit_whose_content_changed_under_its_signature_is_forged(clone, keys):
+    signed_commit(clone, keys / "alice")
+    data = Git(clone.root).commit(clone.git("rev-parse", "HEAD")).data
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
+        cwd=clone.root,
+        input=data.replace(b"Signed", b"Sighed"),
+        capture_output=True,
+        check=True,
+    )
+    clone.git("update-ref", "HEAD", made.stdout.decode("ascii").strip())
+    found, told = status(clone, "commit-signatures", keys / "allowed")
+    assert found == "failed"
+    assert "it does not hold for alice@example.org" in told[0]
