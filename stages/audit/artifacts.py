@@ -51,7 +51,7 @@ def artifacts(case: Case) -> Iterator[Problem]:
                 place = named(str(cache.path(object_)), case.root)
                 yield Problem(place, f"content of digest {was}", object_, "the cache was changed")
         if here and (was := digest_here(case.root / item.path)) != item.md5:
-            yield Problem(item.path, was, f"{item.md5}, as in {path}{at}", "the file was changed")
+            yield Problem(item.path, was, f"{item.md5}, as in {path}, {at}", "the file was changed")
     if case.commit is None:
         yield from _strangers(case)
     if not seen:

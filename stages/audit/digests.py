@@ -82,7 +82,7 @@ def known_contents(case: Case) -> dict[str, Content]:
         found[folder] = _folder(inside, RUNS if "records" in folder else DECISIONS)
     written = {path: _file(case.tree.read(path) or b"", path) for path in case.tree.paths("ledger")}
     found |= written
-    found["ledger"] = _folder(((path.removeprefix("ledger/"), one) for path, one in written.items()), "ledger/")
+    found["ledger"] = _folder(((path.removeprefix("ledger/"), one) for path, one in written.items()), "ledger")
     if runner := content_of(case.tree, TRAINER, ignored(case.tree)):
         found[TRAINER] = runner
     return found
@@ -136,16 +136,16 @@ class _Look:
             meaning = "a decision that was left out of the ledger"
             yield Problem(path, f"the decision {item.path}", f"its line in {DECISIONS}", meaning, pointer=at)
         elif not item.path.startswith(CODE):
-            first, where = self._first.setdefault(item.path, (item, path + at))
+            first, where = self._first.setdefault(item.path, (item, f"{path}, {at}"))
             yield from _differs(path, at, item, first.md5, first.size, first.nfiles, f", as in {where}")
 
     def _held(self, path: str, at: str, item: Item, known: Content) -> Iterator[Problem]:
         if item.md5 == known.md5:
             yield from _differs(path, at, item, known.md5, known.size, known.nfiles, f", by {known.says}")
         elif (run := self._runs.get(item.path)) is not None:
-            yield _another(run, path + at, str(item.md5))
+            yield _another(run, f"{path}, {at}", str(item.md5))
         elif known.says == item.path:
-            expected = f"{item.md5}, as in {path}{at}/md5"
+            expected = f"{item.md5}, as in {path}, {at}/md5"
             yield Problem(item.path, f"MD5 {known.md5}", expected, "it was changed after its stage wrote it")
         else:
             meaning = f"{item.path} is not what {known.says} says"
@@ -156,7 +156,7 @@ class _Look:
         if item.md5 in self._rules:
             return
         if self._case.git is None or self._case.git.shallow:
-            self._case.note(f"{path}{at}: no telling whether a commit before held these locks")
+            self._case.note(f"{path}, {at}: no telling whether a commit before held these locks")
             return
         expected = "the digest of locks/ here or in a commit before"
         yield Problem(path, str(item.md5), expected, "its stage ran on rules that nobody froze", pointer=f"{at}/md5")

@@ -178,7 +178,10 @@ def perform(check: Check, case: Case) -> list[str]:
 
 
 def _looked(check: Check, case: Case) -> Iterator[Problem]:
-    """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too."""
+    """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too.
+
+    A library that is missing is no problem of the study: the check is skipped.
+    """
     try:
         yield from check.look(case) or ()
     except Invalid as error:
@@ -186,6 +189,8 @@ def _looked(check: Check, case: Case) -> Iterator[Problem]:
     except OSError as error:
         file, meaning = named(str(error.filename or "the study"), case.root), "nobody can say what it holds"
         yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
+    except ImportError as error:
+        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
     except ValueError as error:
         if type(error).__module__ == "builtins":
             raise

@@ -51,7 +51,7 @@ def dvc_locks(case: Case) -> Iterator[Problem]:
     """V17: every dvc.lock can be read, is of the root or a rung, and holds the stages of its dvc.yaml that have run."""
     study, params = case.get(Study), case.get(Params)
     noted = Noted({}, {}, {})
-    stems = ["dvc", *(f"stages/{rung}/dvc" for rung in study.rungs)]
+    stems = [*(f"stages/{rung}/dvc" for rung in study.rungs), "dvc"]
     for stem in stems:
         pipeline, lock = case.tree.read(f"{stem}.yaml"), case.tree.read(f"{stem}.lock")
         where, found = f"{stem}.yaml", f"{stem}.lock"

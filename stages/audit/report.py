@@ -12,7 +12,6 @@ from stages.audit.model import Depth, Problem, Result
 
 SCHEMA = 1
 Verdict = Literal["verified", "undecided", "failed"]
-TOLD = {"verified": "verified", "undecided": "nothing decided yet"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,14 @@ class Report:
             return "failed"
         decided = any(one.check.name == "decisions" and one.status == "passed" for one in self.results)
         return "verified" if decided else "undecided"
+
+    @property
+    def told(self) -> str:
+        """The verdict in words, where nothing failed."""
+        if self.verdict == "verified":
+            return "verified"
+        here = any(one.check.name == "decisions" and one.applies for one in self.results)
+        return "no decision recomputed" if here else "nothing decided yet"
 
     @property
     def exit_status(self) -> int:
@@ -95,5 +102,5 @@ def _problem(problem: Problem) -> dict[str, Any]:
 def summary_line(report: Report) -> str:
     """`verified (23 passed, 7 skipped)`, `nothing decided yet (...)` or `failed at V18 digests (...)`."""
     counts = [f"{report.count(status)} {status}" for status in ("passed", "failed", "skipped") if report.count(status)]
-    head = TOLD.get(report.verdict) or f"failed at {report.first_failure()}"
+    head = report.told if report.verdict != "failed" else f"failed at {report.first_failure()}"
     return f"{report.target}: {head} ({', '.join(counts)}; depth {report.depth})"

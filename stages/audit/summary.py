@@ -28,15 +28,12 @@ class SummaryDiffers(CheckFailed):
 
 
 def made_again(case: Case) -> dict[Path, bytes]:
-    """Every file of artifacts/summary and the metrics, by path, from the evidence; `Skip` if a library is missing."""
+    """Every file of artifacts/summary and the metrics, by path, from the evidence."""
+    from stages.summary import everything
+
     study, known, ledger, made = case.get(Study), case.get(Locks), case.get(Ledger), case.get(Recomputed)
     records = [run.record for run in ledger.runs]
-    try:
-        from stages.summary import everything
-
-        return everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
-    except ImportError as error:  # some of its libraries are imported only when they are needed
-        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
+    return everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
 
 
 def summary(case: Case) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from stages.audit.model import Result
 from stages.audit.past import Changed, Step
-from stages.audit.report import TOLD, Report, summary_line
+from stages.audit.report import Report, summary_line
 
 COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 _COLOUR = {"verified": "green", "undecided": "yellow", "failed": "bold red"}
@@ -77,8 +77,8 @@ def show_history(steps: list[Step], console: Console) -> None:
     for step in steps:
         verdict = step.report.verdict
         told = f"failed: {step.report.first_failure()}"
-        if verdict in TOLD:
-            told = f"{TOLD[verdict]}, {step.report.count('skipped')} skipped"
+        if verdict != "failed":
+            told = f"{step.report.told}, {step.report.count('skipped')} skipped"
         what = Text("\n".join(step.changes))
         table.add_row(step.commit[:12], Text(step.who), what, Text(told, _COLOUR[verdict]))
     console.print(table)

@@ -4,6 +4,7 @@
     promotion verify --rev v1.0                 a commit, and nothing of the workspace
     promotion verify --history                  every commit that touched rules, evidence or dvc.lock
     promotion verify --range main..HEAD         in CI: every commit of a range that could change a verdict
+    promotion verify --pushed                   in a pre-push hook: the commits that are about to go out
     promotion verify --signers FILE             also who signed the locks
 
 Exit status: 0 verified, 1 a check failed, 2 could not run. A skipped check never counts as passed; --require makes it
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--rev", metavar="COMMIT", help="verify this commit; default: the workspace, or HEAD if bare")
     what.add_argument("--history", action="store_true", help="verify every commit that touched rules or evidence")
     what.add_argument("--range", metavar="A..B", help="verify the commits of a range that could change a verdict")
+    what.add_argument("--pushed", action="store_true", help="in a pre-push hook of pre-commit: what is about to go out")
     parser.add_argument("--repo", metavar="FOLDER", type=Path, default=Path(), help="the study; default: this folder")
     parser.add_argument("--depth", choices=("git", "artifacts"), help="default: artifacts if any are here, else git")
     parser.add_argument("--signers", metavar="FILE", type=Path, help="allowed signers, in OpenSSH's format")
@@ -113,6 +116,8 @@ def _required(text: str) -> frozenset[str]:
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print, and return the exit status."""
     auditor = Auditor(arguments)
+    if arguments.pushed:
+        _pushed(arguments)
     if arguments.history or arguments.range is not None:
         return _many(auditor, arguments)
     commit = None
@@ -126,6 +131,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json != "-":
         _show(report, changed if arguments.against is not None else None, arguments.against)
     return report.exit_status
+
+
+def _pushed(arguments: argparse.Namespace) -> None:
+    """What pre-commit says that is about to be pushed: a range, or one commit where nothing of it is there yet."""
+    start, end = (os.environ.get(f"PRE_COMMIT_{side}_REF") for side in ("FROM", "TO"))
+    if start and end:
+        arguments.range = f"{start}..{end}"
+    else:
+        arguments.rev = end or "HEAD"
 
 
 def _show(report: Report, changed: list[Changed] | None, against: str) -> None:

@@ -237,6 +237,21 @@ def test_history_names_whoever_is_shorter_to_name_and_later_only_what_is_new(clo
     assert told[4] == ["gate2 now promotes d2-a; no longer promotes d1-b"]
 
 
+def test_a_pre_push_hook_verifies_what_goes_out_and_not_the_workspace(clone: Forger, monkeypatch):
+    cheat_and_revert(clone)
+    clone.write(RUNS, b"rubbish")
+    for start, end, status in (
+        ("HEAD~2", "HEAD", 1),
+        ("HEAD~1", "HEAD", 0),
+        ("", "HEAD~1", 1),
+        ("", "HEAD", 0),
+        ("", "", 0),
+    ):
+        monkeypatch.setenv("PRE_COMMIT_FROM_REF", start)
+        monkeypatch.setenv("PRE_COMMIT_TO_REF", end)
+        assert verify(clone.root, "--pushed").returncode == status, (start, end)
+
+
 def test_checks_are_required_by_id_or_by_name(clone: Forger):
     for asked in ("V24", "v24", "lock-signatures", " Lock-Signatures ,V01"):
         assert verify(clone.root, "--require", asked).returncode == 1, asked

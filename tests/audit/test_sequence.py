@@ -13,7 +13,7 @@ import pytest
 from stages.audit import sequence
 from stages.audit.ledger import Ledger
 from stages.audit.model import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, in_order, perform, told
-from stages.audit.report import Report
+from stages.audit.report import Report, summary_line
 from stages.audit.rules import Locks
 from stages.audit.sequence import SEQUENCE, audit
 from stages.audit.tree import WorkTree
@@ -129,6 +129,20 @@ def test_a_file_that_the_system_will_not_read_becomes_a_problem_and_no_traceback
     with pytest.raises(CheckFailed) as caught:
         perform(replace(SEQUENCE[0], look=unreadable), case(tmp_path))
     assert [one.place for one in caught.value.problems] == ["x", "none"]
+
+
+def test_a_library_that_is_missing_skips_the_check_and_no_decision_counts_as_recomputed(clone: Forger, monkeypatch):
+    def without(_: Case) -> None:
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    changed = [replace(one, look=without) if one.name == "decisions" else one for one in SEQUENCE]
+    monkeypatch.setattr(sequence, "SEQUENCE", tuple(changed))
+    results = tuple(clone.audit())
+    decided = next(one for one in results if one.check.name == "decisions")
+    assert (decided.status, decided.reason) == ("skipped", "scipy is not installed")
+    report = Report("x", None, "git", results)
+    assert (report.verdict, report.exit_status) == ("undecided", 0)
+    assert summary_line(report).startswith("x: no decision recomputed (")
 
 
 def test_a_mistake_of_the_program_is_not_passed_off_as_one_of_the_study(tmp_path):
