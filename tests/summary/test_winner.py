@@ -80,10 +80,8 @@ def test_the_curves_are_those_of_every_finished_run_of_the_last_rung(study):
 
 def test_a_long_curve_is_thinned_and_keeps_its_end(study):
     run = next(run for run in winner.last_runs(list(_records(study))) if run.config == "d8-c007")
-    path = names.trace_path(run.id) / "curve.csv"
     lines = "".join(f"{n},{n * 10},{n}.0,{3 - n / 5000},1.0\n" for n in range(1, 3001))
-    path.write_text("step,tokens,seconds,train_loss,lr_factor\n" + lines, encoding="utf-8")
-    rows = winner.curve(run)
+    rows = winner.rows(run, "step,tokens,seconds,train_loss,lr_factor\n" + lines)
     assert len(rows) == winner.POINTS
     assert rows[-1][3] == "30000"
     assert [int(row[3]) for row in rows] == sorted(int(row[3]) for row in rows)
