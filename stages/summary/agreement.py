@@ -33,8 +33,10 @@ def _pair(evidence: Evidence, one: str, other: str) -> dict[str, Any]:
 
 
 def _alone(evidence: Evidence, host: str) -> dict[str, Any]:
+    """What a decision comes to. The last gate promotes nobody: there only its verdicts and who is first can differ."""
     made = decide(evidence.only_host(host))
-    return {"outcome": made["outcome"], "promoted": made["promoted"]}
+    first = made["ranking"][0]["config"] if made["ranking"] else None
+    return {**{key: made[key] for key in ("outcome", "promoted", "verdicts")}, "first": first}
 
 
 def _overlap(promoted: list[set[str]]) -> dict[str, Any]:
@@ -66,7 +68,8 @@ def _rung(evidence: Evidence) -> dict[str, Any]:
 def agreement(ladder: Ladder) -> dict[str, Any]:
     """The content of artifacts/summary/agreement.json: every rung that has evidence.
 
-    `host_alone` judges one host's cells by the frozen rules; rules that compare hosts are left out.
+    `host_alone` judges one host's cells by the frozen rules: outcome, whom it promotes, its verdicts by rule id, and
+    who has its lowest mean. Rules that compare hosts are left out.
     """
     seen = [(rung.name, rung.evidence) for rung in ladder.rungs]
     rungs = {name: _rung(evidence) for name, evidence in seen if evidence and evidence.runs}

@@ -49,6 +49,17 @@ def test_each_host_alone_is_judged_by_the_frozen_rules(case, made):
     assert shown["overlap"]["jaccard"] == pytest.approx(len(promoted[0] & promoted[1]) / len(promoted[0] | promoted[1]))
 
 
+def test_each_host_alone_tells_its_verdicts_and_its_winner_where_nobody_is_promoted(case):
+    def bf16_alone_loves_the_sentinel(run):
+        return 1.0 if run.host == "cpu-bf16" and run.config == "d4-c003" else None
+
+    told = agreement(case.rescored("rung5", bf16_alone_loves_the_sentinel).ladder())["rungs"]["rung5"]["host_alone"]
+    assert [told[host]["promoted"] for host in ("cpu-bf16", "cpu-fp32")] == [[], []]
+    assert (told["cpu-bf16"]["first"], told["cpu-fp32"]["first"]) == ("d4-c003", "d8-c007")
+    assert told["cpu-bf16"]["verdicts"] == {"R4": False, "R5": None, "R6": True}
+    assert told["cpu-fp32"]["verdicts"] == {"R4": True, "R5": None, "R6": False}
+
+
 def test_hosts_that_disagree_would_have_promoted_others(case):
     def bf16_alone_loves_depth_one(run):
         return 1.0 if run.host == "cpu-bf16" and run.config == "d1-c008" else None
