@@ -7,6 +7,7 @@ A pure function of params.yaml, locks/, ledger/ and artifacts/: it reads no cloc
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -31,8 +32,13 @@ class Reporter:
             self._next = time.monotonic() + QUIET_SECONDS
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Build and say what was built."""
+    about, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m report", description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
     files = build(Path(), Reporter())["files"]
     assert isinstance(files, dict)
     size = sum(int(one["bytes"]) for one in files.values())

@@ -5,6 +5,7 @@ python -m pytest tests/site/test_pages.py
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import sqrt
 from typing import Any
 
@@ -12,20 +13,29 @@ from report.load import Audit
 from stages.domain import names
 
 
+def what_if(audit: Audit, gate: str) -> bool:
+    """Whether rules decided that nobody froze."""
+    decision = audit.decisions.get(gate)
+    return decision is not None and decision.value["mode"] == "exploratory"
+
+
+@lru_cache(maxsize=16)
 def rules_of(audit: Audit, gate: str) -> dict[str, dict[str, Any]]:
-    """The rules that judged: those of the lock, or those of params.yaml in a what-if or where nothing is frozen."""
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    if lock is None or (decision is not None and decision.value["mode"] == "exploratory"):
-        return {rule_id: rule.model_dump() for rule_id, rule in audit.study.gates[gate].items()}
-    return {rule_id: rule.model_dump() for rule_id, rule in lock.lock.frozen.rules.items()}
+    """The rules that judged: those of the lock, or those of params.yaml in a what-if or where nothing is frozen.
+
+    Where the lock is lost, params.yaml may by now lack a rule that the decision tells of: ask with `get`.
+    """
+    lock = audit.locks.get(gate)
+    rules = audit.study.gates[gate] if lock is None or what_if(audit, gate) else lock.lock.frozen.rules
+    return {rule_id: rule.model_dump() for rule_id, rule in rules.items()}
 
 
+@lru_cache(maxsize=16)
 def roles_of(audit: Audit, gate: str) -> dict[str, str]:
-    """The roles that the rules of a gate speak of."""
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    if lock is None or (decision is not None and decision.value["mode"] == "exploratory"):
-        return dict(audit.study.roles)
-    return dict(lock.lock.frozen.roles)
+    """The roles that the rules of a gate speak of. A what-if lays those of params.yaml over the frozen ones."""
+    lock = audit.locks.get(gate)
+    frozen = dict(lock.lock.frozen.roles) if lock else {}
+    return {**frozen, **audit.study.roles} if lock is None or what_if(audit, gate) else frozen
 
 
 def floor_sd(decision: dict[str, Any]) -> float | None:
@@ -34,23 +44,31 @@ def floor_sd(decision: dict[str, Any]) -> float | None:
     return max(found, default=None)
 
 
+@lru_cache(maxsize=16)
 def nearest_floor(audit: Audit, gate: str) -> tuple[str, float] | None:
-    """The A/A floor that a gate's numbers can be held against: its own, or that of the nearest gate that has one."""
+    """The A/A floor that a gate's numbers can be held against: its own, or that of the nearest gate that has one.
+
+    Of two as near, the earlier. A floor of zero divides nothing and is none.
+    """
     order = [names.gate_of(rung) for rung in audit.study.rungs]
-    place = order.index(gate)
-    for other in sorted(order, key=lambda one: (abs(order.index(one) - place), one)):
+    for other in sorted(order, key=lambda one: abs(order.index(one) - order.index(gate))):
         decision = audit.decisions.get(other)
-        sd = floor_sd(decision.value) if decision else None
-        if sd is not None:
+        if decision and (sd := floor_sd(decision.value)):
             return other, sd
     return None
 
 
-def results(decision: dict[str, Any], config: str) -> dict[str, dict[str, Any]]:
-    """What every rule says of one candidate, by rule id; rules that do not speak of it are absent."""
-    found = {}
+def held_by(decision: dict[str, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By candidate and effect, the rules that hold for it, in their order. `*` is the whole gate."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
     for told in decision["rules"]:
         for one in told["results"]:
-            if one["candidate"] == config:
-                found[told["id"]] = one
+            if one["holds"] is True:
+                mine = found.setdefault(one["candidate"], {})
+                mine[told["effect"]] = (*mine.get(told["effect"], ()), told["id"])
     return found
+
+
+def kinds_of(decision: dict[str, Any]) -> dict[str, str]:
+    """The kind of every rule, by its id."""
+    return {told["id"]: told["kind"] for told in decision["rules"]}

@@ -2,31 +2,40 @@
 
     python -m pytest tests/site/test_figures.py
 
-A colour is written `@name` and stands for the CSS variable `--name`; `narrow` is merged into the layout on a phone.
+A colour is written `@name` and stands for the CSS variable `--name`; `narrow` is merged into the layout where the
+figure is narrower than `below` pixels: on a phone, and on paper if it must.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import log10
 from typing import Any
 
 from report import words
-from report.ladder import Path, Step
+from report.ladder import Path
 
 ROLE_LOOK = {
     "reference": ("@c1", "solid", "circle"),
     "comparator": ("@c2", "dash", "square"),
     "sentinel": ("@c3", "dot", "diamond"),
 }
-OTHER_ROLE = ("@c4", "dashdot", "triangle-up")
+OTHER_ROLE = ("@c4", "longdash", "triangle-up")
+EARLY = ("@c4", "dashdot", "triangle-down")
+NO_ROLE = ("@ink", "solid", "circle")
 PLAIN = ("@c0", "solid", "circle")
 #: More lines than this and a bump chart says nothing; the best are drawn and the caption says so.
 MOST_LINES = 40
 #: More names than this would cover each other.
 MOST_NAMES = 20
+#: Characters of a name inside a figure. Longer ones lose their middle, so that no name takes the room of the lines.
+MOST_LETTERS = 20
+#: Pixels of a character of a label, at the size that figures use, in the widest of the fonts of the page.
+LETTER = 7
 #: More ranks than this are drawn on a logarithmic axis.
 LINEAR_RANKS = 40
+PHONE = 560
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,15 @@ class Figure:
     layout: dict[str, Any]
     narrow: dict[str, Any] = field(default_factory=dict)
     height: int = 420
+    below: int = PHONE
+    #: What its lines and marks mean, in words: (colour, dash, mark, words).
+    legend: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
     def spec(self) -> dict[str, Any]:
         """What the page hands to Plotly."""
-        return {"data": self.data, "layout": {**self.layout, "height": self.height}, "narrow": self.narrow}
+        layout = {**self.layout, "height": self.height}
+        return {"data": self.data, "layout": layout, "narrow": self.narrow, "below": self.below}
 
 
 @dataclass(frozen=True)
@@ -56,83 +69,61 @@ class Stars:
     early: str | None
 
 
-def look(path: Path, stars: Stars) -> tuple[str, str, str, float]:
-    """Colour, dash, symbol and width of a configuration's line."""
+@dataclass(frozen=True)
+class Look:
+    """How a configuration is drawn. The winner keeps the colour and the dash of its role, thicker, with a star."""
+
+    colour: str
+    dash: str
+    symbol: str
+    width: float
+
+    @property
+    def marked(self) -> bool:
+        """Whether it stands out from the grey lines."""
+        return self.colour != PLAIN[0]
+
+
+def look(path: Path, stars: Stars) -> Look:
+    """Colour, dash, mark and width of a configuration."""
     role = path.roles[0] if path.roles else ""
-    if path.config == stars.winner:
-        return ("@c1", "solid", "circle", 4)
-    if role in ROLE_LOOK:
-        return *ROLE_LOOK[role], 2.5
-    if role or path.config == stars.early:
-        return *OTHER_ROLE, 2.5
-    return *PLAIN, 1.5
+    if role:
+        style = ROLE_LOOK.get(role, OTHER_ROLE)
+    elif path.config == stars.winner:
+        style = NO_ROLE
+    else:
+        style = EARLY if path.config == stars.early else PLAIN
+    width = 4 if path.config == stars.winner else 2.5 if style != PLAIN else 1.5
+    return Look(*style, width)
 
 
-def _text(step: Step, path: Path) -> str:
-    state = words.STATES[step.state][1]
-    by = f" by {', '.join(step.by)}" if step.by else ""
-    mean = f"<br>mean val_bpb {words.bpb(step.mean)}" if step.mean is not None else ""
-    return f"{words.html_text(path.config)}<br>{words.rung_title(step.rung)}: {state}{by}{mean}"
-
-
-def bump(id_: str, title: str, alt: str, table: str, paths: list[Path], axis: list[str], stars: Stars) -> Figure:
-    """Ranks from rung to rung, rank 1 on top; a line ends where its configuration was stopped."""
-    drawn = chosen(paths, stars)
-    data: list[dict[str, Any]] = []
-    notes: list[dict[str, Any]] = []
-    crowded = len(drawn) > MOST_NAMES
-    for path in sorted(drawn, key=lambda one: (one.config == stars.winner, one.config == stars.early, bool(one.roles))):
-        steps = [(n, step) for n, step in enumerate(path.steps) if step.rank is not None]
-        if not steps:
-            continue
-        colour, dash, symbol, width = look(path, stars)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": [n for n, _ in steps],
-                "y": [step.rank for _, step in steps],
-                "line": {"color": colour, "width": width, "dash": dash},
-                "marker": {
-                    "color": colour,
-                    "size": [9 if step.state not in ("stopped", "blocked") else 10 for _, step in steps],
-                    "symbol": ["x" if step.state == "stopped" else symbol for _, step in steps],
-                },
-                "text": [_text(step, path) for _, step in steps],
-                "hovertemplate": "%{text}<br>rank %{y}<extra></extra>",
-                "showlegend": False,
-            }
-        )
-        if not crowded or path.roles or path.config in (stars.winner, stars.early) or steps[-1][0] >= len(axis) - 2:
-            notes += _labels(path, steps, stars, colour)
-    ranks = max((step.rank or 0 for path in drawn for step in path.steps), default=1)
-    name = 14 + 7 * max((len(path.config) for path in drawn), default=1)
-    notes = on_axis(notes, ranks)
-    layout = {
-        "xaxis": {
-            "tickvals": list(range(len(axis))),
-            "ticktext": axis,
-            "range": [-0.08, len(axis) - 0.92],
-            "showgrid": True,
-            "side": "top",
-        },
-        "yaxis": {**rank_axis(ranks), "ticklabelstandoff": name},
-        "annotations": notes,
-        "margin": {"l": name + 36, "r": name + 44, "t": 56, "b": 12},
-    }
-    narrow = {
-        "margin": {"l": 26, "r": min(name + 12, 140), "t": 56, "b": 8},
-        "yaxis.ticklabelstandoff": 0,
-        "font.size": 10,
-        "annotations": [one for one in notes if one["xanchor"] == "left" and one["text"].startswith("<b>")],
-    }
-    return Figure(id_, title, alt, table, data, layout, narrow, max(300, min(780, 110 + 30 * ranks)))
+def named(path: Path, stars: Stars) -> bool:
+    """Whether a figure names it whatever else it leaves out."""
+    return bool(path.roles) or path.config in (stars.winner, stars.early)
 
 
 def chosen(paths: list[Path], stars: Stars) -> list[Path]:
-    """The paths that a figure draws: all of a small study; else those that came furthest, and those with a name."""
-    named = [path for path in paths[MOST_LINES:] if path.roles or path.config in (stars.winner, stars.early)]
-    return paths[:MOST_LINES] + named
+    """The paths that a figure draws: all of a small study; else the first of the list, and those with a name."""
+    return paths[:MOST_LINES] + [path for path in paths[MOST_LINES:] if named(path, stars)]
+
+
+def drawn_of(drawn: int, of: int, ranks: int) -> str:
+    """What a figure leaves out and how it bends its axis, as a sentence to add; empty where it does neither."""
+    left_out = f"{drawn} of {of} drawn" if drawn < of else ""
+    bent = "logarithmic axis" if ranks > LINEAR_RANKS else ""
+    told = "; ".join(filter(None, (left_out, bent)))
+    return f" {told[0].upper()}{told[1:]}." if told else ""
+
+
+def label(name: str, bold: bool = False) -> str:
+    """A name as a figure shows it: short, escaped as Plotly's labels want it."""
+    text = words.html_text(words.shortened(name, MOST_LETTERS))
+    return f"<b>{text}</b>" if bold else text
+
+
+def room(names: Iterable[str]) -> int:
+    """Pixels that the longest label of these names takes."""
+    return 14 + LETTER * max((min(len(name), MOST_LETTERS) for name in names), default=1)
 
 
 def rank_axis(ranks: int) -> dict[str, Any]:
@@ -150,27 +141,26 @@ def on_axis(notes: list[dict[str, Any]], ranks: int) -> list[dict[str, Any]]:
     return [{**one, "y": log10(one["y"])} for one in notes] if ranks > LINEAR_RANKS else notes
 
 
-def _labels(path: Path, steps: list[tuple[int, Step]], stars: Stars, colour: str) -> list[dict[str, Any]]:
-    """A name at both ends of a line; at the end also the rule that stopped it. Masked, so that no line crosses them."""
-    name = words.html_text(path.config)
-    shown = f"<b>{name}</b>" if path.roles or path.config in (stars.winner, stars.early) else name
-    end = steps[-1][1]
-    fate = f" ✕ {end.decisive}" if end.decisive else " ★" if path.config == stars.winner else ""
-    look_ = {
+def note(x: float, y: float, text: str, side: str, colour: str, **more: Any) -> dict[str, Any]:
+    """A label to the left or right of a mark, on the ground of the page so that no line crosses it."""
+    return {
+        "x": x,
+        "y": y,
+        "text": text,
+        "xanchor": "right" if side == "left" else "left",
+        "xshift": -9 if side == "left" else 9,
         "showarrow": False,
         "bgcolor": "@bg",
         "borderpad": 1,
         "font": {"color": "@muted" if colour == PLAIN[0] else colour, "size": 11},
+        **more,
     }
-    left = {"x": steps[0][0], "y": steps[0][1].rank, "text": shown, "xanchor": "right", "xshift": -9, **look_}
-    right = {"x": steps[-1][0], "y": end.rank, "text": shown + fate, "xanchor": "left", "xshift": 9, **look_}
-    return [left, right] if steps[0][0] == 0 and len(steps) > 1 else [right]
 
 
 def curve(points: list[tuple[float, float | None]], clock: str, x_label: str) -> Figure:
     """Training loss of one run over its budget."""
     return Figure(
-        "curve",
+        "figure.curve",
         "Training loss",
         f"Line of the training loss over {x_label.lower()}; the table below holds the same points.",
         "curve",
@@ -188,8 +178,8 @@ def curve(points: list[tuple[float, float | None]], clock: str, x_label: str) ->
         {
             "xaxis": {"title": {"text": f"{x_label} ({clock})"}, "rangemode": "tozero"},
             "yaxis": {"title": {"text": "nats per token"}},
-            "margin": {"l": 60, "r": 16, "t": 16, "b": 48},
+            "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
         },
-        {"margin": {"l": 48, "r": 8, "t": 8, "b": 44}},
+        {"margin": {"l": 48, "r": 8, "t": 8, "b": 52}},
         300,
     )

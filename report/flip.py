@@ -55,9 +55,10 @@ def _gap_point(decision: dict[str, Any], rule: dict[str, Any], config: str, role
         return None
     if rule["of"] == "best":
         return others[0] + rule["gap"] - own if others else inf
-    if roles[rule["of"]] == config:
-        return inf
-    base, _ = _others(decision, roles[rule["of"]], rule["by"], None)
+    role = roles.get(rule["of"])
+    if role is None or role == config:
+        return inf if role else None
+    base, _ = _others(decision, role, rule["by"], None)
     return None if base is None else base + rule["gap"] - own
 
 
@@ -67,7 +68,9 @@ def _points(
     """By effect and rule: the shift up to which a promote rule holds, and beyond which a stop rule does."""
     found: dict[str, dict[str, float]] = {"promote": {}, "stop": {}}
     for told in decision["rules"]:
-        rule = rules[told["id"]]
+        rule = rules.get(told["id"])
+        if rule is None or rule["kind"] != told["kind"]:
+            continue  # its lock is lost, and params.yaml no longer says its numbers
         if rule["kind"] == "top_k":
             point = _top_k_point(decision, rule, config)
         elif rule["kind"] in SCORED:
@@ -100,6 +103,16 @@ def _unscored(decision: dict[str, Any], config: str, effect: str) -> list[str]:
 
 def _holds(told: dict[str, Any], config: str) -> bool:
     return any(one["candidate"] == config and one["holds"] is True for one in told["results"])
+
+
+def merit_of(decision: dict[str, Any], rules: dict[str, dict[str, Any]], roles: dict[str, str], config: str) -> Flip:
+    """The same had no role been kept: what the other rules would have made of the candidate."""
+    scored = {**decision, "rules": [told for told in decision["rules"] if told["kind"] != "keep_role"]}
+    promoted, stopped = (
+        any(told["effect"] == effect and _holds(told, config) for told in scored["rules"])
+        for effect in ("promote", "stop")
+    )
+    return flip_of({**scored, "promoted": [config] if promoted and not stopped else []}, rules, roles, config)
 
 
 def flip_of(decision: dict[str, Any], rules: dict[str, dict[str, Any]], roles: dict[str, str], config: str) -> Flip:

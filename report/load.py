@@ -2,17 +2,21 @@
 
     python -c "from pathlib import Path; from report.load import load; print(len(load(Path()).runs))"
 
-The ledger is what git has, so it is the source of every score and decision; artifacts add what git does not have
-(curves, telemetry, summaries). What is absent stays absent here and reads as missing on the pages.
+The ledger is what git has, so it is the source of every score and decision; artifacts add what git does not have: the
+text, curves, telemetry. The summaries are read where they lie and made from the ledger where they do not. What is
+absent stays absent here and reads as missing on the pages.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from report import shapes
+from report.summed import Sums, models
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
@@ -20,8 +24,7 @@ from stages.domain.study import Study
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
-METRICS = names.LEDGER / "metrics.json"
-MAX_TRACE = 16 << 20
+LEDGER_REMEDY = "`dvc repro ledger` writes it anew"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Decision:
     value: dict[str, Any]
     line: Line
 
+    @property
+    def source(self) -> str:
+        """The line with its digest, as a table names its source."""
+        return f"{self.line} (md5 {self.line.md5})"
+
 
 @dataclass(frozen=True)
 class LockFile:
@@ -79,12 +87,14 @@ class Audit:
     locks: dict[str, LockFile]
     runs: dict[str, Run]
     decisions: dict[str, Decision]
-    doors: dict[str, dict[str, Any]]
+    #: By configuration, the model that it builds.
     shapes: dict[str, dict[str, Any]]
     corpus: dict[str, Any] | None
-    accounting: dict[str, Any] | None
-    agreement: dict[str, Any] | None
-    stability: dict[str, Any] | None
+    accounting: dict[str, Any]
+    agreement: dict[str, Any]
+    stability: dict[str, Any]
+    #: Locks, records and decisions as the summaries see them.
+    sums: Sums
     #: Path -> SHA-256 of every file that was read, for the page on verification.
     sources: dict[str, str]
 
@@ -92,6 +102,11 @@ class Audit:
     def clock(self) -> str:
         """`rated clock` or `wall clock`, as every table says it."""
         return f"{self.study.clock.kind} clock"
+
+    def host_order(self, host: str) -> tuple[int, str]:
+        """Sorts host blocks as params.yaml has them; one that it lacks by now comes last."""
+        order = list(self.study.hosts)
+        return (order.index(host) if host in order else len(order), host)
 
     @cached_property
     def by_rung(self) -> dict[str, list[Run]]:
@@ -133,31 +148,34 @@ class _Reader:
         self.sources[path.as_posix()] = files.sha256_bytes(data)
         return data
 
-    def json(self, path: Path) -> dict[str, Any] | None:
-        """A JSON object, or None where there is no file."""
+    def json(self, path: Path, shape: type[shapes.Shape], remedy: str) -> dict[str, Any] | None:
+        """A JSON object of a shape, or None where there is no file."""
         data = self.bytes(path)
         if data is None:
             return None
         try:
             value = canonical.loads(data)
         except canonical.NotCanonical as error:
-            raise Invalid(f"{path.as_posix()}: {error}; `dvc repro` writes it anew") from None
-        if not isinstance(value, dict) or value.get("schema") != 1:
-            raise Invalid(f"{path.as_posix()}: found another shape, expected an object with schema 1; `dvc repro`")
-        return value
+            raise Invalid(f"{path.as_posix()}: {error}; {remedy}") from None
+        return shapes.check(shape, value, path.as_posix(), remedy)
 
 
-def _runs(reader: _Reader) -> dict[str, Run]:
+def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
     data = reader.bytes(RUNS, "`dvc repro ledger` writes it") or b""
     found: dict[str, Run] = {}
     for number, (record, raw) in enumerate(parse_ledger(data, RUNS.as_posix()), start=1):
         if record.id in found:
-            raise Invalid(f"{RUNS.as_posix()}, line {number}: {record.id} stands there twice; `dvc repro ledger`")
+            raise Invalid(f"{RUNS.as_posix()}, line {number}: {record.id} stands there twice; {LEDGER_REMEDY}")
+        where = f"{RUNS.as_posix()}, line {number}"
+        _known(study_, where, [record.config])
+        if record.rung not in study_.rungs:
+            raise Invalid(f"{where}: rung: found {record.rung}, which params.yaml does not have; {LEDGER_REMEDY}")
         found[record.id] = Run(record, Line(RUNS.as_posix(), number, raw))
     return found
 
 
-def _decisions(reader: _Reader) -> dict[str, Decision]:
+def _decisions(reader: _Reader, study_: Study) -> dict[str, Decision]:
+    """The decisions by gate, in the order of the study."""
     data = reader.bytes(DECISIONS, "`dvc repro ledger` writes it") or b""
     found: dict[str, Decision] = {}
     for number, raw in enumerate(data.splitlines(keepends=True), start=1):
@@ -165,20 +183,37 @@ def _decisions(reader: _Reader) -> dict[str, Decision]:
         try:
             value = canonical.loads_canonical(raw)
         except canonical.NotCanonical as error:
-            raise Invalid(f"{where}: {error}; `dvc repro ledger` writes it anew") from None
-        if not isinstance(value, dict) or value.get("schema") != 1 or not isinstance(value.get("gate"), str):
-            raise Invalid(f"{where}: found no decision of schema 1; `dvc repro ledger` writes it anew")
+            raise Invalid(f"{where}: {error}; {LEDGER_REMEDY}") from None
+        shapes.check(shapes.Decision, value, where, LEDGER_REMEDY)
+        if value["gate"] in found or value["gate"] not in study_.gates:
+            told = "a second time" if value["gate"] in found else "which params.yaml does not have"
+            raise Invalid(f"{where}: gate: found {value['gate']}, {told}; {LEDGER_REMEDY}")
+        _known(study_, where, [*value["candidates"], *value["promoted"], *value["stopped"]])
         found[value["gate"]] = Decision(value, Line(DECISIONS.as_posix(), number, raw))
-    return found
+    return {gate: found[gate] for gate in map(names.gate_of, study_.rungs) if gate in found}
+
+
+def _known(study_: Study, where: str, configs: Iterable[str]) -> None:
+    """Refuse a configuration that params.yaml does not have: no page could say what it is."""
+    for config in configs:
+        if config not in study_.configs:
+            raise Invalid(
+                f"{where}: found the configuration {config!r}, expected one of configs in {names.PARAMS.as_posix()}; "
+                f"if it was renamed there, `git checkout -- {names.PARAMS.as_posix()}` brings the name back, and "
+                "`dvc repro` makes the evidence anew under the new one"
+            )
 
 
 def _locks(reader: _Reader, study_: Study) -> dict[str, LockFile]:
     found: dict[str, LockFile] = {}
-    for rung in study_.rungs:
-        gate = names.gate_of(rung)
-        data = reader.bytes(names.lock_path(gate))
+    for gate in map(names.gate_of, study_.rungs):
+        path = names.lock_path(gate)
+        data = reader.bytes(path)
         if data is not None:
-            lock = locks.loads(data, names.lock_path(gate).as_posix())
+            lock = locks.loads(data, path.as_posix())
+            if lock.frozen.gate != gate:
+                told = f"found {lock.frozen.gate}, expected {gate}; `git checkout -- {path.as_posix()}` brings it back"
+                raise Invalid(f"{path.as_posix()}: frozen.gate: {told}")
             found[gate] = LockFile(lock, data.decode("utf-8"))
     return found
 
@@ -188,23 +223,41 @@ def _study(reader: _Reader) -> Study:
     return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
 
 
+def _summary(reader: _Reader, sums: Sums, name: str, shape: type[shapes.Shape]) -> dict[str, Any]:
+    return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or sums.make(name)
+
+
 def load(root: Path) -> Audit:
     """Everything under `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone."""
     reader = _Reader(root)
     study_ = _study(reader)
-    doors = {rung: reader.json(names.PROTOCOL / f"{rung}.json") for rung in study_.rungs}
-    shapes = reader.json(names.PROTOCOL / "configs.json") or {"configs": {}}
+    locks_, runs, decisions = _locks(reader, study_), _runs(reader, study_), _decisions(reader, study_)
+    records = [run.record for run in runs.values()]
+    sums = Sums(
+        study_.study.mode,
+        list(study_.configs),
+        {gate: one.lock for gate, one in locks_.items()},
+        records,
+        {gate: one.value for gate, one in decisions.items()},
+    )
+    built = reader.json(names.PROTOCOL / "configs.json", shapes.Shapes, "`dvc repro protocol` writes it anew")
+    agreement = _summary(reader, sums, "agreement.json", shapes.Agreement)
+    stability = _summary(reader, sums, "stability.json", shapes.Stability)
+    for rung, told in agreement["rungs"].items():
+        _known(study_, f"{(names.SUMMARY / 'agreement.json').as_posix()}: rungs.{rung}.means", told["means"])
+    led = [one["config"] for one in stability["leader_fate"]]
+    _known(study_, f"{(names.SUMMARY / 'stability.json').as_posix()}: leader_fate", led)
     return Audit(
         root=root,
         study=study_,
-        locks=_locks(reader, study_),
-        runs=_runs(reader),
-        decisions=_decisions(reader),
-        doors={rung: door for rung, door in doors.items() if door is not None},
-        shapes=shapes["configs"],
-        corpus=reader.json(names.CORPUS / "manifest.json"),
-        accounting=reader.json(names.SUMMARY / "accounting.json"),
-        agreement=reader.json(names.SUMMARY / "agreement.json"),
-        stability=reader.json(names.SUMMARY / "stability.json"),
+        locks=locks_,
+        runs=runs,
+        decisions=decisions,
+        shapes=built["configs"] if built else models(records),
+        corpus=reader.json(names.CORPUS / "manifest.json", shapes.Splits, "`dvc repro corpus` writes it anew"),
+        accounting=_summary(reader, sums, "accounting.json", shapes.Accounting),
+        agreement=agreement,
+        stability=stability,
+        sums=sums,
         sources=reader.sources,
     )

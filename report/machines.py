@@ -5,6 +5,7 @@ python -m pytest tests/site/test_machines.py
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from report import words
@@ -21,6 +22,7 @@ def _machine(told: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else told
 
 
+@lru_cache(maxsize=1)
 def seen(audit: Audit) -> dict[str, dict[str, list[str]]]:
     """By host block: hostnames, processors or GPUs, and torch versions that its runs report, sorted."""
     found: dict[str, dict[str, set[str]]] = {
@@ -44,17 +46,17 @@ def seen(audit: Audit) -> dict[str, dict[str, list[str]]]:
     return {host: {key: sorted(values) for key, values in told.items()} for host, told in found.items()}
 
 
-def plainly(audit: Audit, machines: dict[str, dict[str, list[str]]]) -> str:
+def plainly(audit: Audit) -> str:
     """Whether the blocks are several machines, in one honest sentence."""
     hosts = list(audit.study.hosts)
-    named = {host: frozenset(told["hostname"]) for host, told in machines.items()}
+    named = {host: frozenset(told["hostname"]) for host, told in seen(audit).items()}
     if any(not one for one in named.values()):
-        return "Telemetry does not name the machine of every host block: how many there were is not known."
+        return "No telemetry here names the machine of every host block: how many there were is not known."
     everything = frozenset[str]().union(*named.values())
     if len(everything) == 1 and len(hosts) > 1:
         return (
             f"{'Both' if len(hosts) == 2 else f'All {len(hosts)}'} host blocks ran on one machine "
-            f"({next(iter(everything))}): they differ in what the table declares, "
+            f"({next(iter(everything))}): they differ in what they declare, "
             "such as precision, and are not different machines."
         )
     if len(hosts) == 1:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from report import markup, words
 
@@ -36,6 +36,14 @@ def script_json(value: Any) -> Markup:
 def anchor(text: str) -> str:
     """A text as an id: letters, digits, `.`, `_`, `-` as they are, anything else as `-`."""
     return _NOT_ID.sub("-", text)
+
+
+def coded(text: str) -> Markup:
+    """A sentence whose `commands` stand in backticks, as a page shows it."""
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def link(prefix: str, target: str) -> str:
@@ -69,9 +77,19 @@ def environment() -> Environment:
         script_json=script_json,
         rung_title=words.rung_title,
         gate_title=words.gate_title,
+        capital=words.capital,
+        coded=coded,
+        typeset=words.typeset,
+        ordinal=words.ordinal,
     )
     env.globals.update(
-        body=markup.body, anchor=anchor, STATES=words.STATES, HOLDS=words.HOLDS, csp=CSP, count=words.count
+        body=markup.body,
+        foot=markup.foot,
+        anchor=anchor,
+        STATES=words.STATES,
+        HOLDS=words.HOLDS,
+        csp=CSP,
+        count=words.count,
     )
     return env
 

@@ -1,4 +1,4 @@
-"""The index that the search box of every page reads: configurations, gates and runs, as a script file.
+"""The index that the search box of every page reads: pages, configurations, gates, rules and runs, as a script file.
 
     python -m pytest tests/site/test_search.py
 
@@ -7,25 +7,58 @@ A script and not JSON, because a page opened from a disk may not fetch. It is lo
 
 from __future__ import annotations
 
+from report import ladder, words
 from report.load import Audit
+from report.page import gate_page, rung_page
 from report.render import script_json
+from report.site import PAGES
 from stages.domain import names
+from stages.domain import rules as r
+
+
+def entries(audit: Audit) -> list[list[str]]:
+    """[text, address, further words to find it by] of everything but runs, the likeliest first."""
+    found = [[name, path, ""] for path, name, _ in PAGES]
+    for rung in audit.study.rungs:
+        gate = names.gate_of(rung)
+        found.append([words.gate_title(gate), gate_page(gate), gate])
+        found.append([f"Runs of {words.rung_title(rung).lower()}", rung_page(rung), rung])
+    for path in ladder.ladder(audit).values():
+        found.append([f"{path.config}{_fate(path)}", f"configs/{path.config}.html", ""])
+    return [*found, *_rules(audit)]
+
+
+def _fate(path: ladder.Path) -> str:
+    """Roles and end of a configuration, as the list of hits shows them."""
+    last = path.last
+    told = list(path.roles)
+    if last is not None:
+        rules = f" ({last.decisive})" if last.decisive else ""
+        told.append(f"{words.STATES[last.state][1]} at {words.gate_title(names.gate_of(last.rung)).lower()}{rules}")
+    return f": {', '.join(told)}" if told else ""
+
+
+def _rules(audit: Audit) -> list[list[str]]:
+    """Every rule of every gate with its sentence."""
+    found = []
+    for rung in audit.study.rungs:
+        gate = names.gate_of(rung)
+        frozen = audit.locks.get(gate)
+        rules = frozen.lock.frozen.rules if frozen else audit.study.gates[gate]
+        for rule_id, rule in r.in_order(dict(rules)):
+            text = f"{rule_id} of {words.gate_title(gate).lower()}: {words.typeset(r.say(rule))}"
+            found.append([text, f"{gate_page(gate)}#{rule_id}", rule.kind])
+    return found
 
 
 def index(audit: Audit) -> bytes:
     """assets/search.js: run ids are stored as configuration + rung/host/seed, so 5,000 runs stay small."""
     configs = sorted(audit.study.configs)
-    roles = {config: role for role, config in sorted(audit.study.roles.items())}
     place = {config: number for number, config in enumerate(configs)}
     runs: dict[str, list[list[int | str]]] = {}
     for run in audit.executed:
         record = run.record
-        if record.config in place:
-            seed = f"floor-{record.seed}" if record.purpose == "floor" else record.seed
-            runs.setdefault(f"{record.rung}/{record.host}", []).append([place[record.config], seed])
-    value = {
-        "configs": [[config, roles.get(config, "")] for config in configs],
-        "gates": [names.gate_of(rung) for rung in audit.study.rungs],
-        "runs": runs,
-    }
+        seed = f"floor-{record.seed}" if record.purpose == "floor" else record.seed
+        runs.setdefault(f"{record.rung}/{record.host}", []).append([place[record.config], seed])
+    value = {"entries": entries(audit), "configs": configs, "runs": runs}
     return f"window.SITE_INDEX={script_json(value)};\n".encode()

@@ -5,24 +5,26 @@ python -m pytest tests/site/test_site.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from report import ladder, words
+from report.chain import chains
 from report.load import Audit
 from report.page import config_page, gate_page
 from stages.domain import names
 
-#: Pages of their own: path and name, in the order of the navigation.
+#: Pages of their own: path, name, and the folder whose pages belong to it, in the order of the navigation.
 PAGES = (
-    ("index.html", "Overview"),
-    ("configs/index.html", "Configurations"),
-    ("runs/index.html", "Runs"),
-    ("agreement.html", "Agreement"),
-    ("stability.html", "Stability"),
-    ("cost.html", "Cost"),
-    ("method.html", "Method"),
-    ("verify.html", "Verify"),
+    ("index.html", "Overview", ""),
+    ("configs.html", "Configurations", "configs/"),
+    ("runs.html", "Runs", "runs/"),
+    ("agreement.html", "Agreement", ""),
+    ("stability.html", "Stability", ""),
+    ("cost.html", "Cost", ""),
+    ("method.html", "Method", ""),
+    ("verify.html", "Verify", ""),
 )
 
 
@@ -36,73 +38,103 @@ class Warning_:
 
 
 def warnings(audit: Audit) -> list[Warning_]:
-    """What a reader must know before believing a number: exploratory, amended, blocked, missing, broken."""
-    return [*_mode(audit), *_gates(audit), *_missing(audit), *_broken(audit)]
+    """What a reader must know before believing a number: exploratory, broken, amended, blocked, missing, diverged."""
+    return [*_mode(audit), *_chains(audit), *_gates(audit), *_missing(audit), *_broken(audit)]
 
 
-def _mode(audit: Audit) -> list[Warning_]:
+def _mode(audit: Audit) -> Iterator[Warning_]:
     what_if = [gate for gate, one in audit.decisions.items() if one.value["mode"] == "exploratory"]
-    if audit.study.study.mode == "exploratory" or what_if:
-        gates = f" ({words.listed([words.gate_title(gate) for gate in what_if])})" if what_if else ""
-        text = f"A what-if: rules that nobody froze decided here{gates}. Nothing on these pages is a result."
-        return [Warning_("exploratory", text, gate_page(what_if[0]) + "#rules" if what_if else "method.html")]
-    return []
+    if what_if:
+        gates = words.listed([words.gate_title(gate) for gate in what_if])
+        text = f"A what-if: rules that nobody froze decided here ({gates}). Nothing on these pages is a result."
+        yield Warning_("exploratory", text, gate_page(what_if[0]) + "#Rules")
+    elif audit.study.study.mode == "exploratory":
+        text = "params.yaml asks for a what-if (study.mode: exploratory); every decision here is still by frozen rules."
+        yield Warning_("exploratory", text, "method.html")
 
 
-def _gates(audit: Audit) -> list[Warning_]:
-    found = []
+def _chains(audit: Audit) -> Iterator[Warning_]:
+    """Where lock, records, decision and params.yaml do not fit together: one line a gate."""
+    for gate, chain in chains(audit).items():
+        if chain.faults:
+            text = f"{words.gate_title(gate)}: {'; '.join(chain.faults)}."
+            yield Warning_("broken", text, gate_page(gate) + "#Chain")
+
+
+def _gates(audit: Audit) -> Iterator[Warning_]:
     for rung in audit.study.rungs:
         gate = names.gate_of(rung)
         title, lock, decision = words.gate_title(gate), audit.locks.get(gate), audit.decisions.get(gate)
         if lock and lock.lock.frozen.amendments:
             many = words.count(len(lock.lock.frozen.amendments), "amendment")
             text = f"{title} was amended after evidence of its rung existed ({many})."
-            found.append(Warning_("amended", text, gate_page(gate) + "#amendments"))
-        if decision and decision.value["outcome"] == "blocked":
-            text = f"{title} is blocked by {words.listed(decision.value['blocked_by'])} and promotes nobody."
-            found.append(Warning_("blocked", text, gate_page(gate) + "#rules"))
-        if lock is None:
-            found.append(Warning_("missing", f"The rules of {title} are not frozen.", gate_page(gate)))
+            yield Warning_("amended", text, gate_page(gate) + "#Amendments")
+        if decision and decision.value["outcome"] == "blocked" and not ladder.why_empty(audit, rung):
+            yield Warning_("blocked", _blocked(audit, gate), gate_page(gate) + "#Rules")
+        if lock is None and decision is None:
+            yield Warning_("missing", f"The rules of {title} are not frozen.", gate_page(gate))
         elif decision is None:
-            found.append(Warning_("missing", f"{title} has not decided yet.", gate_page(gate)))
-    return found
+            yield Warning_("missing", f"{title} has not decided yet.", gate_page(gate))
 
 
-def _missing(audit: Audit) -> list[Warning_]:
-    found = []
+def _blocked(audit: Audit, gate: str) -> str:
+    """A blocked gate, and those after it that have nobody to judge: one line for them all."""
+    by = words.listed(audit.decisions[gate].value["blocked_by"])
+    empty = [words.gate_title(names.gate_of(rung)).lower() for rung in audit.study.rungs if _empty(audit, rung)]
+    verb = "has" if len(empty) == 1 else "have"
+    after = f"; {words.listed(empty)} {verb} no candidates" if empty else ""
+    return f"{words.gate_title(gate)} is blocked by {by} and promotes nobody{after}."
+
+
+def _empty(audit: Audit, rung: str) -> bool:
+    return bool(ladder.why_empty(audit, rung)) and names.gate_of(rung) in audit.decisions
+
+
+def _missing(audit: Audit) -> Iterator[Warning_]:
     for rung in audit.study.rungs:
         if gone := ladder.missing_runs(audit, rung):
             text = f"{words.rung_title(rung)}: {words.count(len(gone), 'run')} missing from the ledger."
-            found.append(Warning_("missing", text, gate_page(names.gate_of(rung)) + "#evidence"))
-    return found
+            yield Warning_("missing", text, gate_page(names.gate_of(rung)) + "#Evidence")
+    if audit.corpus is None:
+        path = (names.CORPUS / "manifest.json").as_posix()
+        yield Warning_(
+            "missing", f"{path}: what the text holds is not told; `dvc pull` fetches it.", "method.html#Text"
+        )
+    if curveless := _curveless(audit):
+        many = words.count(curveless, "run")
+        text = f"{names.TRACES.as_posix()}: {many} without a curve; `dvc pull` fetches them."
+        yield Warning_("missing", text, "verify.html#Artifacts")
 
 
-def _broken(audit: Audit) -> list[Warning_]:
-    found = []
+def _curveless(audit: Audit) -> int:
+    """How many finished runs have no curve here."""
+    finished = [run.record.id for run in audit.executed if run.record.status == "finished"]
+    return sum(1 for run in finished if not (audit.root / names.trace_path(run) / "curve.csv").is_file())
+
+
+def _broken(audit: Audit) -> Iterator[Warning_]:
     for status in ("diverged", "failed"):
         bad = [run.record for run in audit.executed if run.record.status == status]
         if bad:
             text = f"{words.count(len(bad), 'run')} {status}: {words.listed([one.id for one in bad], 3)}."
-            found.append(Warning_(status, text, f"runs/{bad[0].id}.html"))
-    return found
+            yield Warning_(status, text, f"runs/{bad[0].id}.html")
 
 
-def role_of(audit: Audit, config: str) -> list[str]:
-    """The roles that a configuration plays."""
-    return [role for role, name in audit.study.roles.items() if name == config]
+def current(target: str, folder: str, path: str) -> str:
+    """What `aria-current` says of a link in the navigation: this page, its section, or nothing."""
+    return "page" if target == path else "true" if folder and path.startswith(folder) else ""
 
 
 def shared(audit: Audit) -> dict[str, Any]:
     """The context of every page."""
-    gates = [names.gate_of(rung) for rung in audit.study.rungs]
     return {
         "study": audit.study.study,
         "clock": audit.clock,
         "rated": audit.study.clock.kind == "rated",
         "nav": PAGES,
-        "gates": gates,
+        "current": current,
+        "gates": [names.gate_of(rung) for rung in audit.study.rungs],
         "warnings": warnings(audit),
-        "exploratory": audit.study.study.mode == "exploratory",
         "config_page": config_page,
         "gate_page": gate_page,
     }

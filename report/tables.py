@@ -12,7 +12,8 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Literal
 
 from report import words
@@ -33,6 +34,12 @@ class Column:
     hint: str = ""
     #: In the files alone: numbers that the page shows inside another column.
     hidden: bool = False
+    #: On the page alone: what the files hold in other columns.
+    page_only: bool = False
+    #: A heading over neighbouring columns that share it.
+    group: str = ""
+    #: Decimals of a number; None: as many as it needs.
+    digits: int | None = None
 
     @property
     def numeric(self) -> bool:
@@ -52,15 +59,17 @@ class Cell:
     #: A second line in small type, and short labels such as roles.
     small: str = ""
     tags: tuple[str, ...] = ()
+    #: What the column sorts by where its text would mislead; empty cells come last.
+    sort: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `id` is its anchor, stable from build to build. The first cell heads the row."""
+    """One row. `id` is its anchor, stable from build to build, unique on its page: names joined by dots, which no
+    name holds. The first cell heads the row."""
 
     id: str
     cells: dict[str, Any]
-    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,11 +84,32 @@ class Table:
     clock: str
     note: str = ""
     tools: bool = True
+    #: What the page says where there is no row: whether something is missing, or there is none.
+    empty: str = "None in this study."
+    #: A line of sums under the rows, on the page alone.
+    foot: dict[str, Any] | None = None
 
     @property
     def shown(self) -> list[Column]:
         """The columns of the page."""
         return [one for one in self.columns if not one.hidden]
+
+    @property
+    def kept(self) -> list[Column]:
+        """The columns of the files."""
+        return [one for one in self.columns if not one.page_only]
+
+    @property
+    def hints(self) -> list[tuple[str, str]]:
+        """(label, what it means) of the columns that say more than their label."""
+        return [(one.label, one.hint) for one in self.shown if one.hint]
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """(heading, how many columns) from left to right; empty where no column has one."""
+        if not any(one.group for one in self.shown):
+            return []
+        return [(name, len(list(many))) for name, many in groupby(one.group for one in self.shown)]
 
 
 _SHOW = {
@@ -92,10 +122,13 @@ _SHOW = {
 }
 
 
-def show(kind: Kind, value: Any) -> str:
-    """A value as its column's kind shows it."""
+def show(column: Column, value: Any) -> str:
+    """A value as its column shows it."""
+    kind = column.kind
     if value is None:
         return words.DASH
+    if column.digits is not None:
+        return words.signed(value, column.digits) if kind == "signed" else words.number(value, column.digits)
     if kind == "digest":
         return str(value)[:12]
     if kind in _SHOW:
@@ -108,9 +141,8 @@ def cell(column: Column, value: Any) -> Cell:
     found = value if isinstance(value, Cell) else Cell(value)
     if found.text is not None:
         return found
-    text = show(column.kind, found.value)
     note = found.note or (str(found.value) if column.kind == "digest" and found.value else "")
-    return Cell(found.value, text, found.href, found.mark, note, found.small, found.tags)
+    return replace(found, text=show(column, found.value), note=note)
 
 
 def raw(value: Any) -> Any:
@@ -127,8 +159,8 @@ def as_json(table: Table, study: str) -> bytes:
         "title": table.title,
         "source": table.source,
         "clock": table.clock,
-        "columns": [{"key": one.key, "label": one.label, "kind": one.kind} for one in table.columns],
-        "rows": [[raw(row.cells.get(one.key)) for one in table.columns] for row in table.rows],
+        "columns": [{"key": one.key, "label": one.label, "kind": one.kind} for one in table.kept],
+        "rows": [[raw(row.cells.get(one.key)) for one in table.kept] for row in table.rows],
     }
     # The canonical form, without the slow walk that checks what can only be text, numbers, booleans and None here.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -150,8 +182,8 @@ def as_csv(table: Table) -> bytes:
     """The table as CSV (RFC 4180, LF). A text that a spreadsheet would run as a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([one.key for one in table.columns])
-    writer.writerows([[_csv(row.cells.get(one.key)) for one in table.columns] for row in table.rows])
+    writer.writerow([one.key for one in table.kept])
+    writer.writerows([[_csv(row.cells.get(one.key)) for one in table.kept] for row in table.rows])
     return out.getvalue().encode("utf-8")
 
 

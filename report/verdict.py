@@ -1,46 +1,59 @@
-"""The verdict in one sentence, generated from the decisions: who won, by how much, and what the final rules say.
+"""The verdict, generated from the decisions: who won and by how much, what the final rules say, what it all cost.
 
 python -m pytest tests/site/test_verdict.py
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from report import ladder, words
-from report.deciding import roles_of, rules_of
+from report import ladder, spent, words
+from report.chain import chains, supported
+from report.deciding import nearest_floor, roles_of, rules_of
 from report.load import Audit
+from report.page import gate_page
 from stages.domain import names
+
+UNSUPPORTED = "Not supported by the ledger"
+WHAT_IF = "What-if"
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A part of the sentence, with the page that holds its proof. `holds` is None where it is no rule's answer."""
+    """One statement without its full stop, and the page that holds its proof. `holds` is None for no rule's answer."""
 
     text: str
     href: str
     holds: bool | None = None
     rule: str = ""
     strong: str = ""
-
-    @property
-    def proof(self) -> str:
-        """What the link to the proof is called: the rule, or the gate."""
-        return self.rule or words.gate_title(self.href.removeprefix("gates/").split(".")[0])
+    #: What the link to the proof is called: the rule, the gate, the page.
+    proof: str = ""
+    #: What it answers, where it is not plain from the statement.
+    question: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`sure` only if the last gate decided by frozen rules."""
+    """The headline, one point for each final rule, and notes. `doubt` comes before the headline, if there is any."""
 
-    sure: bool
-    clauses: list[Clause]
+    headline: Clause
+    points: list[Clause] = field(default_factory=list)
+    notes: list[Clause] = field(default_factory=list)
+    doubt: str = ""
+    won: bool = False
+
+    @property
+    def sure(self) -> bool:
+        """Whether somebody won by frozen rules, on evidence that is whole and that the ledger still holds."""
+        return self.won and not self.doubt
 
     @property
     def sentence(self) -> str:
-        """The whole verdict as plain text."""
-        return "; ".join(clause.text for clause in self.clauses) + "."
+        """Headline and points as plain text."""
+        said = "; ".join(clause.text for clause in (self.headline, *self.points)) + "."
+        return f"{self.doubt}: {said}" if self.doubt else said
 
 
 def verdict(audit: Audit) -> Verdict:
@@ -49,35 +62,49 @@ def verdict(audit: Audit) -> Verdict:
         gate = names.gate_of(rung)
         decision = audit.decisions.get(gate)
         if decision is None:
-            return Verdict(False, [_waiting(audit, rung)])
+            return Verdict(_waiting(audit, rung))
         if decision.value["outcome"] == "blocked":
-            return Verdict(False, [_blocked(gate, decision.value)])
+            return Verdict(_blocked(audit, gate, decision.value))
     gate = names.gate_of(audit.study.last_rung)
     value = audit.decisions[gate].value
     first = ladder.winner(audit)
     if first is None:
-        text = "No verdict: no candidate of the last rung finished in every cell"
-        return Verdict(False, [Clause(text, f"gates/{gate}.html#evidence")])
-    clauses = [_won(audit, gate, value, first), *_verdicts(audit, gate, value)]
-    return Verdict(value["mode"] == "frozen" and audit.study.study.mode == "frozen", clauses)
+        empty = ladder.why_empty(audit, audit.study.last_rung)
+        why = (
+            f"the last rung has no candidate: {empty}"
+            if empty
+            else "no candidate of the last rung finished in every cell"
+        )
+        return Verdict(_at(gate, f"No verdict: {why}", "#Evidence"))
+    points, notes = _points(audit, gate, value), [_early(audit, first), *_saved(audit)]
+    return Verdict(_won(audit, gate, value, first), points, notes, _doubt(audit), won=True)
+
+
+def _doubt(audit: Audit) -> str:
+    if not supported(audit):
+        return UNSUPPORTED
+    what_if = any(one.state == "what-if" for one in chains(audit).values())
+    return WHAT_IF if what_if or audit.study.study.mode == "exploratory" else ""
+
+
+def _at(gate: str, text: str, fragment: str = "") -> Clause:
+    return Clause(text, gate_page(gate) + fragment, proof=words.gate_title(gate))
 
 
 def _waiting(audit: Audit, rung: str) -> Clause:
-    gone = ladder.missing_runs(audit, rung)
-    why = f" {words.count(len(gone), 'run')} of {words.rung_title(rung).lower()} are missing" if gone else ""
-    text = f"No verdict yet: {words.gate_title(names.gate_of(rung)).lower()} has not decided" + (
-        ";" + why if why else ""
-    )
-    return Clause(text, f"gates/{names.gate_of(rung)}.html")
+    gate, gone = names.gate_of(rung), len(ladder.missing_runs(audit, rung))
+    verb = "is" if gone == 1 else "are"
+    why = f"; {words.count(gone, 'run')} of {words.rung_title(rung).lower()} {verb} missing" if gone else ""
+    return _at(gate, f"No verdict yet: {words.gate_title(gate).lower()} has not decided{why}")
 
 
-def _blocked(gate: str, value: dict[str, Any]) -> Clause:
+def _blocked(audit: Audit, gate: str, value: dict[str, Any]) -> Clause:
     texts = [
-        f"{rule['id']} ({rule['text'].rstrip('.')})" for rule in value["rules"] if rule["id"] in value["blocked_by"]
+        f"{rule['id']} ({words.typeset(rule['text'].rstrip('.'))})"
+        for rule in value["rules"]
+        if rule["id"] in value["blocked_by"]
     ]
-    return Clause(
-        f"No verdict: {words.gate_title(gate).lower()} is blocked by {words.listed(texts)}", f"gates/{gate}.html#rules"
-    )
+    return _at(gate, f"No verdict: {words.gate_title(gate).lower()} is blocked by {words.listed(texts)}", "#Rules")
 
 
 def _won(audit: Audit, gate: str, value: dict[str, Any], first: str) -> Clause:
@@ -88,20 +115,39 @@ def _won(audit: Audit, gate: str, value: dict[str, Any], first: str) -> Clause:
     text = f"{name} wins: the lowest mean val_bpb ({words.number(best, 4)}) at {budget}"
     if len(value["ranking"]) > 1:
         second = value["ranking"][1]
-        text += f", {words.number(second['mean'] - best, 4)} ahead of {second['config']}"
-    return Clause(text, f"gates/{gate}.html#evidence", strong=first)
+        lead = second["mean"] - best
+        text += f", {words.number(lead, 4)} ahead of {second['config']}{_in_noise(audit, gate, lead)}"
+    return Clause(text, gate_page(gate) + "#Evidence", strong=first, proof=words.gate_title(gate))
 
 
-def _verdicts(audit: Audit, gate: str, value: dict[str, Any]) -> list[Clause]:
+def _in_noise(audit: Audit, gate: str, lead: float) -> str:
+    """The lead in standard deviations of the A/A floor, where one was measured."""
+    floor = nearest_floor(audit, gate)
+    if floor is None:
+        return ""
+    return f" ({lead / floor[1]:.1f} × the A/A noise of {words.rung_title(names.rung_of(floor[0])).lower()})"
+
+
+def _points(audit: Audit, gate: str, value: dict[str, Any]) -> list[Clause]:
     rules, roles = rules_of(audit, gate), roles_of(audit, gate)
     found = []
     for told in value["rules"]:
         if told["effect"] == "verdict" and told["results"]:
-            rule = rules[told["id"]]
-            why = _stopped_before(audit, [roles[rule[key]] for key in ("role", "to") if key in rule])
-            text = _say(rule, roles, told["results"][0], why)
-            found.append(Clause(text, f"gates/{gate}.html#{told['id']}", told["results"][0]["holds"], told["id"]))
+            one, rule = told["results"][0], rules.get(told["id"])
+            known = rule is not None and rule["kind"] == told["kind"] and _named(rule) <= set(roles)
+            text = _say(audit, rule, roles, one) if rule and known else _as_told(told, one)
+            href = f"{gate_page(gate)}#{told['id']}"
+            found.append(Clause(text, href, one["holds"], told["id"], proof=told["id"]))
     return found
+
+
+def _named(rule: dict[str, Any]) -> set[str]:
+    return {rule[key] for key in ("role", "to") if key in rule}
+
+
+def _as_told(told: dict[str, Any], one: dict[str, Any]) -> str:
+    """A verdict whose lock is lost, by the sentence that the decision holds."""
+    return f"“{words.typeset(told['text'])}” {words.HOLDS[one['holds']][1]}"
 
 
 def _stopped_before(audit: Audit, configs: list[str]) -> str:
@@ -114,20 +160,61 @@ def _stopped_before(audit: Audit, configs: list[str]) -> str:
     return ""
 
 
-def _say(rule: dict[str, Any], roles: dict[str, str], one: dict[str, Any], why: str) -> str:
-    """One verdict in words. `why` says where a role was stopped before it could be judged."""
+def _say(audit: Audit, rule: dict[str, Any], roles: dict[str, str], one: dict[str, Any]) -> str:
+    """One verdict in words; where it is not evaluable, why."""
     role, name = rule["role"], roles[rule["role"]]
+    why = _stopped_before(audit, [roles[one] for one in sorted(_named(rule))]) or one["note"]
     if rule["kind"] == "first_in_all_cells":
         if one["holds"] is None:
-            return f"whether the {role} is first in every cell is not evaluable, {why or one['note']}"
+            return f"whether the {role} is first in every cell is not evaluable, {why}"
         seen, cells = int(one["observed"]), int(one["threshold"])
-        return f"the {role} is first in {f'all {cells}' if one['holds'] else f'only {seen} of {cells}'} cells"
+        many = f"all {cells}" if one["holds"] else f"only {seen} of {cells}" if seen else f"none of {cells}"
+        return f"the {role} is first in {many} cells"
     limit, near = words.number(one["threshold"], 3), rule["kind"] == "near_equivalent"
     claim = f"within {limit} of the {rule['to']}" if near else f"at most {limit} above the {rule['to']}"
     if one["holds"] is None:
-        return f"whether the {role} ({name}) is {claim} is not evaluable, {why or one['note']}"
+        return f"whether the {role} ({name}) is {claim} is not evaluable, {why}"
     if one["holds"]:
         verb = f"is {claim}"
     else:
         verb = f"is not {claim}" if near else f"is more than {limit} above the {rule['to']}"
     return f"the {role} ({name}) {verb} ({words.signed(one['observed'], 4)})"
+
+
+def early_leader(audit: Audit, first: str | None) -> str:
+    """What became of the leader of the first rung, in one or two sentences; `first` is the winner."""
+    rung = next(iter(audit.study.rungs))
+    name = ladder.leader(audit, rung)
+    if name is None:
+        return "The first rung has no leader yet."
+    if name == first:
+        return f"{name} led {words.rung_title(rung).lower()} and won: the cheapest rung would have picked the same."
+    last = ladder.ladder(audit)[name].last
+    if last is None or last.state not in ("stopped", "finalist", "missing"):
+        return f"{name} led {words.rung_title(rung).lower()}, and is still on its way."
+    where = words.gate_title(names.gate_of(last.rung)).lower()
+    rank = f" at rank {last.rank}" if last.rank else ""
+    fate = f"was stopped by {where}{rank}" if last.state == "stopped" else f"came to {where}{rank}"
+    told = f"{name} led {words.rung_title(rung).lower()} and {fate}."
+    here = ladder.ladder(audit)[first].steps[0].rank if first else None
+    return told + (f" The winner was {words.ordinal(here)} there." if here else "")
+
+
+def _early(audit: Audit, first: str) -> Clause:
+    told = ladder.leader(audit, next(iter(audit.study.rungs))) == first
+    text = f"{'yes' if told else 'no'}: {early_leader(audit, first).rstrip('.')}"
+    return Clause(text, "stability.html", proof="Stability", question="Would the first look have told?")
+
+
+def _saved(audit: Audit) -> list[Clause]:
+    """What the ladder cost against what it left unrun; nothing where that is not known."""
+    total, most = spent.total_hours(audit), spent.widest(audit)
+    if total is None or most is None:
+        return []
+    who = f"all {most['candidates']} candidates" if most["candidates"] != 1 else "the one candidate"
+    rung, hours = words.rung_title(most["from_rung"]).lower(), words.device_time(most["hours"])
+    text = (
+        f"{words.device_time(total)} of device time in all; {who} of {rung} at the last rung alone would have taken "
+        f"{hours} (accounting of unrun work, no evidence)"
+    )
+    return [Clause(text, "cost.html", proof="Cost", question="What did the ladder cost?")]

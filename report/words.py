@@ -5,11 +5,15 @@ python -m pytest tests/site/test_words.py
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+NB = "\N{NO-BREAK SPACE}"
+GROUP = "\N{NARROW NO-BREAK SPACE}"
 MOST_TEXT = 300
+_HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 
 #: State of a configuration at a rung -> (glyph, words). Colour is never the only sign.
 STATES = {
@@ -21,6 +25,7 @@ STATES = {
     "blocked": ("■", "gate blocked"),
     "missing": ("?", "missing"),
     "waiting": ("…", "not decided"),
+    "unrun": ("○", "promoted, not run"),
     "absent": ("", "not a candidate"),
 }
 
@@ -33,7 +38,10 @@ HOLDS: dict[bool | None, tuple[str, str, str]] = {
 
 def number(value: float | None, digits: int) -> str:
     """A number with a fixed count of decimals and a true minus; an en dash where there is none."""
-    return DASH if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+    if value is None:
+        return DASH
+    text = f"{value:.{digits}f}"
+    return text.replace("-", MINUS if text.strip("-0.") else "")
 
 
 def bpb(value: float | None) -> str:
@@ -42,10 +50,11 @@ def bpb(value: float | None) -> str:
 
 
 def signed(value: float | None, digits: int = 6) -> str:
-    """A difference with its sign: +0.001200 or −0.001200."""
+    """A difference with its sign: +0.001200 or −0.001200; what rounds to zero has none."""
     if value is None:
         return DASH
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    text = f"{value:+.{digits}f}"
+    return (text if text.strip("+-0.") else text[1:]).replace("-", MINUS)
 
 
 def plain(value: Any) -> str:
@@ -55,7 +64,7 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
+        return f"{value:,}".replace(",", GROUP).replace("-", MINUS)
     if isinstance(value, float):
         if (value.is_integer() or abs(value) >= 1e6) and abs(value) < 1e15:
             return plain(round(value))
@@ -73,8 +82,8 @@ def seconds(value: float) -> str:
     """A budget as people say it: 90 s, 10 min, 12 h."""
     for size, unit in ((3600, "h"), (60, "min")):
         if value >= size * (2 if unit == "min" else 1) and round(value / size, 2) * size == value:
-            return f"{value / size:g}\N{NO-BREAK SPACE}{unit}"
-    return f"{value:g}\N{NO-BREAK SPACE}s"
+            return f"{plain(value / size)}{NB}{unit}"
+    return f"{plain(float(value))}{NB}s"
 
 
 def device_time(hours: float | None) -> str:
@@ -82,30 +91,74 @@ def device_time(hours: float | None) -> str:
     if hours is None:
         return DASH
     if hours >= 1:
-        return f"{hours:,.1f}".removesuffix(".0").replace(",", "\N{NARROW NO-BREAK SPACE}") + "\N{NO-BREAK SPACE}h"
+        return f"{hours:,.1f}".removesuffix(".0").replace(",", GROUP) + f"{NB}h"
     if hours * 60 >= 1:
-        return f"{hours * 60:.1f}".removesuffix(".0") + "\N{NO-BREAK SPACE}min"
-    return f"{hours * 3600:.3g}\N{NO-BREAK SPACE}s"
+        return f"{hours * 60:.1f}".removesuffix(".0") + f"{NB}min"
+    return f"{hours * 3600:.3g}{NB}s"
+
+
+def time_unit(hours: float) -> tuple[float, str]:
+    """What to multiply device-hours with, and the unit that `device_time` would say so many in."""
+    return (1.0, "h") if hours >= 1 else (60.0, "min") if hours * 60 >= 1 else (3600.0, "s")
+
+
+def typeset(text: str) -> str:
+    """A sentence that was written with hyphens for minus signs, as a page shows it."""
+    return _HYPHEN_MINUS.sub(MINUS, text)
+
+
+def ordinal(value: int) -> str:
+    """first, second, ... twelfth, 13th, 21st."""
+    if value <= len(_ORDINALS):
+        return _ORDINALS[value - 1]
+    ending = "th" if value % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{plain(value)}{ending}"
+
+
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
+)
+
+
+def shortened(text: str, most: int) -> str:
+    """A name cut in its middle: beginnings repeat and ends differ, so both are kept."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def listed(items: list[str], most: int = 6) -> str:
-    """a, b and c; or a, b and 7 more."""
-    if len(items) > most:
+    """a, b and c; or a, b and 7 more. One more than `most` is named rather than counted."""
+    if len(items) > most + 1:
         return ", ".join(items[:most]) + f" and {len(items) - most} more"
     return items[0] if len(items) == 1 else " and ".join([", ".join(items[:-1]), items[-1]] if items else ["none"])
 
 
-def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A nested value as (dotted name, text), in its own order. Long texts are cut; the JSON file is whole."""
+def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """A nested value as (dotted name, value), in its own order. A list of plain values is one."""
     if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in flat(item, f"{prefix}.{key}" if prefix else str(key))]
+        return [pair for key, item in value.items() for pair in leaves(item, f"{prefix}.{key}" if prefix else str(key))]
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        return [pair for n, item in enumerate(value) for pair in flat(item, f"{prefix}.{n}")]
-    if prefix.endswith("seed"):
+        return [pair for n, item in enumerate(value) for pair in leaves(item, f"{prefix}.{n}")]
+    return [(prefix, value)]
+
+
+def leaf(key: str, value: Any) -> str:
+    """One plain value under its key: seeds are no quantities, val_bpb has six decimals. Long texts are cut."""
+    if key == "seed":
         text = str(value)
+    elif key.endswith("bpb") and isinstance(value, float):
+        text = bpb(value)
     else:
         text = (", ".join(plain(item) for item in value) or DASH) if isinstance(value, list) else plain(value)
-    return [(prefix, text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + " …")]
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + " …"
+
+
+def capital(text: str) -> str:
+    """The text with its first letter as a sentence begins; the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def rung_title(rung: str) -> str:

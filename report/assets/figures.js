@@ -1,8 +1,8 @@
 /* Draws the figures of a page. A specification stands in a <script type="application/json"> block; a colour "@name"
-   is the CSS variable --name, so that light, dark and print each get their own. */
+   is the CSS variable --name, so that light, dark and print each get their own; below a width of its own a figure takes its
+   narrow layout. */
 "use strict";
 (() => {
-  const NARROW = 560;
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const resolve = (value) => {
     if (typeof value === "string") return value.startsWith("@") ? css("--" + value.slice(1)) : value;
@@ -29,7 +29,7 @@
       xaxis: axis, yaxis: axis,
     };
     const merged = { ...base, ...own };
-    if (width < NARROW) for (const [path, value] of Object.entries(spec.narrow)) put(merged, path, value);
+    if (width < spec.below) for (const [path, value] of Object.entries(spec.narrow)) put(merged, path, value);
     return resolve(merged);
   };
   const draw = () => {

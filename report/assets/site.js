@@ -25,11 +25,13 @@
     const body = table.tBodies[0];
     const id = block.dataset.table;
     const rows = Array.from(body.rows);
-    const heads = Array.from(table.tHead.rows[0].cells);
+    const heads = Array.from(table.tHead.rows[table.tHead.rows.length - 1].cells);
+    /* A column with any number sorts by numbers, and what has none comes last. */
+    const numeric = heads.map((_, column) => rows.some((row) => row.cells[column].dataset.v !== undefined));
     const value = (row, column) => {
       const cell = row.cells[column];
-      const number = cell.dataset.v;
-      return number === undefined ? (heads[column].classList.contains("num") ? null : cell.textContent.trim()) : Number(number);
+      if (!numeric[column]) return cell.textContent.trim() || null;
+      return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
     };
     const sort = (column, descending) => {
       const sign = descending ? -1 : 1;
@@ -64,7 +66,7 @@
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
       for (const row of rows) {
-        const text = row.textContent.toLowerCase();
+        const text = Array.from(row.cells, (cell) => cell.textContent).join(" ").toLowerCase();
         row.hidden = !words.every((word) => text.includes(word));
         left += row.hidden ? 0 : 1;
       }
@@ -74,7 +76,10 @@
     const wanted = state.get(`${id}.sort`) || "";
     const column = heads.findIndex((head) => head.dataset.key === wanted.replace(/^-/, ""));
     if (column >= 0) sort(column, wanted.startsWith("-"));
-    if (state.get(`${id}.q`)) { input.value = state.get(`${id}.q`); filter(); }
+    const asked = state.get(`${id}.q`);
+    if (asked) { input.value = asked; filter(); }
+    const folded = block.closest("details");
+    if (folded && (asked || column >= 0)) folded.open = true;
   };
   document.querySelectorAll("[data-table]").forEach(enhance);
 
@@ -87,25 +92,30 @@
   window.addEventListener("hashchange", reveal);
   reveal();
 
-  /* --- search over configurations, gates and runs --- */
+  /* --- search over pages, configurations, gates, rules and runs --- */
   const MOST = 12;
   const entries = () => {
     const index = window.SITE_INDEX;
-    const found = index.configs.map(([name, role]) => [name + (role ? ` (${role})` : ""), `configs/${name}.html`]);
-    for (const gate of index.gates) found.push([gate, `gates/${gate}.html`]);
+    const found = index.entries.map(([text, href, more]) => [text, href, `${text} ${more}`.toLowerCase()]);
     for (const [place, runs] of Object.entries(index.runs)) {
       const [rung, host] = place.split("/");
       for (const [config, seed] of runs) {
-        const run = `${rung}/${index.configs[config][0]}/${host}/${seed}`;
-        found.push([run, `runs/${run}.html`]);
+        const run = `${rung}/${index.configs[config]}/${host}/${seed}`;
+        found.push([run, `runs/${run}.html`, run]);
       }
     }
     return found;
   };
+  /* Hits that begin with what was typed come first, then those in which a word does, then the others; each in its order. */
+  const rank = (text, words) => {
+    if (text.startsWith(words.join(" "))) return 0;
+    const tokens = text.split(/[^a-z0-9_-]+/);
+    return words.every((word) => tokens.some((token) => token.startsWith(word))) ? 1 : 2;
+  };
   const place = document.querySelector(".search");
-  const label = make("label", { class: "visually-hidden", for: "search" }, "Search configurations and runs");
-  const box = make("input", { id: "search", type: "search", placeholder: "Search configurations, runs", autocomplete: "off" });
-  const list = make("ul", { id: "found" });
+  const label = make("label", { class: "visually-hidden", for: "Search" }, "Search pages, configurations, rules and runs");
+  const box = make("input", { id: "Search", type: "search", placeholder: "Search names, rules, runs", autocomplete: "off" });
+  const list = make("ul", { id: "Found" });
   list.hidden = true;
   const said = make("span", { class: "visually-hidden", role: "status" });
   place.append(label, box, list, said);
@@ -121,7 +131,9 @@
     if (!words.length) { list.hidden = true; said.textContent = ""; return; }
     await load();
     all ??= entries();
-    const hits = all.filter(([text]) => words.every((word) => text.toLowerCase().includes(word)));
+    const hits = all.filter(([, , text]) => words.every((word) => text.includes(word)))
+      .map((hit, place) => [rank(hit[2], words), place, hit]).sort((a, b) => a[0] - b[0] || a[1] - b[1])
+      .map((entry) => entry[2]);
     list.replaceChildren(...hits.slice(0, MOST).map(([text, href]) => {
       const item = make("li");
       item.append(make("a", { href: base + href }, text));

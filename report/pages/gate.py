@@ -1,4 +1,4 @@
-"""A gate: its frozen rules, what each says of every candidate and by what margin, the evidence, the chain of digests.
+"""A gate: its rules, what each says of every candidate and by what margin, the evidence, the chain of digests.
 
 python -m report && python -m webbrowser site/gates/gate3.html
 """
@@ -9,46 +9,51 @@ from collections.abc import Iterator
 from typing import Any
 
 from report import ladder, words
-from report.deciding import nearest_floor, roles_of, rules_of
-from report.flip import flip_of, lead_of
-from report.load import Audit, Decision, Run
+from report.chain import chains, standing
+from report.deciding import nearest_floor, what_if
+from report.ladder import Step
+from report.load import Audit, Run
 from report.page import Page, config_page, gate_page, run_page, rung_page
-from report.pages import gate_proof, gate_rules
-from report.tables import Cell, Column, Row, Table, state
+from report.pages import gate_alone, gate_outcome, gate_proof, gate_rules
+from report.tables import Cell, Column, Row, Table
 from stages.domain import names
-
-#: Below so many standard deviations of the A/A floor, luck could have decided.
-LUCK = 2.0
+from stages.domain.decision import why_blocked
 
 
 def pages(audit: Audit) -> Iterator[Page]:
     """One page a gate."""
-    paths = ladder.ladder(audit)
-    for rung in audit.study.rungs:
-        yield _page(audit, names.gate_of(rung), rung, paths)
+    order = [names.gate_of(rung) for rung in audit.study.rungs]
+    for place, gate in enumerate(order):
+        beside = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
+        yield _page(audit, gate, names.rung_of(gate), beside)
 
 
-def _page(audit: Audit, gate: str, rung: str, paths: dict[str, ladder.Path]) -> Page:
+def _tables(audit: Audit, gate: str, rung: str) -> list[Table]:
     decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    made = [evidence_table(audit, rung, decision)]
-    if decision is not None:
+    made = [evidence_table(audit, rung)]
+    if decision is None or not decision.value["candidates"]:
+        made.append(gate_rules.planned_table(audit, gate))
+    else:
         made += [
-            outcome_table(audit, gate, rung, decision, paths),
+            gate_outcome.outcome_table(audit, gate, rung, decision),
             gate_rules.rules_table(audit, gate, decision),
             *gate_rules.verdict_tables(audit, gate, decision),
             gate_rules.matrix_table(audit, gate, decision),
             gate_rules.findings_table(audit, gate, decision),
+            *gate_alone.tables(audit, gate, rung, decision),
         ]
         if decision.value["floor"]:
             made.append(gate_proof.floor_table(audit, rung, decision))
         if (locked := gate_proof.locked_table(audit, rung, decision)) is not None:
             made.append(locked)
-        if alone := gate_proof.alone(audit, rung):
-            made.append(gate_proof.alone_table(audit, gate, decision, alone))
-    else:
-        made.append(gate_rules.planned_table(audit, gate))
     if lock is not None and lock.lock.frozen.amendments:
         made.append(gate_proof.amendments_table(audit, gate))
+    return made
+
+
+def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | None]) -> Page:
+    decision, lock, chain = audit.decisions.get(gate), audit.locks.get(gate), chains(audit)[gate]
+    value: dict[str, Any] = decision.value if decision else {}
     return Page(
         path=gate_page(gate),
         template="gate.html",
@@ -56,108 +61,52 @@ def _page(audit: Audit, gate: str, rung: str, paths: dict[str, ladder.Path]) -> 
         context={
             "gate": gate,
             "rung": rung,
-            "last": rung == audit.study.last_rung and not (decision and decision.value["promoted"]),
+            "before": beside[0],
+            "after": beside[1],
+            "last": ladder.is_last(audit, rung),
             "decision": decision,
+            "blocked": value.get("outcome") == "blocked",
+            "why_blocked": [words.typeset(line) for line in why_blocked(value)] if value else [],
+            "empty": ladder.why_empty(audit, rung),
             "lock": lock,
             "budget": audit.study.rungs[rung].budget_seconds,
             "cells": len(audit.study.cells(rung)),
             "rung_page": rung_page(rung),
-            "chain": gate_proof.chain(audit, gate, rung),
+            "chain": chain,
+            "standing": standing(chain),
+            "what_if": what_if(audit, gate),
+            "frozen_promoted": value.get("frozen_promoted"),
             "floor": nearest_floor(audit, gate),
             "missing": ladder.missing_runs(audit, rung),
             "signature": (audit.root / f"{names.lock_path(gate).as_posix()}.sig").is_file(),
         },
-        tables=made,
+        tables=_tables(audit, gate, rung),
     )
 
 
-def _where(decision: Decision) -> str:
-    return f"{decision.line} (md5 {decision.line.md5})"
-
-
-def outcome_table(audit: Audit, gate: str, rung: str, decision: Decision, paths: dict[str, ladder.Path]) -> Table:
-    """Every candidate: what became of it, by which rules, and how far it is from the other fate."""
-    rules, roles, floor = rules_of(audit, gate), roles_of(audit, gate), nearest_floor(audit, gate)
-    final = rung == audit.study.last_rung and not decision.value["promoted"]
-    place = list(audit.study.rungs).index(rung)
-    steps = {name: path.steps[place] for name, path in paths.items()}
-    candidates = sorted(decision.value["candidates"], key=lambda one: (steps[one].rank or 10**9, one))
-    made = []
-    for config in candidates:
-        step = steps[config]
-        flip = lead_of(decision.value, config) if final else flip_of(decision.value, rules, roles, config)
-        noise = abs(flip.shift) / floor[1] if floor and floor[1] and flip.shift is not None else None
-        made.append(
-            Row(
-                f"outcome-{config}",
-                {
-                    "config": Cell(config, href=config_page(config)),
-                    "outcome": state(step.state),
-                    "rank": step.rank,
-                    "mean": step.mean,
-                    "by": _rules(gate, step.by),
-                    "unmet": " ".join(step.unmet),
-                    "flips_at": Cell(flip.shift, flip.note or None, note=flip.note),
-                    "flips_by": flip.rule,
-                    "in_noise": _noise(noise),
-                },
-            )
-        )
-    return Table(
-        id="outcome",
-        title=f"Outcome of {words.gate_title(gate).lower()}",
-        columns=[
-            Column("config", "Candidate"),
-            Column("outcome", "Outcome", "state"),
-            Column("rank", "Rank", "count"),
-            Column("mean", "Mean val_bpb", "mean"),
-            Column("by", "Decided by"),
-            Column("unmet", "Unmet promote rules"),
-            Column(
-                "flips_at",
-                "Flips at",
-                "signed",
-                "Change of its own val_bpb, in all cells alike, that would change its fate",
-            ),
-            Column("flips_by", "Through rule"),
-            Column("in_noise", "In noise", "number", "The same distance in standard deviations of the A/A noise floor"),
-        ],
-        rows=made,
-        source=_where(decision),
-        clock=audit.clock,
-    )
-
-
-def _noise(times: float | None) -> Cell:
-    """A distance in standard deviations of the noise floor; under `LUCK` it is marked, by words too."""
-    if times is None:
-        return Cell(None)
-    close = times < LUCK
-    return Cell(round(times, 6), f"{'within noise: ' if close else ''}{times:.1f} ×", mark="bad" if close else "")
-
-
-def _rules(gate: str, ids: tuple[str, ...]) -> Cell:
-    return Cell(" ".join(ids), href=f"{gate_page(gate)}#{ids[0]}" if ids else "")
-
-
-def evidence_table(audit: Audit, rung: str, decision: Decision | None) -> Table:
+def evidence_table(audit: Audit, rung: str) -> Table:
     """Every cell of every candidate, with the rules that the numbers met."""
-    cells = audit.study.cells(rung)
-    columns = [Column("config", "Candidate"), Column("decided_by", "Decided by")]
+    decision = audit.decisions.get(names.gate_of(rung))
+    cells, place = audit.study.cells(rung), list(audit.study.rungs).index(rung)
+    columns = [
+        Column("config", "Candidate"),
+        Column("decided_by", "Decided by", hidden=decision is None or ladder.is_last(audit, rung)),
+        Column("mean", "Mean", "mean"),
+        Column("worst_host", "Worst host", "mean"),
+    ]
     columns += [Column(f"{host}_{seed}", f"{host} · {seed}", "bpb") for host, seed in cells]
-    columns += [Column("mean", "Mean", "mean"), Column("worst_host", "Worst host", "mean")]
-    standing = {one["config"]: one for one in decision.value["ranking"]} if decision else {}
-    who = sorted({config for config, _, _ in ladder.expected_cells(audit, rung)})
-    order = {name: n for n, name in enumerate(standing)}
+    standing_ = {one["config"]: one for one in decision.value["ranking"]} if decision else {}
+    order = {name: n for n, name in enumerate(standing_)}
     made = []
-    for config in sorted(who, key=lambda one: (order.get(one, 10**9), one)):
+    for config in sorted(ladder.candidates(audit, rung) or [], key=lambda one: (order.get(one, 10**9), one)):
+        step = ladder.ladder(audit)[config].steps[place]
         row: dict[str, Any] = {
             "config": Cell(config, href=config_page(config)),
-            "decided_by": _decided(config, decision),
+            "decided_by": gate_outcome.decided(audit, names.gate_of(rung), step),
         }
         for host, seed in cells:
-            row[f"{host}_{seed}"] = score(audit, names.run_id(rung, config, host, seed))
-        told = standing.get(config, {})
+            row[f"{host}_{seed}"] = score(audit, names.run_id(rung, config, host, seed), step)
+        told = standing_.get(config, {})
         row |= {"mean": told.get("mean"), "worst_host": told.get("worst_host")}
         made.append(Row(config, row))
     return Table(
@@ -167,24 +116,15 @@ def evidence_table(audit: Audit, rung: str, decision: Decision | None) -> Table:
         rows=made,
         source="ledger/runs.jsonl; each number links to its run, with line and digests",
         clock=audit.clock,
+        empty="Who is judged here is not known before the gate before has decided.",
     )
 
 
-def _decided(config: str, decision: Decision | None) -> str:
-    if decision is None:
-        return ""
-    value = decision.value
-    if config in value["promoted_by"]:
-        return " ".join(value["promoted_by"][config])
-    told = value["stopped"].get(config, {})
-    if told.get("by"):
-        return "✕ " + " ".join(told["by"])
-    return ("unmet " + " ".join(told["unmet"])) if told.get("unmet") else ""
-
-
-def score(audit: Audit, run: str) -> Cell:
+def score(audit: Audit, run: str, step: Step) -> Cell:
     """The score of a run, linked; or in words why there is none."""
     found: Run | None = audit.runs.get(run)
+    if step.state == "unrun":
+        return Cell(None, "not run")
     if found is None or not found.record.executed:
         return Cell(None, "missing", mark="bad")
     value = found.record.val_bpb

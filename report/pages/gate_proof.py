@@ -1,35 +1,29 @@
-"""What surrounds a gate's decision: noise floor, each host alone, amendments, the chain of digests.
+"""What surrounds a gate's decision: the noise floor, the locked split, the amendments of its lock.
 
-python -m report && python -m webbrowser site/gates/gate3.html#chain
+python -m report && python -m webbrowser site/gates/gate3.html#Evidence
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from report import words
 from report.load import Audit, Decision
 from report.page import config_page
 from report.tables import Cell, Column, Table, rows
 from stages.domain import names
 
 
-def _where(decision: Decision) -> str:
-    return f"{decision.line} (md5 {decision.line.md5})"
-
-
 def floor_table(audit: Audit, rung: str, decision: Decision) -> Table:
     """The A/A runs of the reference: the noise that a threshold must be larger than."""
     made = []
-    for host, told in sorted(decision.value["floor"].items()):
+    floor = decision.value["floor"]
+    for host in sorted(floor, key=audit.host_order):
         values = [run for run in audit.by_rung[rung] if run.record.purpose == "floor" and run.record.host == host]
         made.append(
             (
-                f"floor-{host}",
+                f"floor.{host}",
                 {
                     "host": host,
-                    "runs": told["runs"],
-                    "sd": told["variance"] ** 0.5,
+                    "runs": floor[host]["runs"],
+                    "sd": floor[host]["variance"] ** 0.5,
                     "seeds": ", ".join(str(run.record.seed) for run in values),
                 },
             )
@@ -44,7 +38,7 @@ def floor_table(audit: Audit, rung: str, decision: Decision) -> Table:
             Column("seeds", "Seeds"),
         ],
         rows=rows(made),
-        source=_where(decision),
+        source=decision.source,
         clock=audit.clock,
         tools=False,
     )
@@ -65,7 +59,7 @@ def locked_table(audit: Audit, rung: str, decision: Decision) -> Table | None:
     made = []
     for n, (name, mean, locked) in enumerate(found, start=1):
         told = {"config": Cell(name, href=config_page(name)), "mean": mean, "rank": n, "locked": round(locked, 9)}
-        made.append((f"locked-{name}", {**told, "locked_rank": ranks[name], "difference": round(locked - mean, 9)}))
+        made.append((f"locked.{name}", {**told, "locked_rank": ranks[name], "difference": round(locked - mean, 9)}))
     return Table(
         id="locked",
         title="The locked split: text that no gate ever read",
@@ -88,49 +82,6 @@ def _ids(audit: Audit, rung: str, config: str) -> list[str]:
     return [names.run_id(rung, config, host, seed) for host, seed in audit.study.cells(rung)]
 
 
-def alone(audit: Audit, rung: str) -> dict[str, Any]:
-    """What each host alone would have decided at a rung's gate; empty where that is not known."""
-    told = (audit.agreement or {}).get("rungs", {}).get(rung, {})
-    return dict(told.get("host_alone", {}))
-
-
-def alone_table(audit: Audit, gate: str, decision: Decision, hosts: dict[str, Any]) -> Table:
-    """Whom each host would have promoted by the same rules, had it decided alone."""
-    promoted = set(decision.value["promoted"])
-    made = []
-    for host, told in sorted(hosts.items()):
-        mine = set(told["promoted"])
-        made.append(
-            (
-                f"alone-{host}",
-                {
-                    "host": host,
-                    "outcome": told["outcome"],
-                    "same": Cell(mine == promoted, "✓ the same" if mine == promoted else "✕ differs"),
-                    "promoted": ", ".join(sorted(mine)) or "nobody",
-                    "added": ", ".join(sorted(mine - promoted)) or words.DASH,
-                    "dropped": ", ".join(sorted(promoted - mine)) or words.DASH,
-                },
-            )
-        )
-    return Table(
-        id="alone",
-        title="Had each host block decided alone",
-        columns=[
-            Column("host", "Host block"),
-            Column("outcome", "Outcome"),
-            Column("same", "Against the decision"),
-            Column("promoted", "Would promote"),
-            Column("added", "Promoted only by it"),
-            Column("dropped", "Not promoted by it"),
-        ],
-        rows=rows(made),
-        source="artifacts/summary/agreement.json",
-        clock=audit.clock,
-        tools=False,
-    )
-
-
 def amendments_table(audit: Audit, gate: str) -> Table:
     """Every change of the lock after evidence of its rung existed."""
     made = []
@@ -138,7 +89,7 @@ def amendments_table(audit: Audit, gate: str) -> Table:
         for where, both in sorted(one.changed.items()):
             made.append(
                 (
-                    f"amendment-{n}-{where}",
+                    f"amendment.{n}.{where}",
                     {
                         "number": n,
                         "reason": one.reason,
@@ -165,21 +116,3 @@ def amendments_table(audit: Audit, gate: str) -> Table:
         clock=audit.clock,
         tools=False,
     )
-
-
-def chain(audit: Audit, gate: str, rung: str) -> dict[str, Any]:
-    """The digest chain lock -> records -> decision, with what was counted while building this page."""
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    executed = [run for run in audit.by_rung[rung] if run.record.executed]
-    digest = lock.lock.digest if lock else None
-    told: dict[str, str] = decision.value["evidence"] if decision else {}
-    same = sum(1 for run, md5 in told.items() if run in audit.runs and audit.runs[run].line.md5 == md5)
-    return {
-        "digest": digest,
-        "previous": lock.lock.frozen.previous if lock else None,
-        "records": len(executed),
-        "committed": sum(1 for run in executed if run.record.lock == digest),
-        "named": len(told),
-        "same": same,
-        "decision_lock": decision.value["lock"] if decision else None,
-    }

@@ -1,6 +1,6 @@
 """The tables of rules on a gate's page: the rules, rules by candidates, and every finding with its margin.
 
-python -m report && python -m webbrowser site/gates/gate3.html#rules
+python -m report && python -m webbrowser site/gates/gate3.html#Rules
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from report.load import Audit, Decision
 from report.page import config_page, gate_page
 from report.tables import Cell, Column, Row, Table, holds
 from stages.domain import rules as r
+from stages.domain.judge import EVERYONE
 
 #: What the observed value of a kind counts; the others are val_bpb.
 COUNTS = frozenset(
@@ -28,14 +29,14 @@ COUNTS = frozenset(
 )
 EFFECTS = {
     "require": "must hold, or the gate is blocked",
-    "promote": "one that holds promotes",
-    "stop": "one that holds stops",
+    "promote": "promotes whom it holds for",
+    "stop": "stops whom it holds for",
     "verdict": "a final statement",
 }
-
-
-def _source(decision: Decision) -> str:
-    return f"{decision.line} (md5 {decision.line.md5})"
+#: The same over the columns of the matrix.
+GROUPS = {"require": "must hold", "promote": "promote if met", "stop": "stop if met", "verdict": "verdicts"}
+#: Names the whole gate where a rule speaks of no candidate; no configuration can be called so.
+WHOLE = "Gate"
 
 
 def _value(kind: str, value: float | None, signed: bool = False) -> Cell:
@@ -51,7 +52,7 @@ def _margins(told: dict[str, Any]) -> list[tuple[float, str]]:
     """Sizes of the margins that are no mere count, with whom they belong to."""
     if told["kind"] in COUNTS:
         return []
-    who = {"*": "whole gate"}
+    who = {EVERYONE: "whole gate"}
     return [
         (abs(one["margin"]), who.get(one["candidate"], one["candidate"]))
         for one in told["results"]
@@ -70,8 +71,8 @@ def rules_table(audit: Audit, gate: str, decision: Decision) -> Table:
                 told["id"],
                 {
                     "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                    "text": told["text"],
-                    "effect": Cell(told["effect"], f"{told['effect']}: {EFFECTS[told['effect']]}"),
+                    "text": words.typeset(told["text"]),
+                    "effect": Cell(told["effect"], EFFECTS[told["effect"]]),
                     "kind": told["kind"],
                     "holds": sum(1 for one in results if one["holds"] is True),
                     "fails": sum(1 for one in results if one["holds"] is False),
@@ -84,7 +85,6 @@ def rules_table(audit: Audit, gate: str, decision: Decision) -> Table:
                         f"{_value(told['kind'], closest[0]).text} ({closest[1]})" if closest else None,
                     ),
                 },
-                mark="blocking" if told["id"] in decision.value["blocked_by"] else "",
             )
         )
     return Table(
@@ -98,10 +98,10 @@ def rules_table(audit: Audit, gate: str, decision: Decision) -> Table:
             Column("holds", "Holds", "count"),
             Column("fails", "Does not", "count"),
             Column("unknown", "Not evaluable", "count"),
-            Column("closest", "Closest call", "number", "The smallest margin of any candidate, either way"),
+            Column("closest", "Closest call", "number", "the smallest margin of any candidate, either way"),
         ],
         rows=made,
-        source=_source(decision),
+        source=decision.source,
         clock=audit.clock,
         tools=False,
     )
@@ -114,30 +114,30 @@ def verdict_tables(audit: Audit, gate: str, decision: Decision) -> list[Table]:
         for one in told["results"] if told["effect"] == "verdict" else []:
             made.append(
                 Row(
-                    f"verdict-{told['id']}",
+                    f"verdict.{told['id']}",
                     {
                         "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                        "text": told["text"],
+                        "text": words.typeset(told["text"]),
                         "holds": holds(one["holds"], "verdict"),
                         "candidate": Cell(one["candidate"], href=config_page(one["candidate"])),
                         "observed": _value(told["kind"], one["observed"]),
                         "threshold": _value(told["kind"], one["threshold"]),
                         "margin": _value(told["kind"], one["margin"], signed=True),
-                        "note": one["note"],
+                        "note": words.typeset(one["note"]),
                     },
                 )
             )
     columns = [
         Column("rule", "Rule"),
-        Column("text", "Says"),
         Column("holds", "Outcome", "holds"),
+        Column("text", "Says"),
         Column("candidate", "Of"),
         Column("observed", "Observed", "number"),
         Column("threshold", "Threshold", "number"),
         Column("margin", "Margin", "number"),
         Column("note", "Note"),
     ]
-    title, source = "The final verdicts", _source(decision)
+    title, source = "The final verdicts", decision.source
     return [Table("verdicts", title, columns, made, source, audit.clock, tools=False)] if made else []
 
 
@@ -150,42 +150,51 @@ def matrix_table(audit: Audit, gate: str, decision: Decision) -> Table:
             by.setdefault(one["candidate"], {})[told["id"]] = one
     ranking = [one["config"] for one in decision.value["ranking"]]
     candidates = ranking + [one for one in decision.value["candidates"] if one not in ranking]
+    others = sorted(set(by) - set(candidates) - {EVERYONE})  # a role that a verdict speaks of and was stopped before
     made = []
-    others = sorted(set(by) - set(candidates) - {"*"})  # a role that a verdict speaks of and that was stopped before
-    for config in [*candidates, *others, *(["*"] if "*" in by else [])]:
+    for config in [*candidates, *others, *([EVERYONE] if EVERYONE in by else [])]:
         cells: dict[str, Any] = {
-            "config": Cell("whole gate") if config == "*" else Cell(config, href=config_page(config))
+            "config": Cell("whole gate") if config == EVERYONE else Cell(config, href=config_page(config))
         }
         for told in told_rules:
-            one = by.get(config, {}).get(told["id"])
-            cells[told["id"]] = None if one is None else _mark(gate, told, one)
-        made.append(Row(f"matrix-{'gate' if config == '*' else config}", cells))
+            if one := by.get(config, {}).get(told["id"]):
+                cells |= {told["id"]: _mark(gate, told, one), f"{told['id']}_margin": one["margin"]}
+        made.append(Row(f"matrix.{_anchor(config)}", cells))
+    columns = [Column("config", "Candidate")]
+    for told in told_rules:
+        columns.append(Column(told["id"], told["id"], "holds", group=GROUPS[told["effect"]]))
+        columns.append(Column(f"{told['id']}_margin", f"{told['id']} margin", "number", hidden=True))
     return Table(
         id="matrix",
         title="Every rule against every candidate: holds or not, and its signed margin",
-        columns=[
-            Column("config", "Candidate"),
-            *(Column(told["id"], told["id"], "holds", told["text"]) for told in told_rules),
-        ],
+        columns=columns,
         rows=made,
-        source=_source(decision),
+        source=decision.source,
         clock=audit.clock,
         note="A positive margin is the distance by which a rule holds. – : the rule does not speak of this candidate.",
     )
 
 
+def _anchor(candidate: str) -> str:
+    return WHOLE if candidate == EVERYONE else candidate
+
+
 def _mark(gate: str, told: dict[str, Any], one: dict[str, Any]) -> Cell:
-    kind, glyph = told["kind"], words.HOLDS[one["holds"]][0]
+    """A cell of the matrix. A stop rule that does not hold is no failure: the candidate is clear of it."""
+    kind, held = told["kind"], one["holds"]
+    clear = told["effect"] == "stop" and held is False
     margin = _value(kind, one["margin"], signed=True).text if one["margin"] is not None else ""
-    if kind in COUNTS and (not one["margin"] or (told["effect"] == "stop" and not one["holds"])):
+    if kind in COUNTS and (not one["margin"] or clear):
         margin = ""  # no broken run is no distance from anything
-    who = "gate" if one["candidate"] == "*" else one["candidate"]
+    order = one["margin"] if one["margin"] is not None else None if held is None else float(held)
     return Cell(
-        one["holds"],
-        f"{glyph} {margin}".strip(),
-        f"{gate_page(gate)}#{told['id']}.{who}",
-        holds(one["holds"], told["effect"]).mark,
-        one["note"] or words.HOLDS[one["holds"]][1],
+        held,
+        "clear" if clear else words.HOLDS[held][0],
+        f"{gate_page(gate)}#{told['id']}.{_anchor(one['candidate'])}",
+        holds(held, told["effect"]).mark,
+        words.typeset(one["note"]) or words.HOLDS[held][1],
+        margin or "",
+        sort=order,
     )
 
 
@@ -196,13 +205,14 @@ def findings_table(audit: Audit, gate: str, decision: Decision) -> Table:
         seen: dict[str, int] = {}
         for one in told["results"]:
             seen[one["candidate"]] = n = seen.get(one["candidate"], 0) + 1
-            who = "gate" if one["candidate"] == "*" else one["candidate"]
             made.append(
                 Row(
-                    f"{told['id']}.{who}" + (f".{n}" if n > 1 else ""),
+                    f"{told['id']}.{_anchor(one['candidate'])}" + (f".{n}" if n > 1 else ""),
                     {
                         "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                        "candidate": Cell(one["candidate"], "whole gate" if who == "gate" else who),
+                        "candidate": Cell(
+                            one["candidate"], "whole gate" if one["candidate"] == EVERYONE else one["candidate"]
+                        ),
                         "observed": _value(told["kind"], one["observed"]),
                         "threshold": _value(told["kind"], one["threshold"]),
                         "margin": _value(told["kind"], one["margin"], signed=True),
@@ -217,24 +227,29 @@ def findings_table(audit: Audit, gate: str, decision: Decision) -> Table:
         columns=[
             Column("rule", "Rule"),
             Column("candidate", "Candidate"),
+            Column("holds", "Outcome", "holds"),
+            Column("margin", "Margin", "number"),
             Column("observed", "Observed", "number"),
             Column("threshold", "Threshold", "number"),
-            Column("margin", "Margin", "number"),
-            Column("holds", "Outcome", "holds"),
             Column("note", "Note"),
         ],
         rows=made,
-        source=_source(decision),
+        source=decision.source,
         clock=audit.clock,
     )
 
 
+def _effect(rule: r.Rule) -> Cell:
+    effect = r.EFFECTS[rule.kind]
+    return Cell(effect, EFFECTS[effect])
+
+
 def planned_table(audit: Audit, gate: str) -> Table:
-    """The rules of a gate that has not decided."""
+    """The rules of a gate that has judged nobody."""
     frozen = gate in audit.locks
     rules = audit.locks[gate].lock.frozen.rules if frozen else audit.study.gates[gate]
     made = [
-        Row(rule_id, {"rule": rule_id, "text": r.say(rule), "effect": r.EFFECTS[rule.kind]})
+        Row(rule_id, {"rule": rule_id, "text": words.typeset(r.say(rule)), "effect": _effect(rule)})
         for rule_id, rule in r.in_order(dict(rules))
     ]
     source = f"locks/{gate}.yaml" if frozen else f"params.yaml, gates.{gate}: not frozen"

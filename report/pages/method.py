@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from report import machines, words
+from report import labels, machines, words
+from report.chain import chains
+from report.glossary import TERMS
 from report.load import Audit
 from report.page import Page, gate_page
 from report.tables import Cell, Column, Table, rows
@@ -17,17 +19,51 @@ from stages.domain import names
 
 def pages(audit: Audit) -> Iterator[Page]:
     """The one page."""
-    found = machines.seen(audit)
     context = {
-        "plainly": machines.plainly(audit, found),
+        "declared": declared(audit),
+        "plainly": machines.plainly(audit),
+        "text": text_of(audit),
         "corpus": audit.corpus,
-        "source": words.flat((audit.corpus or {}).get("source", {})),
-        "runner": words.flat(dict(sorted(audit.study.runner.items()))),
+        "source": labels.pairs((audit.corpus or {}).get("source", {})),
+        "runner": labels.pairs(dict(sorted(audit.study.runner.items()))),
+        "terms": TERMS,
     }
-    made = [protocol_table(audit), hosts_table(audit, found), published_table()]
+    made = [protocol_table(audit), hosts_table(audit, machines.seen(audit)), published_table()]
     if audit.corpus:
         made.append(corpus_table(audit))
     yield Page("method.html", "method.html", "Method and limits", context, made)
+
+
+def declared(audit: Audit) -> str:
+    """When budgets, seeds and thresholds were declared, as far as locks and records say."""
+    by: dict[str, list[str]] = {}
+    for gate, chain in chains(audit).items():
+        state = "out of step with its lock" if chain.faults and chain.state in ("frozen", "amended") else chain.state
+        if state != "frozen":
+            by.setdefault(state, []).append(words.gate_title(gate).lower())
+    if not by:
+        return (
+            "Every budget, seed and threshold below stands in a lock that the records name: it was declared before "
+            "them, if git's order agrees (`promotion verify`)."
+        )
+    exceptions = "; ".join(f"{words.listed(gates)}: {state}" for state, gates in by.items())
+    return f"Budgets, seeds and thresholds were declared beforehand where a gate is frozen. Exceptions: {exceptions}."
+
+
+def text_of(audit: Audit) -> str:
+    """Which text was trained on, in words."""
+    source = audit.study.data.source
+    if source.kind == "package":
+        where = f"{source.file} of the Python package {source.package} {source.version}"
+        found = f"The text is {where}" + (
+            f", one document for each {' and '.join(source.document)}" if source.document else ""
+        )
+    else:
+        files = [file.path for file in source.files]
+        found = f"The text is {words.listed(files, 3)}"
+    tokens = ((audit.corpus or {}).get("splits", {}).get("train") or {}).get("tokens")
+    told = f": {words.plain(tokens)} tokens to train on" if isinstance(tokens, int) else ""
+    return f"{found}{told}, in a vocabulary of {words.plain(audit.study.data.vocab_size)} tokens."
 
 
 def protocol_table(audit: Audit) -> Table:
@@ -38,13 +74,13 @@ def protocol_table(audit: Audit) -> Table:
         lock = audit.locks.get(gate)
         made.append(
             (
-                f"protocol-{rung}",
+                f"protocol.{rung}",
                 {
                     "rung": Cell(rung, words.rung_title(rung)),
                     "budget": Cell(one.budget_seconds, words.seconds(one.budget_seconds)),
                     "seeds": ", ".join(map(str, one.seeds)),
                     "cells": len(audit.study.cells(rung)),
-                    "floor": ", ".join(map(str, one.floor_seeds)) or words.DASH,
+                    "floor": ", ".join(map(str, one.floor_seeds)) or None,
                     "gate": Cell(gate, words.gate_title(gate), gate_page(gate)),
                     "lock": lock.lock.digest if lock else None,
                 },
@@ -76,7 +112,7 @@ def hosts_table(audit: Audit, found: dict[str, dict[str, list[str]]]) -> Table:
         told = found[name]
         made.append(
             (
-                f"host-{name}",
+                f"host.{name}",
                 {
                     "host": Cell(name, f"{name} ({host.title})" if host.title else name),
                     "device": host.device + (f", {host.device_name}" if host.device_name else ""),
@@ -100,7 +136,7 @@ def hosts_table(audit: Audit, found: dict[str, dict[str, list[str]]]) -> Table:
             Column("threads", "Threads", "count"),
             Column("compile", "Compiled"),
             Column(
-                "flops_per_second", "Declared FLOP/s", "count", "What the rated clock turns seconds into steps with"
+                "flops_per_second", "Declared FLOP/s", "count", "what the rated clock turns seconds into steps with"
             ),
             Column("machines", "Machines seen"),
             Column("hardware", "Hardware seen"),
@@ -113,12 +149,16 @@ def hosts_table(audit: Audit, found: dict[str, dict[str, list[str]]]) -> Table:
     )
 
 
+#: The order in which the splits are read.
+_SPLITS = {"train": 0, "val": 1, "locked": 2}
+
+
 def corpus_table(audit: Audit) -> Table:
     """The splits of the corpus."""
     splits: dict[str, Any] = (audit.corpus or {}).get("splits", {})
     made = [
-        (f"split-{name}", {"split": name, **{key: one.get(key) for key in ("documents", "bytes", "tokens", "sha256")}})
-        for name, one in splits.items()
+        (f"split.{name}", {"split": name, **{key: one.get(key) for key in ("documents", "bytes", "tokens", "sha256")}})
+        for name, one in sorted(splits.items(), key=lambda item: (_SPLITS.get(item[0], 9), item[0]))
     ]
     columns = [
         Column("split", "Split"),
@@ -152,7 +192,7 @@ PUBLISHED = (
 
 def published_table() -> Table:
     """The published case study, marked as such."""
-    made = [(f"published-{n}", {"what": what, "published": text}) for n, (what, text) in enumerate(PUBLISHED, start=1)]
+    made = [(f"published.{n}", {"what": what, "published": text}) for n, (what, text) in enumerate(PUBLISHED, start=1)]
     columns = [Column("what", "What"), Column("published", "As published")]
     title = "Published in arXiv:2606.11387: not results of this study"
     return Table("published", title, columns, rows(made), "arXiv:2606.11387 (CC BY 4.0)", "wall clock", tools=False)

@@ -1,4 +1,4 @@
-"""A run: its score, specification, curve, record, telemetry, digests and the commands that repeat it.
+"""A run: its score, curve, model, training, machine, digests and the commands that repeat it.
 
 python -m report && find site/runs -name '*.html'
 """
@@ -6,27 +6,34 @@ python -m report && find site/runs -name '*.html'
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from report import figures, words
+from report import figures, labels, words
 from report.curves import COLUMNS, Trace, read_trace
 from report.load import Audit, Run
-from report.page import Page, gate_page, run_page
+from report.page import Page, gate_page, run_page, rung_page
 from report.tables import Column, Row, Table
 from stages.domain import names
+
+#: Of the realised model: the rest stands on the page of the configuration.
+MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
+#: Telemetry that the page tells elsewhere or not at all.
+TOLD = frozenset({"schema", "run", "status", "segments"})
 
 
 def pages(audit: Audit) -> Iterator[Page]:
     """One page for every executed run."""
+    cells: dict[tuple[str, str], list[Run]] = {}
     for run in audit.executed:
-        yield _page(audit, run)
+        cells.setdefault((run.record.rung, run.record.config), []).append(run)
+    for run in audit.executed:
+        siblings = [one for one in cells[run.record.rung, run.record.config] if one is not run]
+        yield _page(audit, run, siblings)
 
 
-def _page(audit: Audit, run: Run) -> Page:
+def _page(audit: Audit, run: Run, siblings: list[Run]) -> Page:
     record = run.record
     trace = read_trace(audit.root, record.id)
-    facts = dict(record.facts or {})
-    shape = facts.pop("model", None) or {}
-    facts.pop("progress", None)
     stem = run_page(record.id).removesuffix(".html")
     lock = audit.locks.get(record.gate)
     return Page(
@@ -37,16 +44,8 @@ def _page(audit: Audit, run: Run) -> Page:
             "record": record,
             "run": record.id,
             "line": run.line,
-            "facts": words.flat(facts),
-            "model": words.flat(
-                {
-                    key: shape[key]
-                    for key in ("depth", "width", "heads", "parameters", "flops_per_token")
-                    if key in shape
-                }
-            ),
-            "spec": [pair for pair in words.flat(record.spec or {}) if pair[0] != "schema"],
-            "telemetry": words.flat({key: one for key, one in trace.telemetry.items() if key != "schema"}),
+            "siblings": [(_cell(one), run_page(one.record.id), one.record.val_bpb) for one in siblings],
+            **_groups(run, trace),
             "trace": trace,
             "trace_path": names.trace_path(record.id).as_posix(),
             "record_path": names.record_path(record.id).as_posix(),
@@ -56,10 +55,40 @@ def _page(audit: Audit, run: Run) -> Page:
             "floor": record.purpose == "floor",
             "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
             "run_gate": gate_page(record.gate),
+            "rung_page": rung_page(record.rung),
         },
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
         extra={f"{stem}.json": run.line.raw},
     )
+
+
+def _cell(run: Run) -> str:
+    """The cell of a run: host block and seed."""
+    floor = "A/A " if run.record.purpose == "floor" else ""
+    return f"{run.record.host} · {floor}{run.record.seed}"
+
+
+def _groups(run: Run, trace: Trace) -> dict[str, list[tuple[str, str]]]:
+    """What the record and the telemetry hold, grouped as people ask for it: result, model, training, machine."""
+    facts, spec = dict(run.record.facts or {}), dict(run.record.spec or {})
+    shape = facts.pop("model", None) or {}
+    facts.pop("progress", None)
+    training: dict[str, Any] = {**spec.get("config", {}), **spec.get("runner", {})}
+    training |= {key: spec[key] for key in ("seed", "evaluate_locked", "keep_weights") if key in spec}
+    return {
+        "facts": labels.pairs(facts),
+        "model": labels.pairs({key: shape[key] for key in MODEL if key in shape}),
+        "training": labels.pairs(training),
+        "host": labels.pairs(spec.get("host", {})),
+        "telemetry": labels.pairs(_telemetry(trace.telemetry)),
+    }
+
+
+def _telemetry(told: dict[str, Any]) -> dict[str, Any]:
+    """The telemetry without what the page says already. More than one segment means that the run was resumed."""
+    segments = told.get("segments")
+    resumed = isinstance(segments, list) and len(segments) > 1
+    return {key: one for key, one in told.items() if key not in TOLD or (key == "segments" and resumed)}
 
 
 def _stage(run: Run) -> str:
@@ -87,7 +116,9 @@ def _whole(value: float | None) -> int | None:
 
 def curve_table(trace: Trace, run: str, clock: str) -> Table:
     """The thinned curve."""
-    thinned = f"{len(trace.points)} of {trace.rows} points" if trace.rows > len(trace.points) else "every point"
+    thinned = (
+        f"{len(trace.points)} of {words.plain(trace.rows)} points" if trace.rows > len(trace.points) else "every point"
+    )
     made = [
         Row("", {key: _whole(one[key]) if key in ("step", "tokens") else _short(one[key]) for key in COLUMNS})
         for one in trace.points
@@ -98,8 +129,8 @@ def curve_table(trace: Trace, run: str, clock: str) -> Table:
         columns=[
             Column("step", "Step", "count"),
             Column("tokens", "Tokens", "count", hidden=True),
-            Column("seconds", "Seconds", "number"),
-            Column("train_loss", "Training loss, nats per token", "number"),
+            Column("seconds", "Seconds", "number", digits=3),
+            Column("train_loss", "Training loss, nats per token", "number", digits=4),
             Column("lr_factor", "Learning-rate factor", "number", hidden=True),
         ],
         rows=made,

@@ -1,6 +1,6 @@
 """The runs of every rung, with the line and the digest of each record, and the list of rungs.
 
-python -m report && python -m webbrowser site/runs/index.html
+python -m report && python -m webbrowser site/runs.html
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stages.domain import names
 
 def pages(audit: Audit) -> Iterator[Page]:
     """The index, then one page a rung."""
-    yield Page("runs/index.html", "runs.html", "Runs", {}, [rungs_table(audit)])
+    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(audit)])
     for rung in audit.study.rungs:
         context = {"rung": rung, "gate": names.gate_of(rung), "missing": ladder.missing_runs(audit, rung)}
         yield Page(rung_page(rung), "rung.html", f"Runs of {rung}", context, [runs_table(audit, rung)])
@@ -38,7 +38,7 @@ def rungs_table(audit: Audit) -> Table:
                 {
                     "rung": Cell(rung, words.rung_title(rung), rung_page(rung)),
                     "budget": words.seconds(audit.study.rungs[rung].budget_seconds),
-                    "expected": len(ladder.expected_cells(audit, rung)),
+                    "expected": len(ladder.asked_for(audit, rung)),
                     "missing": len(ladder.missing_runs(audit, rung)),
                     **{status: seen[status] for status in statuses},
                 },
@@ -50,12 +50,12 @@ def rungs_table(audit: Audit) -> Table:
         columns=[
             Column("rung", "Rung"),
             Column("budget", "Budget"),
-            Column("expected", "Asked for", "count"),
+            Column("expected", "Asked for", "count", "runs that the rung asks for, those of the A/A floor among them"),
+            Column("missing", "Missing", "count"),
             Column("finished", "Finished", "count"),
+            Column("floor", "A/A floor", "count", "runs of the A/A floor, however they ended"),
             Column("diverged", "Diverged", "count"),
             Column("failed", "Failed", "count"),
-            Column("missing", "Missing", "count"),
-            Column("floor", "A/A floor", "count"),
             Column("stopped", "Not run: stopped", "count"),
             Column("unrun", "Not run: what-if", "count"),
         ],
@@ -97,15 +97,15 @@ def runs_table(audit: Audit, rung: str) -> Table:
         title=f"Executed runs of {words.rung_title(rung).lower()}",
         columns=[
             Column("run", "Run"),
+            Column("val_bpb", "val_bpb", "bpb"),
+            Column("status", "Status"),
+            Column("lock", "Judged by"),
             Column("config", "Configuration", hidden=True),
             Column("host", "Host block"),
             Column("seed", "Seed", "count"),
             Column("purpose", "Purpose"),
-            Column("status", "Status"),
-            Column("val_bpb", "val_bpb", "bpb"),
-            Column("lock", "Judged by"),
             Column("line", "Ledger line", "count"),
-            Column("md5", "md5", "digest", "What dvc.lock holds for the file of this record"),
+            Column("md5", "md5", "digest", "what dvc.lock holds for the file of this record"),
         ],
         rows=made,
         source="ledger/runs.jsonl",

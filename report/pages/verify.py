@@ -5,63 +5,136 @@ python -m report && python -m webbrowser site/verify.html
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from report import words
+from report.chain import Chain, chains
 from report.load import Audit
 from report.page import Page, gate_page
 from report.tables import Cell, Column, Table, rows
 from stages.domain import names
 
+#: What `promotion verify` looks at, in its own order; docs/verification.md lists every check with its id.
+CHECKS = (
+    ("Files", "what is read is plain files, UTF-8 and LF, with no strangers among them"),
+    (
+        "Rules",
+        "every lock is whole, names the lock before it, and holds what params.yaml says; no seed serves two rungs",
+    ),
+    (
+        "Evidence",
+        "one line for every run; each names its lock, budget, runner and text, and was given what the study says",
+    ),
+    (
+        "Decisions",
+        "each is made again from the records and must be the same, byte for byte; whoever trained had a ticket",
+    ),
+    ("Pipeline", "the digests and parameters in every dvc.lock are those of the bytes in git"),
+    (
+        "Order",
+        "in git's history the lock stood before the first evidence under it, and stayed, unless an amendment says so",
+    ),
+    ("Summaries", "cost, agreement, stability and metrics are made again and compared"),
+    ("Signatures", "of locks and of commits, where a file of allowed signers is given"),
+    ("Artifacts", "where they are here: what lies in the workspace and the cache, the text, and this site built again"),
+)
+
 
 def pages(audit: Audit) -> Iterator[Page]:
     """The one page."""
     sample = audit.executed[0].record.id if audit.executed else None
-    last = names.gate_of(audit.study.last_rung)
-    context = {"sample": sample, "last": last, "site": names.SITE.as_posix(), "first": "gate1"}
+    context = {"sample": sample, "site": names.SITE.as_posix(), "checks": CHECKS}
     yield Page("verify.html", "verify.html", "Verify", context, [inputs_table(audit), lines_table(audit)])
 
 
+def git_blob(data: bytes) -> str:
+    """The id that git gives a file of these bytes (by SHA-1): `git log --find-object=ID` finds its commits."""
+    return hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False).hexdigest()
+
+
 def inputs_table(audit: Audit) -> Table:
-    """The files that this site was made from."""
+    """The files that this site was made from, save the traces, which each run's page names."""
     made = [
-        (f"file-{path}", {"path": path, "sha256": Cell(digest, digest)})
+        (
+            f"file.{path}",
+            {
+                "path": Cell(path, mark="name"),
+                "blob": git_blob((audit.root / path).read_bytes()) if _in_git(path) else None,
+                "sha256": Cell(digest, digest),
+            },
+        )
         for path, digest in sorted(audit.sources.items())
     ]
-    columns = [Column("path", "File"), Column("sha256", "SHA-256", "digest")]
-    title = "What this site was made from, with the digest of every file"
-    return Table("inputs", title, columns, rows(made), "the files themselves", audit.clock)
+    columns = [
+        Column("path", "File"),
+        Column(
+            "blob",
+            "Git blob",
+            "digest",
+            "`git log --find-object=ID` finds the commits that brought or took this content",
+        ),
+        Column("sha256", "SHA-256", "digest"),
+    ]
+    return Table(
+        "inputs",
+        "What this site was made from",
+        columns,
+        rows(made),
+        "the files themselves",
+        audit.clock,
+        note="Traces are not listed: each run's page names the digest of its curve; telemetry is read by no rule. What "
+        "has no blob lies in DVC's cache.",
+    )
+
+
+def _in_git(path: str) -> bool:
+    return not path.startswith("artifacts/")
+
+
+def _whole(chain: Chain) -> Cell:
+    """Whether a chain holds; None where nothing is decided, or not by frozen rules."""
+    if chain.faults:
+        return Cell(False, "✕ broken", mark="holds-no")
+    if not chain.decided:
+        return Cell(None, "not decided")
+    return Cell(True, "✓ holds", mark="holds-yes") if chain.proven else Cell(None, chain.state)
 
 
 def lines_table(audit: Audit) -> Table:
     """The chain of every gate in one line each: lock, records, decision."""
     made = []
-    for rung in audit.study.rungs:
-        gate = names.gate_of(rung)
-        lock, decision = audit.locks.get(gate), audit.decisions.get(gate)
-        runs = [run for run in audit.by_rung[rung] if run.record.executed]
+    for gate, chain in chains(audit).items():
+        decision = audit.decisions.get(gate)
         made.append(
             (
-                f"chain-{gate}",
+                f"chain.{gate}",
                 {
-                    "gate": Cell(gate, words.gate_title(gate), gate_page(gate) + "#chain"),
-                    "lock": lock.lock.digest if lock else None,
-                    "previous": lock.lock.frozen.previous if lock else None,
-                    "records": len(runs),
-                    "committed": sum(1 for run in runs if lock and run.record.lock == lock.lock.digest),
+                    "gate": Cell(gate, words.gate_title(gate), gate_page(gate) + "#Chain"),
+                    "state": chain.state,
+                    "whole": _whole(chain),
+                    "lock": chain.digest,
+                    "previous": chain.previous,
+                    "records": chain.records,
+                    "committed": chain.committed,
+                    "named": chain.named,
+                    "same": chain.same,
                     "decision": decision.line.md5 if decision else None,
                 },
             )
         )
     columns = [
         Column("gate", "Gate"),
-        Column("lock", "Lock, SHA-256", "digest"),
-        Column("previous", "Names the lock", "digest"),
+        Column("whole", "Chain"),
+        Column("state", "Rules"),
         Column("records", "Executed records", "count"),
         Column("committed", "that name this lock", "count"),
+        Column("named", "Named by the decision", "count"),
+        Column("same", "of these in the ledger", "count"),
+        Column("lock", "Lock, SHA-256", "digest"),
+        Column("previous", "Lock before it", "digest"),
         Column("decision", "Decision, md5", "digest"),
     ]
     source = "locks/, ledger/runs.jsonl, ledger/decisions.jsonl"
-    return Table(
-        "chain", "Lock, records, decision: gate by gate", columns, rows(made), source, audit.clock, tools=False
-    )
+    title = "Lock, records, decision: gate by gate"
+    return Table("chain", title, columns, rows(made), source, audit.clock, tools=False)

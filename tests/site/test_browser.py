@@ -80,9 +80,9 @@ def test_the_site_works_under_a_sub_path_of_a_server(subpath: str, page: Opener)
     one.click("nav.main a:has-text('Agreement')")
     one.wait_for_selector("html[data-figures=drawn]", state="attached", timeout=30000)
     assert one.url == subpath + "agreement.html"
-    one.fill("#search", "rung5 d8-c007 5001")
-    one.wait_for_selector("#found a")
-    one.press("#search", "Enter")
+    one.fill("#Search", "rung5 d8-c007 5001")
+    one.wait_for_selector("#Found a")
+    one.press("#Search", "Enter")
     one.wait_for_selector("h1:has-text('rung5/d8-c007')")
     assert "/team/study/runs/rung5/d8-c007/" in one.url
 
@@ -113,20 +113,20 @@ def test_tables_sort_and_filter_and_the_address_keeps_it(site: Path, page: Opene
     block = one.locator("[data-table=outcome]")
     block.locator("th[data-key=mean] button").click()
     block.locator("th[data-key=mean] button").click()
-    block.locator("input").fill("stopped")
-    means = [float(text) for text in block.locator("tbody tr:visible td:nth-child(4)").all_inner_texts()]
+    block.locator("input").fill("not met")
+    means = [float(text) for text in block.locator("tbody tr:visible td:nth-child(5)").all_inner_texts()]
     assert means == sorted(means, reverse=True)
     assert len(means) == 6
     assert block.locator("th[data-key=mean]").get_attribute("aria-sort") == "descending"
     assert block.locator("[role=status]").inner_text() == "6 of 10 rows"
     assert "outcome.sort=-mean" in one.url
-    assert "outcome.q=stopped" in one.url
+    assert "outcome.q=not+met" in one.url
     again = page(one.url)
     assert (
-        again.locator("[data-table=outcome] tbody tr:visible td:nth-child(4)").all_inner_texts()
-        == block.locator("tbody tr:visible td:nth-child(4)").all_inner_texts()
+        again.locator("[data-table=outcome] tbody tr:visible td:nth-child(5)").all_inner_texts()
+        == block.locator("tbody tr:visible td:nth-child(5)").all_inner_texts()
     )
-    assert again.locator("[data-table=outcome] input").input_value() == "stopped"
+    assert again.locator("[data-table=outcome] input").input_value() == "not met"
 
 
 def test_a_deep_link_to_a_finding_opens_the_part_that_hides_it(site: Path, page: Opener) -> None:
@@ -139,12 +139,12 @@ def test_search_finds_configurations_and_runs_by_keyboard_alone(site: Path, page
     one = page(address(site, "configs/d8-c007.html"))
     one.keyboard.press("/")
     one.keyboard.type("d4-c003")
-    one.wait_for_selector("#found li:first-child a:text-is('d4-c003 (sentinel)')")
+    one.wait_for_selector("#Found li:first-child a:has-text('d4-c003: sentinel, finalist at gate 5')")
     one.keyboard.press("ArrowDown")
     one.keyboard.press("Enter")
     one.wait_for_selector("h1:has-text('d4-c003')")
-    one.fill("#search", "no such thing")
-    one.wait_for_selector("#found li:text-is('nothing found')")
+    one.fill("#Search", "no such thing")
+    one.wait_for_selector("#Found li:text-is('nothing found')")
 
 
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(site: Path, page: Opener) -> None:
@@ -174,10 +174,10 @@ def test_print_shows_the_evidence_and_hides_the_controls(site: Path, page: Opene
     one.emulate_media(media="print")
     assert not one.locator("nav.main").is_visible()
     assert not one.locator(".tools").first.is_visible()
-    assert one.locator("#outcome-caption").is_visible()
+    assert one.locator("[id='outcome.caption']").is_visible()
     assert one.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     one.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert one.locator("#lock pre").is_visible()
+    assert one.locator("#Lock pre").is_visible()
 
 
 def test_hostile_texts_run_nowhere(hostile: Path, page: Opener) -> None:
@@ -207,8 +207,10 @@ def test_the_winner_and_every_state_are_told_by_words_and_signs_not_by_colour_al
     one = page(address(site, "index.html"))
     cells = one.locator(".ladder tbody td[class*=state-]").all_inner_texts()
     assert all(not text.strip() or text[0] in "★●▲◆✕■?…" for text in cells)
-    signs = one.locator(".legend").inner_text()
+    signs = one.locator("[aria-label='Signs of the table']").inner_text()
     assert all(word in signs for word in ("winner", "finalist", "promoted", "kept by role", "stopped"))
+    lines = one.locator("[aria-label='Lines and marks']").inner_text()
+    assert all(word in lines for word in ("reference · winner", "comparator", "sentinel", "stopped, with the rule"))
 
 
 def luminance(colour: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def test_the_verdict_is_one_sentence_with_winner_lead_and_every_final_rule(defau
     assert found.sure
     assert found.sentence == (
         "The reference, d8-c007, wins: the lowest mean val_bpb (1.3510) at 12\N{NO-BREAK SPACE}min, "
-        "0.0433 ahead of d4-c003; "
+        "0.0433 ahead of d4-c003 (9.1 × the A/A noise of rung 3); "
         "the reference is first in all 4 cells; "
         "whether the comparator (d1-c000) is within 0.010 of the reference is not evaluable, "
         "since d1-c000 was stopped at gate 2; "
@@ -88,15 +89,43 @@ def test_an_undecided_ladder_has_no_verdict_and_says_what_is_missing(copied: Pat
     assert "wins" not in text
 
 
-def test_a_blocked_gate_is_the_verdict_and_stands_in_the_band(copied: Path) -> None:
-    change_decision(copied, "gate5", outcome="blocked", blocked_by=["R1"], promoted=[])
-    audit = load(copied)
-    assert verdict(audit).sentence == "No verdict: gate 5 is blocked by R1 (Every candidate has a run in every cell)."
+@pytest.fixture(scope="module")
+def blocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose third gate is blocked, so that the two after it have nobody to judge. Its site is built."""
+    value = synthetic.params(6)
+    value["gates"]["gate3"]["R4"] = {"kind": "min_host_agreement", "tau": 1.0}
+    value["gates"]["gate4"]["R4"] = {"kind": "min_host_agreement", "tau": -1.0}
+    root = make_study(tmp_path_factory.mktemp("blocked") / "work", value)
+    build(root)
+    return root
+
+
+def test_a_blocked_gate_is_the_verdict_and_one_line_of_the_band(blocked: Path) -> None:
+    audit = load(blocked)
+    told = "gate 3 is blocked by R4 (Kendall's tau-b between any two hosts is at least 1)"
+    assert verdict(audit).sentence == f"No verdict: {told}."
     assert [(one.kind, one.text) for one in warnings(audit)] == [
-        ("blocked", "Gate 5 is blocked by R1 and promotes nobody.")
+        ("blocked", "Gate 3 is blocked by R4 and promotes nobody; gate 4 and gate 5 have no candidates.")
     ]
     assert ladder.winner(audit) is None
-    assert {path.steps[4].state for path in ladder.ladder(audit).values()} == {"blocked", "absent"}
+    assert {path.steps[2].state for path in ladder.ladder(audit).values()} == {"blocked", "absent"}
+    assert {path.steps[3].state for path in ladder.ladder(audit).values()} == {"absent"}
+
+
+def test_a_blocked_gate_says_what_blocks_it_and_whom_its_rules_would_have_promoted(blocked: Path) -> None:
+    text = read(blocked / "site" / "gates" / "gate3.html").text
+    assert "R4 must hold: Kendall's tau-b between any two hosts is at least 1." in text
+    assert re.search(r"R\d( R\d)* would have", text)
+    assert "Flips at" not in text
+    assert "Distance / noise" not in text
+
+
+def test_a_gate_without_candidates_says_why_and_no_more(blocked: Path) -> None:
+    for gate in ("gate4", "gate5"):
+        seen = read(blocked / "site" / "gates" / f"{gate}.html")
+        assert "has no candidates: gate 3 is blocked." in seen.text
+        assert "0 → 0" not in seen.text
+        assert "Outcome of" not in seen.text
 
 
 def test_a_what_if_is_marked_on_every_page(copied: Path) -> None:
@@ -119,10 +148,9 @@ def test_git_alone_builds_a_site_whose_gaps_read_as_missing(default_study: Path,
     root = copy_of(default_study, tmp_path / "study")
     shutil.rmtree(root / "artifacts")
     build(root)
-    assert "Missing: artifacts/summary/accounting.json" in read(root / "site" / "cost.html").text
     assert "Missing: artifacts/corpus/manifest.json" in read(root / "site" / "method.html").text
     run = next((root / "site" / "runs" / "rung5").glob("*/*/*.html"))
-    assert "curve.csv is missing; `dvc pull` fetches it" in read(run).text
+    assert "curve.csv is missing; dvc pull fetches it" in read(run).text
     assert "wins" in read(root / "site" / "index.html").text
     assert not [
         path for path in (root / "site").rglob("*.html") if " 0.000000" in read(path).text and "cost" in path.name

@@ -19,6 +19,7 @@ NB = "\N{NO-BREAK SPACE}"
         (120.0, f"2{NB}min"),
         (3600.0, f"1{NB}h"),
         (43200.0, f"12{NB}h"),
+        (1234567.0, f"1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567{NB}s"),
     ],
 )
 def test_budgets_read_as_people_say_them(value: float, text: str) -> None:
@@ -44,13 +45,44 @@ def test_differences_carry_their_sign() -> None:
     assert (words.signed(0.0015), words.signed(-0.0015), words.signed(None)) == ("+0.001500", "−0.001500", "–")
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, 4e-10, -4e-10])
+def test_what_rounds_to_zero_has_no_sign(value: float) -> None:
+    assert (words.signed(value), words.number(value, 4)) == ("0.000000", "0.0000")
+
+
+def test_sentences_get_true_minus_signs_and_names_keep_their_hyphens() -> None:
+    assert (
+        words.typeset("at least -1 or -0.5, as d1-ar32 and R1-R3 say")
+        == "at least −1 or −0.5, as d1-ar32 and R1-R3 say"
+    )
+
+
+def test_a_list_never_counts_a_single_one_that_it_could_name() -> None:
+    assert words.listed([*"abcdefg"]) == "a, b, c, d, e, f and g"
+    assert words.listed([*"abcdefgh"]) == "a, b, c, d, e, f and 2 more"
+    assert (words.listed(["a"]), words.listed([])) == ("a", "none")
+
+
+def test_a_long_name_keeps_both_its_ends() -> None:
+    assert words.shortened("d1-ar32-b1024-lr2", 20) == "d1-ar32-b1024-lr2"
+    assert words.shortened("abcdefghijklmnopqrstuvwxyz", 9) == "abcd…wxyz"
+    assert {len(words.shortened("x" * n, 9)) for n in range(9, 40)} == {9}
+
+
+@pytest.mark.parametrize(("place", "text"), [(1, "first"), (12, "twelfth"), (13, "13th"), (21, "21st"), (112, "112th")])
+def test_ranks_read_as_ordinals(place: int, text: str) -> None:
+    assert words.ordinal(place) == text
+
+
 def test_labels_of_figures_escape_what_plotly_would_read_as_markup() -> None:
     assert words.html_text("<b>&") == "&lt;b&gt;&amp;"
 
 
 def test_long_texts_are_cut_and_seeds_are_no_quantities() -> None:
-    assert words.flat({"a": {"seed": 5001, "n": 5001}}) == [
-        ("a.seed", "5001"),
-        ("a.n", "5\N{NARROW NO-BREAK SPACE}001"),
-    ]
-    assert words.flat({"x": "y" * 999})[0][1].endswith(" …")
+    assert words.leaves({"a": {"seed": 5001, "n": [5001]}}) == [("a.seed", 5001), ("a.n", [5001])]
+    assert (words.leaf("seed", 5001), words.leaf("n", [5001])) == ("5001", "5\N{NARROW NO-BREAK SPACE}001")
+    assert words.leaf("x", "y" * 999).endswith(" …")
+
+
+def test_val_bpb_always_has_six_decimals() -> None:
+    assert (words.leaf("locked_bpb", 1.58059), words.bpb(1.58)) == ("1.580590", "1.580000")
