@@ -115,10 +115,9 @@ def drawn_of(drawn: int, of: int, ranks: int) -> str:
     return f" {told[0].upper()}{told[1:]}." if told else ""
 
 
-def label(name: str, bold: bool = False) -> str:
-    """A name as a figure shows it: short, escaped as Plotly's labels want it."""
-    text = words.html_text(words.shortened(name, MOST_LETTERS))
-    return f"<b>{text}</b>" if bold else text
+def labels(names: Iterable[str]) -> dict[str, str]:
+    """Names as a figure shows them: short, different, escaped as Plotly's labels want it."""
+    return {name: words.html_text(short) for name, short in words.short_names(names, MOST_LETTERS).items()}
 
 
 def room(names: Iterable[str]) -> int:

@@ -76,7 +76,7 @@ class _Rung:
         held = self.held.get(config, {})
         promote, stop = held.get("promote", ()), held.get("stop", ())
         state = self._state(config, rank, promote, stop)
-        goes = state in ("promoted", "kept")
+        goes = config in self.decision["promoted"]
         return Step(
             rung=self.name,
             state=state,

@@ -42,7 +42,8 @@ def _plain(column: Column, value: object, sortable: bool) -> str:
     text = show(column, value)
     if not column.numeric:
         if column.kind == "digest":
-            return f'<td class="mono" title="{escape(str(value or ""))}">{escape(text)}</td>'
+            whole = f' title="{escape(str(value))}"' if value else ""
+            return f'<td class="mono"{whole}>{escape(text)}</td>'
         return f"<td>{escape(text)}</td>"
     data = f' data-v="{escape(str(value))}"' if sortable and value is not None else ""
     return f'<td class="num"{data}>{escape(text)}</td>'

@@ -58,11 +58,11 @@ def path_figure(audit: Audit, paths: list[Path], table: str) -> Figure:
     best = stars(audit)
     drawn = [path for path in figures.chosen(paths, best) if any(step.rank for step in path.steps)]
     last = len(audit.study.rungs) - 1
-    data, notes = [], []
+    data, notes, names_ = [], [], figures.labels(path.config for path in drawn)
     for path in sorted(drawn, key=lambda one: (one.config == best.winner, one.config == best.early, bool(one.roles))):
         data.append(_line(path, best))
         if len(drawn) <= figures.MOST_NAMES or figures.named(path, best):
-            notes += _labels(path, best, last)
+            notes += _labels(path, names_[path.config], best, last)
     ranks = max((step.rank or 0 for path in drawn for step in path.steps), default=1)
     notes = figures.on_axis(notes, ranks)
     room = figures.room(path.config for path in drawn)
@@ -143,11 +143,11 @@ def told(step: Step) -> str:
     return f"{text}{by}{against}{unmet}"
 
 
-def _labels(path: Path, best: Stars, last: int) -> list[dict[str, Any]]:
+def _labels(path: Path, name: str, best: Stars, last: int) -> list[dict[str, Any]]:
     """A name at both ends of a line; where it was stopped before the last rung, the rule alone."""
     steps = [(n, step) for n, step in enumerate(path.steps) if step.rank is not None]
     style, (place, end) = figures.look(path, best), steps[-1]
-    name = figures.label(path.config, bold=style.marked)
+    name = f"<b>{name}</b>" if style.marked else name
     rank = float(end.rank or 0)
     made = []
     if steps[0][0] == 0 and len(steps) > 1:

@@ -197,7 +197,8 @@ def early_leader(audit: Audit, first: str | None) -> str:
     fate = f"was stopped by {where}{rank}" if last.state == "stopped" else f"came to {where}{rank}"
     told = f"{name} led {words.rung_title(rung).lower()} and {fate}."
     here = ladder.ladder(audit)[first].steps[0].rank if first else None
-    return told + (f" The winner was {words.ordinal(here)} there." if here else "")
+    won = f" The winner was {words.ordinal(here)} at {words.rung_title(rung).lower()}." if here else ""
+    return told + won
 
 
 def _early(audit: Audit, first: str) -> Clause:

@@ -6,6 +6,7 @@ python -m pytest tests/site/test_words.py
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
@@ -127,6 +128,23 @@ def shortened(text: str, most: int) -> str:
         return text
     tail = (most - 1) // 2
     return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def short_names(names: Iterable[str], most: int) -> dict[str, str]:
+    """Every name in at most so many letters, still different from the others: what they share goes first."""
+    short: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        short.setdefault(shortened(name, most), []).append(name)
+    found = {}
+    for text, alike in short.items():
+        if len(alike) == 1:
+            found[alike[0]] = text
+            continue
+        columns = enumerate(zip(*alike, strict=False))
+        shared = next((n for n, letters in columns if len(set(letters)) > 1), min(map(len, alike)))
+        rest = short_names((name[shared:] for name in alike), most - 1)
+        found |= {name: f"…{rest[name[shared:]]}" for name in alike}
+    return found
 
 
 def listed(items: list[str], most: int = 6) -> str:

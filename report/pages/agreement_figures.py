@@ -36,12 +36,13 @@ def _notes(
     """Names of the marked points: to the left of a point in the right half, shifted apart where they would overlap."""
     low, high = ends
     size = (high - low) or 1.0
+    names = figures.labels(path.config for path, _, _ in points)
     made = []
     for side in ("left", "right"):
         here = [one for one in points if (one[1] > low + size / 2) is (side == "left")]
         shifts = _spread([(y - low) / size * PLOTTED for _, _, y in here])
         for (path, x, y), shift in zip(here, shifts, strict=True):
-            text, colour = figures.label(path.config), figures.look(path, best).colour
+            text, colour = names[path.config], figures.look(path, best).colour
             made.append(figures.note(x, y, text, side, colour, bgcolor="rgba(0,0,0,0)", yshift=shift))
     return made
 
@@ -111,9 +112,10 @@ def slopes(audit: Audit, rung: str, told: dict[str, Any], pairs: list[Pair]) -> 
         (name for name, mine in ranks.items() if None not in mine), key=lambda name: (min(ranks[name]), name)
     )
     drawn = figures.chosen([paths[name] for name in ranked], best)
+    names = figures.labels(path.config for path in drawn)
     notes = [
         figures.note(
-            len(hosts) - 1, ranks[path.config][-1], figures.label(path.config), "right", figures.look(path, best).colour
+            len(hosts) - 1, ranks[path.config][-1], names[path.config], "right", figures.look(path, best).colour
         )
         for path in drawn
         if len(drawn) <= figures.MOST_NAMES or figures.named(path, best)

@@ -116,7 +116,9 @@ def evidence_table(audit: Audit, rung: str) -> Table:
         rows=made,
         source="ledger/runs.jsonl; each number links to its run, with line and digests",
         clock=audit.clock,
-        empty="Who is judged here is not known before the gate before has decided.",
+        empty=f"None: {why}."
+        if (why := ladder.why_empty(audit, rung))
+        else "Not known before the gate before has decided.",
     )
 
 

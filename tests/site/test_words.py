@@ -69,6 +69,14 @@ def test_a_long_name_keeps_both_its_ends() -> None:
     assert {len(words.shortened("x" * n, 9)) for n in range(9, 40)} == {9}
 
 
+def test_long_names_stay_different_when_they_are_cut() -> None:
+    names = [f"the-same-beginning-{n}-and-the-same-end-of-it" for n in range(12)]
+    short = words.short_names([*names, "short"], 16)
+    assert short["short"] == "short"
+    assert len(set(short.values())) == 13
+    assert max(map(len, short.values())) <= 16
+
+
 @pytest.mark.parametrize(("place", "text"), [(1, "first"), (12, "twelfth"), (13, "13th"), (21, "21st"), (112, "112th")])
 def test_ranks_read_as_ordinals(place: int, text: str) -> None:
     assert words.ordinal(place) == text
