@@ -10,17 +10,22 @@ something changed, 2 if a commit cannot be read.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import words
+from report import shapes, words
 from stages.audit.git import GitRefused, open_git
 from stages.audit.tree import Tree, open_tree
 from stages.domain import canonical, files, locks, names, yamlio
 from stages.domain.fail import main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
+
+#: Lines of evidence that are listed; the summary above them counts them all.
+MOST_LISTED = 40
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Section:
+    """One kind of change: what it comes to, and each change on a line of its own, as many as are listed."""
+
+    heading: str
+    count: int
+    lines: list[str]
+    none: str
+    summary: list[str] = field(default_factory=list)
+
+    @property
+    def more(self) -> str:
+        """How many lines are left out, in words; empty where none is."""
+        left = self.count - len(self.lines)
+        return f"and {words.plain(left)} more" if left else ""
+
+
+@dataclass(frozen=True)
 class Changes:
     """The differences, each a line of words; `flips` are those of decisions."""
 
@@ -44,15 +66,18 @@ class Changes:
     rules: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     study: list[str] = field(default_factory=list)
+    #: What the changes of evidence come to, by rung.
+    totals: list[str] = field(default_factory=list)
 
     @property
-    def sections(self) -> list[tuple[str, list[str], str]]:
-        """(heading, lines, what an empty one says)."""
+    def sections(self) -> list[Section]:
+        """What a report shows, in its order."""
+        listed = self.evidence[:MOST_LISTED]
         return [
-            ("Decisions", self.flips, "No decision flipped."),
-            ("Rules", self.rules, "No lock changed."),
-            ("Evidence", self.evidence, "No record changed."),
-            ("Study", self.study, "params.yaml says the same outside its gates."),
+            Section("Decisions", len(self.flips), self.flips, "No decision flipped."),
+            Section("Rules", len(self.rules), self.rules, "No lock changed."),
+            Section("Evidence", len(self.evidence), listed, "No record changed.", self.totals),
+            Section("Study", len(self.study), self.study, "params.yaml says the same outside its gates."),
         ]
 
 
@@ -77,7 +102,10 @@ def _locks(tree: Tree) -> dict[str, locks.Lock]:
     found = {}
     for path in tree.paths(names.LOCKS.as_posix()):
         if path.endswith(".yaml"):
-            lock = locks.loads(tree.read(path) or b"", f"{path} of {tree.title}")
+            try:
+                lock = locks.loads(tree.read(path) or b"", f"{path} of {tree.title}")
+            except locks.LockRefused as error:
+                raise Invalid(f"{error}; if another version of this package wrote it, compare with that one") from None
             found[lock.frozen.gate] = lock
     return found
 
@@ -91,8 +119,7 @@ def _decisions(tree: Tree) -> dict[str, dict[str, Any]]:
             value = canonical.loads_canonical(line)
         except canonical.NotCanonical as error:
             raise Invalid(f"{where}: {error}") from None
-        if not isinstance(value, dict) or "gate" not in value:
-            raise Invalid(f"{where}: found no decision")
+        shapes.check(shapes.Decision, value, where, "name a commit that `promotion verify --rev` accepts")
         found[value["gate"]] = value
     return found
 
@@ -102,10 +129,11 @@ def changes(before: Snapshot, after: Snapshot) -> Changes:
     return Changes(
         before.title,
         after.title,
-        flips=_flips(before, after),
-        rules=_rules(before, after),
-        evidence=_evidence(before, after),
-        study=_study(before, after),
+        flips=list(_flips(before, after)),
+        rules=list(_rules(before, after)),
+        evidence=[line for line, _ in _evidence(before, after)],
+        study=list(_study(before, after)),
+        totals=_totals(before, after),
     )
 
 
@@ -114,62 +142,85 @@ def _both(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
     return sorted({*one, *two}, key=lambda key: (len(key), key))
 
 
-def _flips(before: Snapshot, after: Snapshot) -> list[str]:
-    found = []
+def _flips(before: Snapshot, after: Snapshot) -> Iterator[str]:
     for gate in _both(before.decisions, after.decisions):
         was, now, title = before.decisions.get(gate), after.decisions.get(gate), words.gate_title(gate)
         if was is None or now is None:
-            found.append(f"{title}: {'decided' if was is None else 'no longer decided'}")
+            yield f"{title}: {_whole(now)}" if now else f"{title}: no longer decided; it was {_whole(was or {})}"
             continue
         for key in ("outcome", "mode"):
             if was[key] != now[key]:
-                found.append(f"{title}: {key} was {was[key]}, is {now[key]}")
-        found += [f"{title}: {name} is now promoted" for name in sorted({*now["promoted"]} - {*was["promoted"]})]
-        found += [f"{title}: {name} is no longer promoted" for name in sorted({*was["promoted"]} - {*now["promoted"]})]
-        found += _verdicts(title, was, now)
-    return found
+                yield f"{title}: {key} was {was[key]}, is {now[key]}"
+        yield from (f"{title}: {name} is now promoted" for name in sorted({*now["promoted"]} - {*was["promoted"]}))
+        yield from (
+            f"{title}: {name} is no longer promoted" for name in sorted({*was["promoted"]} - {*now["promoted"]})
+        )
+        yield from _verdicts(title, was, now)
 
 
-def _verdicts(title: str, was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    found = []
-    texts = {rule["id"]: rule["text"] for rule in now["rules"]}
+def _whole(decision: dict[str, Any]) -> str:
+    """A decision that only one side has: its outcome, and whom it promoted or who won."""
+    if decision["outcome"] == "blocked":
+        return f"blocked by {words.listed(decision['blocked_by'])}"
+    if decision["promoted"]:
+        return f"decided, promoted {words.listed(decision['promoted'], 12)}"
+    first = decision["ranking"][0]["config"] if decision["ranking"] else None
+    return f"decided, {first} leads" if first else "decided, nobody has a full set of cells"
+
+
+def _verdicts(title: str, was: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    texts = {rule["id"]: words.typeset(rule["text"]) for rule in now["rules"]}
     for rule in _both(was["verdicts"], now["verdicts"]):
         one, two = (side["verdicts"].get(rule, "absent") for side in (was, now))
         if one != two:
             said = [words.HOLDS[value][1] if value != "absent" else "absent" for value in (one, two)]
-            found.append(f"{title}: {rule} {said[0]} before, {said[1]} now ({texts.get(rule, 'rule taken away')})")
+            yield f"{title}: {rule} {said[0]} before, {said[1]} now ({texts.get(rule, 'rule taken away')})"
     first = [side["ranking"][0]["config"] if side["ranking"] else "nobody" for side in (was, now)]
     if first[0] != first[1]:
-        found.append(f"{title}: {first[1]} leads, before it was {first[0]}")
-    return found
+        yield f"{title}: {first[1]} leads, before it was {first[0]}"
 
 
-def _rules(before: Snapshot, after: Snapshot) -> list[str]:
-    found = []
+def _rules(before: Snapshot, after: Snapshot) -> Iterator[str]:
     for gate in _both(before.locks, after.locks):
         was, now, title = before.locks.get(gate), after.locks.get(gate), words.gate_title(gate)
         if was is None or now is None:
-            found.append(f"{title}: {'frozen' if was is None else 'lock taken away'}")
+            yield f"{title}: {'frozen' if was is None else 'lock taken away'}"
             continue
         for path, sides in locks.difference(was.frozen, now.frozen).items():
             if path != "previous":
-                found.append(f"{title}: {path} was {sides['was']!r}, is {sides['is']!r}")
+                yield f"{title}: {path} was {sides['was']!r}, is {sides['is']!r}"
         added = len(now.frozen.amendments) - len(was.frozen.amendments)
-        found += [f"{title}: amended: {one.reason}" for one in now.frozen.amendments[-added:] if added > 0]
-    return found
+        yield from (f"{title}: amended: {one.reason}" for one in now.frozen.amendments[-added:] if added > 0)
 
 
-def _evidence(before: Snapshot, after: Snapshot) -> list[str]:
-    found = []
-    for run in sorted({*before.runs, *after.runs}):
+def _evidence(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(line, (rung, what happened)) of every run that differs, in the order of the study."""
+    for run in sorted({*before.runs, *after.runs}, key=_run_order):
         was, now = before.runs.get(run), after.runs.get(run)
         if was is None or now is None:
             side = now or was
             assert side is not None
-            found.append(f"{run}: {'added' if was is None else 'taken away'}, {_told(side[0])}")
+            what = "added" if was is None else "taken away"
+            yield f"{run}: {what}, {_told(side[0])}", (side[0].rung, f"{side[0].status} {what}")
         elif was[1] != now[1]:
-            found.append(f"{run}: {_told(was[0])} before, {_told(now[0])} now")
-    return found
+            same = was[0].val_bpb == now[0].val_bpb and was[0].status == now[0].status
+            what = f"{now[0].status} with the same score, otherwise changed" if same else f"{now[0].status} changed"
+            yield f"{run}: {_told(was[0])} before, {_told(now[0])} now", (now[0].rung, what)
+
+
+def _run_order(run: str) -> tuple[int, str]:
+    return len(run.partition("/")[0]), run
+
+
+def _totals(before: Snapshot, after: Snapshot) -> list[str]:
+    """How many runs of each rung changed, and how."""
+    seen: dict[str, Counter[str]] = {}
+    for _, (rung, what) in _evidence(before, after):
+        seen.setdefault(rung, Counter())[what] += 1
+    return [
+        f"{words.rung_title(rung)}: {', '.join(f'{words.plain(many)} {what}' for what, many in sorted(counts.items()))}"
+        for rung, counts in seen.items()
+    ]
 
 
 def _told(record: Record) -> str:
@@ -177,25 +228,24 @@ def _told(record: Record) -> str:
     return record.status if score is None else f"{record.status} with val_bpb {score}, lock {record.lock[:12]}"
 
 
-def _study(before: Snapshot, after: Snapshot) -> list[str]:
-    found: list[str] = []
-    _compare("", before.params, after.params, found)
-    return found
+def _study(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    yield from _compare("", before.params, after.params)
 
 
-def _compare(path: str, was: Any, now: Any, found: list[str]) -> None:
+def _compare(path: str, was: Any, now: Any) -> Iterator[str]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now} - ({"gates"} if not path else set())):
-            _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key), found)
+            yield from _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key))
     elif was != now:
-        found.append(f"{path}: was {was!r}, is {now!r}")
+        yield f"{path}: was {was!r}, is {now!r}"
 
 
 def as_text(found: Changes) -> str:
     """The changes for a terminal."""
     lines = [f"From {found.before} to {found.after}"]
-    for heading, items, none in found.sections:
-        lines += ["", f"{heading} ({len(items)})", *(f"  {item}" for item in items or [none])]
+    for one in found.sections:
+        lines += ["", f"{one.heading} ({one.count})", *(f"  {total}" for total in one.summary)]
+        lines += [f"  {item}" for item in (*one.lines, *filter(None, [one.more]))] or [f"  {one.none}"]
     return "\n".join(lines) + "\n"
 
 
@@ -228,9 +278,10 @@ def main() -> None:
     parser.add_argument("--html", metavar="FILE", type=Path, help="also write the changes as a page")
     arguments = parser.parse_args()
     found = compare(Path(), arguments.before, arguments.after)
+    print(as_text(found), end="")
     if arguments.html:
         files.write_whole(arguments.html, as_html(found))
-    print(as_text(found), end="")
+        print(f"\nwrote {arguments.html.as_posix()}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,28 @@ def test_the_workflow_publishes_what_it_has_verified() -> None:
     steps = value["jobs"]["publish"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]
     assert "promotion verify" in runs[1]
+    assert runs[2].splitlines()[0] == "dvc pull site && exit 0"
+    assert "::notice title=Built from git alone::" in runs[2]
+    assert runs[2].splitlines()[-1] == "promotion site"
     uses = [step["uses"].split("@")[0] for step in steps if "uses" in step]
     assert uses[-2:] == ["actions/upload-pages-artifact", "actions/deploy-pages"]
     assert value["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+
+
+@pytest.mark.parametrize(("arguments", "status", "told"), [(["--help"], 0, "usage: python -m report"), (["x"], 2, "")])
+def test_the_generator_takes_no_arguments_and_says_so(
+    tmp_path: Path, arguments: list[str], status: int, told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "report", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stdout.startswith(told)
+    assert not (tmp_path / "site").exists()
+    if status:
+        assert "unrecognized arguments: x" in done.stderr

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace as replace_
 from pathlib import Path
 
 import pytest
 
-from report.compare import as_html, as_text, compare, main
-from stages.audit.git import GitRefused
+from report.compare import MOST_LISTED, as_html, as_text, changes, compare, main, snapshot
+from stages.audit.git import GitRefused, open_git
+from stages.audit.tree import Tree, open_tree
 from stages.domain.schema import Invalid
 from tests.site.conftest import EVIL, make_study
 from tests.site.pages import Seen
@@ -97,8 +100,8 @@ def test_the_page_holds_the_same_lines_and_runs_nothing(history: Path) -> None:
     found = compare(history, "HEAD~1", "HEAD")
     seen = Seen()
     seen.feed(as_html(found).decode("utf-8"))
-    for _, lines, _ in found.sections:
-        for line in lines:
+    for section in found.sections:
+        for line in (*section.summary, *section.lines, section.more):
             assert line in seen.text
     assert not seen.inline_scripts
     assert not seen.sources
@@ -130,5 +133,38 @@ def test_the_command_prints_the_changes_and_writes_the_page(
     monkeypatch.chdir(history)
     monkeypatch.setattr(sys, "argv", ["compare", "HEAD~1", "--html", str(tmp_path / "changes.html")])
     main()
-    assert "Gate 3: rules.R7.k was 3, is 5" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Gate 3: rules.R7.k was 3, is 5" in told
+    assert told.endswith(f"\nwrote {(tmp_path / 'changes.html').as_posix()}\n")
     assert (tmp_path / "changes.html").is_file()
+
+
+def test_evidence_is_counted_by_rung_and_status_above_a_list_that_is_bounded(history: Path) -> None:
+    found = compare(history, "HEAD~1", "HEAD")
+    assert len(found.evidence) > MOST_LISTED
+    assert any(
+        re.fullmatch(r"Rung 3: 46 finished with the same score, otherwise changed(, \d+ stopped.*)?", t)
+        for t in found.totals
+    )
+    assert any("finished added" in total and "finished taken away" in total for total in found.totals)
+    text = as_text(found)
+    listed = text.split(f"Evidence ({len(found.evidence)})\n")[1].split("\n\n")[0].splitlines()
+    assert len(listed) == len(found.totals) + MOST_LISTED + 1
+    assert listed[-1] == f"  and {len(found.evidence) - MOST_LISTED} more"
+
+
+def test_a_gate_that_only_one_commit_decided_says_whom_it_promoted_or_who_leads(history: Path) -> None:
+    """The first commit against one without decisions, in both directions."""
+    one = snapshot(open_tree_of(history, "HEAD~1"))
+    none = replace_(one, decisions={})
+    promoted = ", ".join(one.decisions["gate4"]["promoted"][:-1])
+    found = changes(none, one).flips
+    assert any(line.startswith(f"Gate 4: decided, promoted {promoted}") for line in found)
+    assert "Gate 5: decided, d8-c007 leads" in found
+    assert "Gate 5: no longer decided; it was decided, d8-c007 leads" in changes(one, none).flips
+
+
+def open_tree_of(root: Path, rev: str) -> Tree:
+    git_ = open_git(root)
+    assert git_ is not None
+    return open_tree(root, git_, git_.resolve(rev))
