@@ -120,16 +120,16 @@
   const said = make("span", { class: "visually-hidden", role: "status" });
   place.append(label, box, list, said);
   let all = null;
-  const load = () => new Promise((done) => {
-    if (window.SITE_INDEX) { done(); return; }
+  let loading = null;
+  const load = () => loading ??= new Promise((done) => {
     const script = make("script", { src: base + "assets/search.js" });
     script.addEventListener("load", done);
     document.head.append(script);
   });
   const find = async () => {
-    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    if (box.value.trim()) await load();
+    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);  // what stands there now, after the wait
     if (!words.length) { list.hidden = true; said.textContent = ""; return; }
-    await load();
     all ??= entries();
     const hits = all.filter(([, , text]) => words.every((word) => text.includes(word)))
       .map((hit, place) => [rank(hit[2], words), place, hit]).sort((a, b) => a[0] - b[0] || a[1] - b[1])

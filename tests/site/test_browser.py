@@ -129,6 +129,54 @@ def test_tables_sort_and_filter_and_the_address_keeps_it(site: Path, page: Opene
     assert again.locator("[data-table=outcome] input").input_value() == "not met"
 
 
+def cells(one: Any, table: str, column: str) -> list[str]:
+    """The texts of a column, as they stand after sorting; a cell's small line is left out."""
+    place = one.evaluate(
+        f"[...document.querySelectorAll('[data-table={table}] thead tr:last-child th')].findIndex("
+        f"(e) => e.dataset.key === '{column}') + 1"
+    )
+    return [
+        text.splitlines()[0] if text else ""
+        for text in one.locator(f"[data-table={table}] tbody tr > :nth-child({place})").all_inner_texts()
+    ]
+
+
+def test_the_matrix_of_rules_sorts_by_margin_and_not_by_sign(site: Path, page: Opener) -> None:
+    one = page(address(site, "gates/gate3.html") + "?matrix.sort=R7")
+    margins = one.evaluate(
+        "[...document.querySelectorAll('[data-table=matrix] tbody tr')].map((r) => r.cells[7].dataset.v ?? null)"
+    )
+    known = [float(margin) for margin in margins if margin is not None]
+    assert known == sorted(known)
+    assert len(set(known)) > 5
+    assert margins[-1] is None  # the whole gate, of which this rule does not speak
+
+
+def test_the_ladder_sorts_by_rank_with_blanks_last_in_both_directions(site: Path, page: Opener) -> None:
+    for sign in ("", "-"):
+        one = page(address(site, "index.html") + f"?paths.sort={sign}rung3")
+        ranks = [text.partition("#")[2] for text in cells(one, "paths", "rung3")]
+        known = [int(rank) for rank in ranks if rank]
+        assert known == sorted(known, reverse=bool(sign))
+        assert len(known) == 10
+        assert ranks[len(known) :] == ["", ""]
+
+
+def test_an_address_that_filters_a_folded_table_unfolds_it(site: Path, page: Opener) -> None:
+    one = page(address(site, "gates/gate3.html") + "?findings.q=R8")
+    shown = one.locator("[data-table=findings] tbody tr:visible")
+    assert shown.count() == 10
+    assert all(text.startswith("R8") for text in shown.all_inner_texts())
+
+
+def test_a_filter_takes_no_word_from_the_seam_of_two_cells(site: Path, page: Opener) -> None:
+    one = page(address(site, "gates/gate3.html"))
+    block = one.locator("[data-table=findings]")
+    one.locator("summary").first.click()
+    block.locator("input").fill("R1d")  # R1 in one cell, d1-c000 in the next
+    assert block.locator("tbody tr:visible").count() == 0
+
+
 def test_a_deep_link_to_a_finding_opens_the_part_that_hides_it(site: Path, page: Opener) -> None:
     one = page(address(site, "gates/gate3.html") + "#R7.d3-c010")
     assert one.locator("[id='R7.d3-c010']").is_visible()
@@ -145,6 +193,26 @@ def test_search_finds_configurations_and_runs_by_keyboard_alone(site: Path, page
     one.wait_for_selector("h1:has-text('d4-c003')")
     one.fill("#Search", "no such thing")
     one.wait_for_selector("#Found li:text-is('nothing found')")
+
+
+def test_search_puts_what_begins_with_the_words_first_and_knows_rules_by_their_sentence(
+    site: Path, page: Opener
+) -> None:
+    one = page(address(site, "index.html"))
+
+    def hits(text: str) -> list[str]:
+        one.fill("#Search", text)
+        one.wait_for_function("document.querySelector('.search [role=status]').textContent")
+        one.wait_for_timeout(100)
+        return list(one.locator("#Found a").all_inner_texts())
+
+    assert hits("gate 3")[0] == "Gate 3"
+    assert hits("gate3")[0] == "Gate 3"
+    assert hits("agreem")[0] == "Agreement"
+    assert hits("rung 2")[0] == "Runs of rung 2"
+    assert "R7 of gate 3: Promote the best 3 by mean over cells." in hits("best 3")
+    assert "R8 of gate 3: Stop what is more than 0.5 above the best by mean over cells." in hits("exceeds_gap")
+    assert any(text.startswith("d1-c008") for text in hits("stopped at gate 3"))
 
 
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(site: Path, page: Opener) -> None:
@@ -178,6 +246,51 @@ def test_print_shows_the_evidence_and_hides_the_controls(site: Path, page: Opene
     assert one.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     one.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert one.locator("#Lock pre").is_visible()
+
+
+#: What a sheet of A4 leaves between its margins, in pixels: 210 mm less twice 12.
+SHEET = (210 - 24) / 25.4 * 96
+MEASURE = """window.paper = matchMedia('print');
+window.paper.addEventListener('change', (e) => {
+    if (!e.matches) return;
+    const wide = (one) => [one.tagName + ' ' + (one.id || one.className || one.textContent.slice(0, 40)), one.getBoundingClientRect().right];
+    window.printed = {
+        width: document.documentElement.clientWidth,
+        right: [...document.querySelectorAll('table, pre, svg, dl, ul, figure')].filter((one) => one.checkVisibility()).map(wide),
+    };
+})"""
+
+
+@every_kind
+def test_everything_that_is_printed_fits_a_sheet_of_a4(site: Path, page: Opener, place: int) -> None:
+    one = page.kept(site / kinds(site)[place])
+    one.emulate_media(media="null")
+    one.evaluate(MEASURE)
+    pdf = one.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert b"/MediaBox [0 0 595" in pdf or b"/MediaBox [0 0 594" in pdf
+    told = one.evaluate("window.printed")
+    assert told["width"] == pytest.approx(SHEET, abs=2)  # wider content would have made Chromium shrink the page
+    assert [[name, right] for name, right in told["right"] if right > told["width"] + 1] == []
+
+
+@pytest.mark.parametrize("name", ["index.html", "gates/gate3.html", "configs.html"])
+def test_a_table_that_is_cut_off_keeps_its_title_and_its_first_column_in_sight(
+    site: Path, page: Opener, name: str
+) -> None:
+    one = page.kept(site / name, width=390)
+    told = one.evaluate(
+        """[...document.querySelectorAll('.scroll')].filter((s) => s.scrollWidth > s.clientWidth + 40).map((s) => {
+            s.scrollLeft = 10000;
+            const box = s.getBoundingClientRect();
+            const first = s.querySelector('tbody tr > :first-child').getBoundingClientRect();
+            const title = s.parentElement.querySelector('.caption').getBoundingClientRect();
+            return [s.scrollLeft > 0, Math.abs(first.left - box.left) < 2, first.width < box.width / 2,
+                    title.left >= 0 && title.right <= 390, getComputedStyle(s).backgroundImage.includes('gradient')];
+        })"""
+    )
+    assert told
+    assert all(all(one) for one in told), told
 
 
 def test_hostile_texts_run_nowhere(hostile: Path, page: Opener) -> None:
