@@ -79,6 +79,7 @@ def environment() -> Environment:
         gate_title=words.gate_title,
         capital=words.capital,
         coded=coded,
+        first_few=words.first_few,
         typeset=words.typeset,
         ordinal=words.ordinal,
     )

@@ -6,8 +6,10 @@ python -m pytest tests/site/test_words.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -147,10 +149,17 @@ def short_names(names: Iterable[str], most: int) -> dict[str, str]:
     return found
 
 
+def first_few(items: Sequence[T], most: int) -> tuple[Sequence[T], int]:
+    """So many items, and how many are left. One more is shown rather than counted: it takes no more room."""
+    few = items if len(items) <= most + 1 else items[:most]
+    return few, len(items) - len(few)
+
+
 def listed(items: list[str], most: int = 6) -> str:
-    """a, b and c; or a, b and 7 more. One more than `most` is named rather than counted."""
-    if len(items) > most + 1:
-        return ", ".join(items[:most]) + f" and {len(items) - most} more"
+    """a, b and c; or a, b and 7 more."""
+    few, more = first_few(items, most)
+    if more:
+        return ", ".join(few) + f" and {plain(more)} more"
     return items[0] if len(items) == 1 else " and ".join([", ".join(items[:-1]), items[-1]] if items else ["none"])
 
 

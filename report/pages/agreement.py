@@ -58,8 +58,8 @@ def _said(pair: Pair) -> str:
     """How two host blocks order the candidates, in one sentence."""
     if not pair.discordant:
         return f"{pair.first} and {pair.second} order all candidates alike."
-    named = "; ".join(f"{a} and {b}" for a, b in pair.inversions[:MOST_NAMED])
-    more = pair.discordant - min(MOST_NAMED, len(pair.inversions))
+    few, _ = words.first_few(pair.inversions, MOST_NAMED)
+    named, more = "; ".join(f"{a} and {b}" for a, b in few), pair.discordant - len(few)
     pairs = words.count(pair.discordant, "pair")
     which = f": {named}" + (f"; and {words.plain(more)} more" if more > 0 else "")
     return f"{pair.first} and {pair.second} order {pairs} of candidates differently{which}."
@@ -113,12 +113,12 @@ def pairs_table(audit: Audit) -> Table:
         columns=[
             Column("rung", "Rung"),
             Column("hosts", "Host blocks", hidden=one_pair),
+            Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
             Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
             Column("interval", level, "number", page_only=True),
             Column("interval_low", f"{level}, low", "number", hidden=True),
             Column("interval_high", f"{level}, high", "number", hidden=True),
             Column("inversions", "Inversions", "count", "pairs of candidates that the two blocks order differently"),
-            Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
             Column("leader_first", f"Leader on {first}"),
             Column("leader_second", f"Leader on {second}"),
             Column("candidates", "Candidates", "count"),

@@ -39,7 +39,7 @@ def _rung(y: str, rung: str, hours: float, scale: float, shade: float) -> dict[s
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,
-        "insidetextfont": {"color": "@ink" if shade < 0.6 else "@bg"},
+        "insidetextfont": {"color": "@ink" if shade < 0.7 else "@bg"},
     }
 
 

@@ -112,8 +112,8 @@ def _columns(final: bool, blocked: bool, kept: bool, floor: bool) -> list[Column
     columns = [
         Column("config", "Candidate"),
         Column("outcome", "Outcome", "state"),
-        Column("rank", "Rank", "count"),
         Column("by", "Decided by", hidden=final),
+        Column("rank", "Rank", "count"),
         Column("against", "Against", hidden=True),
         Column("unmet", "Unmet promote rules", hidden=True),
         Column("mean", "Mean val_bpb", "mean"),

@@ -59,7 +59,7 @@ def inputs_table(audit: Audit) -> Table:
         (
             f"file.{path}",
             {
-                "path": Cell(path, mark="name"),
+                "path": path,
                 "blob": git_blob((audit.root / path).read_bytes()) if _in_git(path) else None,
                 "sha256": Cell(digest, digest),
             },

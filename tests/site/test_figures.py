@@ -139,7 +139,7 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
         assert "against R8" in cells[f"path.{config}"]["rung3"].small
     build(root)
     text = (root / "site" / "gates" / "gate3.outcome.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[0] == "config,outcome,rank,by,against,unmet,mean,merit,flips_at,flips_by,in_noise"
+    assert text.splitlines()[0] == "config,outcome,by,rank,against,unmet,mean,merit,flips_at,flips_by,in_noise"
     for config, _ in kept:
         (line,) = [line for line in text.splitlines() if line.startswith(f"{config},")]
         assert ",R8,," in line
