@@ -9,6 +9,7 @@ absent stays absent here and reads as missing on the pages.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,21 @@ from stages.domain.study import Study
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
 LEDGER_REMEDY = "`dvc repro ledger` writes it anew"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The digests of a file that was read: SHA-256, and the id that git gives a file of these bytes (by SHA-1)."""
+
+    sha256: str
+    blob: str
+
+
+def source_of(data: bytes) -> Source:
+    """The digests of a file with this content; `git log --find-object=BLOB` finds the commits that hold it."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    blob.update(data)
+    return Source(files.sha256_bytes(data), blob.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -95,8 +111,8 @@ class Audit:
     stability: dict[str, Any]
     #: Locks, records and decisions as the summaries see them.
     sums: Sums
-    #: Path -> SHA-256 of every file that was read, for the page on verification.
-    sources: dict[str, str]
+    #: Every file that was read, by its path, for the page on verification.
+    sources: dict[str, Source]
 
     @property
     def clock(self) -> str:
@@ -136,7 +152,7 @@ class _Reader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.sources: dict[str, str] = {}
+        self.sources: dict[str, Source] = {}
 
     def bytes(self, path: Path, remedy: str = "") -> bytes | None:
         """The content, or None where there is no file; with a `remedy`, a missing file is an error that ends in it."""
@@ -145,7 +161,7 @@ class _Reader:
                 raise Invalid(f"{path.as_posix()} is missing; {remedy}")
             return None
         data = (self.root / path).read_bytes()
-        self.sources[path.as_posix()] = files.sha256_bytes(data)
+        self.sources[path.as_posix()] = source_of(data)
         return data
 
     def json(self, path: Path, shape: type[shapes.Shape], remedy: str) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ python -m report && python -m webbrowser site/verify.html
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from report import words
@@ -48,11 +47,6 @@ def pages(audit: Audit) -> Iterator[Page]:
     yield Page("verify.html", "verify.html", "Verify", context, [inputs_table(audit), lines_table(audit)])
 
 
-def git_blob(data: bytes) -> str:
-    """The id that git gives a file of these bytes (by SHA-1): `git log --find-object=ID` finds its commits."""
-    return hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False).hexdigest()
-
-
 def inputs_table(audit: Audit) -> Table:
     """The files that this site was made from, save the traces, which each run's page names."""
     made = [
@@ -60,11 +54,11 @@ def inputs_table(audit: Audit) -> Table:
             f"file.{path}",
             {
                 "path": path,
-                "blob": git_blob((audit.root / path).read_bytes()) if _in_git(path) else None,
-                "sha256": Cell(digest, digest),
+                "blob": source.blob if _in_git(path) else None,
+                "sha256": Cell(source.sha256, source.sha256),
             },
         )
-        for path, digest in sorted(audit.sources.items())
+        for path, source in sorted(audit.sources.items())
     ]
     columns = [
         Column("path", "File"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,12 @@ def test_a_summary_of_a_newer_schema_and_one_of_other_names_are_refused(copied: 
     rewrite(path, lambda value: value.update(schema=2))
     with pytest.raises(Invalid, match=r"agreement\.json: schema: found 2, expected 1"):
         load(copied)
+
+
+def test_the_digests_of_what_was_read_are_those_of_git_and_of_sha256sum(default_study: Path) -> None:
+    path = default_study / "locks" / "gate1.yaml"
+    told = load(default_study).sources["locks/gate1.yaml"]
+    done = subprocess.run(["git", "hash-object", "--no-filters", str(path)], capture_output=True, encoding="utf-8")
+    assert told.blob == done.stdout.strip()
+    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told.blob in (default_study / "site" / "verify.inputs.csv").read_text(encoding="utf-8")
