@@ -126,10 +126,11 @@ def is_last(audit: Audit, rung: str) -> bool:
     return rung == audit.study.last_rung and not (decision and decision.value["promoted"])
 
 
-def _outside(audit: Audit, rung: str, config: str, judged: bool) -> Step:
-    """A step of a configuration that no decision of this rung speaks of."""
+def _outside(audit: Audit, rung: str, config: str, judged: bool, path: list[Step]) -> Step:
+    """A step of a configuration that no decision of this rung speaks of; `path` is its way so far."""
     before = audit.decisions.get(before_of(audit, rung) or "")
     may = before is None or config in before.value["promoted"]
+    may = may and not (path and path[-1].state in ("absent", "stopped", "blocked", "unrun"))
     if judged:
         return Step(rung, "unrun" if before and may else "absent")
     return Step(rung, "waiting" if may else "absent")
@@ -165,7 +166,7 @@ def ladder(audit: Audit) -> dict[str, Path]:
             elif found is not None and config in candidates:
                 path.append(found.step(audit, config))
             else:
-                path.append(_outside(audit, rung, config, found is not None))
+                path.append(_outside(audit, rung, config, found is not None, path))
     paths = [Path(name, tuple(roles.get(name, ())), tuple(path)) for name, path in steps.items()]
     return {path.config: path for path in sorted(paths, key=_order)}
 

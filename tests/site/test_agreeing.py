@@ -88,6 +88,13 @@ def test_an_earlier_gate_is_compared_by_whom_it_promotes_and_not_by_who_leads(to
     assert agreeing.same_alone(audit, "rung4", told) == {"cpu-fp32": True, "cpu-bf16": True}
 
 
+def test_another_winner_is_another_decision_even_where_all_verdicts_agree(torn: Path) -> None:
+    audit = load(torn)
+    told = dict(agreeing.rungs(audit))["rung5"]
+    told["host_alone"]["cpu-fp32"]["verdicts"] = dict(audit.decisions["gate5"].value["verdicts"])
+    assert agreeing.same_alone(audit, "rung5", told) == {"cpu-fp32": False, "cpu-bf16": True}
+
+
 def test_another_outcome_is_another_decision(default_study: Path, tmp_path: Path) -> None:
     root = copy_of(default_study, tmp_path / "study")
     audit = load(root)

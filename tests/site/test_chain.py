@@ -16,8 +16,9 @@ from report.site import warnings
 from report.verdict import verdict
 from stages.domain import locks
 from tests.site import broken
-from tests.site.conftest import copy_of
+from tests.site.conftest import copy_of, make_study
 from tests.site.pages import read
+from tests.support import synthetic
 
 CELL = ("rung3", "d8-c007", "cpu-fp32", 3000)
 
@@ -138,6 +139,25 @@ def test_a_missing_run_of_the_noise_floor_is_missing_too(copied: Path) -> None:
     broken.lines(copied, "runs.jsonl", lambda one: None if one["seed"] == 3901 and one["host"] == "cpu-fp32" else one)
     assert ("missing", "Rung 3: 1 run missing from the ledger.", "gates/gate3.html#Evidence") in band(copied)
     assert doubted(copied)
+
+
+def test_a_run_that_no_rule_missed_still_leaves_the_verdict_unsupported(tmp_path: Path) -> None:
+    """Where no rule asks for complete cells, a decision is made without the run: its chain holds, its evidence is short."""
+    value = synthetic.params(6, 1)
+    del value["gates"]["gate2"]["R1"]
+    original = synthetic._write
+    with pytest.MonkeyPatch.context() as patch:
+
+        def write(record: dict[str, Any]) -> None:
+            if (record["rung"], record["config"], record["host"]) != ("rung2", "d4-c003", "cpu-bf16"):
+                original(record)
+
+        patch.setattr(synthetic, "_write", write)
+        root = make_study(tmp_path / "study", value)
+    audit = load(root)
+    assert not any(chain.faults for chain in chains(audit).values())
+    assert not supported(audit)
+    assert ("missing", "Rung 2: 1 run missing from the ledger.", "gates/gate2.html#Evidence") in band(root)
 
 
 def test_an_amended_lock_says_so_and_does_not_claim_to_come_first(hostile: Path) -> None:

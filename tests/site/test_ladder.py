@@ -128,6 +128,27 @@ def test_a_gate_without_candidates_says_why_and_no_more(blocked: Path) -> None:
         assert "Outcome of" not in seen.text
 
 
+def test_where_a_gate_has_not_decided_only_those_that_may_come_to_it_wait(copied: Path) -> None:
+    drop(copied, "gate4", "gate5")
+    audit = load(copied)
+    promoted = set(audit.decisions["gate3"].value["promoted"])
+    for name, path in ladder.ladder(audit).items():
+        assert [step.state for step in path.steps[3:]] == ["waiting" if name in promoted else "absent"] * 2
+
+
+def test_a_kept_role_that_merit_would_have_stopped_is_kept_whatever_else_promotes_it() -> None:
+    decision = {"outcome": "decided", "promoted": ["a", "b", "c"], "ranking": [], "rules": []}
+    kinds = {"R1": "keep_role", "R2": "top_k", "R3": "exceeds_gap"}
+    held = {
+        "a": {"promote": ("R1", "R2"), "stop": ("R3",)},
+        "b": {"promote": ("R1", "R2")},
+        "c": {"promote": ("R1",)},
+    }
+    rung = ladder._Rung("rung1", decision, {}, held, kinds, last=False)
+    assert [rung.step(None, name).state for name in "abc"] == ["kept", "promoted", "kept"]
+    assert rung.step(None, "a").against == ("R3",)
+
+
 def test_a_what_if_is_marked_on_every_page(copied: Path) -> None:
     path = copied / "params.yaml"
     path.write_text(

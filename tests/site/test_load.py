@@ -61,6 +61,9 @@ def test_from_git_alone_cost_agreement_and_stability_are_whole(default_study: Pa
             assert made == (default_study / "site" / f"{name}.{ending}").read_bytes(), name
     for name in ("stability.steps", "stability.fates", "stability.optimism", "gates/gate5.alone", "index.paths"):
         assert (root / "site" / f"{name}.csv").read_bytes() == (default_study / "site" / f"{name}.csv").read_bytes()
+    models_ = json.loads((root / "site" / "configs.models.json").read_bytes())
+    place = [column["key"] for column in models_["columns"]].index("parameters")
+    assert {row[place] for row in models_["rows"]} == {100000}  # of the records; the realised ones count up from it
     overview = read(root / "site" / "index.html").text
     many = len(load(root).executed)
     assert f"artifacts/traces: {many} runs without a curve; dvc pull fetches them." in overview

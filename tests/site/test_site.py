@@ -46,9 +46,10 @@ def test_a_run_leads_to_the_other_cells_of_its_configuration(site: Path) -> None
     assert found >= {f"rung5/d8-c007/{cell}.html" for cell in ("cpu-fp32/5001", "cpu-bf16/5000", "cpu-bf16/5001")}
 
 
-#: Names that a study may use and a page might: ids of sections, of tables, of prefixes, of what scripts make.
+#: Names that a study may use and a page might: ids of sections, of tables, of prefixes, of what scripts make. The eighth is
+#: the reference, which stands at every gate.
 NAMES = (
-    *("index", "main", "rules", "evidence", "chain", "lock", "gate", "search", "found", "path", "promotion-path"),
+    *("index", "main", "rules", "evidence", "chain", "lock", "search", "gate", "found", "path", "promotion-path"),
     *("x", "outcome-x", "matrix-x", "path-x", "rung1", "run", "verdict", "hosts", "figure", "alone", "decision"),
 )
 
