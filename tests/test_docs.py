@@ -26,7 +26,7 @@ from tests.support.repo import PROJECT
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
 SOURCES = [
     path
-    for folder in ("stages", "bench")
+    for folder in ("stages", "trainer", "report", "bench")
     for path in sorted((PROJECT / folder).rglob("*.py"))
     if "__pycache__" not in path.parts
 ]

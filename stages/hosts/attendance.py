@@ -38,7 +38,7 @@ class Attendance:
             while not over.wait(LOOK_SECONDS):
                 self.look(rung, waiting())
 
-        thread = threading.Thread(target=look, daemon=True)
+        thread = threading.Thread(target=look, name="attendance", daemon=True)
         thread.start()
         try:
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -99,11 +100,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Headless Chromium; tests that need it skip where it or its driver is absent."""
+    """Headless Chromium. Where it is absent these tests skip, or fail where REQUIRE_BROWSER says it must be there."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("no Chromium here: `apt-get install chromium` brings it")
+        stop = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip
+        stop("no Chromium here: `apt-get install chromium` brings it")
     with api.sync_playwright() as driver:
         one = driver.chromium.launch(executable_path=found, args=list(FLAGS))
         yield one
