@@ -17,7 +17,7 @@ def test_a_study_on_the_wall_clock_is_run_judged_verified_and_repeated(tmp_path)
     for host in value["hosts"].values():
         host["flops_per_second"] = None
     repo = mini.frozen(tmp_path / "study", value)
-    repo.dvc("repro", "ledger")
+    repo.dvc("repro")
     repo.commit("The evidence")
 
     lines = [canonical.loads(line) for line in (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines()]

@@ -193,7 +193,7 @@ def test_a_large_study_takes_memory_by_its_records_keeps_its_overview_small_and_
     large = make_study(tmp_path / "large", synthetic.params(310, 1))
     peak, told = peak_of(large)
     lines = (large / "ledger" / "runs.jsonl").read_bytes().count(b"\n")
-    assert (peak - base) / lines <= 12_000  # bytes a record; the records themselves are most of it
+    assert (peak - base) / lines <= 16_000  # bytes a record; the records themselves are most of it
     assert (large / "site" / "index.html").stat().st_size <= 150_000
     assert re.search(r"^site: \d+ of \d+ pages$", told, re.MULTILINE)
     pages = sum(1 for _ in (large / "site").rglob("*.html"))

@@ -63,7 +63,8 @@ def test_from_git_alone_cost_agreement_and_stability_are_whole(default_study: Pa
         assert (root / "site" / f"{name}.csv").read_bytes() == (default_study / "site" / f"{name}.csv").read_bytes()
     models_ = json.loads((root / "site" / "configs.models.json").read_bytes())
     place = [column["key"] for column in models_["columns"]].index("parameters")
-    assert {row[place] for row in models_["rows"]} == {100000}  # of the records; the realised ones count up from it
+    of_records = {run.record.facts["model"]["parameters"] for run in load(root).executed}
+    assert {row[place] for row in models_["rows"]} == of_records  # those of configs.json are others in this study
     overview = read(root / "site" / "index.html").text
     many = len(load(root).executed)
     assert f"artifacts/traces: {many} runs without a curve; dvc pull fetches them." in overview
@@ -74,17 +75,16 @@ def test_from_git_alone_cost_agreement_and_stability_are_whole(default_study: Pa
 
 def test_models_come_from_the_records_where_the_realised_ones_are_absent(default_study: Path) -> None:
     audit = load(default_study)
-    made = models([run.record for run in audit.runs.values()])
-    assert set(made) == set(audit.study.configs)
-    assert made["d8-c007"] == {
-        "depth": 8,
-        "flops_per_token": 600000,
-        "heads": 4,
-        "parameters": 100000,
-        "same_model_as": [],
-        "width": 64,
-    }
-    assert made["d1-c000"]["same_model_as"] == ["d1-c008"]
+    record = next(run.record for run in audit.executed if run.record.config == "d1-c000")
+    twin = record.model_copy(update={"config": "twin"})
+    made = models([*(run.record for run in audit.runs.values()), twin])
+    assert set(made) == {*audit.study.configs, "twin"}
+    same = {"d1-c000": ["twin"], "twin": ["d1-c000"]}
+    for run in audit.executed:
+        told = run.record.facts["model"]
+        assert made[run.record.config] | {"digest": told["digest"]} == told | {
+            "same_model_as": same.get(run.record.config, [])
+        }
 
 
 def test_a_configuration_that_was_renamed_is_named_with_both_remedies(copied: Path) -> None:
