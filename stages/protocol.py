@@ -69,10 +69,9 @@ def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:
             raise LockRefused(
                 f"{names.lock_path(missing)} is missing, but that of {gate} exists; `promotion freeze {missing}`"
             )
-        if study.study.mode == "frozen":
-            now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
-            if change := locks.difference(lock.frozen, now):
-                raise LockRefused(_differs(gate, change))
+        now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
+        if change := locks.difference(lock.frozen, now):
+            _refuse_or_note(gate, change, study.study.mode)
         found[gate], previous = lock, lock.digest
     return found
 
@@ -85,14 +84,26 @@ def _refuse_gap(gate: str, found: dict[str, locks.Lock]) -> None:
         raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
 
 
-def _differs(gate: str, change: dict[str, Any]) -> str:
-    rung = names.rung_of(gate)
+def _decides(path: str) -> bool:
+    """Whether a gate can answer what-if for a change at this path over the evidence that is there."""
+    return path.partition(".")[0] in ("rules", "roles")
+
+
+def _refuse_or_note(gate: str, change: locks.Change, mode: str) -> None:
+    """Refuse what differs from a lock; in an exploratory study say what of it no what-if can answer."""
+    path, rung = names.lock_path(gate).as_posix(), names.rung_of(gate)
+    if mode != "frozen":
+        if other := {place: both for place, both in change.items() if not _decides(place)}:
+            told = f"{path} differs, which a what-if trains nothing for: the evidence stays that of the lock"
+            print(f"note: {told}:\n{locks.tell(other)}", file=sys.stderr)
+        return
     remedy = f"promotion freeze {gate}" + (' --amend --reason "..."' if executed_runs(rung) else "")
-    return (
-        f"{names.lock_path(gate).as_posix()}: differs from params.yaml, the runner or the corpus:\n"
+    what_if = "; to ask what-if without touching anything: `dvc exp run --temp -S study.mode=exploratory ...`"
+    raise LockRefused(
+        f"{path}: differs from params.yaml, the runner or the corpus:\n"
         f"{locks.tell(change)}\n"
-        f"  take the change back, or freeze it: `{remedy}` (this invalidates the evidence of {rung} and above); "
-        "to ask what-if without touching anything: `dvc exp run -S study.mode=exploratory ...`"
+        f"  take the change back, or freeze it: `{remedy}` (this invalidates the evidence of {rung} and above)"
+        + (what_if if all(map(_decides, change)) else "")
     )
 
 
@@ -107,6 +118,13 @@ def require_tokens(study: Study, manifest: dict[str, Any]) -> None:
                 f"params.yaml: runner.eval_tokens: found {wanted}, expected at most {held}, the tokens of split "
                 f"{split}; lower it, or raise data.{share}"
             )
+
+
+def realisable(study: Study) -> dict[str, dict[str, Any]]:
+    """By configuration, the model that it builds with the corpus here; refuses a study that the runner would."""
+    manifest = canonical.loads((names.CORPUS / "manifest.json").read_bytes())
+    require_tokens(study, manifest)
+    return realise.realise_all(study, int(manifest["tokenizer"]["vocab_size"]))
 
 
 def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
@@ -125,10 +143,11 @@ def main() -> None:
     """Check the locks and write artifacts/protocol/."""
     study = load()
     corpus = corpus_digest()
-    manifest = canonical.loads((names.CORPUS / "manifest.json").read_bytes())
-    require_tokens(study, manifest)
-    shapes = realise.realise_all(study, int(manifest["tokenizer"]["vocab_size"]))
+    shapes = realisable(study)
     found = check(study, runner_digest(), corpus)
+    for stale in names.PROTOCOL.glob("rung*.json"):
+        if stale.stem not in study.rungs:
+            stale.unlink()
     for rung in study.rungs:
         lock = found.get(names.gate_of(rung))
         content = door(rung, lock) if lock else closed(rung)

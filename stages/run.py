@@ -13,8 +13,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, doors, files, names, tickets
+from stages.domain import canonical, doors, files, names, tickets, yamlio
 from stages.domain.fail import Refused, main_guard
+from stages.domain.mistakes import Invalid
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
 
@@ -56,26 +57,56 @@ def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
     files.write_whole(names.record_path(run), canonical.dumps(record))
 
 
+def knobs_of(config: str) -> dict[str, Any]:
+    """The configuration's knobs from params.yaml."""
+    knobs = _params("configs").get(config)
+    if not isinstance(knobs, dict):
+        raise Invalid(f"params.yaml: configs.{config}: missing, but {config} is to be trained")
+    return knobs
+
+
+def altered(config: str) -> str | None:
+    """Which knobs of a configuration are not those that the first gate froze, or None where all are.
+
+    A run's own door holds them through the chain of locks alone, so they are read from the first one.
+    """
+    frozen = doors.read_open("rung1")["configs"].get(config, {})
+    now = knobs_of(config)
+    differ = sorted(key for key in {*frozen, *now} if repr(frozen.get(key)) != repr(now.get(key)))
+    if not differ:
+        return None
+    key = differ[0]
+    return f"configs.{config}.{key}: found {now.get(key)!r}, but gate1 froze {frozen.get(key)!r}"
+
+
+def _params(section: str) -> dict[str, Any]:
+    value = yamlio.read(names.PARAMS, "run this in the root of a study").get(section)
+    return value if isinstance(value, dict) else {}
+
+
+def _unasked(gate: str, told: str) -> tuple[str, str]:
+    """The standing of a run that no lock asks for: refused, save in an exploratory study, which asks what if."""
+    if _params("study").get("mode") != "exploratory":
+        lock = names.lock_path(gate).as_posix()
+        raise Refused(f"{lock}: {told}: no rule asks for this run; look at params.yaml, then `promotion freeze`")
+    return "unrun", f"only an exploratory study asks for it: {told}"
+
+
 def standing(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
     """(status, reason) of a run that trains nothing; the status of one that trains is empty.
 
-    What nobody froze is refused, save in an exploratory study, which asks what if and trains nothing.
+    What nobody froze is refused, or, in an exploratory study, recorded as unrun.
     """
     before = f"gate{int(door['rung'].removeprefix('rung')) - 1}"
     if told := undeclared(door, config, host, seed, purpose):
-        from stages.domain import yamlio
-
-        study = yamlio.read(names.PARAMS, "run this in the root of a study").get("study")
-        if not isinstance(study, dict) or study.get("mode") != "exploratory":
-            lock = names.lock_path(door["gate"]).as_posix()
-            raise Refused(f"{lock}: {told}: no rule asks for this run; look at params.yaml, then `promotion freeze`")
-        return "unrun", f"only an exploratory study asks for it: {told}"
+        return _unasked(door["gate"], told)
     held = "true" if purpose == "floor" else ticket(door["rung"], config)
-    if held == "true":
-        return "", ""
     if held == "what-if":
         return "unrun", f"only an exploratory {before} promotes it"
-    return "stopped", f"{before} did not promote it"
+    if held != "true":
+        return "stopped", f"{before} did not promote it"
+    told = altered(config)
+    return _unasked("gate1", told) if told else ("", "")
 
 
 def main() -> None:

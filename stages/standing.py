@@ -157,11 +157,11 @@ def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
         if not (names.CORPUS / "manifest.json").is_file():
             return "the rules name the text by its digest, so the text comes first", "dvc repro corpus"
         return "no rule is frozen yet", "promotion freeze"
+    if study.study.mode == "exploratory":
+        return "this is a what-if; back to what was decided leads", "git checkout . && dvc checkout"
+    if changed_rung := next((one for one in rungs if one.changed), None):
+        return _changed(changed_rung)
     for one in rungs:
-        if one.changed and study.study.mode == "frozen":
-            amend = ' --amend --reason "..."' if one.done or one.decision else ""
-            what = ", ".join(one.changed[:3]) + (" and more" if len(one.changed) > 3 else "")
-            return f"{one.gate} was frozen otherwise ({what}): take it back, or", f"promotion freeze {one.gate}{amend}"
         if one.decision is None:
             if one.lock is None:
                 return f"{one.gate} is not frozen, so {one.rung} may not start", f"promotion freeze {one.gate}"
@@ -171,6 +171,12 @@ def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
     if not _in_ledger(rungs):
         return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
     return "the study is complete", "promotion verify"
+
+
+def _changed(one: Standing) -> tuple[str, str]:
+    amend = ' --amend --reason "..."' if executed_runs(one.rung) else ""
+    what = ", ".join(one.changed[:3]) + (" and more" if len(one.changed) > 3 else "")
+    return f"{one.gate} was frozen otherwise ({what}): take it back, or", f"promotion freeze {one.gate}{amend}"
 
 
 def _lost_lock(rungs: list[Standing]) -> str | None:

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.domain import canonical, files, names, tickets, yamlio
+from stages.domain import canonical, files, names, tickets
 from stages.domain.fail import Refused
-from stages.domain.schema import Invalid
 from stages.hosts import block, leash
 from stages.hosts.alone import alone
 from stages.realise import parse_spec, spec_of
-from stages.run import write
+from stages.run import knobs_of, write
 
 #: What may go into a record, and the keys of the telemetry that tell it; the first that is known.
 REPORTABLE = {"torch": ("torch",), "device": ("device_name",), "driver": ("driver",), "system": ("system",)}
@@ -42,20 +41,11 @@ def check_corpus(expected: str, folder: Path = names.CORPUS) -> None:
             )
 
 
-def config_of(config: str) -> dict[str, Any]:
-    """The configuration's knobs from params.yaml."""
-    params = yamlio.read(names.PARAMS, "run this in the root of a study")
-    knobs = params.get("configs", {}).get(config)
-    if not isinstance(knobs, dict):
-        raise Invalid(f"params.yaml: configs.{config}: missing, but {config} is to be trained")
-    return knobs
-
-
 def build_spec(door: dict[str, Any], config: str, host: str, seed: int) -> dict[str, Any]:
     """The runner's whole input, defaults spelled out, from what is frozen and the configuration's knobs."""
     value = spec_of(
         door["settings"],
-        config_of(config),
+        knobs_of(config),
         door["hosts"][host],
         door["clock"]["kind"],
         door["budget_seconds"],

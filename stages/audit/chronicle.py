@@ -12,9 +12,10 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stages.audit import objects, testimony
-from stages.audit.git import Git
+from stages.audit.git import Git, open_git
 from stages.audit.objects import Entry
 from stages.audit.testimony import Line, Made, Past
 from stages.audit.tree import Tree
@@ -207,3 +208,14 @@ def chronicle(git: Git, commit: str | None, tree: Tree | None, known: dict[bytes
         reader.state(WORKSPACE, found.tips, here)
         found.tips = (WORKSPACE,)
     return found
+
+
+def judged_here(study: str) -> dict[str, list[Past]]:
+    """By gate, the locks of a study under which git holds evidence up to HEAD; nothing outside git."""
+    git = open_git(Path())
+    if git is None:
+        return {}
+    try:
+        return chronicle(git, git.head, None, {}).judged(study)
+    finally:
+        git.close()

@@ -23,7 +23,7 @@ from stages.domain import files, locks, names
 from stages.domain.fail import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.protocol import corpus_digest, executed_under, runner_digest
+from stages.protocol import corpus_digest, executed_under, realisable, runner_digest
 from stages.rungs import write_rungs
 from stages.tidy import tidy
 
@@ -47,10 +47,13 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
     evidence is to be made a second time, and that must show.
     """
+    from stages.audit.chronicle import judged_here
+
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, past = runner_digest(), corpus_digest(), _history(study)
+    runner, corpus, past = runner_digest(), corpus_digest(), judged_here(study.study.name)
+    realisable(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
     for gate in order:
@@ -70,20 +73,6 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     for gate, (content, _) in frozen.items():
         files.write_whole(names.lock_path(gate), locks.dumps(content))
     return {gate: told for gate, (_, told) in frozen.items()}
-
-
-def _history(study: Study) -> dict[str, list[Past]]:
-    """By gate, the locks of this study under which git holds evidence; nothing outside git."""
-    from stages.audit.chronicle import chronicle
-    from stages.audit.git import open_git
-
-    git = open_git(Path())
-    if git is None:
-        return {}
-    try:
-        return chronicle(git, git.head, None, {}).judged(study.study.name)
-    finally:
-        git.close()
 
 
 def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
@@ -108,6 +97,8 @@ def _next(gate: str, old: Lock | None, now: Frozen, judged: list[Past], *, named
         kept = list(old.frozen.amendments) if old else []
     owed = [lock for lock in judged if lock.digest not in {one.replaces for one in kept}]
     change = locks.difference(old.frozen, now) if old else {}
+    if change and judged and reason is None and not locks.difference(judged[-1].frozen, now):
+        return Frozen.model_validate(judged[-1].frozen)  # an amendment that judged nothing yet was taken back
     hidden = [lock for lock in owed if old and lock.digest not in {old.digest, *_replaced(old)}]
     if old and not change and (reason is None or not (hidden or (named and owed))):
         return old.frozen
@@ -129,9 +120,10 @@ def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
     rung, path = names.rung_of(gate), names.lock_path(gate).as_posix()
     own = f'`promotion freeze {gate} --amend --reason "..."`; the evidence is then made anew'
     if change:
+        other = "; a study of its own begins with `promotion study use FILE`" if "study" in change else ""
         return (
             f"{path}: evidence of {rung} exists, and the rule differs:\n{locks.tell(change)}\n"
-            f"  take the change back, or own it: {own}"
+            f"  take the change back, or own it: {own}{other}"
         )
     differs = locks.difference(judged.frozen, now)
     told = f"\n{locks.tell(differs)}\n " if differs else ""

@@ -8,9 +8,9 @@
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
 that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
-old one. Uncommitted changes of those files are refused, because nothing would keep them. A study that starts afresh
-under the same name, rules and seeds makes evidence that replaces other evidence, and `promotion verify --history` shows
-both; new seeds or another study.name make it a study of its own, which no run cache knows.
+old one. Uncommitted changes of those files are refused, because nothing would keep them. Evidence that git holds under
+this study.name is not forgotten: to make it anew is an amendment, with a reason, of every gate that judged it. A study
+of your own has a study.name and seeds of its own, which no run cache knows, and starts without a past.
 """
 
 from __future__ import annotations
@@ -148,17 +148,32 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
     clear(doomed)
     files.write_whole(names.PARAMS, data)
     write_rungs(len(study.rungs))
-    repro = "dvc repro --no-run-cache" if data == old else "dvc repro"
+    _next_steps(study, again=data == old)
+    return 0
+
+
+def _next_steps(study: Study, again: bool) -> None:
+    """What to do in a study that was cleared; `again` where it is the same one, to the byte."""
+    from stages.audit.chronicle import judged_here
+
+    past = judged_here(study.study.name)
+    cached = again and not past  # an amended lock is a new input, which no cache knows
+    freeze = 'promotion freeze --amend --reason "..."' if past else "promotion freeze"
+    repro = "dvc repro --no-run-cache" if cached else "dvc repro"
     print(
-        f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `promotion freeze`, "
+        f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `{freeze}`, "
         f"`git add -A && git commit`, `{repro}`"
     )
-    if data == old:
+    if past:
+        print(
+            f"git holds evidence of a study that is called {study.study.name}: to make it anew is an amendment, which "
+            "shows; a study of your own has another study.name and other seeds"
+        )
+    if cached:
         print(
             "DVC's run cache, here and in a remote, still knows the old runs: --no-run-cache trains anew, and "
             "`promotion work` would restore them"
         )
-    return 0
 
 
 def _agreed() -> bool:

@@ -93,10 +93,9 @@ def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, si
 
 def _training_texts(texts: Iterable[str], data: Data, observe: Observer) -> Iterator[str]:
     """What the tokenizer may learn from: training documents only, up to the cap."""
-    read = 0
-    empty = True
+    read = documents_seen = 0
     for text in texts:
-        empty = False
+        documents_seen += 1
         encoded = text.encode("utf-8")
         if split_of(encoded, data) != "train":
             continue
@@ -105,8 +104,13 @@ def _training_texts(texts: Iterable[str], data: Data, observe: Observer) -> Iter
         read += len(encoded)
         if read >= data.tokenizer_bytes:
             return
-    if empty:
+    if not documents_seen:
         raise CorpusError("params.yaml: data.source: no document with text in it; give files that hold text")
+    if not read:
+        raise CorpusError(
+            f"params.yaml: data.source: of {documents_seen} documents none fell into the training split; "
+            "give more text, or cut it into more documents"
+        )
 
 
 def _write_splits(

@@ -107,6 +107,8 @@ def _text(source: TextSource, paths: list[Path]) -> Iterator[str]:
         size = 0
         for number, offset, line in _lines(path, file.path):
             text = _decode(line, file.path, offset).replace("\r\n", "\n")
+            if number == 1:
+                text = text.removeprefix("\ufeff")  # a byte-order mark, which some editors write, is no text
             if source.separator == "blank-line" and text.isspace():
                 yield "".join(parts).removesuffix("\n")
                 parts, size = [], 0
@@ -124,7 +126,7 @@ def _parquet(source: ParquetSource, paths: list[Path]) -> Iterator[str]:
             with pq.ParquetFile(path) as shard:
                 _check_column(shard.schema_arrow, source.column, file.path)
                 yield from _rows(shard, source.column, file.path)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:  # a page that does not unpack is an OSError to Arrow
             reason = str(error).splitlines()[0]
             raise CorpusError(f"{file.path}: not a readable Parquet file: {reason}; fetch it again") from None
 
@@ -138,7 +140,8 @@ def _check_column(schema: pa.Schema, column: str, name: str) -> None:
             "(params.yaml: data.source.column)"
         )
     kind = schema.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    held = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(of(held) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         raise CorpusError(
             f"{place}: its type is {kind}, expected string; "
             "name the column that holds the text (params.yaml: data.source.column)"
@@ -150,9 +153,16 @@ def _rows(shard: pq.ParquetFile, column: str, name: str) -> Iterator[str]:
     for group in range(shard.num_row_groups):
         for batch in shard.iter_batches(batch_size=PARQUET_ROWS, row_groups=[group], columns=[column]):
             # As bytes: Parquet does not promise that its strings are UTF-8.
-            for value in batch.column(0).cast(pa.large_binary()).to_pylist():
+            for value in _bytes(batch.column(0)):
                 data = value or b""
                 if len(data) > MAX_DOCUMENT_BYTES:
                     raise _too_long(name, f"row {row}")
                 yield _decode(data, f"{name}: column {column!r}, row {row}", 0)
                 row += 1
+
+
+def _bytes(column: pa.Array) -> list[bytes | None]:
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_string_view(plain.type):
+        plain = plain.cast(pa.large_string())
+    return list(plain.cast(pa.large_binary()).to_pylist())

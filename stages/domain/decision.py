@@ -1,7 +1,9 @@
 """The decision of a gate: who goes on, who is stopped and by which rules. A pure function of rules and evidence.
 
     require fails or cannot be evaluated -> blocked, nobody goes on
-    else a candidate goes on if a promote rule holds for it and (no stop rule holds for it, or it is a kept role)
+    else a candidate goes on if a promote rule holds for it and (every stop rule is clear of it, or it is a kept role)
+
+A stop rule that cannot be evaluated, such as a gap to a reference that diverged, is not clear of anybody.
 
 The decision holds no time and no machine, so recomputing it must give the same bytes.
 """
@@ -24,8 +26,8 @@ def decide(evidence: Evidence, mode: Mode = "frozen") -> dict[str, Any]:
     found = findings(evidence)
     door = evidence.door
     blocked = [rule_id for rule_id in _of(evidence, "require") if not _all_hold(found[rule_id])]
-    held = {rule_id: {one.candidate for one in told if one.holds is True} for rule_id, told in found.items()}
-    fates = {name: _fate(name, evidence, held) for name in evidence.candidates}
+    answers = {rule_id: {one.candidate: one.holds for one in told} for rule_id, told in found.items()}
+    fates = {name: _fate(name, evidence, answers) for name in evidence.candidates}
     return {
         "schema": SCHEMA,
         "gate": door.gate,
@@ -88,13 +90,13 @@ def _one(found: list[Finding]) -> bool | None:
     return None if not answers or None in answers else all(answers)
 
 
-def _fate(name: str, evidence: Evidence, held: dict[str, set[str]]) -> dict[str, Any]:
-    """What became of one candidate. `held` is, by rule, for whom it holds."""
+def _fate(name: str, evidence: Evidence, answers: dict[str, dict[str, bool | None]]) -> dict[str, Any]:
+    """What became of one candidate. `answers` is, by rule and candidate, whether it holds."""
 
-    def holding(effect: str) -> list[str]:
-        return [rule_id for rule_id in _of(evidence, effect) if name in held[rule_id]]
+    def answered(effect: str, *wanted: bool | None) -> list[str]:
+        return [rule_id for rule_id in _of(evidence, effect) if answers[rule_id].get(name) in wanted]
 
-    promoted_by, stopped_by = holding("promote"), holding("stop")
+    promoted_by, stopped_by = answered("promote", True), answered("stop", True, None)
     kept = any(evidence.door.rules[rule_id].kind == "keep_role" for rule_id in promoted_by)
     return {
         "promoted": bool(promoted_by) and (kept or not stopped_by),

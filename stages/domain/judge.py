@@ -185,27 +185,31 @@ def top_k(rule: r.TopK, e: Evidence) -> Iterable[Finding]:
             yield max(found, key=lambda f: (f.holds is True, f.margin is None, f.margin or 0))
 
 
-def _gaps(rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterable[tuple[str, Fraction | None]]:
+def _gaps(rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterable[tuple[str, Fraction | None, str]]:
+    """(candidate, gap above the base, why there is none) for every candidate."""
     values = {name: e.value(name, rule.by) for name in e.candidates}
     known = [value for value in values.values() if value is not None]
     base = min(known, default=None) if rule.of == "best" else values.get(e.door.roles[rule.of])
     for name, value in values.items():
-        yield name, None if value is None or base is None else value - base
+        if value is None or base is None:
+            yield name, None, "not every cell finished" if value is None else f"the {rule.of} has no mean here"
+        else:
+            yield name, value - base, ""
 
 
 def within_gap(rule: r.WithinGap, e: Evidence) -> Iterable[Finding]:
     """Observed: val_bpb above the best or the role; threshold: the gap."""
     limit = _exact(rule.gap)
-    for name, gap in _gaps(rule, e):
-        yield (_not_evaluable(name, "not every cell finished", limit) if gap is None else _at_most(name, gap, limit))
+    for name, gap, why in _gaps(rule, e):
+        yield (_not_evaluable(name, why, limit) if gap is None else _at_most(name, gap, limit))
 
 
 def exceeds_gap(rule: r.ExceedsGap, e: Evidence) -> Iterable[Finding]:
     """Observed: val_bpb above the best or the role; threshold: the gap, which itself is not exceeded."""
     limit = _exact(rule.gap)
-    for name, gap in _gaps(rule, e):
+    for name, gap, why in _gaps(rule, e):
         if gap is None:
-            yield _not_evaluable(name, "not every cell finished", limit)
+            yield _not_evaluable(name, why, limit)
         else:
             yield Finding(name, gap, limit, gap - limit, gap > limit)
 

@@ -35,7 +35,8 @@ def _key(text: str) -> str:
 
 
 Key = Annotated[str, AfterValidator(_key)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_SHA256 = r"^[0-9a-f]{64}$"
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -58,6 +59,8 @@ def _expected(error: Any) -> str:
         return "a value: the key is missing"
     if kind == "union_tag_invalid":
         return f"one of {error['ctx']['expected_tags']}"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == _SHA256:
+        return "64 hexadecimal digits in lower case"
     return _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
 
 
@@ -66,8 +69,9 @@ def _place(error: Any, value: Any) -> str:
     kept: list[str] = []
     parts = [part for part in error["loc"] if not str(part).endswith("[key]")]
     for at, part in enumerate(parts):
-        absent = isinstance(value, dict) and part not in value
-        if absent and not (error["type"] == "missing" and at == len(parts) - 1):
+        last, absent = at == len(parts) - 1, isinstance(value, dict) and part not in value
+        chosen = isinstance(value, dict) and value.get("kind") == part and not last
+        if chosen or (absent and not (error["type"] == "missing" and last)):
             continue
         kept.append(str(part))
         value = value[part] if isinstance(value, dict | list) and not absent else None

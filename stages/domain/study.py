@@ -14,7 +14,17 @@ from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
 from stages.domain.data import Data
-from stages.domain.rules import AboveNoiseFloor, FixedEnvironment, Gate, MinHostAgreement, Rule, roles_named
+from stages.domain.rules import (
+    EFFECTS,
+    AboveNoiseFloor,
+    FixedEnvironment,
+    Gate,
+    MeanGap,
+    MinHostAgreement,
+    NearEquivalent,
+    Rule,
+    roles_named,
+)
 from stages.domain.schema import Invalid, Key, Strict, Text, parse
 
 SCHEMA = 1
@@ -78,7 +88,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _answerable, _clock, _stage_names):
+        for check in (_schema, _ladder, _seeds, _roles, _answerable, _leads_on, _clock, _stage_names):
             check(self)
         return self
 
@@ -141,11 +151,11 @@ def _roles(study: Study) -> None:
 
 
 def _answerable(study: Study) -> None:
-    """A rule that must hold and that no evidence could answer would block its gate when the evidence is paid for."""
+    """A rule that no evidence could answer, or that any would, is found out before the evidence is paid for."""
     for gate, rules in study.gates.items():
         for rule_id, rule in rules.items():
             if why := _never_answered(study, names.rung_of(gate), rule):
-                raise ValueError(f"gates.{gate}.{rule_id}: {rule.kind} could never be evaluated: {why}")
+                raise ValueError(f"gates.{gate}.{rule_id}: {rule.kind} could never tell anything: {why}")
 
 
 def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
@@ -167,7 +177,19 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
         case MinHostAgreement():
             if len(study.hosts) < 2:
                 return "hosts: found 1, expected at least 2 to agree; add a host block, or remove the rule"
+        case NearEquivalent() | MeanGap() if rule.role == rule.to:
+            return f"it compares the {rule.role} with itself; name two roles"
     return None
+
+
+def _leads_on(study: Study) -> None:
+    """A gate that no rule lets anybody through would close every rung after it."""
+    for gate, rules in study.gates.items():
+        if gate != names.gate_of(study.last_rung) and not any(EFFECTS[one.kind] == "promote" for one in rules.values()):
+            raise ValueError(
+                f"gates.{gate}: no rule promotes anybody, so the rungs after it would stay empty; add one, such as "
+                "{kind: top_k, k: 4}"
+            )
 
 
 def _clock(study: Study) -> None:

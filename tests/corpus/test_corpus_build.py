@@ -117,6 +117,12 @@ def test_a_larger_share_of_one_split_takes_from_training_only(
     assert (where(val, locked) == "locked") == (where(other, locked) == "locked")
 
 
+def test_a_text_of_which_nothing_is_left_to_train_on_says_so(text_data: TextData, tmp_path: Path) -> None:
+    data = text_data(b"document 0", val_per_mille=200, locked_per_mille=200)  # see the pinned splits below
+    with pytest.raises(CorpusError, match="of 1 documents none fell into the training split; give more text"):
+        build(data, tmp_path, tmp_path / "out")
+
+
 def test_the_split_of_a_document_is_pinned(text_data: TextData) -> None:
     """Golden: a change here changes the corpus of every study."""
     data = text_data(b"x", val_per_mille=200, locked_per_mille=200)

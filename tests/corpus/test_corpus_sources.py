@@ -96,7 +96,15 @@ def test_windows_line_ends_give_the_same_documents(text_data: TextData, tmp_path
     assert read(text_data(b"one\r\ntwo\r\n\r\nthree\r\n"), tmp_path) == unix
 
 
-@given(st.lists(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)))
+def test_a_byte_order_mark_is_no_text_but_the_same_character_inside_is(text_data: TextData, tmp_path: Path) -> None:
+    data = text_data("\ufeffone\ufeff\n\n\ufefftwo\n".encode())
+    assert read(data, tmp_path) == ["one\ufeff", "\ufefftwo"]
+
+
+CHARACTERS = st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters="\ufeff")
+
+
+@given(st.lists(st.text(CHARACTERS, min_size=1).filter(str.strip)))
 def test_documents_survive_being_joined_by_blank_lines(tmp_path_factory: Any, texts: list[str]) -> None:
     path = tmp_path_factory.mktemp("joined") / "text.txt"
     path.write_bytes("\n\n".join(texts).encode())
@@ -132,10 +140,10 @@ def shard(tmp_path: Path, column: Any, name: str = "text", rows: int = 2) -> Cal
     return lambda: list(documents(source, [path]))
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_rows_of_all_row_groups_are_documents_in_order(tmp_path: Path, kind: pa.DataType) -> None:
     texts = [f"Grüße {number}" for number in range(7)]
-    assert shard(tmp_path, pa.array(texts, kind))() == texts
+    assert shard(tmp_path, pa.array(texts).cast(kind))() == texts
 
 
 def test_rows_without_text_are_left_out(tmp_path: Path) -> None:
@@ -177,3 +185,12 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
     message = failure(lambda: list(documents(source, [path])))
     assert message.startswith("s.parquet: not a readable Parquet file: ")
     assert message.endswith("; fetch it again")
+
+
+def test_a_page_that_does_not_unpack_is_named(tmp_path: Path) -> None:
+    read_shard = shard(tmp_path, pa.array([f"some text that packs well {number}" for number in range(4000)]), rows=4000)
+    path = tmp_path / "s.parquet"
+    data = bytearray(path.read_bytes())
+    data[100:500] = bytes(400)
+    path.write_bytes(bytes(data))
+    assert failure(read_shard).startswith("s.parquet: not a readable Parquet file: ")

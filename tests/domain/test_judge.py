@@ -242,6 +242,24 @@ def test_stop_wins_over_promote_except_over_a_kept_role():
     assert made["stopped"] == {"cmp": {"by": ["R2"], "unmet": ["R3"]}}
 
 
+def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_role():
+    gate = {
+        "R1": {"kind": "top_k", "k": 2},
+        "R2": {"kind": "exceeds_gap", "of": "reference", "gap": 0.1},
+        "R3": {"kind": "keep_role", "role": "sentinel"},
+    }
+    bad = record("ref", "h2", 32, None, status="diverged", facts={"steps": 3})
+    made = decision.decide(evidence(gate, {**FLAT, "ref": [1.0, 1.0, 1.0]}, extra=[bad]))
+    assert made["promoted"] == ["sen"]
+    assert made["stopped"]["cmp"]["by"] == ["R2"]
+    told = {one["candidate"]: one["note"] for one in made["rules"][1]["results"]}
+    assert told == {
+        "ref": "not every cell finished",
+        "cmp": "the reference has no mean here",
+        "sen": "the reference has no mean here",
+    }
+
+
 def test_a_verdict_promotes_nobody():
     made = decision.decide(evidence({"R1": {"kind": "first_in_all_cells", "role": "reference"}}, FLAT))
     assert (made["promoted"], made["verdicts"]) == ([], {"R1": True})

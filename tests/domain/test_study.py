@@ -103,23 +103,55 @@ def with_one_host(value):
     [
         (
             with_report,
-            "gates.gate3.R9: fixed_environment could never be evaluated: hosts.cpu-bf16.report: found nothing, "
+            "gates.gate3.R9: fixed_environment could never tell anything: hosts.cpu-bf16.report: found nothing, "
             "expected facts to compare, such as [torch, device]; name some, or remove the rule",
         ),
         (
             lambda v: v["rungs"]["rung3"].update(floor_seeds=[3900]),
-            "gates.gate3.R4: above_noise_floor could never be evaluated: rungs.rung3.floor_seeds: found 1, expected at "
+            "gates.gate3.R4: above_noise_floor could never tell anything: rungs.rung3.floor_seeds: found 1, expected at "
             "least 2 A/A runs of the reference on each host; add seeds that no rung uses, or remove the rule",
         ),
         (
             with_one_host,
-            "gates.gate4.R4: min_host_agreement could never be evaluated: hosts: found 1, expected at least 2 to agree; "
+            "gates.gate4.R4: min_host_agreement could never tell anything: hosts: found 1, expected at least 2 to agree; "
             "add a host block, or remove the rule",
+        ),
+        (
+            lambda v: v["gates"]["gate5"]["R6"].update(to=v["gates"]["gate5"]["R6"]["role"]),
+            "gates.gate5.R6: mean_gap could never tell anything: it compares the sentinel with itself; name two roles",
         ),
     ],
 )
 def test_a_rule_that_no_evidence_could_answer_is_refused_before_it_is_frozen(change, told):
     assert wrong(change) == f"params.yaml: {told}"
+
+
+def test_a_gate_that_would_promote_nobody_is_refused_save_the_last_one():
+    def promoters_gone(gate):
+        def change(value):
+            rules = value["gates"][gate]
+            for rule_id in [one for one, rule in rules.items() if rule["kind"] in ("top_k", "keep_role", "within_gap")]:
+                del rules[rule_id]
+
+        return change
+
+    assert wrong(promoters_gone("gate2")).startswith("params.yaml: gates.gate2: no rule promotes anybody, so the rungs")
+    value = params(4)
+    promoters_gone("gate5")(value)
+    assert parse_study(value, "params.yaml").last_rung == "rung5"
+
+
+@pytest.mark.parametrize(
+    ("key", "found", "told"),
+    [
+        ("version", 0.1, "data.source.version: found 0.1, expected a valid string"),
+        ("package", 3, "data.source.package: found 3, expected a valid string"),
+        ("sha256", "A" * 64, f"data.source.sha256: found '{'A' * 64}', expected 64 hexadecimal digits in lower case"),
+    ],
+)
+def test_a_key_that_is_called_like_its_kind_is_told_by_the_path_that_the_file_has(key, found, told):
+    package = {"kind": "package", "package": "p", "version": "1", "file": "f", "sha256": "0" * 64, key: found}
+    assert wrong(lambda v: v["data"].update(source=package)) == f"params.yaml: {told}"
 
 
 def test_the_same_rules_are_welcome_where_they_can_be_answered():

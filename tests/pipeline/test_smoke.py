@@ -239,6 +239,60 @@ def test_a_run_that_no_rule_asks_for_is_refused(study):
     assert study.git("status", "--porcelain") == ""
 
 
+def test_a_knob_that_nobody_froze_is_not_trained(study):
+    study.replace("params.yaml", "d1-b: {depth: 1, aspect: 16, batch_tokens: 256", "d1-b: {depth: 1, aspect: 16, batch_tokens: 512")  # fmt: skip
+    for rung, seed in (("rung1", "1"), ("rung2", "2")):
+        told = refused(study, "stages.run", rung, "d1-b", "cpu-fp32", seed)
+        assert "configs.d1-b.batch_tokens: found 512, but gate1 froze 256: no rule asks for this run" in told
+    assert study.git("status", "--porcelain") == "M params.yaml"
+
+
+def test_a_what_if_about_a_knob_trains_nothing_and_says_that_it_cannot_be_answered(study):
+    study.replace("params.yaml", "mode: frozen", "mode: exploratory")
+    study.replace("params.yaml", "d1-b: {depth: 1, aspect: 16, batch_tokens: 256", "d1-b: {depth: 1, aspect: 16, batch_tokens: 512")  # fmt: skip
+    told = study.dvc("repro", "stages/rung1/dvc.yaml:gate").stderr
+    assert "locks/gate1.yaml differs, which a what-if trains nothing for" in told
+    assert "configs.d1-b.batch_tokens: frozen 256, now 512" in told
+    record = study.root / "artifacts" / "records" / "rung1" / "d1-b" / "cpu-fp32" / "1.json"
+    assert canonical.loads(record.read_bytes())["status"] == "unrun"
+    assert decision(study, "gate1")["outcome"] == "blocked"
+
+
+def test_a_refusal_takes_no_door_away_and_status_says_what_was_changed(study):
+    study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
+    assert study.dvc("repro", check=False).returncode != 0
+    shown = json.loads(study.promotion("status", "--json").stdout)
+    assert [rung["runs"]["done"] for rung in shown["rungs"]] == [rung["runs"]["declared"] for rung in shown["rungs"]]
+    assert shown["next"]["command"] == 'promotion freeze gate2 --amend --reason "..."'
+
+
+def test_what_the_runner_refuses_is_not_frozen_and_a_change_taken_back_leaves_the_old_lock(study):
+    study.replace("params.yaml", "head_dim: 8", "head_dims: 8")
+    told = refused(study, "stages.cli", "freeze", "--amend", "--reason", "oops")
+    assert "runner.head_dims is not a key of this section" in told
+    assert study.git("status", "--porcelain") == "M params.yaml"
+    study.git("checkout", "params.yaml")
+    study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
+    study.promotion("freeze", "--amend", "--reason", "a slip")
+    study.git("checkout", "params.yaml")
+    study.promotion("freeze")
+    assert study.git("status", "--porcelain") == ""
+
+
+def test_a_study_made_anew_under_its_name_is_an_amendment(study):
+    data = (study.root / "params.yaml").read_bytes()
+    (study.root / "again.yaml").write_bytes(data + b"# once more\n")
+    before = (study.root / "locks" / "gate1.yaml").read_text(encoding="utf-8")
+    told = study.promotion("study", "use", "again.yaml", "--yes").stdout
+    assert '`promotion freeze --amend --reason "..."`' in told and "another study.name" in told
+    study.dvc("repro", "corpus")
+    assert "git holds evidence of rung1" in refused(study, "stages.cli", "freeze")
+    study.promotion("freeze", "--amend", "--reason", "the machine was replaced")
+    made = YAML(typ="safe").load(study.root / "locks" / "gate1.yaml")["frozen"]["amendments"]
+    assert [one["reason"] for one in made] == ["the machine was replaced"]
+    assert made[0]["replaces"] in before and made[0]["changed"] == {}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
