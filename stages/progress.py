@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -94,7 +94,7 @@ class Live:
         """Passes a warning on at once."""
         self._print(f"warning: {text}")
 
-    def done(self, record: dict[str, Any]) -> None:
+    def done(self, record: dict[str, Any], telemetry: Mapping[str, Any]) -> None:
         """One line on how it ended; the trace now holds the curve, so the live one goes."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -106,7 +106,12 @@ class Live:
             told.append(f"{facts['steps']} steps")
         if record["reason"]:
             told.append(record["reason"])
-        self._print(", ".join([*told, duration(self._now() - self._began)]))
+        if telemetry.get("resumed_at_step"):
+            trained = duration(telemetry["train_seconds"])
+            told.append(f"{trained} of training in all, resumed at step {telemetry['resumed_at_step']}")
+        else:
+            told.append(duration(self._now() - self._began))
+        self._print(", ".join(told))
 
     def _print(self, text: str) -> None:
         if self._bar is not None and self._bar.live.is_started:

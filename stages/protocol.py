@@ -107,24 +107,31 @@ def _refuse_or_note(gate: str, change: locks.Change, mode: str) -> None:
     )
 
 
-def require_tokens(study: Study, manifest: dict[str, Any]) -> None:
-    """Refuse a held-out split that is smaller than what a run is scored on, before anything trains."""
+def require_tokens(study: Study, held: dict[str, int]) -> None:
+    """Refuse a split that holds fewer tokens than a run is scored on, before anything trains."""
     wanted = study.runner.get("eval_tokens")
-    for split in ("val", "locked"):
-        held = int(manifest["splits"][split]["tokens"])
-        if isinstance(wanted, int) and held < wanted:
+    for split, tokens in held.items():
+        if isinstance(wanted, int) and tokens < wanted:
             share = "val_per_mille" if split == "val" else "locked_per_mille"
             raise LockRefused(
-                f"params.yaml: runner.eval_tokens: found {wanted}, expected at most {held}, the tokens of split "
+                f"params.yaml: runner.eval_tokens: found {wanted}, expected at most {tokens}, the tokens of split "
                 f"{split}; lower it, or raise data.{share}"
             )
 
 
 def realisable(study: Study) -> dict[str, dict[str, Any]]:
     """By configuration, the model that it builds with the corpus here; refuses a study that the runner would."""
-    manifest = canonical.loads((names.CORPUS / "manifest.json").read_bytes())
-    require_tokens(study, manifest)
-    return realise.realise_all(study, int(manifest["tokenizer"]["vocab_size"]))
+    path = names.CORPUS / "manifest.json"
+    try:
+        manifest = canonical.loads(path.read_bytes())
+        held = {split: int(manifest["splits"][split]["tokens"]) for split in ("val", "locked")}
+        vocab_size = int(manifest["tokenizer"]["vocab_size"])
+    except (canonical.NotCanonical, KeyError, TypeError, ValueError) as error:
+        raise LockRefused(
+            f"{path.as_posix()}: no manifest of a corpus ({error}); `dvc repro corpus` builds it"
+        ) from None
+    require_tokens(study, held)
+    return realise.realise_all(study, vocab_size)
 
 
 def door(rung: str, lock: locks.Lock) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def train(door: dict[str, Any], *, config: str, host: str, seed: int, purpose: s
         trace["telemetry.json"] = (json.dumps(telemetry, indent=1, sort_keys=True) + "\n").encode("utf-8")
         write(record, trace)
         outcome.clear()  # not before: a process that dies in between must not have trained for nothing
-        observer.done(record)
+        observer.done(record, outcome.telemetry)
 
 
 def _run(spec: dict[str, Any], run: str, host: str, door: dict[str, Any]) -> tuple[Any, Any]:

@@ -86,16 +86,29 @@ class Chronicle:
         """Every lock that ever stood here, by gate and digest, the earliest first."""
         return {(gate, lock.digest): lock for state in self.states.values() for gate, lock in state.locks.items()}
 
-    def judged(self, study: str) -> dict[str, list[Past]]:
-        """By gate, the locks of a study under which evidence ever stood, the earliest first."""
+    def judged(self) -> list[Past]:
+        """The locks under which evidence ever stood, the earliest first."""
         locks = self.locks
-        found: dict[str, list[Past]] = {}
+        found: dict[tuple[str, str], Past] = {}
         for state in self.states.values():
-            for rung, digest in sorted(state.made):
-                lock = locks.get((names.gate_of(rung), digest))
-                if lock and lock.study == study and lock not in found.setdefault(lock.gate, []):
-                    found[lock.gate].append(lock)
+            for rung, digest in sorted(state.made.difference(*(parent.made for parent in self.before(state)))):
+                gate = names.gate_of(rung) if rung else ""
+                rules = [locks.get((gate, digest))] if digest else self._standing(gate, state)
+                found |= {(lock.gate, lock.digest): lock for lock in rules if lock}
+        return list(found.values())
+
+    def judged_of(self, study: str) -> dict[str, list[Past]]:
+        """The same of one study, by gate."""
+        found: dict[str, list[Past]] = {}
+        for lock in self.judged():
+            if lock.study == study:
+                found.setdefault(lock.gate, []).append(lock)
         return found
+
+    def _standing(self, gate: str, state: State) -> list[Past | None]:
+        """The rules of evidence that names none, such as that of a dvc.lock alone: those that stood right before it."""
+        before = [parent.locks.get(gate) for parent in self.before(state)]
+        return before if any(before) else [state.locks.get(gate)]
 
 
 class _Reader:
@@ -210,12 +223,12 @@ def chronicle(git: Git, commit: str | None, tree: Tree | None, known: dict[bytes
     return found
 
 
-def judged_here(study: str) -> dict[str, list[Past]]:
-    """By gate, the locks of a study under which git holds evidence up to HEAD; nothing outside git."""
+def past_here() -> Chronicle:
+    """The history up to HEAD; an empty one outside git."""
     git = open_git(Path())
     if git is None:
-        return {}
+        return Chronicle()
     try:
-        return chronicle(git, git.head, None, {}).judged(study)
+        return chronicle(git, git.head, None, {})
     finally:
         git.close()

@@ -89,8 +89,9 @@ def _too_early(made: Made, state: State) -> Problem:
         told = f"brings evidence of {rung} {'together with' if together else 'without'} lock {digest[:12]}"
     else:
         told = f"brings evidence of {rung or 'nobody knows what'} that names no lock"
+    silent = f"stages/{rung}/dvc.lock"  # where there is no ledger yet, it is what speaks of trained runs
     return Problem(
-        f"locks/{gate}.yaml" if together else RUNS,
+        f"locks/{gate}.yaml" if together else silent if silent in state.held and RUNS not in state.held else RUNS,
         f"{state.title} {told}",
         "the lock in an ancestor of that commit",
         f"nothing shows that the rule of {gate} was fixed before its evidence was seen",
@@ -100,7 +101,7 @@ def _too_early(made: Made, state: State) -> Problem:
 def rule_stayed(case: Case) -> Iterator[Problem]:
     """V21: every lock under which evidence ever stood is the one that stands here, or is named by its amendments."""
     found, now, study = whole_past(case), case.get(Locks), case.get(Study).study.name
-    for gate, judged in found.judged(study).items():
+    for gate, judged in found.judged_of(study).items():
         for old in judged:
             yield from _moved(gate, old, now.by_gate.get(gate), found)
     for lock in now.by_gate.values():
@@ -115,7 +116,8 @@ def _moved(gate: str, old: Past, lock: Lock | None, found: Chronicle) -> Iterato
         yield Problem(path, "no file", expected, "evidence was made under a rule that is gone")
     elif old.digest not in lineage(lock):
         change = ", ".join(list(locks.difference(old.frozen, lock.frozen.to_json()))[:4])
-        where = next(one.title for one in found.states.values() if (names.rung_of(gate), old.digest) in one.made)
+        rung = names.rung_of(gate)
+        where = next(one.title for one in found.states.values() if one.made & {(rung, old.digest), (rung, "")})
         yield Problem(
             path,
             f"another lock than {old.digest[:12]}, of which {where} holds evidence; changed: {change or 'amendments'}",

@@ -47,12 +47,13 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
     evidence is to be made a second time, and that must show.
     """
-    from stages.audit.chronicle import judged_here
+    from stages.audit.chronicle import past_here
 
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, past = runner_digest(), corpus_digest(), judged_here(study.study.name)
+    runner, corpus, history = runner_digest(), corpus_digest(), past_here()
+    past, foreign = history.judged_of(study.study.name), history.judged()
     realisable(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
@@ -61,6 +62,8 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
         if not asked and old is None:
             break  # not frozen yet, and so nothing after it
         now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
+        if old is None:
+            _refuse_seen(now, foreign)
         if not asked and old is not None:  # a lock that nobody asked to change follows the chain and nothing else
             now = old.frozen.model_copy(update={"previous": previous, "amendments": []})
         new = _next(gate, old, now, _judged(gate, old, past), named=gate in gates, reason=reason)
@@ -73,6 +76,19 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     for gate, (content, _) in frozen.items():
         files.write_whole(names.lock_path(gate), locks.dumps(content))
     return {gate: told for gate, (_, told) in frozen.items()}
+
+
+def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
+    """Refuse to begin a gate with seeds whose evidence git holds under another study's name: it was seen already."""
+    same = ("runner", "corpus", "budget_seconds")
+    for lock in judged:
+        seeds = set(now.seeds) & {seed for seed in lock.frozen.get("seeds", []) if isinstance(seed, int)}
+        if lock.study != now.study and seeds and all(lock.frozen.get(key) == getattr(now, key) for key in same):
+            raise LockRefused(
+                f"params.yaml: rungs.{now.rung}.seeds: found {min(seeds)}, with which git holds evidence of the study "
+                f"{lock.study}; expected seeds that no study of this history used: a rule is no rule for what was seen "
+                "before"
+            )
 
 
 def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
@@ -126,10 +142,11 @@ def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
             f"  take the change back, or own it: {own}{other}"
         )
     differs = locks.difference(judged.frozen, now)
-    told = f"\n{locks.tell(differs)}\n " if differs else ""
+    told = f"; what differs now:\n{locks.tell(differs)}\n  " if differs else "; "
     return (
-        f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{told}: bring that back "
-        f"(`git checkout COMMIT -- locks ledger`), or own it: {own}; a study with another name starts without a past"
+        f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{told}bring that back "
+        f"(`git log -- {path}` tells the commit, `git checkout COMMIT -- locks ledger`), or own it: {own}; "
+        "a study with another study.name and other seeds starts without a past"
     )
 
 

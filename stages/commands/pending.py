@@ -17,6 +17,7 @@ from stages.domain.fail import Refused
 from stages.domain.study import Study, load
 from stages.hosts.block import count
 from stages.hosts.runs import Rung, decided, gate_stage, look
+from stages.summary.words import duration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def survey(study: Study, rungs: dict[str, Rung]) -> dict[str, Any]:
 
 def tell(name: str, found: dict[str, Any]) -> str:
     """One rung in one line."""
-    head = f"{name}  {found['budget_seconds']:g} s"
+    head = f"{name}  {duration(found['budget_seconds'])}"
     if found["closed"]:
         return f"{head}: waits: {found['closed']}"
     done = f"{count(found['done'], 'run')} done" + (f", {found['floor_done']} A/A" if found["floor_done"] else "")

@@ -154,15 +154,15 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
 
 def _next_steps(study: Study, again: bool) -> None:
     """What to do in a study that was cleared; `again` where it is the same one, to the byte."""
-    from stages.audit.chronicle import judged_here
+    from stages.audit.chronicle import past_here
 
-    past = judged_here(study.study.name)
+    past = past_here().judged_of(study.study.name)
     cached = again and not past  # an amended lock is a new input, which no cache knows
     freeze = 'promotion freeze --amend --reason "..."' if past else "promotion freeze"
     repro = "dvc repro --no-run-cache" if cached else "dvc repro"
     print(
         f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `{freeze}`, "
-        f"`git add -A && git commit`, `{repro}`"
+        f"`git add params.yaml locks ledger stages dvc.lock && git commit`, `{repro}`"
     )
     if past:
         print(

@@ -84,7 +84,7 @@ class Worker:
         """Work on one rung until its gate has decided; the exit status where this host has to stop before."""
         told = ""
         while True:
-            now = refresh(self.study, rung, self.remote)
+            now = self._refresh(rung)
             if finished(now):
                 return None
             if now.closed:
@@ -92,7 +92,7 @@ class Worker:
                 return 1
             if (failed := self._run_own(now)) is not None:
                 return failed
-            now = refresh(self.study, rung, self.remote)
+            now = self._refresh(rung)
             if not now.to_train:
                 return self._gate(now)
             missing = ", ".join(f"{block.count(runs, 'run')} of {host}" for host, runs in now.waits_for().items())
@@ -102,6 +102,14 @@ class Worker:
             if self.once:
                 return 0
             self.sleep(self.poll)
+
+    def _refresh(self, rung: str) -> Rung:
+        """The rung with what others have pushed, or, where the remote is out of reach just now, with what is here."""
+        try:
+            return refresh(self.study, rung, self.remote)
+        except store.Unreachable as error:  # a host that waits for another must not end because a network did
+            say(f"{error}; going on with what is here")
+            return look(self.study, rung)
 
     def _run_own(self, now: Rung) -> int | None:
         """Run this host's runs of a rung, each once; the exit status if some did not end well."""

@@ -79,6 +79,8 @@ def _why_closed(rung: str) -> str:
     """Why a rung has no open door, and what opens it."""
     gate = names.gate_of(rung)
     if doors.read(rung) is None:
+        if locks.read("gate1") is None:
+            return "no rule is frozen yet: `promotion status` says what comes first"
         return "`dvc repro protocol` first"
     if locks.read(gate) is not None:
         return f"{gate} was frozen after the protocol looked: `dvc repro protocol` first"

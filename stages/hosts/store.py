@@ -63,6 +63,8 @@ def restore(stages: Iterable[str], remote: str | None) -> int:
             f"DVC remote {remote or '(default)'}: {error}; hosts exchange runs through a remote with a run cache: "
             "`dvc remote add -d team PATH-OR-URL` (a folder, S3, GCS, Azure or SSH; not HTTP)"
         ) from None
+    except ImportError as error:  # DVC asks for the package of a kind of remote when it first reaches for it
+        raise Refused(f"DVC remote {remote or '(default)'}: {error}; install it into this environment") from None
     except DvcException as error:
         raise Unreachable(f"DVC remote {remote or '(default)'}: {error}") from None
     return found

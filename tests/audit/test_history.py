@@ -48,7 +48,8 @@ def test_a_study_that_is_left_for_another_one_raises_no_alarm(tmp_path):
         switching.use(switching.find("smoke"), yes=True, force=False)
         f.commit("Another study")
         assert head(f) == []
-        files.write_whole(names.CORPUS / "manifest.json", b"{}\n")  # freezing looks at nothing but its digest
+        manifest = {"splits": {key: {"tokens": 9999} for key in ("val", "locked")}, "tokenizer": {"vocab_size": 300}}
+        files.write_whole(names.CORPUS / "manifest.json", canonical.dumps(manifest))  # all that freezing looks at
         done = freezing.freeze(load(), [], None)
     assert done == dict.fromkeys(GATES, "frozen")
     f.commit("Freeze")
@@ -209,7 +210,35 @@ def test_a_study_with_another_name_is_free_of_that_evidence(whole: Forger):
     for gone in ("ledger", "locks", "artifacts/records"):
         shutil.rmtree(whole.path(gone))
     whole.params(lambda value: value["study"].update(name="next"))
+    with pytest.raises(
+        LockRefused, match=r"rungs.rung1.seeds: found 1, with which git holds evidence of the study smoke"
+    ):
+        freeze(whole)
+
+    def fresh(value: dict[str, Any]) -> None:
+        for rung in value["rungs"].values():
+            for key in ("seeds", "floor_seeds"):
+                rung[key] = [seed + 9000 for seed in rung.get(key, [])]
+
+    whole.params(fresh)
     assert all(not frozen.amendments for frozen in freeze(whole).values())
+
+
+def test_evidence_that_a_rungs_dvc_lock_alone_tells_of_binds_the_rule(whole: Forger):
+    """A team that freezes late has no ledger yet when its first rung has run."""
+    kept = whole.read("stages/rung1/dvc.lock")
+    whole.git("checkout", "-q", "--orphan", "late")
+    old = locks_of(whole)["gate1"]
+    for path in ("ledger/runs.jsonl", "ledger/decisions.jsonl", "ledger/metrics.json", *whole.dvc_locks()):
+        whole.delete(path)
+    whole.commit("Freeze")
+    whole.write("stages/rung1/dvc.lock", kept)
+    whole.commit("The first rung has run")
+    shutil.rmtree(whole.path("artifacts/records"), ignore_errors=True)
+    whole.params(lambda value: value["gates"]["gate1"]["R2"].update(k=2))
+    with pytest.raises(LockRefused, match="evidence of rung1"):
+        freeze(whole)
+    assert [one.replaces for one in freeze(whole, reason=REASON)["gate1"].amendments] == [old.digest]
 
 
 def test_a_lock_of_an_earlier_form_of_this_program_still_binds(whole: Forger):

@@ -57,7 +57,7 @@ def test_a_short_run_prints_one_line_and_writes_no_file(clock):
             clock.at += 0.1
             live.row(point(step))
             live.progress(where(step / 20))
-    live.done(record())
+    live.done(record(), {})
     assert out.getvalue() == f"{RUN}: finished, val_bpb 1.250000, 100 steps, 2.0 s\n"
     assert not LIVE.exists()
 
@@ -93,7 +93,7 @@ def test_the_live_curve_grows_while_the_run_goes_on_and_goes_when_it_ends(clock)
         assert [row[0] for row in curve()] == ["step", "1", "2"]
         live.row(point(3))
         assert curve()[-1] == ["3", "30", "0.3", "4.97", "1.0"]
-    live.done(record())
+    live.done(record(), {})
     assert not (LIVE / f"{RUN}.csv").exists()
 
 
@@ -116,7 +116,7 @@ def test_a_live_curve_that_cannot_be_written_does_not_end_the_run(clock):
     with Live(RUN, 600.0, "wall", out, now=clock) as live:
         clock.at += 5.0
         live.row(point(1))
-    live.done(record())
+    live.done(record(), {})
     assert "finished" in out.getvalue()
 
 
@@ -124,7 +124,7 @@ def test_a_run_that_broke_says_why(clock):
     out = io.StringIO()
     with Live(RUN, 2.0, "wall", out, now=clock) as live:
         clock.at += 1.0
-    live.done({"status": "failed", "reason": "out of memory: 12 rows would fit", "facts": None})
+    live.done({"status": "failed", "reason": "out of memory: 12 rows would fit", "facts": None}, {})
     assert out.getvalue() == f"{RUN}: failed, out of memory: 12 rows would fit, 1.0 s\n"
 
 

@@ -132,7 +132,7 @@ def test_pending_tells_each_rung_in_one_line_and_names_the_runs_of_a_host(judged
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "rung1  2 s: 12 runs done; judged"
     assert lines[2] == "rung3  10 s: 14 runs done, 6 A/A; its gate waits for 2 runs of cpu-bf16"
-    assert lines[3] == "rung4  60 s: waits: gate3 has not decided"
+    assert lines[3] == "rung4  1 min: waits: gate3 has not decided"
     assert [one.done for one in stand(judged)[:3]] == [12, 12, 14], "`promotion status` counts alike"
     assert lines[5:] == ["cpu-bf16 can run now: 2", f"  {one.id}", f"  {two.id}"]
 

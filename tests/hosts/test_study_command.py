@@ -130,7 +130,14 @@ def test_the_same_study_starts_afresh_once_somebody_agrees(clone, monkeypatch, c
         assert not Path(gone).exists(), gone
     assert Path("params.yaml").read_bytes() == before
     assert Path("stages/rung5/dvc.yaml").exists()
-    assert "`dvc repro --no-run-cache`" in capsys.readouterr().out
+    assert 'promotion freeze --amend --reason "..."' in capsys.readouterr().out  # git holds its evidence
+
+
+def test_runs_that_only_a_cache_knows_are_not_restored_unseen(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command._next_steps(command.read(PROJECT / "studies" / "smoke.yaml")[1], again=True)
+    told = capsys.readouterr().out
+    assert "`promotion freeze`" in told and "`dvc repro --no-run-cache`" in told
 
 
 def test_an_unknown_study_names_the_known_ones(clone):
