@@ -173,7 +173,16 @@ def test_the_rules_of_a_frozen_gate_stand_with_what_its_records_name(default_stu
     )
     text = read(default_study / "site" / "gates" / "gate3.html").text
     assert "the rule was there before the evidence" not in text
-    assert "git's order, checked by promotion verify, rules that out" in text
+
+
+def test_no_gate_claims_that_gits_order_rules_out_a_rewritten_history(site: Path) -> None:
+    for gate in (site / "gates").glob("*.html"):
+        text = read(gate).text
+        assert "would show in git's order, which promotion verify checks, unless the history was rewritten too" in text
+        assert "../verify.html#Rewritten" in read(gate).links
+    told = read(site / "verify.html")
+    assert "Rewritten" in told.ids
+    assert "locks signed by somebody else before the runs" in told.text
 
 
 def test_a_lock_under_another_gates_name_is_refused_with_the_remedy(copied: Path) -> None:
