@@ -83,9 +83,12 @@
   };
   document.querySelectorAll("[data-table]").forEach(enhance);
 
-  /* A link to a row inside a closed part opens it. */
+  /* A link to a row inside a closed part opens it. A fragment that is no text names nothing. */
+  const named = () => {
+    try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
+  };
   const reveal = () => {
-    const target = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+    const target = document.getElementById(named());
     const details = target?.closest("details");
     if (details && !details.open) { details.open = true; target.scrollIntoView(); }
   };

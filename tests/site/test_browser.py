@@ -183,6 +183,10 @@ def test_a_deep_link_to_a_finding_opens_the_part_that_hides_it(site: Path, page:
     assert one.evaluate("document.querySelector(':target').id") == "R7.d3-c010"
 
 
+def test_an_address_with_a_malformed_fragment_still_gets_its_search_box(site: Path, page: Opener) -> None:
+    assert page(address(site, "gates/gate3.html") + "#100%").query_selector("#Search")
+
+
 def test_search_finds_configurations_and_runs_by_keyboard_alone(site: Path, page: Opener) -> None:
     one = page(address(site, "configs/d8-c007.html"))
     one.keyboard.press("/")
