@@ -179,6 +179,11 @@ def test_counterfactual_hours_are_labelled_wherever_they_stand(site: Path) -> No
         assert re.search(r"[Aa]ccounting of unrun work", read(site / name).text)
 
 
+def test_what_all_runs_would_cost_is_not_called_unrun_work(site: Path) -> None:
+    text = " ".join(read(site / "cost.html").text.split())
+    assert "Without gates what running all configurations in all cells would cost, the executed runs among them" in text
+
+
 def test_floats_are_never_shown_as_rounding_made_them(site: Path) -> None:
     for page in everything(site):
         assert not re.search(r"\d\.\d{10,}", read(page).text), page
