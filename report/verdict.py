@@ -1,4 +1,4 @@
-"""The verdict, generated from the decisions: who won and by how much, what the final rules say, what it all cost.
+"""The verdict, generated from the decisions: who leads and by how much, what the final rules say, what it all cost.
 
 python -m pytest tests/site/test_verdict.py
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 from report import ladder, spent, words
 from report.chain import chains, supported
-from report.deciding import nearest_floor, roles_of, rules_of
+from report.deciding import roles_of, rules_of
+from report.lead import Lead, lead
 from report.load import Audit
 from report.page import gate_page
 from stages.domain import names
@@ -42,12 +43,12 @@ class Verdict:
     points: list[Clause] = field(default_factory=list)
     notes: list[Clause] = field(default_factory=list)
     doubt: str = ""
-    won: bool = False
+    final: bool = False
 
     @property
     def sure(self) -> bool:
-        """Whether somebody won by frozen rules, on evidence that is whole and that the ledger still holds."""
-        return self.won and not self.doubt
+        """Whether the last gate decided by frozen rules, on evidence that is whole and that the ledger still holds."""
+        return self.final and not self.doubt
 
     @property
     def sentence(self) -> str:
@@ -67,8 +68,8 @@ def verdict(audit: Audit) -> Verdict:
             return Verdict(_blocked(audit, gate, decision.value))
     gate = names.gate_of(audit.study.last_rung)
     value = audit.decisions[gate].value
-    first = ladder.winner(audit)
-    if first is None:
+    found = lead(audit)
+    if found is None:
         empty = ladder.why_empty(audit, audit.study.last_rung)
         why = (
             f"the last rung has no candidate: {empty}"
@@ -76,8 +77,8 @@ def verdict(audit: Audit) -> Verdict:
             else "no candidate of the last rung finished in every cell"
         )
         return Verdict(_at(gate, f"No verdict: {why}", "#Evidence"))
-    points, notes = _points(audit, gate, value), [_early(audit, first), *_saved(audit)]
-    return Verdict(_won(audit, gate, value, first), points, notes, _doubt(audit), won=True)
+    points, notes = _points(audit, gate, value), [_early(audit, found), *_saved(audit)]
+    return Verdict(_headline(audit, gate, found), points, notes, _doubt(audit), final=True)
 
 
 def _doubt(audit: Audit) -> str:
@@ -107,25 +108,17 @@ def _blocked(audit: Audit, gate: str, value: dict[str, Any]) -> Clause:
     return _at(gate, f"No verdict: {words.gate_title(gate).lower()} is blocked by {words.listed(texts)}", "#Rules")
 
 
-def _won(audit: Audit, gate: str, value: dict[str, Any], first: str) -> Clause:
-    best = value["ranking"][0]["mean"]
-    roles = [role for role, config in roles_of(audit, gate).items() if config == first]
-    name = f"The {' and '.join(roles)}, {first}," if roles else first
+def _headline(audit: Audit, gate: str, found: Lead) -> Clause:
+    roles = [role for role, config in roles_of(audit, gate).items() if config == found.first]
+    name = f"The {' and '.join(roles)}, {found.first}," if roles else found.first
     budget = words.seconds(audit.study.rungs[audit.study.last_rung].budget_seconds)
-    text = f"{name} wins: the lowest mean val_bpb ({words.number(best, 4)}) at {budget}"
-    if len(value["ranking"]) > 1:
-        second = value["ranking"][1]
-        lead = second["mean"] - best
-        text += f", {words.number(lead, 4)} ahead of {second['config']}{_in_noise(audit, gate, lead)}"
-    return Clause(text, gate_page(gate) + "#Evidence", strong=first, proof=words.gate_title(gate))
-
-
-def _in_noise(audit: Audit, gate: str, lead: float) -> str:
-    """The lead in standard deviations of the A/A floor, where one was measured."""
-    floor = nearest_floor(audit, gate)
-    if floor is None:
-        return ""
-    return f" ({lead / floor[1]:.1f} × the A/A noise of {words.rung_title(names.rung_of(floor[0])).lower()})"
+    text = f"{name} {found.verb}: the lowest mean val_bpb ({words.number(found.mean, 4)}) at {budget}"
+    if found.gap is not None and not found.equals:
+        ahead = words.number(found.gap, 4) if found.gap >= 0.0001 else words.plain(found.gap)
+        text += f", {ahead} ahead of {found.second}"
+        if found.noise is not None:
+            text += f" ({words.number(found.noise, 1)} × the A/A noise of {words.rung_title(found.floor).lower()})"
+    return Clause(text, gate_page(gate) + "#Evidence", strong=found.first, proof=words.gate_title(gate))
 
 
 def _points(audit: Audit, gate: str, value: dict[str, Any]) -> list[Clause]:
@@ -181,14 +174,16 @@ def _say(audit: Audit, rule: dict[str, Any], roles: dict[str, str], one: dict[st
     return f"the {role} ({name}) {verb} ({words.signed(one['observed'], 4)})"
 
 
-def early_leader(audit: Audit, first: str | None) -> str:
-    """What became of the leader of the first rung, in one or two sentences; `first` is the winner."""
+def early_leader(audit: Audit, found: Lead | None) -> str:
+    """What became of the leader of the first rung, in one or two sentences; `found` is the lead at the last."""
     rung = next(iter(audit.study.rungs))
     name = ladder.leader(audit, rung)
     if name is None:
         return "The first rung has no leader yet."
-    if name == first:
-        return f"{name} led {words.rung_title(rung).lower()} and won: the cheapest rung would have picked the same."
+    if found and name == found.first:
+        if found.clear:
+            return f"{name} led {words.rung_title(rung).lower()} and won: the cheapest rung would have picked the same."
+        return f"{name} led {words.rung_title(rung).lower()} and {_at_last(audit, found)}."
     last = ladder.ladder(audit)[name].last
     if last is None or last.state not in ("stopped", "finalist", "missing"):
         return f"{name} led {words.rung_title(rung).lower()}, and is still on its way."
@@ -196,14 +191,23 @@ def early_leader(audit: Audit, first: str | None) -> str:
     rank = f" at rank {last.rank}" if last.rank else ""
     fate = f"was stopped by {where}{rank}" if last.state == "stopped" else f"came to {where}{rank}"
     told = f"{name} led {words.rung_title(rung).lower()} and {fate}."
-    here = ladder.ladder(audit)[first].steps[0].rank if first else None
-    won = f" The winner was {words.ordinal(here)} at {words.rung_title(rung).lower()}." if here else ""
-    return told + won
+    here = ladder.ladder(audit)[found.first].steps[0].rank if found else None
+    if not found or not here:
+        return told
+    who = "The winner" if found.clear else f"{found.first}, which {_at_last(audit, found)},"
+    return f"{told} {who} was {words.ordinal(here)} at {words.rung_title(rung).lower()}."
 
 
-def _early(audit: Audit, first: str) -> Clause:
-    told = ladder.leader(audit, next(iter(audit.study.rungs))) == first
-    text = f"{'yes' if told else 'no'}: {early_leader(audit, first).rstrip('.')}"
+def _at_last(audit: Audit, found: Lead) -> str:
+    """What a lead that is not clear comes to at the last rung."""
+    return f"{found.verb.replace(',', '')} at {words.rung_title(audit.study.last_rung).lower()}"
+
+
+def _early(audit: Audit, found: Lead) -> Clause:
+    """No answer where the last rung itself does not tell the first place from the second."""
+    same = ladder.leader(audit, next(iter(audit.study.rungs))) == found.first
+    answer = ("yes" if same else "no") if found.clear else "cannot be said"
+    text = f"{answer}: {early_leader(audit, found).rstrip('.')}"
     return Clause(text, "stability.html", proof="Stability", question="Would the first look have told?")
 
 

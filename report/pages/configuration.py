@@ -12,6 +12,7 @@ from report import labels, ladder, words
 from report.deciding import roles_of, rules_of
 from report.flip import flip_of
 from report.ladder import Path, Step
+from report.lead import lead
 from report.load import Audit
 from report.page import Page, config_page, gate_page, run_page
 from report.pages.gate_outcome import decided
@@ -101,7 +102,7 @@ def ending(audit: Audit, path: Path) -> dict[str, Any]:
     title = words.gate_title(gate).lower()
     rank = f" It was {words.ordinal(last.rank)} there." if last.rank else ""
     text = {
-        "winner": f"It won: the lowest mean val_bpb of {title}.",
+        "winner": f"{_first(audit)}: the lowest mean val_bpb of {title}.",
         "finalist": f"It was a finalist: {words.ordinal(last.rank or 0)} at {title}.",
         "stopped": f"It was stopped at {title}.{rank}",
         "blocked": f"Its way ends at {title}, which is blocked.",
@@ -113,6 +114,12 @@ def ending(audit: Audit, path: Path) -> dict[str, Any]:
     how = "It met the stop rule" if last.by else "It did not meet"
     rules = [(one, texts[one]) for one in last.by or last.unmet]
     return {"text": text, "gate": gate, "rules": rules, "how": how, "needed": _needed(audit, gate, path.config)}
+
+
+def _first(audit: Audit) -> str:
+    """What the first place of the last rung is: a win, a lead within noise, a tie."""
+    found = lead(audit)
+    return "It won" if found is None or found.clear else f"It {found.verb}"
 
 
 def _needed(audit: Audit, gate: str, config: str) -> str:

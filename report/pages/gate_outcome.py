@@ -11,12 +11,10 @@ from report import ladder, words
 from report.deciding import held_by, nearest_floor, roles_of, rules_of
 from report.flip import Flip, flip_of, lead_of, merit_of
 from report.ladder import Step
+from report.lead import LUCK
 from report.load import Audit, Decision
 from report.page import config_page, gate_page
 from report.tables import Cell, Column, Row, Table, state
-
-#: Below so many standard deviations of the A/A floor, luck could have decided.
-LUCK = 2.0
 
 
 def decided(audit: Audit, gate: str, step: Step) -> Cell:

@@ -10,6 +10,7 @@ from math import erf, exp, pi, sqrt
 from typing import Any
 
 from report import ladder, words
+from report.lead import lead
 from report.load import Audit
 from report.page import Page, config_page, gate_page
 from report.paths import path_figure
@@ -28,7 +29,7 @@ def pages(audit: Audit) -> Iterator[Page]:
     made = [steps_table(audit, told), fates_table(audit, told), optimism_table(audit, told), ranks_table(audit)]
     many = len(audit.study.configs)
     context = {
-        "early": early_leader(audit, ladder.winner(audit)),
+        "early": early_leader(audit, lead(audit)),
         "figures": [path_figure(audit, paths, "ranks")],
         "many": many,
         "flattery": words.number(best_of(many), 2) if many > 1 else None,
