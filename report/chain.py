@@ -1,4 +1,4 @@
-"""What holds a gate's decision: params, lock, records, decision, each naming the one before; and where that breaks.
+"""What holds a gate's decision: lock, records, decision, each naming the one before; and where that breaks.
 
     python -m pytest tests/site/test_chain.py
 
@@ -51,6 +51,14 @@ class Chain:
         return self.decision_lock is not None
 
     @property
+    def moved(self) -> str:
+        """Where params.yaml has moved on from the lock that decided, in words; empty where it has not.
+
+        No fault of the chain: lock, records and decision stand as they were. In a what-if params.yaml itself decided.
+        """
+        return _told(self.changed) if self.state != "what-if" else ""
+
+    @property
     def proven(self) -> bool:
         """Whether frozen rules decided on the very records that the ledger holds."""
         return self.decided and self.state in ("frozen", "amended") and not self.faults
@@ -78,7 +86,8 @@ def _previous_fault(audit: Audit, gate: str) -> list[str]:
 def _judged_otherwise(audit: Audit, gate: str) -> bool:
     """Whether the same rules over the same records come to another decision than the one that is recorded."""
     value, before = audit.decisions[gate].value, _before(audit, gate)
-    candidates = sorted(audit.study.configs) if before is None else value["candidates"]
+    frozen = audit.locks[gate].lock.frozen
+    candidates = sorted(frozen.configs or audit.study.configs) if before is None else value["candidates"]
     if before in audit.decisions and not what_if(audit, before):
         candidates = audit.decisions[before].value["promoted"]
     records = [run.record for run in audit.by_rung[names.rung_of(gate)]]
@@ -111,8 +120,6 @@ def _faults(audit: Audit, gate: str, found: dict[str, Any]) -> list[str]:
     if decision and found["decision_lock"] != found["digest"]:
         faults.append("its decision names another lock")
     faults += _previous_fault(audit, gate)
-    if found["changed"] and found["state"] != "what-if":
-        faults.append(f"params.yaml says otherwise than its lock: {_told(found['changed'])}")
     if decision and not faults and found["state"] != "what-if" and _judged_otherwise(audit, gate):
         faults.append("judged again by its lock, the records of the ledger give another decision")
     return faults
@@ -160,9 +167,10 @@ def standing(chain: Chain) -> str:
         return f"A what-if: the rules of params.yaml decided here, and nobody froze them.{rules}"
     if chain.state == "not frozen":
         return "Not frozen: these are the rules of params.yaml as they stand now, and they may still change."
+    moved = f" params.yaml has moved on from it since: {chain.moved}." if chain.moved else ""
     if chain.state == "amended":
         times = words.count(chain.amendments, "time")
-        return f"Amended {times} after evidence of this rung existed; each change and its reason stand in {where}."
-    if chain.records and chain.committed == chain.records:
-        return f"Frozen in {where}, whose digest every record of this rung names."
-    return f"Frozen in {where}."
+        told = f"Amended {times} after evidence of this rung existed; each change and its reason stand in {where}."
+        return told + moved
+    named = ", whose digest every record of this rung names" if 0 < chain.records == chain.committed else ""
+    return f"Frozen in {where}{named}.{moved}"

@@ -49,13 +49,19 @@ def _mode(audit: Audit) -> Iterator[Warning_]:
         text = f"A what-if: rules that nobody froze decided here ({gates}). Nothing on these pages is a result."
         yield Warning_("exploratory", text, gate_page(what_if[0]) + "#Rules")
     elif audit.study.study.mode == "exploratory":
-        text = "params.yaml asks for a what-if (study.mode: exploratory); every decision here is still by frozen rules."
+        text = (
+            "params.yaml asks for a what-if (study.mode: exploratory), and the ledger was not made again since: "
+            "every decision here is by the frozen rules. `dvc repro` makes it."
+        )
         yield Warning_("exploratory", text, "method.html")
 
 
 def _chains(audit: Audit) -> Iterator[Warning_]:
-    """Where lock, records, decision and params.yaml do not fit together: one line a gate."""
+    """Where lock, records and decision do not fit together, and where params.yaml has moved on: one line a gate."""
     for gate, chain in chains(audit).items():
+        if chain.moved:
+            text = f"{words.gate_title(gate)}: params.yaml has moved on from its lock: {chain.moved}."
+            yield Warning_("moved on", text, gate_page(gate) + "#Chain")
         if chain.faults:
             text = f"{words.gate_title(gate)}: {'; '.join(chain.faults)}."
             yield Warning_("broken", text, gate_page(gate) + "#Chain")

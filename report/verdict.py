@@ -18,6 +18,8 @@ from stages.domain import names
 
 UNSUPPORTED = "Not supported by the ledger"
 WHAT_IF = "What-if"
+MOVED = "params.yaml has moved on from the lock"
+ASKED = "Before the what-if that params.yaml asks for"
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,11 @@ def verdict(audit: Audit) -> Verdict:
 def _doubt(audit: Audit) -> str:
     if not supported(audit):
         return UNSUPPORTED
-    what_if = any(one.state == "what-if" for one in chains(audit).values())
-    return WHAT_IF if what_if or audit.study.study.mode == "exploratory" else ""
+    if any(one.state == "what-if" for one in chains(audit).values()):
+        return WHAT_IF
+    if any(one.moved for one in chains(audit).values()):
+        return MOVED
+    return ASKED if audit.study.study.mode == "exploratory" else ""
 
 
 def _at(gate: str, text: str, fragment: str = "") -> Clause:

@@ -38,7 +38,11 @@ def declared(audit: Audit) -> str:
     """When budgets, seeds and thresholds were declared, as far as locks and records say."""
     by: dict[str, list[str]] = {}
     for gate, chain in chains(audit).items():
-        state = "out of step with its lock" if chain.faults and chain.state in ("frozen", "amended") else chain.state
+        state: str = chain.state
+        if chain.moved:
+            state = "params.yaml has moved on from its lock"
+        if chain.faults and chain.state in ("frozen", "amended"):
+            state = "out of step with its lock"
         if state != "frozen":
             by.setdefault(state, []).append(words.gate_title(gate).lower())
     if not by:

@@ -105,7 +105,7 @@ def lines_table(audit: Audit) -> Table:
                 f"chain.{gate}",
                 {
                     "gate": Cell(gate, words.gate_title(gate), gate_page(gate) + "#Chain"),
-                    "state": chain.state,
+                    "state": chain.state + (", params.yaml has moved on" if chain.moved else ""),
                     "whole": _whole(chain),
                     "lock": chain.digest,
                     "previous": chain.previous,

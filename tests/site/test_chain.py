@@ -100,20 +100,39 @@ def test_a_missing_lock_and_a_rule_that_params_yaml_no_longer_has_leave_the_deci
 )
 def test_what_params_yaml_says_otherwise_than_a_lock_is_told(copied: Path, change: Any, told: str) -> None:
     broken.params(copied, change)
-    assert any(told in text for kind, text, _ in band(copied) if kind == "broken")
-    assert doubted(copied)
+    assert any(told in text for kind, text, _ in band(copied) if kind == "moved on")
+    assert not verdict(load(copied)).sure
+    assert not any(chain.faults for chain in chains(load(copied)).values())
+
+
+def test_a_params_yaml_that_moved_on_leaves_the_ledgers_support_and_is_told_on_the_gates_page(copied: Path) -> None:
+    broken.params(copied, lambda value: value["gates"]["gate3"]["R7"].update(k=5))
+    assert supported(load(copied))
+    assert verdict(load(copied)).sentence.startswith(
+        "params.yaml has moved on from the lock: The reference, d8-c007, wins"
+    )
+    build(copied)
+    text = " ".join(read(copied / "site" / "gates" / "gate3.html").text.split())
+    assert "names. params.yaml has moved on from it since: rules.R7.k (frozen 3, now 5)." in text
+    assert "Exceptions: gate 3: params.yaml has moved on from its lock." in read(copied / "site" / "method.html").text
+    assert "✓ holds frozen, params.yaml has moved on" in " ".join(read(copied / "site" / "verify.html").text.split())
+
+
+def test_a_configuration_that_params_yaml_gained_since_is_no_other_decision(copied: Path) -> None:
+    broken.params(copied, lambda value: value["configs"].update(new=value["configs"]["d8-c007"]))
+    assert not chains(load(copied))["gate1"].faults
+    assert "configs.new" in chains(load(copied))["gate1"].moved
 
 
 def test_a_changed_knob_is_told_at_the_first_gate(copied: Path) -> None:
     broken.params(copied, lambda value: value["configs"]["d8-c007"].update(matrix_lr=0.5))
     assert band(copied) == [
         (
-            "broken",
-            "Gate 1: params.yaml says otherwise than its lock: configs.d8-c007.matrix_lr (frozen 0.02, now 0.5).",
+            "moved on",
+            "Gate 1: params.yaml has moved on from its lock: configs.d8-c007.matrix_lr (frozen 0.02, now 0.5).",
             "gates/gate1.html#Chain",
         )
     ]
-    assert doubted(copied)
 
 
 def test_records_and_a_decision_that_name_another_lock_are_told(copied: Path) -> None:

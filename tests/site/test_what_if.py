@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,10 +99,33 @@ def test_method_names_the_gates_that_were_not_declared_beforehand(what_if: Path,
     assert "Exceptions" not in read(site / "method.html").text
 
 
+ASKED = (
+    "params.yaml asks for a what-if (study.mode: exploratory), and the ledger was not made again since: every decision "
+    "here is by the frozen rules. `dvc repro` makes it."
+)
+
+
 def test_asking_for_a_what_if_that_has_not_decided_yet_is_another_warning(default_study: Path, tmp_path: Path) -> None:
     root = copy_of(default_study, tmp_path / "study")
     broken.params(root, lambda value: value["study"].update(mode="exploratory"))
-    assert [one.text for one in warnings(load(root))] == [
-        "params.yaml asks for a what-if (study.mode: exploratory); every decision here is still by frozen rules."
+    assert [one.text for one in warnings(load(root))] == [ASKED]
+    assert verdict(load(root)).sentence.startswith("Before the what-if that params.yaml asks for: ")
+
+
+def test_a_rule_tried_at_one_gate_before_the_ledger_is_made_again_breaks_nothing(
+    default_study: Path, tmp_path: Path
+) -> None:
+    """What `dvc exp run -S ... stages/rung3/dvc.yaml:gate` leaves: params.yaml says it, and the ledger does not yet."""
+    root = copy_of(default_study, tmp_path / "study")
+
+    def change(value: dict[str, Any]) -> None:
+        value["study"]["mode"] = "exploratory"
+        value["gates"]["gate3"]["R7"]["k"] = 5
+
+    broken.params(root, change)
+    assert [(one.kind, one.text) for one in warnings(load(root))] == [
+        ("exploratory", ASKED),
+        ("moved on", "Gate 3: params.yaml has moved on from its lock: rules.R7.k (frozen 3, now 5)."),
     ]
-    assert verdict(load(root)).sentence.startswith("What-if: ")
+    assert verdict(load(root)).doubt == "params.yaml has moved on from the lock"
+    assert not verdict(load(root)).sure
