@@ -36,7 +36,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "scalars": ("Scalar parameters", ""),
     "gates": ("Parameters of the gates", ""),
     "gate_channels": ("Channels of a gate", ""),
-    "value_layers": ("Blocks with value embeddings", ""),
+    "value_layers": ("Blocks with value embeddings, counted from 0", ""),
     "windows": ("Attention window of each block", "tokens"),
     "window": ("Window pattern", ""),
     "vocab_size": ("Vocabulary", "tokens"),
@@ -132,6 +132,8 @@ def _with_unit(key: str, value: Any) -> str:
         return f"{words.number(number / 1e9, 1).removesuffix('.0')}{words.NB}GFLOP/s"
     if number is not None and unit == "tokens/s":
         return f"{words.plain(round(number))}{words.NB}tokens/s"
+    if last == "value_layers":  # indices, which alone would read as a count
+        return f"block{'s' if len(value) > 1 else ''} {words.leaf(last, value)}"
     text = words.leaf(last, value)
     return f"{text}{words.NB}{unit}" if unit else text
 

@@ -38,6 +38,12 @@ def test_what_is_empty_is_left_out_and_what_is_false_or_zero_is_not() -> None:
     ]
 
 
+def test_blocks_with_value_embeddings_are_named_as_blocks_and_do_not_read_as_a_count() -> None:
+    label = "Blocks with value embeddings, counted from 0"
+    assert labels.pairs({"value_layers": [0]}) == [(label, "block 0")]
+    assert labels.pairs({"value_layers": [1, 3]}) == [(label, "blocks 1, 3")]
+
+
 def test_keys_stand_in_the_order_of_the_labels_and_unknown_ones_last_under_their_own_name() -> None:
     assert [name for name, _ in labels.pairs({"new_thing": 1, "steps": 2, "val_bpb": 1.5})] == [
         "val_bpb",
