@@ -23,12 +23,13 @@ MAX_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Trace:
-    """A run's curve, thinned, and its telemetry; `curve_sha256` is that of the whole curve.csv."""
+    """A run's curve, thinned, and its telemetry; the digests are of the whole files, None where one is missing."""
 
     points: list[dict[str, float | None]]
     rows: int
     curve_sha256: str | None
     telemetry: dict[str, Any]
+    telemetry_sha256: str | None
     problem: str = ""
 
 
@@ -65,14 +66,24 @@ def read_trace(root: Path, run: str) -> Trace:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
-    return Trace(
-        points, count, files.sha256_bytes(data) if data is not None else None, read_telemetry(root, run), problem
-    )
+    told = _read_telemetry(root, run)
+    return Trace(points, count, _sha256(data), _object(told), _sha256(told), problem)
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return files.sha256_bytes(data) if data is not None else None
+
+
+def _read_telemetry(root: Path, run: str) -> bytes | None:
+    return _read(root / names.trace_path(run) / "telemetry.json")
 
 
 def read_telemetry(root: Path, run: str) -> dict[str, Any]:
     """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
-    data = _read(root / names.trace_path(run) / "telemetry.json")
+    return _object(_read_telemetry(root, run))
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
     try:
         value = json.loads(data or b"null")
     except (ValueError, RecursionError):

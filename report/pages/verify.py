@@ -77,8 +77,8 @@ def inputs_table(audit: Audit) -> Table:
         rows(made),
         "the files themselves",
         audit.clock,
-        note="Traces are not listed: each run's page names the digest of its curve; telemetry is read by no rule. What "
-        "has no blob lies in DVC's cache.",
+        note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
+        "blob lies in DVC's cache.",
     )
 
 
