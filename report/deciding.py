@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import sqrt
 from typing import Any
 
-from report.load import Audit
+from report.load import Audit, Run
 from stages.domain import names
 
 
@@ -67,6 +67,12 @@ def held_by(decision: dict[str, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
                 mine = found.setdefault(one["candidate"], {})
                 mine[told["effect"]] = (*mine.get(told["effect"], ()), told["id"])
     return found
+
+
+def named_md5(audit: Audit, run: Run) -> str | None:
+    """The md5 by which the decision of its gate names a run; None where nothing is decided, or it is not named."""
+    decision = audit.decisions.get(run.record.gate)
+    return decision.value["evidence"].get(run.record.id) if decision else None
 
 
 def kinds_of(decision: dict[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from report.tables import Cell, Column, Row, Table, state
 
 
 def decided(audit: Audit, gate: str, step: Step) -> Cell:
-    """The rules that decided, in words; the link leads to the first of them."""
+    """The rules that decided; the page adds a sign, and against which. The link leads to the first of them."""
     ids = step.by or step.unmet
     if not ids:
         return Cell(None, "")
@@ -28,7 +28,7 @@ def decided(audit: Audit, gate: str, step: Step) -> Cell:
     elif step.state == "blocked":
         text = f"{text} would have" if _promote(audit, gate, step) else f"✕ {text} would have"
     against = f" against {' '.join(step.against)}" if step.against else ""
-    return Cell(" ".join(step.by) or None, text + against, f"{gate_page(gate)}#{ids[0]}")
+    return Cell(" ".join(step.by) or text, text + against, f"{gate_page(gate)}#{ids[0]}")
 
 
 def _promote(audit: Audit, gate: str, step: Step) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from report import figures, labels, words
 from report.curves import COLUMNS, Trace, read_trace
+from report.deciding import named_md5
 from report.load import Audit, Run
 from report.page import Page, gate_page, run_page, rung_page
 from report.tables import Column, Row, Table
@@ -50,6 +51,8 @@ def _page(audit: Audit, run: Run, siblings: list[Run]) -> Page:
             "trace_path": names.trace_path(record.id).as_posix(),
             "record_path": names.record_path(record.id).as_posix(),
             "record_file": stem.rsplit("/", 1)[-1] + ".json",
+            "named": named_md5(audit, run),
+            "decided": record.gate in audit.decisions,
             "lock_digest": lock.lock.digest if lock else None,
             "stage": _stage(run),
             "floor": record.purpose == "floor",

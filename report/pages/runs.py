@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from report import ladder, words
-from report.load import Audit
+from report.deciding import named_md5
+from report.load import Audit, Run
 from report.page import Page, config_page, run_page, rung_page
 from report.tables import Cell, Column, Row, Table
 from stages.domain import names
@@ -66,6 +67,19 @@ def rungs_table(audit: Audit) -> Table:
     )
 
 
+def _named(audit: Audit, run: Run) -> Cell:
+    """The md5 by which the gate's decision names a run, against that of its line."""
+    named = named_md5(audit, run)
+    if run.record.gate not in audit.decisions:
+        return Cell(None, "not decided")
+    if named is None:
+        return Cell(None, "✕ not named", mark="bad")
+    same = named == run.line.md5
+    return Cell(
+        named, "✓ this line" if same else "✕ another md5", mark="" if same else "bad", note="" if same else named
+    )
+
+
 def runs_table(audit: Audit, rung: str) -> Table:
     """Every executed run of a rung. Stopped configurations trained nothing and are counted on the page of rungs."""
     lock = audit.locks.get(names.gate_of(rung))
@@ -89,6 +103,7 @@ def runs_table(audit: Audit, rung: str) -> Table:
                     "lock": Cell(record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad"),
                     "line": run.line.number,
                     "md5": run.line.md5,
+                    "named": _named(audit, run),
                 },
             )
         )
@@ -105,7 +120,10 @@ def runs_table(audit: Audit, rung: str) -> Table:
             Column("seed", "Seed", "count"),
             Column("purpose", "Purpose"),
             Column("line", "Ledger line", "count"),
-            Column("md5", "md5", "digest", "what dvc.lock holds for the file of this record"),
+            Column("md5", "md5", "digest", "of this ledger line: what dvc.lock must hold for the file of the record"),
+            Column(
+                "named", "In the decision", "text", "whether the gate's decision names the run by the md5 of this line"
+            ),
         ],
         rows=made,
         source="ledger/runs.jsonl",

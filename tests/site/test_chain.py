@@ -62,6 +62,21 @@ def test_one_changed_score_is_told_and_the_verdict_is_not_supported(copied: Path
     assert "✕ broken" in read(copied / "site" / "verify.html").text
 
 
+def test_a_line_that_the_decision_names_otherwise_is_marked_on_its_page_and_in_its_rung(copied: Path) -> None:
+    broken.score(copied, CELL, 1.5)
+    build(copied)
+    audit = load(copied)
+    run, rung = "/".join(map(str, CELL)), copied / "site" / "runs" / "rung3"
+    named = audit.decisions["gate3"].value["evidence"][run]
+    page = " ".join(read(copied / "site" / "runs" / f"{run}.html").text.split())
+    assert f"The decision of gate 3 names this run with another md5: {named}. It did not stand on this line." in page
+    assert "ledger line, md5: what dvc.lock must hold for the record " + audit.runs[run].line.md5 in page
+    text = read(rung.with_suffix(".html")).text
+    assert (text.count("✕ another md5"), text.count("✓ this line")) == (1, 45)
+    other = rung / "d8-c007" / "cpu-fp32" / "3001.html"
+    assert "another md5" not in read(other).text
+
+
 def test_an_empty_ledger_of_runs_is_told_for_every_gate(copied: Path) -> None:
     (copied / "ledger" / "runs.jsonl").write_bytes(b"")
     told = band(copied)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from report.load import load
 from report.pages.method import PUBLISHED
-from stages.domain import names
+from stages.domain import files, names
 from tests.site.conftest import EVIL
 from tests.site.pages import kinds, read, target
 
@@ -127,6 +127,24 @@ def test_a_run_names_its_line_its_digests_and_the_command_that_repeats_it(site: 
             else f"run@{run.record.config}-{run.record.host}-{seed}"
         )
         assert f"stages/{run.record.rung}/dvc.yaml:{stage}" in text
+
+
+def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, default_study: Path) -> None:
+    run = load(default_study).executed[0].record.id
+    text = read(site / "runs" / f"{run}.html").text
+    for name in ("curve.csv", "telemetry.json"):
+        path = default_study / names.trace_path(run) / name
+        assert files.sha256_file(path) in text
+        assert f"{names.trace_path(run).as_posix()}/{name}" in text
+    assert "every number that a rule reads can be computed again" in read(site / "verify.html").text
+
+
+def test_the_files_of_the_evidence_say_what_decided_as_the_page_does(site: Path) -> None:
+    value = json.loads((site / "gates" / "gate3.evidence.json").read_bytes())
+    place = [column["key"] for column in value["columns"]].index("decided_by")
+    told = {row[place] for row in value["rows"]}
+    assert None not in told
+    assert "R7 not met" in told
 
 
 def test_a_stopped_configuration_names_the_rule_that_stopped_it(site: Path, default_study: Path) -> None:
