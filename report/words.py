@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,11 +40,20 @@ HOLDS: dict[bool | None, tuple[str, str, str]] = {
 }
 
 
+def _fixed(value: float, digits: int, sign: str = "") -> str:
+    """The decimal that a number is written as, rounded half to even.
+
+    Not the binary float behind it: 1.8829905 and 1.8939365 would round to different sides there. With this rule a value
+    and its margin still add up to an even threshold where both lie half-way.
+    """
+    return format(Decimal(repr(float(value))), f"{sign}.{digits}f")
+
+
 def number(value: float | None, digits: int) -> str:
     """A number with a fixed count of decimals and a true minus; an en dash where there is none."""
     if value is None:
         return DASH
-    text = f"{value:.{digits}f}"
+    text = _fixed(value, digits)
     return text.replace("-", MINUS if text.strip("-0.") else "")
 
 
@@ -56,7 +66,7 @@ def signed(value: float | None, digits: int = 6) -> str:
     """A difference with its sign: +0.001200 or −0.001200; what rounds to zero has none."""
     if value is None:
         return DASH
-    text = f"{value:+.{digits}f}"
+    text = _fixed(value, digits, "+")
     return (text if text.strip("+-0.") else text[1:]).replace("-", MINUS)
 
 
@@ -71,7 +81,7 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         if (value.is_integer() or abs(value) >= 1e6) and abs(value) < 1e15:
             return plain(round(value))
-        text = f"{value:.6f}".rstrip("0") if abs(value) >= 1e-6 else f"{value:.3g}"
+        text = _fixed(value, 6).rstrip("0") if abs(value) >= 1e-6 else f"{value:.3g}"
         return text.replace("-", MINUS)
     return str(value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from report import words
@@ -43,6 +45,16 @@ def test_device_hours_read_at_their_scale(hours: float | None, text: str) -> Non
 
 def test_differences_carry_their_sign() -> None:
     assert (words.signed(0.0015), words.signed(-0.0015), words.signed(None)) == ("+0.001500", "−0.001500", "–")
+
+
+def test_decimals_half_way_all_round_to_even_whatever_their_binary_floats_are() -> None:
+    assert (words.bpb(1.8829905), words.bpb(1.8939365)) == ("1.882990", "1.893936")
+    assert words.plain(1.8829905) == "1.88299"
+
+
+def test_a_value_half_way_and_its_margin_add_up_to_the_threshold_as_shown() -> None:
+    shown = [words.number(value, 6) for value in (0.0215785, 0.0784215)]
+    assert sum(map(Decimal, shown)) == Decimal("0.1")
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 4e-10, -4e-10])
