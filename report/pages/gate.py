@@ -11,11 +11,10 @@ from typing import Any
 from report import ladder, words
 from report.chain import chains, standing
 from report.deciding import nearest_floor, what_if
-from report.ladder import Step
-from report.load import Audit, Run
-from report.page import Page, config_page, gate_page, run_page, rung_page
-from report.pages import gate_alone, gate_outcome, gate_proof, gate_rules
-from report.tables import Cell, Column, Row, Table
+from report.load import Audit
+from report.page import Page, gate_page, rung_page
+from report.pages import gate_alone, gate_evidence, gate_outcome, gate_proof, gate_rules
+from report.tables import Table
 from stages.domain import names
 from stages.domain.decision import why_blocked
 
@@ -30,7 +29,7 @@ def pages(audit: Audit) -> Iterator[Page]:
 
 def _tables(audit: Audit, gate: str, rung: str) -> list[Table]:
     decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    made = [evidence_table(audit, rung)]
+    made = [gate_evidence.evidence_table(audit, rung)]
     if decision is None or not decision.value["candidates"]:
         made.append(gate_rules.planned_table(audit, gate))
     else:
@@ -82,54 +81,3 @@ def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | No
         },
         tables=_tables(audit, gate, rung),
     )
-
-
-def evidence_table(audit: Audit, rung: str) -> Table:
-    """Every cell of every candidate, with the rules that the numbers met."""
-    decision = audit.decisions.get(names.gate_of(rung))
-    cells, place = audit.study.cells(rung), list(audit.study.rungs).index(rung)
-    columns = [
-        Column("config", "Candidate"),
-        Column("decided_by", "Decided by", hidden=decision is None or ladder.is_last(audit, rung)),
-        Column("mean", "Mean", "mean"),
-        Column("worst_host", "Worst host", "mean"),
-    ]
-    columns += [Column(f"{host}_{seed}", f"{host} · {seed}", "bpb") for host, seed in cells]
-    standing_ = {one["config"]: one for one in decision.value["ranking"]} if decision else {}
-    order = {name: n for n, name in enumerate(standing_)}
-    made = []
-    for config in sorted(ladder.candidates(audit, rung) or [], key=lambda one: (order.get(one, 10**9), one)):
-        step = ladder.ladder(audit)[config].steps[place]
-        row: dict[str, Any] = {
-            "config": Cell(config, href=config_page(config)),
-            "decided_by": gate_outcome.decided(audit, names.gate_of(rung), step),
-        }
-        for host, seed in cells:
-            row[f"{host}_{seed}"] = score(audit, names.run_id(rung, config, host, seed), step)
-        told = standing_.get(config, {})
-        row |= {"mean": told.get("mean"), "worst_host": told.get("worst_host")}
-        made.append(Row(config, row))
-    return Table(
-        id="evidence",
-        title=f"val_bpb of every candidate in every cell of {words.rung_title(rung).lower()}",
-        columns=columns,
-        rows=made,
-        source="ledger/runs.jsonl; each number links to its run, with line and digests",
-        clock=audit.clock,
-        empty=f"None: {why}."
-        if (why := ladder.why_empty(audit, rung))
-        else "Not known before the gate before has decided.",
-    )
-
-
-def score(audit: Audit, run: str, step: Step) -> Cell:
-    """The score of a run, linked; or in words why there is none."""
-    found: Run | None = audit.runs.get(run)
-    if step.state == "unrun":
-        return Cell(None, "not run")
-    if found is None or not found.record.executed:
-        return Cell(None, "missing", mark="bad")
-    value = found.record.val_bpb
-    if value is None:
-        return Cell(None, found.record.status, run_page(run), "bad", found.record.reason or "")
-    return Cell(float(value), None, run_page(run))

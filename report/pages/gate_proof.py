@@ -7,38 +7,37 @@ from __future__ import annotations
 
 from report.load import Audit, Decision
 from report.page import config_page
+from report.pages.gate_evidence import run_score
 from report.tables import Cell, Column, Table, rows
 from stages.domain import names
 
 
 def floor_table(audit: Audit, rung: str, decision: Decision) -> Table:
-    """The A/A runs of the reference: the noise that a threshold must be larger than."""
-    made = []
+    """The A/A runs of the reference with the noise that they make: what a threshold must be larger than."""
     floor = decision.value["floor"]
+    found = [run for run in audit.by_rung[rung] if run.record.purpose == "floor" and run.record.executed]
+    made = []
     for host in sorted(floor, key=audit.host_order):
-        values = [run for run in audit.by_rung[rung] if run.record.purpose == "floor" and run.record.host == host]
-        made.append(
-            (
-                f"floor.{host}",
-                {
-                    "host": host,
-                    "runs": floor[host]["runs"],
-                    "sd": floor[host]["variance"] ** 0.5,
-                    "seeds": ", ".join(str(run.record.seed) for run in values),
-                },
-            )
-        )
+        cells = {"host": host, "runs": floor[host]["runs"], "sd": floor[host]["variance"] ** 0.5}
+        scores = {f"seed_{run.record.seed}": run_score(run) for run in found if run.record.host == host}
+        made.append((f"floor.{host}", {**cells, **scores}))
+    seeds = sorted({run.record.seed for run in found})
     return Table(
         id="floor",
         title="A/A noise floor: the reference against itself, other seeds",
         columns=[
             Column("host", "Host block"),
             Column("runs", "Runs", "count"),
-            Column("sd", "Standard deviation of val_bpb", "bpb"),
-            Column("seeds", "Seeds"),
+            Column(
+                "sd",
+                "Standard deviation of val_bpb",
+                "bpb",
+                "of the runs to the right, with one less than their number",
+            ),
+            *(Column(f"seed_{seed}", f"Seed {seed}", "bpb") for seed in seeds),
         ],
         rows=rows(made),
-        source=decision.source,
+        source=f"{decision.source}; ledger/runs.jsonl",
         clock=audit.clock,
         tools=False,
     )
