@@ -16,6 +16,7 @@ from report.pages import agreement_figures
 from report.pages.overview import alone_page
 from report.tables import Cell, Column, Row, Table, rows
 from stages.domain import names
+from stages.summary.pairs import FEWEST
 
 #: Pairs of candidates that a sentence names; the table has them all.
 MOST_NAMED = 3
@@ -115,7 +116,7 @@ def pairs_table(audit: Audit) -> Table:
             Column("hosts", "Host blocks", hidden=one_pair),
             Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
             Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
-            Column("interval", level, "number", page_only=True),
+            Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", page_only=True),
             Column("interval_low", f"{level}, low", "number", hidden=True),
             Column("interval_high", f"{level}, high", "number", hidden=True),
             Column("inversions", "Inversions", "count", "pairs of candidates that the two blocks order differently"),

@@ -14,37 +14,32 @@ from report.ladder import Path
 from report.load import Audit
 from report.paths import stars
 
+#: A candidate with its means on two host blocks.
+Point = tuple[Path, float, float]
+
 HEIGHT = 360
-#: Pixels of the plotted area that a figure of `HEIGHT` has, and those that a line of text takes.
-PLOTTED, LINE = 290, 15
+#: Pixels of a plain mark, of the first named one, and how much smaller each named one is than the one before, which
+#: therefore looks out from under it where two lie on each other.
+PLAIN_SIZE, NAMED_SIZE, STEP = 8, 15, 3
 
 
-def _spread(values: list[float]) -> list[float]:
-    """How many pixels to shift labels upwards, given their heights in pixels, so that no two lie on each other."""
-    shifts = [0.0] * len(values)
-    top = float("-inf")
-    for place in sorted(range(len(values)), key=lambda n: (values[n], n)):
-        wanted = max(values[place], top + LINE)
-        shifts[place] = round(wanted - values[place], 1)
-        top = wanted
-    return shifts
+def _named_last(points: list[Point], best: figures.Stars) -> list[tuple[Point, int]]:
+    """The points in the order in which they are drawn, each with the size of its mark."""
+    named = [one for one in points if figures.named(one[0], best)]
+    plain = [(one, PLAIN_SIZE) for one in points if one not in named]
+    return plain + [(one, max(PLAIN_SIZE - 1, NAMED_SIZE - STEP * n)) for n, one in enumerate(named)]
 
 
-def _notes(
-    points: list[tuple[Path, float, float]], ends: tuple[float, float], best: figures.Stars
-) -> list[dict[str, Any]]:
-    """Names of the marked points: to the left of a point in the right half, shifted apart where they would overlap."""
-    low, high = ends
-    size = (high - low) or 1.0
-    names = figures.labels(path.config for path, _, _ in points)
-    made = []
-    for side in ("left", "right"):
-        here = [one for one in points if (one[1] > low + size / 2) is (side == "left")]
-        shifts = _spread([(y - low) / size * PLOTTED for _, _, y in here])
-        for (path, x, y), shift in zip(here, shifts, strict=True):
-            text, colour = names[path.config], figures.look(path, best).colour
-            made.append(figures.note(x, y, text, side, colour, bgcolor="rgba(0,0,0,0)", yshift=shift))
-    return made
+def _legend(points: list[Point], best: figures.Stars) -> tuple[tuple[str, str, str, str], ...]:
+    """Whose the named marks are. Names inside the figure would lie on other marks; the slopes name the others."""
+    found = []
+    for path, _, _ in points:
+        if figures.named(path, best):
+            says = [path.config, *path.roles, *(["led the first rung"] if path.config == best.early else [])]
+            style = figures.look(path, best)
+            found.append((style.colour, "", style.symbol, " · ".join(says)))
+    others = ((figures.PLAIN[0], "", figures.PLAIN[2], "other candidates"),) if len(found) < len(points) else ()
+    return (*found, *others)
 
 
 def scatter(audit: Audit, rung: str, told: dict[str, Any], pair: Pair) -> Figure:
@@ -55,15 +50,15 @@ def scatter(audit: Audit, rung: str, told: dict[str, Any], pair: Pair) -> Figure
         for name, means in told["means"].items()
         if means[pair.first] is not None and means[pair.second] is not None
     ]
-    looks = [figures.look(path, best) for path, _, _ in points]
+    drawn = _named_last(points, best)
+    looks = [figures.look(path, best) for (path, _, _), _ in drawn]
     values = [value for _, x, y in points for value in (x, y)] or [0.0, 1.0]
     low, high = min(values), max(values)
-    marked = [one for one in points if figures.named(one[0], best)]
     tau = "not defined" if pair.tau_b is None else words.number(pair.tau_b, 2)
     return Figure(
         f"figure.scatter.{rung}.{pair.first}.{pair.second}",
         f"{words.rung_title(rung)}: {pair.second} against {pair.first}",
-        "Each mark is a candidate's mean val_bpb on the two host blocks; on the diagonal they are equal. "
+        "Each mark is a candidate's mean val_bpb on the two host blocks; on the diagonal they are equal. Sizes differ so that no named mark hides another. "
         f"τ-b {tau} over {words.count(len(points), 'candidate')}.",
         f"means-{rung}",
         [
@@ -79,14 +74,14 @@ def scatter(audit: Audit, rung: str, told: dict[str, Any], pair: Pair) -> Figure
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [x for _, x, _ in points],
-                "y": [y for _, _, y in points],
-                "text": [words.html_text(path.config) for path, _, _ in points],
+                "x": [x for (_, x, _), _ in drawn],
+                "y": [y for (_, _, y), _ in drawn],
+                "text": [words.html_text(path.config) for (path, _, _), _ in drawn],
                 "marker": {
                     "color": [one.colour for one in looks],
                     "symbol": [one.symbol for one in looks],
-                    "size": [11 if one.marked else 8 for one in looks],
-                    "line": {"width": 0},
+                    "size": [size for _, size in drawn],
+                    "line": {"width": 1, "color": "@bg"},
                     "opacity": 1,
                 },
                 "hovertemplate": "%{text}<br>%{x:.6f} · %{y:.6f}<extra></extra>",
@@ -96,11 +91,11 @@ def scatter(audit: Audit, rung: str, told: dict[str, Any], pair: Pair) -> Figure
         {
             "xaxis": {"title": {"text": f"mean val_bpb on {pair.first}"}, "nticks": 6},
             "yaxis": {"title": {"text": f"mean val_bpb on {pair.second}"}, "nticks": 6},
-            "annotations": _notes(marked, (low, high), best),
             "margin": {"l": 66, "r": 16, "t": 16, "b": 58},
         },
         {"margin": {"l": 56, "r": 12, "t": 12, "b": 56}},
         HEIGHT,
+        legend=_legend(points, best),
     )
 
 

@@ -32,7 +32,7 @@ def floor_table(audit: Audit, rung: str, decision: Decision) -> Table:
                 "sd",
                 "Standard deviation of val_bpb",
                 "bpb",
-                "of the runs to the right, with one less than their number",
+                "of the runs to the right, as of a sample (n − 1)",
             ),
             *(Column(f"seed_{seed}", f"Seed {seed}", "bpb") for seed in seeds),
         ],

@@ -115,11 +115,17 @@ def test_the_promotion_path_of_a_large_study_says_what_it_leaves_out(large: Path
     assert f"{len(figure.data)} of 120 drawn; logarithmic axis." in figure.alt
 
 
-def test_labels_of_points_that_lie_on_each_other_are_set_apart() -> None:
-    heights = [100.0, 101.0, 250.0, 100.5]
-    shifted = sorted(height + up for height, up in zip(heights, agreement_figures._spread(heights), strict=True))
-    assert all(b - a >= agreement_figures.LINE - 0.2 for a, b in pairwise(shifted))
-    assert agreement_figures._spread([10.0, 90.0]) == [0.0, 0.0]
+def test_named_marks_that_lie_on_each_other_are_all_seen_and_named_beside_the_figure(default_study: Path) -> None:
+    audit = load(default_study)
+    told = dict(agreeing.rungs(audit))["rung3"]
+    figure = agreement_figures.scatter(audit, "rung3", told, agreeing.pairs(audit, told)[0])
+    marks = figure.data[1]
+    named = {*audit.study.roles.values(), stars(audit).early} & set(marks["text"])
+    assert "annotations" not in figure.layout  # a name inside would lie on other marks
+    assert {text.split(" · ")[0] for *_, text in figure.legend} == {*named, "other candidates"}
+    assert set(marks["text"][-len(named) :]) == named  # drawn over the plain ones
+    sizes = marks["marker"]["size"][-len(named) :]
+    assert all(below >= above + 2 for below, above in pairwise(sizes))
 
 
 def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_have_made(tmp_path: Path) -> None:
