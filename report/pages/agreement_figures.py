@@ -58,7 +58,8 @@ def scatter(audit: Audit, rung: str, told: dict[str, Any], pair: Pair) -> Figure
     return Figure(
         f"figure.scatter.{rung}.{pair.first}.{pair.second}",
         f"{words.rung_title(rung)}: {pair.second} against {pair.first}",
-        "Each mark is a candidate's mean val_bpb on the two host blocks; on the diagonal they are equal. Sizes differ so that no named mark hides another. "
+        "Each mark is a candidate's mean val_bpb on the two host blocks; on the diagonal they are equal. "
+        "Sizes differ so that no named mark hides another. "
         f"τ-b {tau} over {words.count(len(points), 'candidate')}.",
         f"means-{rung}",
         [
