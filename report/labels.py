@@ -82,6 +82,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "mfu": ("Share of the peak speed", ""),
     "peak_memory_bytes": ("Peak memory", "bytes"),
     "train_seconds": ("Training took", "s"),
+    "first_steps_seconds": ("First steps took", "s"),
     "evaluation_seconds": ("Evaluation took", "s"),
     "setup_seconds": ("Setting up took", "s"),
     "process_seconds": ("The process took", "s"),
