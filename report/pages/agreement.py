@@ -16,8 +16,9 @@ from report.pages import agreement_figures
 from report.pages.overview import alone_page
 from report.tables import Cell, Column, Row, Table, rows
 from stages.domain import names
-from stages.summary.pairs import FEWEST
 
+#: With fewer candidates the summary gives no interval: `stages.summary.pairs.FEWEST`, which would import scipy here.
+FEWEST = 5
 #: Pairs of candidates that a sentence names; the table has them all.
 MOST_NAMED = 3
 

@@ -12,7 +12,9 @@ import pytest
 from report import agreeing
 from report.build import build
 from report.load import load
+from report.pages import agreement
 from report.verdict import verdict
+from stages.summary import pairs
 from tests.site import broken
 from tests.site.conftest import copy_of, make_study
 from tests.site.pages import read
@@ -132,3 +134,8 @@ def test_one_host_block_has_nothing_to_compare(tmp_path: Path) -> None:
         text = read(tmp_path / "study" / "site" / name).text
         assert "One host block: nothing to compare." in text
         assert "τ-b" not in text
+
+
+def test_the_page_says_from_how_many_candidates_on_there_is_an_interval(site: Path) -> None:
+    assert agreement.FEWEST == pairs.FEWEST
+    assert f"none with fewer than {pairs.FEWEST} candidates" in read(site / "agreement.html").text
