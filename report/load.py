@@ -25,7 +25,7 @@ from stages.domain.study import Study
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
-LEDGER_REMEDY = "`dvc repro ledger` writes it anew"
+LEDGER_REMEDY = "`dvc repro -s ledger` writes it anew"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class _Reader:
 
 
 def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
-    data = reader.bytes(RUNS, "`dvc repro ledger` writes it") or b""
+    data = reader.bytes(RUNS, "`dvc repro -s ledger` writes it") or b""
     found: dict[str, Run] = {}
     for number, (record, raw) in enumerate(parse_ledger(data, RUNS.as_posix()), start=1):
         if record.id in found:
@@ -192,7 +192,7 @@ def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
 
 def _decisions(reader: _Reader, study_: Study) -> dict[str, Decision]:
     """The decisions by gate, in the order of the study."""
-    data = reader.bytes(DECISIONS, "`dvc repro ledger` writes it") or b""
+    data = reader.bytes(DECISIONS, "`dvc repro -s ledger` writes it") or b""
     found: dict[str, Decision] = {}
     for number, raw in enumerate(data.splitlines(keepends=True), start=1):
         where = f"{DECISIONS.as_posix()}, line {number}"

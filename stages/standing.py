@@ -164,7 +164,8 @@ def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
     for one in rungs:
         if one.decision is None:
             if one.lock is None:
-                return f"{one.gate} is not frozen, so {one.rung} may not start", f"promotion freeze {one.gate}"
+                told = "" if _in_ledger(rungs) else " (`dvc repro -s ledger site` writes down what was decided so far)"
+                return f"{one.gate} is not frozen, so {one.rung} may not start{told}", f"promotion freeze {one.gate}"
             return f"{one.rung}: {one.closed or one.outcome}", "dvc repro"
         if one.blocked_by:
             return f"{one.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"
@@ -195,4 +196,5 @@ def _decided_in_ledger() -> bool:
 
 def _in_ledger(rungs: list[Standing]) -> bool:
     path = names.LEDGER / "decisions.jsonl"
-    return path.is_file() and path.read_bytes() == b"".join(canonical.dumps(one.decision) for one in rungs)
+    made = b"".join(canonical.dumps(one.decision) for one in rungs if one.decision is not None)
+    return made == (path.read_bytes() if path.is_file() else b"")

@@ -76,7 +76,7 @@ def ledger_lines(case: Case) -> Iterator[Problem]:
         if decided is not None or b"ledger/runs.jsonl" in (case.tree.read("dvc.lock") or b""):
             yield Problem(RUNS, "no file", "the evidence", "decisions and dvc.lock speak of runs that are gone")
             return
-        raise Skip("there is no ledger yet, so nothing was decided", "dvc repro ledger", applies=False)
+        raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
     runs = tuple(Run(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
     case.lines.update((run.data.rstrip(b"\n"), line_of_record(run.record)) for run in runs)
     case.learn(Ledger(runs, dict(_decisions(decided))))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ from stages.domain.records import Record, parse_ledger
 TOLERANCE = 0.005
 #: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.
 KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
+#: A machine may be busy; one that needs this many times the budget for a run's steps says that the run had more time.
+LONG = 1.5
 Outcome = Literal["identical", "within", "differs"]
 
 
@@ -41,6 +43,16 @@ class Replayed:
     recorded: float | None
     again: float | None
     changed: tuple[str, ...]
+    #: Seconds on the wall clock that the run's steps took here, and the budget that they had there; else None.
+    seconds: float | None = None
+    budget: float | None = None
+
+    @property
+    def long(self) -> bool:
+        """Whether a machine of the same kind needs much longer for these steps than their budget allowed."""
+        if self.same_kind is not True or self.seconds is None or self.budget is None:
+            return False
+        return self.seconds > LONG * self.budget
 
     @property
     def difference(self) -> float | None:
@@ -59,6 +71,8 @@ class Replayed:
             "again": self.again,
             "difference": self.difference,
             "changed": list(self.changed),
+            "seconds": self.seconds,
+            "budget_seconds": self.budget,
         }
 
 
@@ -66,7 +80,7 @@ def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
     """The executed runs of the ledger by name."""
     path = root / names.LEDGER / "runs.jsonl"
     if not path.is_file():
-        raise Refused(f"{path.as_posix()} is missing; `dvc repro ledger` writes it")
+        raise Refused(f"{path.as_posix()} is missing; `dvc repro -s ledger` writes it")
     return {record.id: (record, data) for record, data in parse_ledger(path.read_bytes(), "ledger/runs.jsonl")}
 
 
@@ -130,7 +144,11 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float, same_kind:
     value.update(status=outcome.status, reason=outcome.reason, facts=outcome.facts)
     value["environment"] = environment(list(lock.frozen.hosts[record.host].report), outcome.telemetry)
     alike = is_same_kind(there, outcome.telemetry)
-    return compare(record, data, value, True if alike is None and same_kind else alike, tolerance)
+    made = compare(record, data, value, True if alike is None and same_kind else alike, tolerance)
+    if record.budget.clock != "wall":
+        return made
+    took = outcome.telemetry["train_seconds"] - outcome.telemetry["first_steps_seconds"]
+    return replace(made, seconds=round(took, 3), budget=record.budget.seconds)
 
 
 def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool | None, tolerance: float) -> Replayed:

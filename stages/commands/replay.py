@@ -6,7 +6,9 @@
 
 On the same kind of machine a record must come out the same, byte for byte; on another kind val_bpb must agree within
 --tolerance. The kind stands in the run's telemetry, held against dvc.lock; where that is not here, --same-kind says it.
-No record and no trace is written. Exit status: 0 all agree, 1 one does not, 2 one could not be repeated.
+On the wall clock it also says how long the recorded steps take here: much longer than their budget, and the run may
+have had more time than it claims. No record and no trace is written.
+Exit status: 0 all agree, 1 one does not, 2 one could not be repeated.
 """
 
 from __future__ import annotations
@@ -72,9 +74,17 @@ def _told(one: Replayed, tolerance: float) -> str:
     kind = {True: "the same kind of machine", False: "another kind of machine", None: unknown}
     head = f"{one.run}: {one.outcome}, on {kind[one.same_kind]}"
     if one.outcome == "identical":
-        return f"{head}, val_bpb {one.again}"
+        return f"{head}, val_bpb {one.again}{_time(one)}"
     limit = "must be identical" if one.same_kind else f"tolerance {tolerance:g}"
-    return f"{head}: recorded {one.recorded}, now {one.again}, difference {one.difference} ({limit})"
+    return f"{head}: recorded {one.recorded}, now {one.again}, difference {one.difference} ({limit}){_time(one)}"
+
+
+def _time(one: Replayed) -> str:
+    """On the wall clock, what the steps cost here: a run that was given more time than its budget shows by it."""
+    if one.seconds is None:
+        return ""
+    told = f"; its steps took {one.seconds:g} s here, of a budget of {one.budget:g} s"
+    return told + (": its clock may have been slowed, or this machine is busy" if one.long else "")
 
 
 def _write(place: str, done: list[Replayed], refused: dict[str, str], tolerance: float) -> None:

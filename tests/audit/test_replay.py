@@ -97,6 +97,19 @@ def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monke
     assert command.run(build_parser("replay").parse_args(["replay", name, other])) == 1
 
 
+@pytest.mark.parametrize(
+    ("same_kind", "seconds", "long"),
+    [(True, 91.0, True), (True, 90.0, False), (False, 91.0, False), (None, 91.0, False)],
+)
+def test_a_run_whose_steps_take_much_longer_than_their_budget_is_marked_on_the_same_kind_of_machine(
+    same_kind, seconds, long
+):
+    one = replay.Replayed("r/c/h/1", "identical", same_kind, 1.0, 1.0, (), seconds, 60.0)
+    told = command._told(one, 0.005)
+    assert f"its steps took {seconds:g} s here, of a budget of 60 s" in told
+    assert one.long is long and ("its clock may have been slowed" in told) is long
+
+
 @pytest.mark.parametrize("sample", ["0", "-1", "three"])
 def test_a_sample_of_nothing_is_refused_in_words(sample, capsys):
     with pytest.raises(SystemExit) as end:

@@ -30,4 +30,5 @@ def test_a_study_on_the_wall_clock_is_run_judged_verified_and_repeated(tmp_path)
     assert repo.promotion("verify").returncode == 0
     again = repo.promotion("replay", "rung1/d1-a/cpu-fp32/1")
     assert "identical" in again.stdout + again.stderr
+    assert "its steps took" in again.stderr
     assert repo.git("status", "--porcelain") == "", "the ledger and the locks stay as they were"

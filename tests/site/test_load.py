@@ -110,7 +110,7 @@ def test_a_decision_that_is_none_is_refused_with_its_line_and_the_first_gaps(cop
         load(copied)
     lines = str(told.value).splitlines()
     assert lines[0] == "ledger/decisions.jsonl, line 1: rung: expected a value: the key is missing"
-    assert lines[-1].endswith("more mistakes; `dvc repro ledger` writes it anew")
+    assert lines[-1].endswith("more mistakes; `dvc repro -s ledger` writes it anew")
     assert len(lines) == 4
 
 
@@ -133,7 +133,7 @@ def test_a_decision_of_another_shape_is_told_by_its_place(copied: Path, change: 
     with pytest.raises(Invalid) as error:
         load(copied)
     assert str(error.value).startswith(f"ledger/decisions.jsonl, line 2: {told}")
-    assert str(error.value).endswith("`dvc repro ledger` writes it anew")
+    assert str(error.value).endswith("`dvc repro -s ledger` writes it anew")
 
 
 @pytest.mark.parametrize("name", ["accounting", "agreement", "stability"])
