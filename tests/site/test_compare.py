@@ -35,7 +35,10 @@ def replace(root: Path, study: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         source = study / name
-        shutil.copytree(source, path) if source.is_dir() else shutil.copyfile(source, path)
+        # Without their times: git takes a file of the same size and an old time for the one that it knows.
+        shutil.copytree(source, path, copy_function=shutil.copyfile) if source.is_dir() else shutil.copyfile(
+            source, path
+        )
 
 
 @pytest.fixture(scope="module")

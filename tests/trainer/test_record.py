@@ -29,7 +29,7 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
     happened: list[str] = []
 
     class Observer:
-        def done(self, record: dict[str, Any]) -> None:
+        def done(self, record: dict[str, Any], telemetry: dict[str, Any]) -> None:
             happened.append(f"told of {record['status']}")
 
     def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
