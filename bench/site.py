@@ -28,10 +28,11 @@ PARTS = (names.PARAMS, names.LOCKS, names.LEDGER, names.PROTOCOL, names.SUMMARY,
 #: (configurations, seeds a host from rung 3 on): some 500, 2,000 and 5,000 executed runs.
 SIZES = ((32, 8), (124, 8), (310, 8))
 _PROBE = """
-import json, resource
+import json
 from report.__main__ import main
+from tests.support.memory import peak_bytes
 main()
-print(json.dumps({"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+print(json.dumps({"peak_bytes": peak_bytes()}))
 """
 
 

@@ -21,13 +21,14 @@ from tests.support import dvclock
 SIZES = {200: (12, 2), 2_000: (125, 2), 20_000: (500, 6)}
 REPEATS = 3
 _PROBE = """
-import json, resource, sys
+import json, sys
 from stages.cli import main
+from tests.support.memory import peak_bytes
 try:
     main(sys.argv[1:])
 except SystemExit as end:
     told = {"status": end.code, "torch": "torch" in sys.modules}
-    told["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    told["peak_mb"] = round((peak_bytes() or 0) / 1e6)
     print(json.dumps(told), file=sys.stderr)
 """
 

@@ -46,6 +46,11 @@ def anchors(page: Path) -> set[str]:
 
 
 @pages
+def test_nothing_is_left_to_fill_in(page):
+    assert re.findall(r"\b(?:TODO|TBD|FIXME|XXX|SEC\d+|MB\d+)\b", page.read_text(encoding="utf-8")) == []
+
+
+@pages
 def test_every_link_leads_somewhere(page):
     for link in _LINK.findall(page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", link):

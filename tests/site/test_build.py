@@ -19,6 +19,7 @@ from report.curves import MOST_POINTS, _thin
 from stages.domain.schema import Invalid
 from tests.site.conftest import copy_of, make_study
 from tests.support import synthetic
+from tests.support.memory import STATUS
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,10 +169,7 @@ def test_one_plotly_file_and_only_pages_with_figures_load_it(site: Path) -> None
 
 def peak_of(root: Path) -> tuple[int, str]:
     """Build the site in a process of its own: its peak memory in bytes, and what it told."""
-    code = (
-        "import resource; from report.__main__ import main; main(); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
+    code = "from report.__main__ import main; from tests.support.memory import peak_bytes; main(); print(peak_bytes())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,
@@ -180,11 +178,11 @@ def peak_of(root: Path) -> tuple[int, str]:
         encoding="utf-8",
         check=True,
     )
-    return int(done.stdout.splitlines()[-1]) * 1024, done.stderr
+    return int(done.stdout.splitlines()[-1]), done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="resource is not on Windows")
+@pytest.mark.skipif(not STATUS.is_file(), reason="this system does not tell a program's peak memory")
 def test_a_large_study_takes_memory_by_its_records_keeps_its_overview_small_and_shows_progress(
     default_study: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +191,7 @@ def test_a_large_study_takes_memory_by_its_records_keeps_its_overview_small_and_
     large = make_study(tmp_path / "large", synthetic.params(310, 1))
     peak, told = peak_of(large)
     lines = (large / "ledger" / "runs.jsonl").read_bytes().count(b"\n")
-    assert (peak - base) / lines <= 16_000  # bytes a record; the records themselves are most of it
+    assert (peak - base) / lines <= 20_000  # bytes a record; the records themselves are most of it
     assert (large / "site" / "index.html").stat().st_size <= 150_000
     assert re.search(r"^site: \d+ of \d+ pages$", told, re.MULTILINE)
     pages = sum(1 for _ in (large / "site").rglob("*.html"))
