@@ -116,11 +116,17 @@ def _changes(before: CommitTree | None, now: CommitTree) -> list[str]:
     return [*told, ", ".join(sorted(kinds))] if kinds else told
 
 
+_SAID = {"True": "holds", "False": "fails"}
+
+
 def _fate(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
     """What a decision changed: at first whom it stopped or promoted, whichever is shorter; later who is new in it."""
     if now is None:
         return "undecided again"
     promoted = set(now["promoted"])
+    verdicts = now.get("verdicts")
+    if before is None and not promoted and isinstance(verdicts, dict) and verdicts:
+        return ", ".join(f"{rule} {_SAID.get(str(answer), 'cannot be evaluated')}" for rule, answer in verdicts.items())
     if before is None:
         others = sorted(set(map(str, now.get("candidates") or [])) - promoted)
         told = f"promotes {len(promoted)} of {len(promoted) + len(others)}"

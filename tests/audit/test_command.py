@@ -231,7 +231,7 @@ def test_history_names_whoever_is_shorter_to_name_and_later_only_what_is_new(clo
     assert [line for line in told[2] if line.startswith("gate")] == [
         "gate1 promotes 3 of 3",
         "gate2 promotes 2 of 3: stops d1-b",
-        "gate3 promotes 0 of 2",
+        "gate3 R2 fails, R3 fails, R4 cannot be evaluated",
     ]
     assert told[3] == ["gate2 now promotes d1-b; no longer promotes d2-a"]
     assert told[4] == ["gate2 now promotes d2-a; no longer promotes d1-b"]
