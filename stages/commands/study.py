@@ -162,7 +162,7 @@ def _next_steps(study: Study, again: bool) -> None:
     repro = "dvc repro --no-run-cache" if cached else "dvc repro"
     print(
         f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `{freeze}`, "
-        f"`git add params.yaml locks ledger stages dvc.lock && git commit`, `{repro}`"
+        f"`git add -u && git add locks stages && git commit`, `{repro}`"
     )
     if past:
         print(
