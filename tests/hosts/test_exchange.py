@@ -204,6 +204,35 @@ def test_an_unreachable_remote_does_not_end_the_work(hosts, capsys):
     assert "not everything was pushed" in capsys.readouterr().out
 
 
+def test_a_host_that_waits_outlives_a_remote_that_cannot_be_read_for_a_while(hosts, monkeypatch, capsys):
+    other = Path("artifacts/records/rung1/d1-c000/cpu-bf16/1000.json")
+    line, waits = other.read_bytes(), []
+    other.unlink()
+
+    def restore(stages: list[str], remote: str | None) -> int:
+        if stages != ["corpus"] and len(waits) < 2:
+            raise store.Unreachable("DVC remote (default): no route")
+        return 0
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            other.write_bytes(line)
+
+    monkeypatch.setattr(store, "restore", restore)
+    assert worker(once=False, sleep=sleep).work() == 0
+    assert "DVC remote (default): no route; going on with what is here" in capsys.readouterr().out
+
+
+def test_a_remote_whose_package_is_missing_is_refused_in_words(judged, monkeypatch):
+    def absent(**_: object) -> None:
+        raise ImportError("ssh is supported, but requires 'dvc-ssh' to be installed")
+
+    monkeypatch.setattr("dvc.repo.Repo", absent)
+    with pytest.raises(Refused, match="requires 'dvc-ssh' to be installed; install it into this environment"):
+        store.restore(["corpus"], None)
+
+
 def test_a_run_that_fails_ends_the_work_when_the_others_have_run_and_is_named(hosts, capsys):
     broken, *others = lose(hosts, "rung5")
     hosts.broken = {broken.stage}

@@ -62,6 +62,14 @@ def test_a_short_run_prints_one_line_and_writes_no_file(clock):
     assert not LIVE.exists()
 
 
+def test_a_resumed_run_tells_the_time_of_all_its_processes(clock):
+    out = io.StringIO()
+    with Live(RUN, 130.0, "wall", out, now=clock) as live:
+        clock.at += 72.0
+    live.done(record(), {"resumed_at_step": 40, "train_seconds": 130.6})
+    assert out.getvalue().endswith("100 steps, 2 min 11 s of training in all, resumed at step 40\n")
+
+
 def test_a_long_run_without_a_terminal_tells_where_it_is_every_half_minute(clock):
     out = io.StringIO()
     with Live(RUN, 600.0, "wall", out, now=clock) as live:

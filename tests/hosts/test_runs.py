@@ -91,6 +91,8 @@ def test_a_stopped_record_of_a_configuration_that_now_has_a_ticket_is_to_train(j
 def test_a_clone_without_a_protocol_says_what_comes_first(judged):
     (names.PROTOCOL / "rung1.json").unlink()
     assert look(judged, "rung1").closed == "`dvc repro protocol` first"
+    names.lock_path("gate1").unlink()
+    assert look(judged, "rung1").closed == "no rule is frozen yet: `promotion status` says what comes first"
 
 
 def test_an_unfrozen_gate_closes_its_rung(judged):

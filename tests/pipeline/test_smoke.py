@@ -328,6 +328,16 @@ def test_a_door_that_is_none_is_named_with_its_remedy(study, data, told):
         assert f"artifacts/protocol/rung1.json: {told}" in message and "`dvc repro --force protocol`" in message
 
 
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"xx", b'{"splits":{"val":1}}'])
+def test_a_manifest_that_is_none_is_named_with_its_remedy(study, data):
+    path = study.root / "artifacts" / "corpus" / "manifest.json"
+    path.unlink()
+    path.write_bytes(data)
+    for command in (("stages.protocol",), ("stages.cli", "freeze")):
+        told = refused(study, *command)
+        assert "artifacts/corpus/manifest.json: no manifest of a corpus" in told and "`dvc repro corpus`" in told
+
+
 def test_freezing_the_same_rules_again_changes_no_byte(study):
     study.promotion("freeze")
     assert study.git("status", "--porcelain") == ""
