@@ -254,7 +254,7 @@ class _Table:
         values = self._values(rule.by)
         if rule.of == "best":
             base = np.where(self.ranked, values, NEVER).min(axis=1)
-            known = self.ranked.any(axis=1)
+            known: Bools = np.asarray(self.ranked.any(axis=1))
         else:
             at = self.judge.place.get(self.judge.roles[rule.of])
             if at is None:

@@ -90,8 +90,10 @@ def _floors(evidence: Evidence) -> Iterator[Fraction]:
 def _end(gate: DecidedGate, rule_id: str, rule: r.Rule, marks: list[Fraction], limit: Fraction) -> End | None:
     """The first change on the way through `marks`, which lead away from the value towards `limit`."""
     samples: list[tuple[Fraction, Fraction, bool]] = []  # where the judge is asked, the end if it changes, inclusive
-    for mark, beyond in pairwise([*marks, limit]):
-        samples.append((mark, mark, False))
+    value = Fraction(repr(getattr(rule, NUMBERS[rule.kind][0])))
+    for mark, beyond in pairwise([value, *marks, limit]):  # a value on an observation may change just beside itself
+        if mark != value:
+            samples.append((mark, mark, False))
         if mark != beyond and not isinstance(rule, r.TopK):
             samples.append(((mark + beyond) / 2, mark, True))
     if not isinstance(rule, r.TopK | r.MinHostAgreement):
