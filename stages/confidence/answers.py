@@ -5,7 +5,7 @@ Both follow from figures of this library alone. Neither changes what the frozen 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.confidence import comparisons
@@ -13,7 +13,7 @@ from stages.confidence.comparisons import Margin, Pair
 from stages.confidence.gates import DecidedGate
 from stages.confidence.noise import NOT_MEASURED
 from stages.confidence.redraws import COUNT
-from stages.confidence.results import Comparison, GateConfidence, HowSure, WhatNext, Winner
+from stages.confidence.results import LEVEL, Comparison, GateConfidence, Grade, HowSure, WhatNext, Winner
 
 #: Shares of redraws from which a study is called sure, and likely.
 SURE, LIKELY = 0.95, 0.80
@@ -29,36 +29,64 @@ def percent(share: float) -> str:
     return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
 
 
-def how_sure(gates: Mapping[str, GateConfidence], winner: Winner | None, decided: bool) -> HowSure:
-    """The grade and its line. `decided`: the last gate has decided and there is a winner."""
-    hanging = tuple(f"{gate.gate} hangs on {what}" for gate in gates.values() for what in gate.hangs_on)
+def how_sure(gates: Mapping[str, GateConfidence], winner: Winner | None, lead: Comparison | None) -> HowSure:
+    """The grade and its line. `winner` and `lead` are None until the last gate has decided and somebody leads."""
     if not gates:
-        return HowSure("unknown", "No gate has decided yet.", ())
-    without = [gate.gate for gate in gates.values() if not gate.noise.known]
-    parts = [f"{NOT_MEASURED} for {_listed(without)}"] if without else []
-    grade = "unknown" if without else "unsure"
-    if not decided:
-        parts.append("the last gate has not decided")
-        grade = "unknown"
-    elif winner is not None:
-        given = f", with {_listed(winner.fixed)} as decided" if winner.fixed else ""
-        parts.append(f"the same configuration wins in {percent(winner.same)} of {COUNT:,} redraws{given}")
-        if winner.unknown:
-            parts.append(f"in {percent(winner.unknown)} one that was stopped untrained would have gone on")
-        if not without:
-            grade = "sure" if winner.same >= SURE else "likely" if winner.same >= LIKELY else "unsure"
-    weakest = _weakest(gates)
-    if weakest is not None and weakest.redraws is not None:
-        borrowed = f", by noise {weakest.noise.text.split(':')[0]}" if weakest.noise.borrowed else ""
-        again = f"{weakest.gate}, which decides the same in {percent(_kept(weakest))}{borrowed}"
-        parts.append(f"the least certain gate is {again}")
-    if hanging:
-        grade = "likely" if grade == "sure" else grade
-        parts.append("; ".join(hanging[:3]) + (f" and {len(hanging) - 3} more" if len(hanging) > 3 else ""))
-    else:
-        parts.append("no fate hangs on one cell, seed or host")
+        return HowSure("unknown", "Unknown: no gate has decided yet.", "No gate has decided yet.", ())
+    hanging = tuple(f"{gate.gate} hangs on {what}" for gate in gates.values() for what in gate.hangs_on)
+    blind = [gate.gate for gate in gates.values() if not gate.noise.known and reads_scores(gate)]
+    grade = _grade(winner, bool(blind), bool(hanging))
+    parts = [f"{NOT_MEASURED} for {_listed(blind)}"] if blind else []
+    parts += _about_winner(winner, lead)
+    if (weakest := _weakest(gates)) is not None:
+        parts.append(f"the least certain gate is {_again(weakest)}{_source(weakest)}")
+    parts.append("; ".join(hanging[:3]) if hanging else "no fate hangs on one cell, seed or host")
+    if len(hanging) > 3:
+        parts[-1] += f" and {len(hanging) - 3} more"
     text = "; ".join(parts)
-    return HowSure(grade, f"{text[0].upper()}{text[1:]}.", hanging)  # type: ignore[arg-type]
+    return HowSure(
+        grade, f"{grade.capitalize()}: {_short(winner, blind, weakest)}.", f"{text[0].upper()}{text[1:]}.", hanging
+    )
+
+
+def _grade(winner: Winner | None, blind: bool, hanging: bool) -> Grade:
+    """The table of grades in docs/confidence.md."""
+    if winner is None or blind:
+        return "unknown"
+    if winner.same < LIKELY:
+        return "unsure"
+    return "likely" if winner.same < SURE or hanging else "sure"
+
+
+def _about_winner(winner: Winner | None, lead: Comparison | None) -> Iterator[str]:
+    """The share of redraws that the winner wins, and by how much it leads."""
+    if lead is not None and lead.mean is not None:
+        between = ""
+        if lead.lower is not None and lead.upper is not None:
+            between = f", {lead.lower:.4f} to {lead.upper:.4f} with {LEVEL:.0%} confidence".replace("%", " %")
+        yield f"the winner {lead.against} leads {lead.config} by {lead.mean:.4f} on these hosts{between}"
+    if winner is None:
+        return
+    given = f", with {_listed(winner.fixed)} as decided" if winner.fixed else ""
+    yield f"the same configuration wins in {percent(winner.same)} of {COUNT:,} redraws{given}"
+    if winner.unknown:
+        yield f"in {percent(winner.unknown)} one that was stopped untrained would have gone on"
+
+
+def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence | None) -> str:
+    """The answer in the space of a table cell."""
+    if blind:
+        return f"{NOT_MEASURED} for {_listed(blind)}"
+    told = "no winner yet" if winner is None else f"the same winner in {percent(winner.same)} of redraws"
+    return told if weakest is None else f"{told}; least certain is {_again(weakest)}"
+
+
+def _again(gate: GateConfidence) -> str:
+    return f"{gate.gate}, the same in {percent(_kept(gate))}"
+
+
+def _source(gate: GateConfidence) -> str:
+    return f" by noise {gate.noise.text.split(':')[0]}" if gate.noise.borrowed else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -79,6 +107,8 @@ def _weakest(gates: Mapping[str, GateConfidence]) -> GateConfidence | None:
 def rivals(gate: DecidedGate, confidence: GateConfidence, near: Margin | None) -> list[Comparison]:
     """Every other ranked candidate of the last gate against its winner, the nearest first."""
     ranking = gate.evidence.ranking()
+    if gate.fates.outcome != "decided" or not ranking:
+        return []
     hosts = gate.evidence.door.hosts
     made = [Pair("", "winner", name, ranking[0], "best", hosts, near, True, None) for name in ranking[1:]]
     return [comparisons.compare(pair, gate.evidence, confidence.noise) for pair in made[: comparisons.LISTED]]
@@ -88,15 +118,13 @@ def what_next(
     gates: Mapping[str, GateConfidence],
     last: DecidedGate | None,
     winner: Winner | None,
-    near: Margin | None,
-    sure: HowSure,
+    against: Sequence[Comparison],
 ) -> WhatNext:
     """The first row of the table in docs/confidence.md that applies."""
     if last is None or last.fates.leader is None or last.fates.outcome != "decided":
         return WhatNext("wait", "N1", "Wait: the last gate has no winner yet.", None, ())
     confidence, leader = gates[last.name], last.fates.leader
     rung = confidence.rung
-    against = rivals(last, confidence, near)
     if not confidence.noise.known:
         text = f"Add {MORE_SEEDS} seeds at {rung}: no noise was measured there, so no gap means anything yet."
         return WhatNext("add seeds", "N2", text, rung, (leader,))
@@ -109,18 +137,26 @@ def what_next(
         share = percent(_kept(weakest))
         text = f"Add {MORE_SEEDS} seeds at {weakest.rung}: {weakest.gate} decides the same in {share} of redraws only."
         return WhatNext("add seeds", "N5", text, weakest.rung, ())
+    if blind := [gate for gate in gates.values() if not gate.noise.known and reads_scores(gate)]:
+        text = (
+            f"Add {MORE_SEEDS} seeds, or A/A runs, at {blind[0].rung}: {blind[0].gate} cut by scores of unknown noise."
+        )
+        return WhatNext("add seeds", "N6", text, blind[0].rung, ())
     if hanging := next((gate for gate in gates.values() if gate.hangs_on), None):
         text = f"Add {MORE_SEEDS} seeds at {hanging.rung}: what {hanging.gate} decided hangs on {hanging.hangs_on[0]}."
-        return WhatNext("add seeds", "N6", text, hanging.rung, ())
+        return WhatNext("add seeds", "N7", text, hanging.rung, ())
     if (raised := _raised(last, leader)) is not None:
         return raised
-    return WhatNext("nothing", "N8", _nothing(sure), None, ())
+    return WhatNext("nothing", "N9", _nothing(), None, ())
 
 
-def _nothing(sure: HowSure) -> str:
-    if sure.grade == "sure":
-        return "Nothing: the winner is ahead of everybody by more than noise explains, and the ladder repeats itself."
-    return "Nothing at the last rung: the winner is ahead by more than noise explains."
+def _nothing() -> str:
+    return "Nothing: the winner is ahead of everybody by more than noise explains, and the ladder repeats itself."
+
+
+def reads_scores(gate: GateConfidence) -> bool:
+    """Whether other scores could have changed the decision: a gate that has room for all needs no noise."""
+    return bool(gate.comparisons) or any(one.kind == "min_host_agreement" for one in gate.thresholds)
 
 
 def _tie(gate: DecidedGate, leader: str, ties: Sequence[Comparison]) -> WhatNext:
@@ -167,5 +203,6 @@ def _raised(gate: DecidedGate, leader: str) -> WhatNext | None:
     if reference is None or leader == reference:
         return None
     role = "comparator" if roles.get(COMPARATOR) == leader else "winner"
-    text = f"Raise the {role}: {leader} beats the reference {reference}; make it the reference of the next study."
-    return WhatNext("raise", "N7", text, None, (leader, reference))
+    how = "beats" if reference in gate.evidence.candidates else "went further than"
+    text = f"Raise the {role}: {leader} {how} the reference {reference}; make it the reference of the next study."
+    return WhatNext("raise", "N8", text, None, (leader, reference))

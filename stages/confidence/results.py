@@ -21,6 +21,7 @@ LEVEL = 0.95
 ALPHA = 0.05
 POWER = 0.8
 
+Grade = Literal["sure", "likely", "unsure", "unknown"]
 Outcome = Literal["equivalent", "not worse", "worse", "better", "inconclusive"]
 
 
@@ -183,9 +184,10 @@ class Winner:
 
 @dataclass(frozen=True)
 class HowSure:
-    """The one line of the overview, and the grade that the rule in docs/confidence.md gives."""
+    """The grade that the rule in docs/confidence.md gives, in a few words, and the line of the overview."""
 
-    grade: Literal["sure", "likely", "unsure", "unknown"]
+    grade: Grade
+    short: str
     text: str
     hangs_on: tuple[str, ...]
 
@@ -203,13 +205,14 @@ class WhatNext:
 
 @dataclass(frozen=True)
 class StudyConfidence:
-    """How sure a whole study is, by gate."""
+    """How sure a whole study is, by gate. `lead` is the runner-up at the last rung against the winner."""
 
     schema: int
     level: float
     power: float
     gates: dict[str, GateConfidence]
     winner: Winner | None
+    lead: Comparison | None
     how_sure: HowSure
     what_next: WhatNext
 

@@ -25,22 +25,28 @@ def assess(
     locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Mapping[str, Any]]
 ) -> StudyConfidence:
     """How sure each decision is, and the study as a whole. `locks` and `decisions` go by gate."""
-    gates = decided_gates(locks, records, decisions)
+    return assess_gates(decided_gates(locks, records, decisions))
+
+
+def assess_gates(gates: Sequence[DecidedGate]) -> StudyConfidence:
+    """The same of gates that are arranged already, from gate1 on."""
     near = comparisons.near_margin(gates)
     redrawn = [redraws.RedrawnGate.of(gate, noise_of(gate, gates)) for gate in gates]
     made = {step.gate.name: _gate(step, near) for step in redrawn}
     last = gates[-1] if gates and gates[-1].frozen.last else None
     leader = last.fates.leader if last is not None and last.fates.outcome == "decided" else None
     winner = redraws.ladder_redraws(redrawn, leader) if leader is not None else None
-    sure = answers.how_sure(made, winner, leader is not None)
+    against = answers.rivals(last, made[last.name], near) if last is not None else []
+    lead = against[0] if against else None
     return StudyConfidence(
         schema=SCHEMA,
         level=LEVEL,
         power=POWER,
         gates=made,
         winner=winner,
-        how_sure=sure,
-        what_next=answers.what_next(made, last, winner, near, sure),
+        lead=lead,
+        how_sure=answers.how_sure(made, winner, lead),
+        what_next=answers.what_next(made, last, winner, against),
     )
 
 

@@ -32,7 +32,9 @@ RULES = {
     "above_noise_floor": st.fixed_dictionaries({"multiple": st.sampled_from([0.1, 1.0, 2.0])}),
     "min_host_agreement": st.fixed_dictionaries({"tau": st.sampled_from([-1.0, 0.0, 0.333333333, 0.5, 1.0])}),
     "keep_role": st.fixed_dictionaries({"role": role}),
-    "top_k": st.fixed_dictionaries({"k": st.integers(1, 6), "by": st.sampled_from(["mean", "worst_host", "each_host"])}),
+    "top_k": st.fixed_dictionaries(
+        {"k": st.integers(1, 6), "by": st.sampled_from(["mean", "worst_host", "each_host"])}
+    ),
     "within_gap": st.fixed_dictionaries({"gap": gap, "of": of, "by": by}),
     "exceeds_gap": st.fixed_dictionaries({"gap": gap, "of": of, "by": by}),
     "diverged": st.just({}),

@@ -91,7 +91,10 @@ def test_fishers_exact_test_of_darwins_plants():
 @given(st.lists(st.integers(-40, 40), min_size=2, max_size=9))
 def test_the_sign_flip_p_is_a_count_of_all_sign_patterns(thousandths):
     observed = abs(sum(thousandths))
-    sums = [sum(s * v for s, v in zip(signs, thousandths, strict=True)) for signs in product((1, -1), repeat=len(thousandths))]
+    sums = [
+        sum(s * v for s, v in zip(signs, thousandths, strict=True))
+        for signs in product((1, -1), repeat=len(thousandths))
+    ]
     cells = paired(h1=[value / 1000 for value in thousandths])
     exact = Fraction(sum(abs(total) >= observed for total in sums), len(sums))
     assert sign_flip_p(cells) == pytest.approx(float(exact))

@@ -34,7 +34,9 @@ def test_a_shift_that_a_seed_gives_to_everybody_is_no_noise():
 
 def test_one_candidate_alone_is_measured_over_its_seeds():
     noise = replication(cases.gate(RULES, {"ref": [1.0, 1.02, 1.0, 1.04]}))
-    assert noise.df == 1 and noise.sd == pytest.approx({"h1": np.std([1, 1.02], ddof=1), "h2": np.std([1, 1.04], ddof=1)})
+    assert noise.df == 1 and noise.sd == pytest.approx(
+        {"h1": np.std([1, 1.02], ddof=1), "h2": np.std([1, 1.04], ddof=1)}
+    )
 
 
 def test_a_candidate_that_diverged_is_left_out():
@@ -54,7 +56,11 @@ def test_of_two_floors_as_near_the_earlier_is_taken_and_its_own_before_both():
     gates = [single("gate1", floor=FLOOR), single("gate2"), single("gate3", floor=FLOOR)]
     assert noise_of(gates[1], gates).rung == "rung1"
     own = noise_of(gates[2], gates)
-    assert (own.rung, own.borrowed, own.text.split(":")[0]) == ("rung3", False, "measured by the A/A runs of rung3 itself")
+    assert (own.rung, own.borrowed, own.text.split(":")[0]) == (
+        "rung3",
+        False,
+        "measured by the A/A runs of rung3 itself",
+    )
 
 
 def test_a_floor_counts_the_seeds_that_finished_on_every_host():

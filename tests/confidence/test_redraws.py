@@ -67,7 +67,11 @@ def test_fewer_scores_at_once_still_add_up_to_all_redraws(monkeypatch):
 
 
 def test_redrawn_tables_are_judged_as_decide_judges_them():
-    rules = {**TOP, "R3": {"kind": "within_gap", "gap": 0.005}, "R4": {"kind": "exceeds_gap", "gap": 0.02, "by": "worst_host"}}
+    rules = {
+        **TOP,
+        "R3": {"kind": "within_gap", "gap": 0.005},
+        "R4": {"kind": "exceeds_gap", "gap": 0.02, "by": "worst_host"},
+    }
     scores = {"cmp": [1.0] * 4, "d": [1.004] * 4, "ref": [1.006] * 4}
     gate = redrawn(rules, scores, LOUD)
     drawn = gate.draw(np.random.RandomState(1), 40)
@@ -82,7 +86,9 @@ def test_drawn_cells_have_the_measured_noise_twice_once_for_the_mean_and_once_fo
     noise = replace(QUIET, covariance=((4e-6, 3e-6), (3e-6, 9e-6)), df=10**6)
     gate = redrawn(TOP, {"cmp": [1.0] * 4, "ref": [2.0] * 4}, noise)
     drawn = gate.draw(np.random.RandomState(2), 20_000) / MILLION
-    cells = drawn[:, :, :, 0].reshape(-1, 2) - np.repeat([[1.0, 1.0], [2.0, 2.0]], 20_000, axis=0).reshape(2, -1, 2).swapaxes(0, 1).reshape(-1, 2)
+    cells = drawn[:, :, :, 0].reshape(-1, 2) - np.repeat([[1.0, 1.0], [2.0, 2.0]], 20_000, axis=0).reshape(
+        2, -1, 2
+    ).swapaxes(0, 1).reshape(-1, 2)
     assert np.cov(cells.T) == pytest.approx(np.array(noise.covariance) * 1.5, rel=0.05)  # 1 + 1 / two seeds
 
 
