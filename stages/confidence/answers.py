@@ -69,15 +69,18 @@ def _about_winner(winner: Winner | None, lead: Comparison | None) -> Iterator[st
         return
     given = f", with {_listed(winner.fixed)} as decided" if winner.fixed else ""
     yield f"the same configuration wins in {percent(winner.same)} of {COUNT:,} redraws{given}"
-    if winner.unknown:
-        yield f"in {percent(winner.unknown)} one that was stopped untrained would have gone on"
+    if winner.unless:
+        yield f"in {percent(winner.unless)} more it wins unless one that was stopped untrained would have beaten it"
 
 
 def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence | None) -> str:
     """The answer in the space of a table cell."""
     if blind:
         return f"{NOT_MEASURED} for {_listed(blind)}"
-    told = "no winner yet" if winner is None else f"the same winner in {percent(winner.same)} of redraws"
+    told = "no winner yet"
+    if winner is not None:
+        most = f" to {percent(winner.same + winner.unless)}" if winner.unless else ""
+        told = f"the same winner in {percent(winner.same)}{most} of redraws"
     return told if weakest is None else f"{told}; least certain is {_again(weakest)}"
 
 

@@ -9,7 +9,7 @@ Shapes: R tables, C candidates in the order of their names, H hosts, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -19,17 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.domain import rules as r
+from stages.domain.concordance import tau_b
 from stages.domain.evidence import Evidence
 from stages.domain.judge import findings
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 #: Answers of a rule: 1 it holds, 0 it does not, -1 it cannot be evaluated.
 Answers = NDArray[np.int8]
 
 MILLION = 10**6
 #: Larger than any sum of scores: what an unranked candidate has in a comparison.
 NEVER = np.int64(1) << 60
+#: With more candidates than this, hosts are compared table by table.
+MOST_PAIRWISE = 64
 #: Rules that read no score and speak of each candidate for itself.
 LOCAL = ("complete_cells", "fixed_runner", "fixed_data", "fresh_seeds", "diverged", "failed", "keep_role")
 
@@ -63,16 +67,21 @@ class BatchJudge:
         self.whole: Bools = np.asarray(self.whole_on.all(axis=1))
         self._found = findings(evidence)
         self._environments = _environments(evidence)
+        self.floors = [evidence.noise_floor(host) for host in door.hosts]
 
-    def judge(self, scores: Ints, there: Bools | None = None) -> Judged:
-        """The decisions over `scores` (R, C, H, S); `there` (R, C) says who is a candidate, else everybody is."""
+    def judge(self, scores: Ints, there: Bools | None = None, rules: Mapping[str, r.Rule] | None = None) -> Judged:
+        """The decisions over `scores` (R, C, H, S); `there` (R, C) says who is a candidate, else everybody is.
+
+        `rules` stand in place of those of the same ids: other numbers of the same kinds.
+        """
+        in_force = [(rule_id, (rules or {}).get(rule_id, rule)) for rule_id, rule in self.rules]
         if there is None:
             there = np.ones(scores.shape[:2], dtype=np.bool_)
-        table = _Table(self, scores, there)
+        table = _Table(self, scores, there, [rule for _, rule in in_force])
         promoted, kept, stopped = (np.zeros(there.shape, dtype=np.bool_) for _ in range(3))
         blocked = np.zeros(len(there), dtype=np.bool_)
         verdicts: dict[str, Answers] = {}
-        for rule_id, rule in self.rules:
+        for rule_id, rule in in_force:
             answers = table.answer(rule_id, rule)
             effect = r.EFFECTS[rule.kind]
             if effect == "require":
@@ -94,11 +103,6 @@ class BatchJudge:
         for finding in self._found[rule_id]:
             answers[self.place[finding.candidate]] = _code(finding.holds)
         return answers
-
-    def gate_answer(self, rule_id: str) -> int:
-        """The judge's answer of a rule that reads no score and speaks of the whole gate."""
-        found = self._found[rule_id]
-        return int(bool(found) and all(finding.holds is True for finding in found))
 
     def environments_agree(self, there: Bools) -> Answers:
         """fixed_environment for every set of candidates (R,)."""
@@ -138,16 +142,21 @@ def _environments(evidence: Evidence) -> tuple[Ints, ...]:
     return has[:-1], silent[:-1], ran[:-1], has[-1], silent[-1], ran[-1]
 
 
+def _exact(number: float) -> Fraction:
+    """A threshold as it was written, which is how the judge reads it."""
+    return Fraction(repr(number))
+
+
 def _limit(threshold: float, cells: int) -> int:
     """The largest difference of two sums over `cells` millionths that a threshold on their means allows."""
-    return int(Fraction(repr(threshold)) * MILLION * cells // 1)
+    return int(_exact(threshold) * MILLION * cells // 1)
 
 
 class _Table:
     """R tables of scores under judgement."""
 
-    def __init__(self, judge: BatchJudge, scores: Ints, there: Bools) -> None:
-        self.judge, self.scores, self.there = judge, scores, there
+    def __init__(self, judge: BatchJudge, scores: Ints, there: Bools, rules: Sequence[r.Rule]) -> None:
+        self.judge, self.scores, self.there, self.rules = judge, scores, there, rules
         self.by_host: Ints = scores.sum(axis=3)
         self.sums: Ints = self.by_host.sum(axis=2)
         self.ranked: Bools = there & judge.whole
@@ -169,31 +178,45 @@ class _Table:
         return _SCORED[rule.kind](self, rule_id, rule)
 
     def above_noise_floor(self, rule_id: str, rule: r.AboveNoiseFloor) -> Answers:
-        """The A/A runs stay as they were recorded."""
-        return np.full(len(self.there), self.judge.gate_answer(rule_id), dtype=np.int8)
+        """The smallest threshold against the recorded A/A runs, compared as squares like the judge does."""
+        thresholds = [_exact(one) for one in map(r.threshold_in_bpb, self.rules) if one is not None]
+        limit = _exact(rule.multiple) ** 2
+        good = not thresholds or all(
+            floor is not None and min(thresholds) ** 2 >= limit * floor[1] for floor in self.judge.floors
+        )
+        return np.full(len(self.there), good, dtype=np.int8)
 
     def fixed_environment(self, rule_id: str, rule: r.FixedEnvironment) -> Answers:
         """Reads who is there, and no score."""
         return self.judge.environments_agree(self.there)
 
     def min_host_agreement(self, rule_id: str, rule: r.MinHostAgreement) -> Answers:
-        """scipy's tau-b, in its own order of operations and rounded like `concordance.tau_b`."""
+        """tau-b over the candidates that are ranked on every host, for every pair of hosts."""
         if len(self.judge.hosts) < 2:
             return np.full(len(self.there), -1, dtype=np.int8)
+        taus = self._taus_one_by_one if len(self.judge.names) > MOST_PAIRWISE else self._taus
         good = np.ones(len(self.there), dtype=np.bool_)
-        both = self.ranked[:, :, None] & self.ranked[:, None, :]
-        count = self.ranked.sum(axis=1)
-        total = count * (count - 1) // 2
         for one, other in combinations(range(len(self.judge.hosts)), 2):
-            first, second = (
-                np.sign(self.by_host[:, :, None, at] - self.by_host[:, None, :, at]) * both for at in (one, other)
-            )
-            order = (first * second).sum(axis=(1, 2)) // 2
-            untied = [np.abs(sign).sum(axis=(1, 2)) // 2 for sign in (first, second)]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                tau = np.clip(order / np.sqrt(untied[0]) / np.sqrt(untied[1]), -1.0, 1.0)
-            good &= (total > 0) & (untied[0] > 0) & (untied[1] > 0) & (np.round(tau, 9) >= rule.tau)
+            good &= taus(one, other) >= rule.tau  # false where there is no order, which is NaN
         return good.astype(np.int8)
+
+    def _taus(self, one: int, other: int) -> Floats:
+        """All tables at once, in scipy's own order of operations and rounded like `concordance.tau_b`."""
+        both = self.ranked[:, :, None] & self.ranked[:, None, :]
+        first, second = (
+            np.sign(self.by_host[:, :, None, at] - self.by_host[:, None, :, at]) * both for at in (one, other)
+        )
+        order = (first * second).sum(axis=(1, 2)) // 2
+        untied = [np.abs(sign).sum(axis=(1, 2)) // 2 for sign in (first, second)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            taus: Floats = np.clip(order / np.sqrt(untied[0]) / np.sqrt(untied[1]), -1.0, 1.0)
+        return np.round(taus, 9)
+
+    def _taus_one_by_one(self, one: int, other: int) -> Floats:
+        """Each table by scipy, whose sort beats all pairs where there are many candidates."""
+        sums = self.by_host.astype(np.float64)
+        found = [tau_b(row[who, one], row[who, other]) for row, who in zip(sums, self.ranked, strict=True)]
+        return np.array([np.nan if tau is None else tau for tau in found])
 
     def top_k(self, rule_id: str, rule: r.TopK) -> Answers:
         """Ties break by name, which is the order of the candidates: a stable sort keeps it."""

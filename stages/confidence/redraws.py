@@ -22,14 +22,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.confidence.batch import MILLION, BatchJudge, Bools, Ints, Judged
+from stages.confidence.batch import MILLION, MOST_PAIRWISE, BatchJudge, Bools, Ints, Judged
 from stages.confidence.gates import DecidedGate
 from stages.confidence.results import Noise, Redraws, Winner
 
 COUNT = 2_000
 SEED = 2606_11387
-#: So many scores are held at once, 8 bytes each and a few times over.
-MOST_SCORES = 2_000_000
+#: So many numbers are held at once, 8 bytes each and a few times over: scores, or pairs of them.
+MOST_SCORES = 8_000_000
 
 Float = NDArray[np.float64]
 
@@ -49,14 +49,9 @@ class RedrawnGate:
 
     def batches(self, count: int) -> Iterator[int]:
         """The sizes of batches that fit in memory and add up to `count`."""
-        tables = max(1, len(self.judge.names) * (len(self.judge.names) if self._compares_pairs else 1))
-        most = max(1, MOST_SCORES // (tables * len(self.judge.hosts) * len(self.judge.seeds)))
+        most = max(1, MOST_SCORES // (max(1, self.judge.scores.size) * min(len(self.judge.names), MOST_PAIRWISE)))
         for start in range(0, count, most):
             yield min(most, count - start)
-
-    @property
-    def _compares_pairs(self) -> bool:
-        return any(rule.kind == "min_host_agreement" for rule in self.gate.frozen.rules.values())
 
     def draw(self, random: np.random.RandomState, count: int) -> Ints:
         """Fresh scores (R, C, H, S) in millionths."""
@@ -133,7 +128,7 @@ def ladder_redraws(redrawn: Sequence[RedrawnGate], winner: str, count: int = COU
     if not any(step.noise.known for step in redrawn):
         return None
     randoms = [np.random.RandomState(SEED + 1000 + place) for place in range(len(redrawn))]
-    same = unknown = blocked = 0
+    same = unknown = unless = blocked = 0
     others: dict[str, int] = {}
     size = min(min(step.batches(count)) if count else 1 for step in redrawn)
     for start in range(0, count, size):
@@ -141,6 +136,7 @@ def ladder_redraws(redrawn: Sequence[RedrawnGate], winner: str, count: int = COU
         leaders, lost, stuck = _climb(redrawn, randoms, batch)
         names = redrawn[-1].judge.names
         unknown += int((lost & ~stuck).sum())
+        unless += int((lost & ~stuck & (leaders == redrawn[-1].judge.place[winner])).sum())
         blocked += int(stuck.sum())
         for place, times in zip(*np.unique(leaders[~lost & ~stuck], return_counts=True), strict=True):
             if place >= 0 and names[place] == winner:
@@ -153,6 +149,7 @@ def ladder_redraws(redrawn: Sequence[RedrawnGate], winner: str, count: int = COU
         same=same / count,
         other=sum(others.values()) / count,
         unknown=unknown / count,
+        unless=unless / count,
         blocked=blocked / count,
         others={name: times / count for name, times in others.items()},
         fixed=tuple(step.gate.name for step in redrawn if not step.noise.known),

@@ -167,9 +167,11 @@ class GateConfidence:
 
 @dataclass(frozen=True)
 class Winner:
-    """Whom the redraws of the whole ladder let win. The four shares add up to one.
+    """Whom the redraws of the whole ladder let win. `same`, `other`, `unknown` and `blocked` add up to one.
 
     `unknown`: a configuration that was never trained further would have gone on, so nobody knows who would have won.
+    `unless`: the part of `unknown` in which the winner is ahead of all who were trained, so that it wins unless one
+    of the untrained beats it. The winner wins in at least `same` and at most `same + unless`.
     `fixed`: gates that stayed as they were decided, since no noise was measured for them.
     """
 
@@ -177,6 +179,7 @@ class Winner:
     same: float
     other: float
     unknown: float
+    unless: float
     blocked: float
     others: dict[str, float]
     fixed: tuple[str, ...]

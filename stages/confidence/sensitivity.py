@@ -1,18 +1,21 @@
 """Sensitivity: for each number of each rule, the interval around it in which no fate changes, and what changes beyond.
 
-Exact: fates can change only where the number passes an observation, so the judge is asked at each of these and between
-them. A rule that is loosened holds for more candidates and never for fewer, so a fate that has changed stays changed
-further out, and the first change is found by bisection. All other rules keep their numbers.
+Exact: fates can change only where the number passes an observation, so the rules are asked at each of these and
+between them, and the judge itself says what changes. A rule that is loosened holds for more candidates and never for
+fewer, so a fate that has changed stays changed further out, and the first change is found by bisection. All other rules
+keep their numbers.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
-from stages.confidence.gates import DecidedGate, Fates, fates_of
+from stages.confidence.batch import BatchJudge
+from stages.confidence.gates import DecidedGate, fates_of
 from stages.confidence.results import End, Threshold
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence
@@ -30,6 +33,8 @@ NUMBERS: dict[str, tuple[str, Fraction, Fraction]] = {
 }
 #: The nine decimals to which a noise floor is known: its square root is no fraction.
 _STEP = Fraction(1, 10**9)
+#: (where to ask, where the interval ends if that changes something, whether the end itself changes nothing)
+Sample = tuple[Fraction, Fraction, bool]
 
 
 class _Exact(float):
@@ -46,20 +51,25 @@ class _Exact(float):
         return str(self.fraction)
 
 
-def thresholds(gate: DecidedGate) -> tuple[Threshold, ...]:
-    """The interval of every number of every rule of a gate."""
+def thresholds(gate: DecidedGate, judge: BatchJudge) -> tuple[Threshold, ...]:
+    """The interval of every number of every rule of a gate. `judge` is that of the gate's evidence."""
     return tuple(
-        _threshold(gate, rule_id, rule) for rule_id, rule in r.in_order(gate.frozen.rules) if rule.kind in NUMBERS
+        _threshold(gate, judge, rule_id, rule)
+        for rule_id, rule in r.in_order(gate.frozen.rules)
+        if rule.kind in NUMBERS
     )
 
 
-def _threshold(gate: DecidedGate, rule_id: str, rule: r.Rule) -> Threshold:
+def _threshold(gate: DecidedGate, judge: BatchJudge, rule_id: str, rule: r.Rule) -> Threshold:
     field, least, most = NUMBERS[rule.kind]
     value = Fraction(repr(getattr(rule, field)))
     marks = sorted({mark for mark in _marks(gate.evidence, rule_id, rule) if least <= mark <= most} - {value})
-    lower = _end(gate, rule_id, rule, [mark for mark in reversed(marks) if mark < value], least)
-    upper = _end(gate, rule_id, rule, [mark for mark in marks if mark > value], most)
-    return Threshold(rule_id, rule.kind, field, float(value), lower, upper)
+    below, above = [mark for mark in reversed(marks) if mark < value], [mark for mark in marks if mark > value]
+    ends = []
+    for way, limit in ((below, least), (above, most)):
+        first = _first_change(judge, rule_id, rule, _samples(rule, value, way, limit))
+        ends.append(None if first is None else _end(gate, rule_id, rule, *first))
+    return Threshold(rule_id, rule.kind, field, float(value), *ends)
 
 
 def _marks(evidence: Evidence, rule_id: str, rule: r.Rule) -> Iterator[Fraction]:
@@ -87,40 +97,45 @@ def _floors(evidence: Evidence) -> Iterator[Fraction]:
                     yield from (finding.threshold, finding.threshold + _STEP)
 
 
-def _end(gate: DecidedGate, rule_id: str, rule: r.Rule, marks: list[Fraction], limit: Fraction) -> End | None:
-    """The first change on the way through `marks`, which lead away from the value towards `limit`."""
-    samples: list[tuple[Fraction, Fraction, bool]] = []  # where the judge is asked, the end if it changes, inclusive
-    value = Fraction(repr(getattr(rule, NUMBERS[rule.kind][0])))
+def _samples(rule: r.Rule, value: Fraction, marks: list[Fraction], limit: Fraction) -> list[Sample]:
+    """Where to ask on the way from the value through `marks` to the limit: at each of them, and between."""
+    samples: list[Sample] = []
     for mark, beyond in pairwise([value, *marks, limit]):  # a value on an observation may change just beside itself
         if mark != value:
             samples.append((mark, mark, False))
         if mark != beyond and not isinstance(rule, r.TopK):
             samples.append(((mark + beyond) / 2, mark, True))
-    if not isinstance(rule, r.TopK | r.MinHostAgreement):
-        samples = [sample for sample in samples if sample[0] > 0]
-    first, last = 0, len(samples)
-    while first < last:
-        middle = (first + last) // 2
-        if _changed(gate, _at(gate, rule_id, rule, samples[middle][0])):
-            last = middle
-        else:
-            first = middle + 1
-    if first == len(samples):
-        return None
-    at, end, inclusive = samples[first]
+    if isinstance(rule, r.TopK | r.MinHostAgreement):
+        return samples
+    return [sample for sample in samples if sample[0] > 0]
+
+
+def _first_change(judge: BatchJudge, rule_id: str, rule: r.Rule, samples: list[Sample]) -> Sample | None:
+    """The first sample at which a fate differs, by bisection; None where none does."""
+
+    def fates(value: Fraction | None) -> tuple[object, ...]:
+        other = {} if value is None else {rule_id: _with(rule, value)}
+        judged = judge.judge(judge.scores[None], rules=other)
+        verdicts = {name: answers.tobytes() for name, answers in judged.verdicts.items()}
+        return judged.promoted.tobytes(), judged.blocked.tobytes(), verdicts
+
+    as_decided = fates(None)
+    first = bisect_left(samples, True, key=lambda sample: fates(sample[0]) != as_decided)
+    return samples[first] if first < len(samples) else None
+
+
+def _end(gate: DecidedGate, rule_id: str, rule: r.Rule, at: Fraction, end: Fraction, inclusive: bool) -> End:
+    """The end of an interval, with what the judge itself says of the first value that changes something."""
     if isinstance(rule, r.TopK):  # whole numbers: the last one that changes nothing
         end, inclusive = at - 1 if at > rule.k else at + 1, True
-    changes = gate.fates.changes(_at(gate, rule_id, rule, at), leader=False)
-    return End(float(round(end, 9)), inclusive, changes)
-
-
-def _changed(gate: DecidedGate, now: Fates) -> bool:
-    return bool(gate.fates.changes(now, leader=False))
-
-
-def _at(gate: DecidedGate, rule_id: str, rule: r.Rule, value: Fraction) -> Fates:
-    """The fates, had the number been `value`."""
-    field = NUMBERS[rule.kind][0]
-    changed = rule.model_copy(update={field: int(value) if isinstance(rule, r.TopK) else _Exact(value)})
     evidence = gate.evidence
-    return fates_of(replace(evidence, door=replace(evidence.door, rules={**evidence.door.rules, rule_id: changed})))
+    changed = {**evidence.door.rules, rule_id: _with(rule, at)}
+    now = fates_of(replace(evidence, door=replace(evidence.door, rules=changed)))
+    return End(float(round(end, 9)), inclusive, gate.fates.changes(now, leader=False))
+
+
+def _with(rule: r.Rule, value: Fraction) -> r.Rule:
+    """The rule with another number."""
+    field = NUMBERS[rule.kind][0]
+    changed: r.Rule = rule.model_copy(update={field: int(value) if isinstance(rule, r.TopK) else _Exact(value)})
+    return changed

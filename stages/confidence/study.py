@@ -67,7 +67,7 @@ def _gate(step: redraws.RedrawnGate, near: Margin | None) -> GateConfidence:
         redraws=redraws.gate_redraws(step),
         deletions=made,
         hangs_on=deletions.hangs_on(made, gate.frozen.last),
-        thresholds=sensitivity.thresholds(gate),
+        thresholds=sensitivity.thresholds(gate, step.judge),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.confidence import batch
 from stages.confidence.batch import BatchJudge
 from stages.domain.decision import decide
 from stages.domain.rules import EFFECTS
@@ -146,6 +147,20 @@ def test_a_stop_rule_that_cannot_be_evaluated_is_not_clear_of_anybody_but_a_kept
     judge = BatchJudge(evidence)
     assert judge.judge(judge.scores[None]).promoted[0].tolist() == [False, False, True]
     assert decide(evidence)["promoted"] == ["sen"]
+
+
+@pytest.mark.parametrize("tau", [-1.0, 0.0, 0.25, 0.5, 1.0])
+def test_many_candidates_are_compared_table_by_table_and_few_at_once_alike(tau, monkeypatch):
+    rules = {"R1": {"kind": "min_host_agreement", "tau": tau}, "R2": {"kind": "top_k", "k": 3}}
+    random = np.random.RandomState(int(10 * tau) + 20)
+    scores = {f"c{n}": np.round(1 + n / 50 + random.normal(0, 0.04, 4), 2).tolist() for n in range(7)}
+    judge = BatchJudge(cases.evidence(rules, scores))
+    tables = judge.scores + random.randint(-4, 5, (50, *judge.scores.shape)) * 10_000
+    there = random.rand(50, 7) < 0.7
+    at_once = judge.judge(tables, there)
+    monkeypatch.setattr(batch, "MOST_PAIRWISE", 1)
+    assert np.array_equal(at_once.blocked, judge.judge(tables, there).blocked)
+    assert tau == -1.0 or at_once.blocked.any()
 
 
 def test_ties_among_many_candidates_break_by_name():

@@ -150,6 +150,18 @@ def test_a_winner_that_was_nearly_stopped_before_is_no_sure_winner():
     made = ladder_redraws(ladder(first, {"cmp": [1.0] * 4, "ref": [0.9] * 4}), "ref")
     assert abs(made.unknown - 0.5) < 3 * (0.25 / 2000) ** 0.5  # the sentinel goes on, and was never trained further
     assert made.same + made.unknown == pytest.approx(1.0)
+    assert made.unless == 0  # it takes the winner's place
+
+
+def test_a_winner_that_an_untrained_one_joins_wins_unless_that_would_have_beaten_it():
+    first = {"cmp": [1.0] * 4, "ref": [1.01] * 4, "sen": [1.1] * 4}
+    steps = [
+        redrawn({"R1": {"kind": "within_gap", "gap": 0.1}}, first, name="gate1"),
+        redrawn(LAST, {"cmp": [1.0] * 4, "ref": [0.9] * 4}, name="gate2", last=True),
+    ]
+    steps[0] = replace(steps[0], noise=replace(QUIET, covariance=((1e-6, 0.0), (0.0, 1e-6))))
+    made = ladder_redraws(steps, "ref")
+    assert 0.3 < made.unknown < 0.7 and made.unless == made.unknown
 
 
 def test_a_redraw_in_which_another_leads_counts_for_it():

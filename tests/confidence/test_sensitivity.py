@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.confidence.batch import BatchJudge
 from stages.confidence.gates import fates_of
 from stages.confidence.results import Change
 from stages.confidence.sensitivity import NUMBERS, thresholds
@@ -19,8 +20,12 @@ from tests.confidence.test_batch import RULES, gates, made
 TINY = Fraction(1, 10**9)
 
 
+def thresholds_of(gate):
+    return thresholds(gate, BatchJudge(gate.evidence))
+
+
 def ends(rules, scores, **over):
-    return {one.rule: one for one in thresholds(cases.gate(rules, scores, **over))}
+    return {one.rule: one for one in thresholds_of(cases.gate(rules, scores, **over))}
 
 
 def test_a_cut_says_how_many_may_go_on_before_a_fate_changes():
@@ -89,7 +94,7 @@ def test_nothing_changes_inside_and_what_is_said_changes_just_beyond(gate, tenth
         other = cases.evidence(changed, scores, hosts=hosts, seeds=seeds, floor=floor, environments=environments)
         return frozen.fates.changes(fates_of(other), leader=False)
 
-    for one in thresholds(frozen):
+    for one in thresholds_of(frozen):
         field, least, most = NUMBERS[one.kind]
         value = Fraction(repr(rules[one.rule].get(field, one.value)))
         for end, limit, way in ((one.lower, least, -1), (one.upper, most, 1)):
