@@ -44,7 +44,7 @@ def compare_with_margin(estimate: Estimate, margin: float, two_sided: bool) -> M
         outcome = "equivalent" if two_sided else "not worse"
     elif 1 - below < ALPHA:
         outcome = "worse"
-    elif two_sided and 1 - above_lower < ALPHA:
+    elif 1 - above_lower < ALPHA:
         outcome = "better"
     return MarginTest("equivalence" if two_sided else "non-inferiority", p, outcome)
 

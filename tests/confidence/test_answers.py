@@ -136,6 +136,17 @@ def test_a_fate_that_hangs_on_one_cell_is_named():
     assert made.how_sure.grade != "sure"
 
 
+def test_a_verdict_that_hangs_on_one_host_keeps_a_certain_winner_from_being_sure():
+    final = {"cmp": [1.00990, 1.00991, 1.01030, 1.01031], "ref": [1.0] * 4, "sen": [1.2, 1.2, 1.2, 1.2]}
+    made = study(
+        final=final,
+        first={**WIDE, "sen": [1.2, 1.201, 1.2, 1.201], "d": [2.0, 2.001, 2.0, 2.0]},
+        cut={"R1": {"kind": "top_k", "k": 3}},
+    )
+    assert made.winner.same > 0.95 and "gate2 hangs on host h2" in made.how_sure.hangs_on
+    assert (made.how_sure.grade, made.what_next.rule, made.what_next.rung) == ("likely", "N7", "rung2")
+
+
 def test_a_winner_that_is_not_the_reference_is_raised():
     made = study(final={"cmp": FINAL["ref"], "ref": FINAL["cmp"]}).what_next
     assert (made.action, made.rule, made.configs) == ("raise", "N8", ("cmp", "ref"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from stages.confidence import redraws
 from stages.confidence.batch import MILLION
@@ -35,6 +36,15 @@ def test_two_that_tie_change_places_half_of_the_time():
     made = gate_redraws(redrawn(TOP, {"cmp": [1.0] * 4, "ref": [1.0] * 4}, LOUD))
     assert abs(made.flips["cmp"] - 0.5) < 3 * (0.25 / 2000) ** 0.5
     assert made.flips["cmp"] == made.flips["ref"] == pytest.approx(1 - made.same_set)
+
+
+@pytest.mark.parametrize("df", [1, 3, 1000])
+def test_a_share_has_the_tails_of_the_degrees_of_freedom_of_the_noise(df):
+    """Two candidates, four cells of sd 0.01: the difference of their means in a repetition is t with sd 0.01."""
+    gap = 0.02
+    made = gate_redraws(redrawn(TOP, {"cmp": [1.0] * 4, "ref": [1.0 + gap] * 4}, replace(LOUD, df=df)))
+    expected = t.sf(gap / 0.01, df)
+    assert abs(made.flips["cmp"] - expected) < 3 * (expected * (1 - expected) / 2000) ** 0.5
 
 
 def test_without_noise_there_is_no_share():
