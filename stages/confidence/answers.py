@@ -77,11 +77,11 @@ def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence 
     """The answer in the space of a table cell."""
     if blind:
         return f"{NOT_MEASURED} for {_listed(blind)}"
-    told = "no winner yet"
+    answer = "no winner yet"
     if winner is not None:
         most = f" to {percent(winner.same + winner.unless)}" if winner.unless else ""
-        told = f"the same winner in {percent(winner.same)}{most} of redraws"
-    return told if weakest is None else f"{told}; least certain is {_again(weakest)}"
+        answer = f"the same winner in {percent(winner.same)}{most} of redraws"
+    return answer if weakest is None else f"{answer}; least certain is {_again(weakest)}"
 
 
 def _again(gate: GateConfidence) -> str:
@@ -113,8 +113,8 @@ def rivals(gate: DecidedGate, confidence: GateConfidence, near: Margin | None) -
     if gate.fates.outcome != "decided" or not ranking:
         return []
     hosts = gate.evidence.door.hosts
-    made = [Pair("", "winner", name, ranking[0], "best", hosts, near, True, None) for name in ranking[1:]]
-    return [comparisons.compare(pair, gate.evidence, confidence.noise) for pair in made[: comparisons.LISTED]]
+    pairs = [Pair("", "winner", name, ranking[0], "best", hosts, near, True, None) for name in ranking[1:]]
+    return [comparisons.compare(pair, gate.evidence, confidence.noise) for pair in pairs[: comparisons.LISTED]]
 
 
 def what_next(
@@ -159,7 +159,7 @@ def _nothing() -> str:
 
 def reads_scores(gate: GateConfidence) -> bool:
     """Whether other scores could have changed the decision: a gate that has room for all needs no noise."""
-    return bool(gate.comparisons) or any(one.kind == "min_host_agreement" for one in gate.thresholds)
+    return bool(gate.comparisons) or any(threshold.kind == "min_host_agreement" for threshold in gate.thresholds)
 
 
 def _tie(gate: DecidedGate, leader: str, ties: Sequence[Comparison]) -> WhatNext:

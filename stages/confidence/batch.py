@@ -179,7 +179,7 @@ class _Table:
 
     def above_noise_floor(self, rule_id: str, rule: r.AboveNoiseFloor) -> Answers:
         """The smallest threshold against the recorded A/A runs, compared as squares like the judge does."""
-        thresholds = [_exact(one) for one in map(r.threshold_in_bpb, self.rules) if one is not None]
+        thresholds = [_exact(number) for number in map(r.threshold_in_bpb, self.rules) if number is not None]
         limit = _exact(rule.multiple) ** 2
         good = not thresholds or all(
             floor is not None and min(thresholds) ** 2 >= limit * floor[1] for floor in self.judge.floors
@@ -194,17 +194,17 @@ class _Table:
         """tau-b over the candidates that are ranked on every host, for every pair of hosts."""
         if len(self.judge.hosts) < 2:
             return np.full(len(self.there), -1, dtype=np.int8)
-        taus = self._taus_one_by_one if len(self.judge.names) > MOST_PAIRWISE else self._taus
+        compare = self._taus_one_by_one if len(self.judge.names) > MOST_PAIRWISE else self._taus
         good = np.ones(len(self.there), dtype=np.bool_)
-        for one, other in combinations(range(len(self.judge.hosts)), 2):
-            good &= taus(one, other) >= rule.tau  # false where there is no order, which is NaN
+        for first, second in combinations(range(len(self.judge.hosts)), 2):
+            good &= compare(first, second) >= rule.tau  # false where there is no order, which is NaN
         return good.astype(np.int8)
 
-    def _taus(self, one: int, other: int) -> Floats:
+    def _taus(self, host: int, other: int) -> Floats:
         """All tables at once, in scipy's own order of operations and rounded like `concordance.tau_b`."""
         both = self.ranked[:, :, None] & self.ranked[:, None, :]
         first, second = (
-            np.sign(self.by_host[:, :, None, at] - self.by_host[:, None, :, at]) * both for at in (one, other)
+            np.sign(self.by_host[:, :, None, at] - self.by_host[:, None, :, at]) * both for at in (host, other)
         )
         order = (first * second).sum(axis=(1, 2)) // 2
         untied = [np.abs(sign).sum(axis=(1, 2)) // 2 for sign in (first, second)]
@@ -212,11 +212,11 @@ class _Table:
             taus: Floats = np.clip(order / np.sqrt(untied[0]) / np.sqrt(untied[1]), -1.0, 1.0)
         return np.round(taus, 9)
 
-    def _taus_one_by_one(self, one: int, other: int) -> Floats:
+    def _taus_one_by_one(self, host: int, other: int) -> Floats:
         """Each table by scipy, whose sort beats all pairs where there are many candidates."""
         sums = self.by_host.astype(np.float64)
-        found = [tau_b(row[who, one], row[who, other]) for row, who in zip(sums, self.ranked, strict=True)]
-        return np.array([np.nan if tau is None else tau for tau in found])
+        taus = [tau_b(row[who, host], row[who, other]) for row, who in zip(sums, self.ranked, strict=True)]
+        return np.array([np.nan if tau is None else tau for tau in taus])
 
     def top_k(self, rule_id: str, rule: r.TopK) -> Answers:
         """Ties break by name, which is the order of the candidates: a stable sort keeps it."""
@@ -291,8 +291,8 @@ class _Table:
         places = [self.judge.place.get(self.judge.roles[name]) for name in (role, to)]
         if None in places:
             return np.zeros(len(self.there), dtype=np.int64), np.zeros(len(self.there), dtype=np.bool_)
-        one, other = places
-        return self.sums[:, one] - self.sums[:, other], self.ranked[:, one] & self.ranked[:, other]
+        role_at, to_at = places
+        return self.sums[:, role_at] - self.sums[:, to_at], self.ranked[:, role_at] & self.ranked[:, to_at]
 
 
 _SCORED: dict[str, Callable[[_Table, str, Any], Answers]] = {

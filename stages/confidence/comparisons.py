@@ -105,10 +105,10 @@ def _cut(rule_id: str, rule: r.TopK, e: Evidence, near: Margin | None) -> Iterat
             other = ranking[rule.k if inside else rule.k - 1]
             on, why = ((host,), "") if host else _paired_hosts(e, rule.by, name, other)
             gap = _difference(e.value(name, rule.by, host), e.value(other, rule.by, host)) or Fraction(0)
-            made = Pair(rule_id, rule.kind, name, other, "cut", on, near, True, gap, why)
+            pair = Pair(rule_id, rule.kind, name, other, "cut", on, near, True, gap, why)
             if name not in best or (inside, -gap) > best[name][:2]:
-                best[name] = inside, -gap, made
-    yield from (made for _, _, made in best.values())
+                best[name] = inside, -gap, pair
+    yield from (pair for _, _, pair in best.values())
 
 
 def _gaps(rule_id: str, rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterator[Pair]:
@@ -123,8 +123,8 @@ def _gaps(rule_id: str, rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterat
         yield Pair(rule_id, rule.kind, name, base, rule.of, hosts, Margin(rule.gap, None), False, distance, why)
 
 
-def _difference(one: Fraction | None, other: Fraction | None) -> Fraction | None:
-    return None if one is None or other is None else one - other
+def _difference(value: Fraction | None, other: Fraction | None) -> Fraction | None:
+    return None if value is None or other is None else value - other
 
 
 def _paired_hosts(e: Evidence, by: str, name: str, other: str) -> tuple[tuple[str, ...], str]:
@@ -153,7 +153,7 @@ def compare(pair: Pair, evidence: Evidence, noise: Noise) -> Comparison:
     estimate, source = intervals.block_interval(everywhere or paired, pair.hosts), "replication"
     if estimate is None and noise.known:
         estimate, source = intervals.borrowed_interval(paired, noise), noise.source
-    told = {
+    figures = {
         "cells": paired.cells,
         "mean": float(paired.mean),
         "host_means": {host: float(mean) for host, mean in paired.host_means.items()},
@@ -161,16 +161,16 @@ def compare(pair: Pair, evidence: Evidence, noise: Noise) -> Comparison:
         "smallest_p": equivalence.smallest_p(paired.cells),
     }
     if estimate is None:
-        return _comparison(pair, **told, noise="none", note=noise.text)
+        return _comparison(pair, **figures, noise="none", note=noise.text)
     if pair.margin:
         result = equivalence.compare_with_margin(estimate, pair.margin.value, pair.two_sided)
-        told |= {"test": result.test, "p_test": result.p, "outcome": result.outcome}
+        figures |= {"test": result.test, "p_test": result.p, "outcome": result.outcome}
     note = "" if source == "replication" else noise.text
     if estimate.se == 0:
         note = "no spread: the cells of each host differ by the same amount"
     return _comparison(
         pair,
-        **told,
+        **figures,
         lower=estimate.lower,
         upper=estimate.upper,
         sd=estimate.sd,
@@ -181,11 +181,11 @@ def compare(pair: Pair, evidence: Evidence, noise: Noise) -> Comparison:
     )
 
 
-def _comparison(pair: Pair, **told: object) -> Comparison:
+def _comparison(pair: Pair, **figures: object) -> Comparison:
     blank: dict[str, object] = dict.fromkeys(
         ("mean", "lower", "upper", "sd", "test", "p_test", "outcome", "p_permutation", "smallest_p", "detectable")
     )
-    body = blank | {"cells": 0, "host_means": {}, "df": 0} | told
+    body = blank | {"cells": 0, "host_means": {}, "df": 0} | figures
     return Comparison(
         rule=pair.rule,
         kind=pair.kind,

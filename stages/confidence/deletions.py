@@ -71,10 +71,10 @@ def _left(evidence: Evidence) -> Iterator[tuple[Literal["cell", "seed", "host"],
             yield "host", host, without_host(evidence, host)
 
 
-def hangs_on(made: tuple[Deletion, ...], last: bool) -> tuple[str, ...]:
+def hangs_on(tried: tuple[Deletion, ...], last: bool) -> tuple[str, ...]:
     """The deletions that change a fate, a verdict or the outcome, and at the last gate the winner."""
     return tuple(
         f"{deletion.kind} {deletion.left_out}"
-        for deletion in made
+        for deletion in tried
         if any(last or change.what != "leader" for change in deletion.changes)
     )

@@ -34,18 +34,18 @@ class Fates:
 
     def changes(self, now: Fates, leader: bool = True) -> tuple[Change, ...]:
         """What is different in `now`. Candidates that one of them does not have are left out."""
-        found: list[Change] = []
+        changes: list[Change] = []
         if self.outcome != now.outcome:
-            found.append(Change("outcome", "gate", self.outcome_word, now.outcome_word))
+            changes.append(Change("outcome", "gate", self.outcome_word, now.outcome_word))
         for name in (name for name in self.candidates if name in now.candidates):
             if (name in self.promoted) != (name in now.promoted):
-                found.append(Change("candidate", name, self.word(name), now.word(name)))
+                changes.append(Change("candidate", name, self.word(name), now.word(name)))
         for rule_id, answer in self.verdicts.items():
             if rule_id in now.verdicts and answer is not now.verdicts[rule_id]:
-                found.append(Change("verdict", rule_id, _ANSWERS[answer], _ANSWERS[now.verdicts[rule_id]]))
+                changes.append(Change("verdict", rule_id, _ANSWERS[answer], _ANSWERS[now.verdicts[rule_id]]))
         if leader and self.leader != now.leader:
-            found.append(Change("leader", "lowest mean", self.leader or "nobody", now.leader or "nobody"))
-        return tuple(found)
+            changes.append(Change("leader", "lowest mean", self.leader or "nobody", now.leader or "nobody"))
+        return tuple(changes)
 
     @property
     def outcome_word(self) -> str:

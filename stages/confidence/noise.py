@@ -67,8 +67,8 @@ def replication(gate: DecidedGate) -> Noise | None:
 
 def _nearest_floor(gate: DecidedGate, gates: Sequence[DecidedGate]) -> Noise | None:
     """The A/A noise of the rung fewest steps away; of two as near, the earlier, whose shorter runs are the noisier."""
-    here = _number(gate)
-    for other in sorted(gates, key=lambda other: (abs(_number(other) - here), _number(other))):
+    number = _number(gate)
+    for other in sorted(gates, key=lambda other: (abs(_number(other) - number), _number(other))):
         noise = floor(other, gate.evidence.door.hosts, borrowed=other.name != gate.name)
         if noise:
             return noise
@@ -102,8 +102,8 @@ def floor(gate: DecidedGate, hosts: tuple[str, ...], borrowed: bool) -> Noise | 
 
 
 def _covariance(residuals: Float, df: int) -> tuple[tuple[float, ...], ...]:
-    made = residuals.T @ residuals / df
-    return tuple(tuple(float(x) for x in row) for row in made)
+    covariance = residuals.T @ residuals / df
+    return tuple(tuple(float(x) for x in row) for row in covariance)
 
 
 def paired_sd(noise: Noise, hosts: Sequence[str]) -> float:

@@ -1,6 +1,7 @@
 """The results as frozen dataclasses, and their one canonical JSON form.
 
     to_json(assess(locks, records, decisions))  ->  what `canonical.dumps` takes
+    from_json(value, "confidence.json")         ->  the same, typed again
 
 Figures are in val_bpb, shares and p values between 0 and 1. What is not known is None and `note` says why. Floats are
 rounded on the way out, so that two machines whose linear algebra differs in the last bits write the same bytes.
@@ -12,6 +13,10 @@ import math
 from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from stages.domain.schema import Invalid, explain
 
 SCHEMA = 1
 #: Decimals of every float that is written.
@@ -235,6 +240,19 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Fraction):
         return rounded(value)
     return rounded(value) if isinstance(value, float) else value
+
+
+def from_json(value: Any, where: str) -> StudyConfidence:
+    """A result that `to_json` wrote, as read from `where`; `Invalid` says what is wrong with it."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if schema != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        remedy = "update staged-promotion to read it" if newer else "`dvc repro` writes it anew"
+        raise Invalid.at(where, f"found {schema!r}, expected {SCHEMA}; {remedy}", "schema")
+    try:
+        return TypeAdapter(StudyConfidence).validate_python(value)
+    except ValidationError as error:
+        raise explain(error, where, value) from None
 
 
 def rounded(value: float | Fraction) -> float:

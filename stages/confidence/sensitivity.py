@@ -43,9 +43,9 @@ class _Exact(float):
     fraction: Fraction
 
     def __new__(cls, fraction: Fraction) -> _Exact:
-        made = super().__new__(cls, float(fraction))
-        made.fraction = fraction
-        return made
+        number = super().__new__(cls, float(fraction))
+        number.fraction = fraction
+        return number
 
     def __repr__(self) -> str:
         return str(self.fraction)
@@ -90,9 +90,9 @@ def _marks(evidence: Evidence, rule_id: str, rule: r.Rule) -> Iterator[Fraction]
 
 def _floors(evidence: Evidence) -> Iterator[Fraction]:
     """The limits that the gate's above_noise_floor rules set for every threshold in val_bpb, from both sides."""
-    for rule_id, found in findings(evidence).items():
+    for rule_id, results in findings(evidence).items():
         if isinstance(evidence.door.rules[rule_id], r.AboveNoiseFloor):
-            for finding in found:
+            for finding in results:
                 if finding.threshold is not None:
                     yield from (finding.threshold, finding.threshold + _STEP)
 

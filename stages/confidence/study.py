@@ -32,28 +32,28 @@ def assess_gates(gates: Sequence[DecidedGate]) -> StudyConfidence:
     """The same of gates that are arranged already, from gate1 on."""
     near = comparisons.near_margin(gates)
     redrawn = [redraws.RedrawnGate.of(gate, noise_of(gate, gates)) for gate in gates]
-    made = {step.gate.name: _gate(step, near) for step in redrawn}
+    confidence = {step.gate.name: _gate(step, near) for step in redrawn}
     last = gates[-1] if gates and gates[-1].frozen.last else None
     leader = last.fates.leader if last is not None and last.fates.outcome == "decided" else None
     winner = redraws.ladder_redraws(redrawn, leader) if leader is not None else None
-    against = answers.rivals(last, made[last.name], near) if last is not None else []
+    against = answers.rivals(last, confidence[last.name], near) if last is not None else []
     lead = against[0] if against else None
     return StudyConfidence(
         schema=SCHEMA,
         level=LEVEL,
         power=POWER,
-        gates=made,
+        gates=confidence,
         winner=winner,
         lead=lead,
-        how_sure=answers.how_sure(made, winner, lead),
-        what_next=answers.what_next(made, last, winner, against),
+        how_sure=answers.how_sure(confidence, winner, lead),
+        what_next=answers.what_next(confidence, last, winner, against),
     )
 
 
 def _gate(step: redraws.RedrawnGate, near: Margin | None) -> GateConfidence:
     gate, noise = step.gate, step.noise
     door = gate.evidence.door
-    made = deletions.deletions(gate)
+    tried = deletions.deletions(gate)
     listed, left_out = _comparisons(gate, noise, near)
     return GateConfidence(
         gate=gate.name,
@@ -65,8 +65,8 @@ def _gate(step: redraws.RedrawnGate, near: Margin | None) -> GateConfidence:
         comparisons=tuple(listed),
         left_out=left_out,
         redraws=redraws.gate_redraws(step),
-        deletions=made,
-        hangs_on=deletions.hangs_on(made, gate.frozen.last),
+        deletions=tried,
+        hangs_on=deletions.hangs_on(tried, gate.frozen.last),
         thresholds=sensitivity.thresholds(gate, step.judge),
     )
 

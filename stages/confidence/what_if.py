@@ -122,11 +122,11 @@ def answer(locks: Mapping[str, Lock], records: Iterable[Record], settings: Seque
     was: tuple[str, ...] = tuple(frozen[0].frozen.configs or ()) if frozen else ()
     now = was
     for lock in frozen:
-        made = _gate(lock, rungs.get(lock.frozen.rung, ()), was, now, settings)
-        answers.append(made)
-        if made.was is None or made.now is None:
+        judged = _gate(lock, rungs.get(lock.frozen.rung, ()), was, now, settings)
+        answers.append(judged)
+        if judged.was is None or judged.now is None:
             break
-        was, now = tuple(made.was.promoted), tuple(made.now.promoted)
+        was, now = tuple(judged.was.promoted), tuple(judged.now.promoted)
     return answers
 
 
@@ -216,15 +216,15 @@ def to_json(answers: Sequence[GateAnswer], settings: Sequence[Setting]) -> dict[
         "settings": [setting.text for setting in settings],
         "gates": [
             {
-                "gate": one.gate,
-                "settings": list(one.settings),
-                "judged": list(one.judged),
-                "unrun": list(one.unrun),
-                "was": fates(one.was),
-                "now": fates(one.now),
-                "changes": [vars(change) for change in one.changes],
-                "note": one.note,
+                "gate": gate.gate,
+                "settings": list(gate.settings),
+                "judged": list(gate.judged),
+                "unrun": list(gate.unrun),
+                "was": fates(gate.was),
+                "now": fates(gate.now),
+                "changes": [vars(change) for change in gate.changes],
+                "note": gate.note,
             }
-            for one in answers
+            for gate in answers
         ],
     }

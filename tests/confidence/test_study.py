@@ -11,9 +11,10 @@ import sys
 import pytest
 
 from stages.confidence.gates import decided_gates
-from stages.confidence.results import to_json
+from stages.confidence.results import from_json, to_json
 from stages.confidence.study import assess
 from stages.domain import canonical, locks, records
+from stages.domain.schema import Invalid
 from tests.support.repo import PROJECT
 
 
@@ -33,6 +34,27 @@ def test_the_bytes_are_canonical_and_say_their_schema(made):
     value = canonical.loads_canonical(canonical.dumps(to_json(made)))
     assert value["schema"] == 1
     assert list(value["gates"]) == ["gate1", "gate2", "gate3", "gate4", "gate5"]
+
+
+def test_what_was_written_is_read_as_the_same_typed_result(made):
+    value = canonical.loads(canonical.dumps(to_json(made)))
+    read = from_json(value, "confidence.json")
+    assert to_json(read) == value and type(read) is type(made)
+    assert read.gates["gate3"].noise.sd == pytest.approx(made.gates["gate3"].noise.sd)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "confidence.json: schema: found 2, expected 1; update staged-promotion to read it"),
+        ({"schema": None}, "confidence.json: schema: found None, expected 1; `dvc repro` writes it anew"),
+        ({"level": "high"}, "confidence.json: level: found 'high', expected a valid number"),
+    ],
+)
+def test_another_schema_or_shape_is_refused_by_name(made, change, message):
+    with pytest.raises(Invalid) as refused:
+        from_json({**to_json(made), **change}, "confidence.json")
+    assert str(refused.value).startswith(message)
 
 
 def test_fates_are_those_that_were_recorded(case):
