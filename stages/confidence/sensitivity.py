@@ -101,8 +101,7 @@ def _samples(rule: r.Rule, value: Fraction, marks: list[Fraction], limit: Fracti
     """Where to ask on the way from the value through `marks` to the limit: at each of them, and between."""
     samples: list[Sample] = []
     for mark, beyond in pairwise([value, *marks, limit]):  # a value on an observation may change just beside itself
-        if mark != value:
-            samples.append((mark, mark, False))
+        samples.append((mark, mark, False))
         if mark != beyond and not isinstance(rule, r.TopK):
             samples.append(((mark + beyond) / 2, mark, True))
     if isinstance(rule, r.TopK | r.MinHostAgreement):
