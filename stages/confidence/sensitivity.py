@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from math import isqrt
 
 from stages.confidence.batch import BatchJudge
 from stages.confidence.gates import DecidedGate, fates_of
@@ -77,15 +78,26 @@ def _marks(evidence: Evidence, rule_id: str, rule: r.Rule) -> Iterator[Fraction]
     if isinstance(rule, r.TopK):
         yield from (Fraction(k) for k in range(1, max(len(evidence.candidates), rule.k) + 1))
         return
+    if isinstance(rule, r.AboveNoiseFloor):
+        yield from _multiples(evidence)
+        return
     for finding in findings(evidence)[rule_id]:
-        if isinstance(rule, r.AboveNoiseFloor):
-            if finding.threshold and finding.observed is not None:  # multiple x sd of a host
-                passed = finding.observed * Fraction(repr(rule.multiple)) / finding.threshold
-                yield from (passed // _STEP * _STEP, passed // _STEP * _STEP + _STEP)
-        elif finding.observed is not None:
+        if finding.observed is not None:
             yield abs(finding.observed) if isinstance(rule, r.NearEquivalent) else finding.observed
     if r.threshold_in_bpb(rule) is not None:
         yield from _floors(evidence)
+
+
+def _multiples(evidence: Evidence) -> Iterator[Fraction]:
+    """How many times the noise floor of each host the smallest threshold in val_bpb is, from both sides."""
+    numbers = [r.threshold_in_bpb(rule) for rule in evidence.door.rules.values()]
+    smallest = min((Fraction(repr(number)) for number in numbers if number is not None), default=None)
+    for host in evidence.door.hosts:
+        floor = evidence.noise_floor(host)
+        if smallest is not None and floor is not None and floor[1]:
+            square = smallest**2 / floor[1]
+            root = isqrt(square.numerator * _STEP.denominator**2 // square.denominator) * _STEP
+            yield from (root, root + _STEP)
 
 
 def _floors(evidence: Evidence) -> Iterator[Fraction]:

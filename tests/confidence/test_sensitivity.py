@@ -75,13 +75,19 @@ def test_a_gap_is_also_held_against_the_noise_floor():
     assert made["R1"].upper.value == pytest.approx(10, abs=2e-9)
 
 
+def test_a_multiple_of_an_irrational_noise_floor_ends_within_a_billionth():
+    rules = {"R1": {"kind": "above_noise_floor", "multiple": 0.5}, "R2": {"kind": "within_gap", "gap": 0.0025}}
+    made = ends(rules, {"cmp": [1.0], "d": [1.0]}, floor={"h1": [1.0, 1.005]}, hosts=("h1",), seeds=(31,))
+    assert made["R1"].upper.value == pytest.approx(0.5**0.5, abs=1e-9)  # 0.0025 / (0.005 / sqrt 2)
+
+
 def test_every_rule_with_a_number_has_an_interval():
     with_numbers = {kind for kind in EFFECTS if kind in ("top_k", "min_host_agreement", "above_noise_floor")}
     with_numbers |= {"within_gap", "exceeds_gap", "near_equivalent", "mean_gap"}
     assert NUMBERS.keys() == with_numbers
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(gates(), st.integers(1, 9))
 def test_nothing_changes_inside_and_what_is_said_changes_just_beyond(gate, tenth):
     rules, scores, hosts, seeds, floor, environments = gate
