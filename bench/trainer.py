@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import names, study
-from stages.domain.fail import Refused
-from stages.hosts import block
-from stages.realise import spec_of
+from stages.domain.errors import Refused
+from stages.hosts import machine
+from stages.runners.builtin import spec_of
 
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
 RATES = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.004}
@@ -71,7 +71,7 @@ def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str
     rows: list[dict[str, Any]] = []
     for host, declared in told.hosts.items():
         here = declared.model_dump()
-        if why := block.mismatches(here):
+        if why := machine.mismatches(here):
             rows.append({"host": host, "not_measured": "; ".join(why)})
             continue
         for name, config in told.configs.items():

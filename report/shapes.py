@@ -1,6 +1,6 @@
 """The shapes of what the site reads besides records and locks: decisions and summaries, as far as pages rely on them.
 
-    python -m pytest tests/site/test_load.py
+    python -m pytest tests/report/test_load.py
 
 What does not fit is an error that names the file, the place in it and the remedy: a page must not fail half-way, and a
 number that is not there must not read as zero. Keys that no page reads may come and go.

@@ -20,7 +20,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
 from stages.domain import names, yamlio
-from stages.domain.data import Data
+from stages.domain.corpus import Data
 from stages.domain.schema import Invalid, parse
 
 REFRESH_SECONDS = 0.25

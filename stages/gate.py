@@ -12,9 +12,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, decision, doors, files, names, rules, tickets, yamlio
+from stages.domain import canonical, contract, decision, files, names, promotions, rules, yamlio
+from stages.domain.errors import Refused, main_guard
 from stages.domain.evidence import Door, door_from, gather
-from stages.domain.fail import Refused, main_guard
 from stages.domain.records import read_rung
 from stages.domain.schema import Strict, parse
 
@@ -28,17 +28,17 @@ def parse_rules(value: Any, where: str) -> dict[str, rules.Rule]:
     return dict(parse(_Gate, {"rules": value}, where).rules)
 
 
-def entrants(door: doors.Door) -> dict[str, tickets.Ticket]:
+def entrants(door: contract.Door) -> dict[str, promotions.Ticket]:
     """The tickets for a rung: of every frozen configuration at the first one, then those of the gate before."""
-    everybody = doors.configs_of(door)
+    everybody = contract.configs_of(door)
     if everybody is not None:
         return dict.fromkeys(everybody, "true")
-    return tickets.read(names.GATES / f"gate{int(door['rung'].removeprefix('rung')) - 1}" / "promotions.yaml")
+    return promotions.read(names.GATES / f"gate{int(door['rung'].removeprefix('rung')) - 1}" / "promotions.yaml")
 
 
-def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tickets.Ticket]]:
+def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, promotions.Ticket]]:
     """The decision of a rung's gate and the tickets that it hands out."""
-    value = doors.read_open(rung)
+    value = contract.read_open(rung)
     records = [record for record, _ in read_rung(rung).values()]
     held = entrants(value)
     who = [name for name, ticket in held.items() if ticket != "false"]
@@ -61,7 +61,7 @@ def main() -> None:
     made, held = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
     folder = names.GATES / made["gate"]
     files.write_whole(folder / "decision.json", canonical.dumps(made))
-    files.write_whole(folder / "promotions.yaml", tickets.dumps(held))
+    files.write_whole(folder / "promotions.yaml", promotions.dumps(held))
     if made["outcome"] == "blocked":
         told = "\n  ".join(decision.why_blocked(made))
         print(f"{made['gate']} is blocked and promotes nobody:\n  {told}", file=sys.stderr)

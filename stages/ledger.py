@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from stages.domain import canonical, files, locks, names, yamlio
-from stages.domain.fail import Refused, main_guard
+from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
 from stages.summary import everything

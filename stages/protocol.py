@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages import realise
-from stages.domain import canonical, doors, files, locks, names
-from stages.domain.fail import main_guard
+from stages.domain import canonical, contract, files, locks, names
+from stages.domain.errors import main_guard
 from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
+from stages.runners import builtin
 
-SCHEMA = doors.SCHEMA
+SCHEMA = contract.SCHEMA
 _TRAINED = re.compile(rb'"status":"(finished|diverged|failed)"')
 _LOCK = re.compile(rb'"lock":"([0-9a-f]{64})"')
 
@@ -131,7 +131,7 @@ def realisable(study: Study) -> dict[str, dict[str, Any]]:
             f"{path.as_posix()}: no manifest of a corpus ({error}); `dvc repro corpus` builds it"
         ) from None
     require_tokens(study, held)
-    return realise.realise_all(study, vocab_size)
+    return builtin.realise_all(study, vocab_size)
 
 
 def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def main() -> None:
         content = door(rung, lock) if lock else closed(rung)
         files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(content))
     files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": SCHEMA, "configs": shapes}))
-    for group in realise.one_model(shapes):
+    for group in builtin.one_model(shapes):
         told = f"note: {len(group)} configurations build one model and differ in training alone: {', '.join(group)}"
         print(told, file=sys.stderr)
 

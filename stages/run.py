@@ -13,17 +13,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, doors, files, names, tickets, yamlio
-from stages.domain.fail import Refused, main_guard
-from stages.domain.mistakes import Invalid
+from stages.domain import canonical, contract, files, names, promotions, yamlio
+from stages.domain.errors import Invalid, Refused, main_guard
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
 
 
-def undeclared(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> str | None:
+def undeclared(door: contract.Door, config: str, host: str, seed: int, purpose: str) -> str | None:
     """What of a run the frozen rules do not ask for, or None where they ask for all of it."""
     seeds, reference = door["floor_seeds" if purpose == "floor" else "seeds"], door["roles"].get("reference")
-    entrants = doors.configs_of(door)
+    entrants = contract.configs_of(door)
     if host not in door["hosts"]:
         return f"host {host} is not among {', '.join(door['hosts'])}"
     if seed not in seeds:
@@ -35,13 +34,13 @@ def undeclared(door: doors.Door, config: str, host: str, seed: int, purpose: str
     return None
 
 
-def ticket(rung: str, config: str) -> tickets.Ticket:
+def ticket(rung: str, config: str) -> promotions.Ticket:
     """The configuration's ticket for a rung. At the first rung everybody has one."""
     number = int(rung.removeprefix("rung"))
     if number == 1:
         return "true"
     path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
-    held = tickets.read(path)
+    held = promotions.read(path)
     if config not in held:
         raise Refused(
             f"{path.as_posix()}: no line for {config}; was it added to params.yaml after gate{number - 1} decided?"
@@ -70,7 +69,7 @@ def altered(config: str) -> str | None:
 
     A run's own door holds them through the chain of locks alone, so they are read from the first one.
     """
-    frozen = doors.read_open("rung1")["configs"].get(config, {})
+    frozen = contract.read_open("rung1")["configs"].get(config, {})
     now = knobs_of(config)
     differ = sorted(key for key in {*frozen, *now} if repr(frozen.get(key)) != repr(now.get(key)))
     if not differ:
@@ -92,7 +91,7 @@ def _unasked(gate: str, told: str) -> tuple[str, str]:
     return "unrun", f"only an exploratory study asks for it: {told}"
 
 
-def standing(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
+def standing(door: contract.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
     """(status, reason) of a run that trains nothing; the status of one that trains is empty.
 
     What nobody froze is refused, or, in an exploratory study, recorded as unrun.
@@ -116,14 +115,14 @@ def main() -> None:
     if len(arguments) != 4 or not arguments[3].isdigit() or not all(names.is_name(one) for one in arguments[:3]):
         raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor]")
     rung, config, host, seed = arguments[0], arguments[1], arguments[2], int(arguments[3])
-    door = doors.read_open(rung)
+    door = contract.read_open(rung)
     status, reason = standing(door, config, host, seed, purpose)
     if not status:
-        from stages.training import train  # imports torch: only a run that trains pays for it
+        from stages.runners.builtin import train  # imports torch: only a run that trains pays for it
 
         train(door, config=config, host=host, seed=seed, purpose=purpose)
         return
-    record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
+    record = promotions.record(door, config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
     write(
         record,
         {"curve.csv": CURVE_HEADER, "telemetry.json": canonical.dumps({"schema": 1, "status": status})},

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from stages.domain import files, names
-from stages.domain.fail import main_guard
+from stages.domain.errors import main_guard
 from stages.domain.study import load
 
 _HEAD = """\

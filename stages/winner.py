@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names
-from stages.domain.fail import Refused, main_guard
+from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.summary.ladder import rung_number
 from stages.summary.tables import csv_bytes

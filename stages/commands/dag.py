@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from stages.domain.formatting import duration
 from stages.domain.study import load
-from stages.standing import Standing, stand
-from stages.summary.words import duration
+from stages.status import Standing, stand
 
 TAIL = ("winner", "site")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.study import load
 
 LISTEN = "127.0.0.1:0"
@@ -43,17 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _join(arguments: argparse.Namespace) -> int:
-    from stages.hosts import crew
-    from stages.hosts.block import count
-    from stages.hosts.slots import slots_of
+    from stages.hosts import workers as workers_module
+    from stages.hosts.machine import count
+    from stages.hosts.workers import slots_of
 
     slots = slots_of(load(), arguments.host, arguments.slots)
     if not slots:
         raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
-    crew.reach(arguments.join)
+    workers_module.reach(arguments.join)
     hosts = ", ".join(dict.fromkeys(host for slot in slots for host in slot.hosts))
     _say(f"joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}")
-    crew.work(crew.start(slots, arguments.join), _say)
+    workers_module.work(workers_module.start(slots, arguments.join), _say)
     _say("the dispatcher is done, or gone")
     return 0
 
@@ -66,10 +66,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from stages.hosts.dispatch import Dispatcher, cluster
-    from stages.hosts.view import View
+    from stages.hosts.dispatch_view import View
 
     study = load()
-    with cluster(study, arguments.listen, arguments.host, arguments.slots) as (client, crew):
+    with cluster(study, arguments.listen, arguments.host, arguments.slots) as (client, workers_module):
         view = View(Console(stderr=True))
         view.say(f"workers may join at {client.scheduler_info()['address']}")
-        return Dispatcher(study, client, view, crew).dispatch()
+        return Dispatcher(study, client, view, workers_module).dispatch()

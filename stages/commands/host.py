@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from stages.domain.study import load
-from stages.hosts import block
+from stages.hosts.machine import describe, mismatches, say, say_block
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def survey() -> dict[str, Any]:
     """This machine, and what keeps it from being each host block."""
-    machine = block.describe()
+    machine = describe()
     blocks = {}
     for name, declared in load().hosts.items():
         value = declared.model_dump()
-        blocks[name] = {"says": block.say_block(value), "mismatches": block.mismatches(value, machine)}
+        blocks[name] = {"says": say_block(value), "mismatches": mismatches(value, machine)}
     return {"machine": machine, "blocks": blocks}
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=1, sort_keys=True))
         return 0 if fits else 1
-    print(f"this machine: {block.say(found['machine'])}")
+    print(f"this machine: {say(found['machine'])}")
     for name, told in found["blocks"].items():
         print(f"{'fits   ' if name in fits else 'differs'}  {name}: {told['says']}")
         for mismatch in told["mismatches"]:

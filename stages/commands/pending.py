@@ -13,11 +13,11 @@ import argparse
 import json
 from typing import Any
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
+from stages.domain.formatting import duration
 from stages.domain.study import Study, load
-from stages.hosts.block import count
-from stages.hosts.runs import Rung, decided, gate_stage, look
-from stages.summary.words import duration
+from stages.hosts.machine import count
+from stages.hosts.worklist import Rung, decided, gate_stage, look
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _rung(study: Study, name: str, arguments: argparse.Namespace) -> Rung:
     if not arguments.fetch:
         return look(study, name)
-    from stages.hosts.exchange import refresh
+    from stages.hosts.work import refresh
 
     return refresh(study, name, arguments.remote)

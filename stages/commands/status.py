@@ -14,9 +14,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from stages.domain.decision import why_blocked
+from stages.domain.formatting import duration
 from stages.domain.study import Study, load
-from stages.standing import Standing, next_step, stand, training_now
-from stages.summary.words import duration
+from stages.status import Standing, next_step, stand, training_now
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,7 +19,7 @@ from stages.corpora.inputs import CorpusError, input_files
 from stages.corpora.sources import documents
 from stages.corpora.tokenizer import Tokenizer, learn
 from stages.domain.canonical import dumps
-from stages.domain.data import Data
+from stages.domain.corpus import Data
 from stages.domain.files import sha256_bytes, write_whole
 
 SPLITS = ("train", "val", "locked")

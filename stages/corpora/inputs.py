@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from stages.domain.data import PackageSource, ParquetSource, PinnedFile, Source, TextSource
+from stages.domain.corpus import PackageSource, ParquetSource, PinnedFile, Source, TextSource
 from stages.domain.files import sha256_file
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from stages.corpora.inputs import CorpusError
 from stages.domain.canonical import NotCanonical, loads
-from stages.domain.data import PackageSource, ParquetSource, Source, TextSource
+from stages.domain.corpus import PackageSource, ParquetSource, Source, TextSource
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 PARQUET_ROWS = 256  # a batch; at the limit above still within reach of a small machine for real text

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence, as_number
 from stages.domain.judge import EVERYONE, Finding, findings
-from stages.domain.tickets import Ticket
+from stages.domain.promotions import Ticket
 
 SCHEMA = 1
 Mode = Literal["frozen", "exploratory"]

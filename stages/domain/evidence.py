@@ -2,11 +2,14 @@
 
 Numbers are `Fraction`s made from the recorded decimals, so that a value on a threshold has one answer on
 every machine.
+
+Kendall's tau-b, by scipy, rounded so that it is the same number on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -153,3 +156,16 @@ def door_from(value: dict[str, Any], rules: dict[str, Rule], roles: dict[str, st
 
 
 __all__ = ["Cell", "Door", "Evidence", "as_number", "door_from", "gather"]
+
+
+DECIMALS = 9
+
+
+def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Tau-b of two rankings of the same things; None where fewer than two differ in either of them."""
+    if len(first) < 2:
+        return None
+    from scipy.stats import kendalltau  # takes half a second to import: only who asks for it pays
+
+    tau = float(kendalltau(first, second, variant="b").statistic)
+    return None if math.isnan(tau) else round(tau, DECIMALS) + 0.0

@@ -16,8 +16,7 @@ from math import isqrt
 from typing import Any
 
 from stages.domain import rules as r
-from stages.domain.concordance import tau_b
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import Evidence, as_number, tau_b
 from stages.domain.records import Record
 
 EVERYONE = "*"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stages.domain import names
-from stages.domain.mistakes import Invalid, Mistake, mistake
+from stages.domain.errors import Invalid, Mistake, mistake
 
 __all__ = ["Invalid", "Key", "Mistake", "Sha256", "Strict", "Text", "explain", "parse"]
 

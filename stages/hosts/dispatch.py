@@ -6,31 +6,89 @@ The engine is Dask distributed (docs/hosts.md says why): host blocks are worker 
 worker dies is given to another one. What comes back is checked, written to the workspace and taken in by `dvc commit`;
 the gates run as DVC runs them. So nothing that a killed worker, dispatcher or machine does can put a run into the
 ledger twice, and nothing that was finished is trained again.
+
+Who is there for what waits: `promotion dispatch` says for whom it waits, and which of its own workers ended.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.study import Study
-from stages.hosts import crew as crews
-from stages.hosts import slots, store
-from stages.hosts.alone import alone
-from stages.hosts.attendance import Attendance
-from stages.hosts.block import count
-from stages.hosts.crew import Member
-from stages.hosts.exchange import finished
-from stages.hosts.job import accept, job_of
-from stages.hosts.runs import Run, Rung, door_of, gate_stage, look, runs_of
-from stages.hosts.view import View
-from stages.hosts.worker import execute
+from stages.hosts import remote, workers
+from stages.hosts import workers as crews
+from stages.hosts.dispatch_view import View
+from stages.hosts.job import accept, execute, job_of
+from stages.hosts.machine import count
+from stages.hosts.processes import alone
+from stages.hosts.work import finished
+from stages.hosts.workers import Member
+from stages.hosts.worklist import Run, Rung, door_of, gate_stage, look, runs_of
+
+LOOK_SECONDS = 2.0
+REMIND_SECONDS = 600.0
+
+
+class Attendance:
+    """Compares the hosts of the runs that wait with those that a worker of the scheduler offers.
+
+    `client` is Dask's, `crew` the workers of this machine, `say` takes one line that stays.
+    """
+
+    def __init__(self, client: Any, crew: Sequence[Member], say: Callable[[str], None]) -> None:
+        self._client, self._crew, self._say = client, crew, say
+        self._missing: dict[str, int] = {}
+        self._said_at = 0.0
+        self._ended: set[int] = set()
+
+    @contextmanager
+    def during(self, rung: str, waiting: Callable[[], Sequence[Run]]) -> Iterator[None]:
+        """Look now and then while the body waits for runs of a rung."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_SECONDS):
+                self.look(rung, waiting())
+
+        thread = threading.Thread(target=look, name="attendance", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def look(self, rung: str, waiting: Sequence[Run]) -> None:
+        """Say what has changed: which hosts no worker is there for, and which worker of this machine ended."""
+        for member in self._crew:
+            if not member.works() and member.process.pid not in self._ended:
+                self._ended.add(member.process.pid)
+                self._say(f"a worker of this machine ended: {member.told()}")
+        offered = self._offered()
+        missing = {host: runs for host, runs in Counter(run.host for run in waiting).items() if host not in offered}
+        now = time.monotonic()
+        if missing and (missing != self._missing or now - self._said_at >= REMIND_SECONDS):
+            whom = ", ".join(f"{host} ({count(runs, 'run')})" for host, runs in missing.items())
+            address = self._client.scheduler_info()["address"]
+            self._say(f"{rung} waits for a worker of {whom}: `promotion dispatch --join {address}` on such a machine")
+            self._said_at = now
+        self._missing = missing
+
+    def _offered(self) -> set[str]:
+        """The hosts for which a worker is there, or is just being started here."""
+        workers = self._client.scheduler_info()["workers"].values()
+        there = {host for worker in workers for host in worker["resources"]}
+        return there | {host for member in self._crew if member.works() for host in member.slot.hosts}
+
 
 RETRIES = 2
 TAKE_SECONDS = 30.0
@@ -42,7 +100,7 @@ def cluster(study: Study, listen: str, hosts: list[str], size: int | None) -> It
     address, _, port = listen.rpartition(":")
     if not address or not port.isdigit():
         raise Refused(f"--listen: found {listen!r}, expected ADDRESS:PORT, such as 127.0.0.1:8786")
-    here = [] if size == 0 else slots.slots_of(study, hosts, size)
+    here = [] if size == 0 else workers.slots_of(study, hosts, size)
     local = LocalCluster(
         n_workers=0, host=address, scheduler_port=int(port), dashboard_address=None, silence_logs=40, protocol="tcp://"
     )
@@ -71,10 +129,10 @@ class Dispatcher:
     def dispatch(self) -> int:
         """Dispatch until every gate has decided; the exit status."""
         with alone("work", "`promotion work` or `promotion dispatch` is running"), self.view:
-            for path in store.heal():
+            for path in remote.heal():
                 self.view.say(f"{path.as_posix()} was left half-written; it is written anew")
             self.client.subscribe_topic("promotion", self.view.heard)
-            if store.dvc("repro", "protocol"):
+            if remote.dvc("repro", "protocol"):
                 raise Refused("the protocol did not let this study through; see above")
             for rung in self.study.rungs:
                 if (status := self._rung(rung)) is not None:
@@ -89,8 +147,8 @@ class Dispatcher:
         if now.closed:
             self.view.say(f"{rung}: {now.closed}")
             return 1
-        store.take(now.done)
-        if now.to_stop and not store.repro([run.stage for run in now.to_stop]):
+        remote.take(now.done)
+        if now.to_stop and not remote.repro([run.stage for run in now.to_stop]):
             raise Refused(f"{rung}: a stopped run could not be recorded; see above")
         self._train(now)
         if self.failed:
@@ -99,9 +157,9 @@ class Dispatcher:
             told = count(len(self.failed), "run")
             self.view.say(f"{rung}: {told} failed; what ended well is taken in; start again to retry")
             return 2
-        if not store.repro([gate_stage(rung)]):
+        if not remote.repro([gate_stage(rung)]):
             raise Refused(f"{rung}: its gate could not judge; see above")
-        store.settle(rung, runs_of(self.study, rung))
+        remote.settle(rung, runs_of(self.study, rung))
         return None
 
     def _train(self, now: Rung) -> None:
@@ -142,6 +200,6 @@ class Dispatcher:
         return True
 
     def _take(self, accepted: list[Run]) -> None:
-        store.take(accepted)
+        remote.take(accepted)
         accepted.clear()
         self._took = time.monotonic()

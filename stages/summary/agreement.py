@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from stages.domain.concordance import DECIMALS, tau_b
 from stages.domain.decision import decide
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import DECIMALS, Evidence, as_number, tau_b
 from stages.summary.ladder import Ladder
 
 SCHEMA = 1

@@ -10,8 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from stages.domain.concordance import tau_b
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import Evidence, as_number, tau_b
 from stages.summary.ladder import Ladder, Rung
 
 SCHEMA = 1

@@ -1,10 +1,16 @@
-"""Several real workers on one study: one is killed, then the dispatcher; nothing is lost and nothing runs twice."""
+"""Several real workers on one study: one is killed, then the dispatcher; nothing is lost and nothing runs twice.
+
+Nobody waits in silence: who is missing is told, on change and now and then, and a worker that ended is shown.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 import socket
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,11 +18,13 @@ import pytest
 from rich.console import Console
 
 from stages.domain import canonical, names
-from stages.hosts import store
-from stages.hosts import worker as worker_module
+from stages.hosts import dispatch, remote
+from stages.hosts import job as worker_module
+from stages.hosts.dispatch import Attendance
+from stages.hosts.dispatch_view import View, _Running
 from stages.hosts.job import Job, results_of
-from stages.hosts.runs import runs_of
-from stages.hosts.view import View, _Running
+from stages.hosts.workers import Member, Slot
+from stages.hosts.worklist import Run, runs_of
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
 from tests.support.repo import Repo
@@ -162,7 +170,7 @@ def test_a_terminal_sees_what_runs_where_and_how_far_it_is(judged):
 def test_the_time_left_is_told_from_training_alone_never_from_compilation(judged, monkeypatch):
     """Ten minutes of start and compilation, then a second of budget each two seconds."""
     now = [0.0]
-    monkeypatch.setattr("stages.hosts.view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("stages.hosts.dispatch_view.time.monotonic", lambda: now[0])
     run = _Running("one", began=0.0)
     for at, seconds in ((2.0, 0.0), (600.0, 1.0), (602.0, 1.0)):
         now[0] = at
@@ -216,11 +224,11 @@ def engine(judged, monkeypatch):
     """Two runs of rung 1 are missing; returns (runs, their outputs, what DVC was asked to take and to run)."""
     asked: list[str] = []
     monkeypatch.setattr(dispatching, "as_completed", iter)
-    monkeypatch.setattr(store, "dvc", lambda *words: 0)
-    monkeypatch.setattr(store, "take", lambda runs: asked.extend(f"take {run.id}" for run in runs))
-    monkeypatch.setattr(store, "repro", lambda stages: asked.extend(f"repro {one}" for one in stages) or True)
-    monkeypatch.setattr(store, "settle", lambda rung, runs: asked.append(f"settle {rung}"))
-    monkeypatch.setattr(store, "holds", lambda rung, runs: True)
+    monkeypatch.setattr(remote, "dvc", lambda *words: 0)
+    monkeypatch.setattr(remote, "take", lambda runs: asked.extend(f"take {run.id}" for run in runs))
+    monkeypatch.setattr(remote, "repro", lambda stages: asked.extend(f"repro {one}" for one in stages) or True)
+    monkeypatch.setattr(remote, "settle", lambda rung, runs: asked.append(f"settle {rung}"))
+    monkeypatch.setattr(remote, "holds", lambda rung, runs: True)
     runs = [run for run in runs_of(judged, "rung1") if run.config == "d1-c000"]
     outputs = {run.id: results_of(run) for run in runs}
     for run in runs:
@@ -274,3 +282,82 @@ def test_what_a_worker_makes_up_is_not_taken_in(judged, engine):
     assert status == 2
     assert "runner: found 2222" in out
     assert not names.record_path(runs[0].id).exists()
+
+
+ADDRESS = "tcp://127.0.0.1:8786"
+WAITING = [Run("rung1", name, host, 1, "candidate") for name, host in (("a", "fp32"), ("a", "bf16"), ("b", "bf16"))]
+MISSING = f"rung1 waits for a worker of bf16 (2 runs): `promotion dispatch --join {ADDRESS}` on such a machine"
+
+
+class Scheduler:
+    """Tells which hosts its workers offer."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = list(hosts)
+
+    def scheduler_info(self) -> dict[str, object]:
+        workers = {f"worker of {host}": {"resources": {host: 1}} for host in self.hosts}
+        return {"address": ADDRESS, "workers": workers}
+
+
+def ended(log: Path, status: int) -> Member:
+    """A worker of this machine for bf16 that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"])
+    process.wait()
+    return Member(Slot(("bf16",)), process, log)
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a_while(told, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
+    here = Attendance(Scheduler("fp32"), [], told.append)
+    for passed in (0.0, 2.0, dispatch.REMIND_SECONDS):
+        now[0] += passed
+        here.look("rung1", WAITING)
+    assert told == [MISSING, MISSING]
+
+
+def test_a_worker_that_comes_and_one_that_goes_are_a_change(told):
+    scheduler = Scheduler("fp32", "bf16")
+    here = Attendance(scheduler, [], told.append)
+    here.look("rung1", WAITING)
+    assert told == []
+    scheduler.hosts.remove("bf16")
+    here.look("rung1", WAITING)
+    scheduler.hosts.append("bf16")
+    here.look("rung1", WAITING)
+    scheduler.hosts.remove("bf16")
+    here.look("rung1", WAITING)
+    assert told == [MISSING, MISSING]
+
+
+def test_a_worker_of_this_machine_that_is_still_starting_counts_as_there(told):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        here = Attendance(Scheduler("fp32"), [Member(Slot(("bf16",)), process, Path("none"))], told.append)
+        here.look("rung1", WAITING)
+    assert told == []
+
+
+def test_a_worker_of_this_machine_that_ended_is_told_once_with_the_end_of_its_log(told, tmp_path):
+    log = tmp_path / "worker.log"
+    log.write_text("ImportError: no such thing\n", encoding="utf-8")
+    here = Attendance(Scheduler("fp32"), [ended(log, 3)], told.append)
+    here.look("rung1", WAITING)
+    here.look("rung1", WAITING)
+    assert told[0].startswith("a worker of this machine ended: exit status 3; the end of ")
+    assert told[0].endswith("worker.log:\nImportError: no such thing")
+    assert told[1:] == [MISSING]
+
+
+def test_it_looks_while_the_body_waits_and_no_longer(monkeypatch):
+    monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.01)
+    said = threading.Event()
+    here = Attendance(Scheduler(), [], lambda text: said.set())
+    with here.during("rung1", lambda: WAITING):
+        assert said.wait(20)
+    assert "attendance" not in {thread.name for thread in threading.enumerate()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.training import REPORTABLE, environment
+from stages.runners.builtin import REPORTABLE, environment
 from trainer import host
 
 EVERYTHING = sorted(REPORTABLE)

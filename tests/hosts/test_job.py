@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.schema import Invalid
-from stages.hosts import worker
+from stages.hosts import job as job_module
 from stages.hosts.job import Job, accept, job_of, results_of
-from stages.hosts.runs import Run, door_of, look, runs_of
+from stages.hosts.worklist import Run, door_of, look, runs_of
 from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")
@@ -90,15 +90,15 @@ def test_no_record_is_no_result(judged, run):
 
 
 def test_a_worker_sends_a_finished_run_without_running_it_again(run, monkeypatch):
-    monkeypatch.setattr(worker, "_command", lambda *_: pytest.fail("it ran again"))
-    assert worker.do(job_of(run), lambda seconds: None) == results_of(run)
+    monkeypatch.setattr(job_module, "_command", lambda *_: pytest.fail("it ran again"))
+    assert job_module.do(job_of(run), lambda seconds: None) == results_of(run)
 
 
 def test_a_worker_of_another_study_refuses(run):
     job = job_of(run)
     names.PARAMS.write_bytes(names.PARAMS.read_bytes() + b"\n")
     with pytest.raises(Refused, match=r"params\.yaml is not that of the dispatching clone; `git pull` in both"):
-        worker.do(job, lambda seconds: None)
+        job_module.do(job, lambda seconds: None)
 
 
 def test_a_worker_that_has_not_seen_the_gate_yet_gets_its_tickets_with_the_job(run):
@@ -106,7 +106,7 @@ def test_a_worker_that_has_not_seen_the_gate_yet_gets_its_tickets_with_the_job(r
     path = names.GATES / "gate1" / "promotions.yaml"
     held = path.read_bytes()
     path.unlink()
-    worker.do(job, lambda seconds: None)
+    job_module.do(job, lambda seconds: None)
     assert path.read_bytes() == held
 
 
@@ -115,5 +115,5 @@ def test_a_run_that_ends_badly_tells_the_end_of_what_it_printed(run, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     names.record_path(run.id).unlink()
     job = job_of(run)
-    with pytest.raises(worker.RunFailed, match=r"(?s)exit status 2.*trainer/: found sha256"):
-        worker.do(job, lambda seconds: None)
+    with pytest.raises(job_module.RunFailed, match=r"(?s)exit status 2.*trainer/: found sha256"):
+        job_module.do(job, lambda seconds: None)

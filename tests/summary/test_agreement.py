@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from stages.domain.concordance import tau_b
 from stages.domain.decision import decide
+from stages.domain.evidence import tau_b
 from stages.summary import pairs
 from stages.summary.agreement import LEVEL, agreement
 

@@ -8,7 +8,7 @@ import pytest
 
 from stages import ledger
 from stages.domain import names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 
 @pytest.fixture

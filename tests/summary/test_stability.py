@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from stages.domain.concordance import tau_b
+from stages.domain.evidence import tau_b
 from stages.summary.stability import stability
 
 

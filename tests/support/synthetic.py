@@ -18,8 +18,8 @@ from typing import Any
 
 from stages import gate as gate_stage
 from stages import protocol
-from stages.domain import canonical, files, locks, names, study, tickets
-from stages.realise import parse_spec, spec_of
+from stages.domain import canonical, files, locks, names, promotions, study
+from stages.runners.builtin import parse_spec, spec_of
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
 
@@ -130,7 +130,9 @@ def _executed(
     door: dict[str, Any], study_: study.Study, config: str, host: str, seed: int, purpose: str
 ) -> dict[str, Any]:
     knobs = study_.configs[config]
-    record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status="finished", reason=None)
+    record = promotions.record(
+        door, config=config, host=host, seed=seed, purpose=purpose, status="finished", reason=None
+    )
     value = score(dict(knobs), door["budget_seconds"], host, seed, config)
     record["spec"] = spec = _spec(study_, door, config, host, seed)
     model, batch, rate = _model(json.dumps({**spec, "seed": 0})), spec["config"]["batch_tokens"], FLOPS_PER_SECOND
@@ -186,7 +188,7 @@ def _write(record: dict[str, Any]) -> None:
 
 def _rung(rung: str, study_: study.Study, door: dict[str, Any]) -> None:
     number = int(rung.removeprefix("rung"))
-    held = tickets.read(names.GATES / f"gate{number - 1}" / "promotions.yaml") if number > 1 else {}
+    held = promotions.read(names.GATES / f"gate{number - 1}" / "promotions.yaml") if number > 1 else {}
     for config in study_.configs:
         for host, seed in study_.cells(rung):
             if held.get(config, "true") == "true":
@@ -194,7 +196,7 @@ def _rung(rung: str, study_: study.Study, door: dict[str, Any]) -> None:
             else:
                 reason = f"gate{number - 1} did not promote it"
                 _write(
-                    tickets.record(
+                    promotions.record(
                         door,
                         config=config,
                         host=host,
@@ -262,7 +264,7 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             _rung(rung, study_, door)
             made, held = gate_stage.judge(rung, value)
             files.write_whole(names.GATES / gate / "decision.json", canonical.dumps(made))
-            files.write_whole(names.GATES / gate / "promotions.yaml", tickets.dumps(held))
+            files.write_whole(names.GATES / gate / "promotions.yaml", promotions.dumps(held))
     return study_
 
 

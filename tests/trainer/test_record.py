@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages import training
+from stages.runners import builtin
 from trainer.outcome import Outcome
 
 DOOR: dict[str, Any] = {
@@ -39,15 +39,15 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
 
     outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.block, "require", lambda *_: None)
-    monkeypatch.setattr(training.files, "tree_digest", lambda _: DOOR["runner"])
-    monkeypatch.setattr(training, "check_corpus", lambda _: None)
-    monkeypatch.setattr(training, "build_spec", lambda *_: {})
-    monkeypatch.setattr(training, "_run", lambda *_: (outcome, Observer()))
-    monkeypatch.setattr(training, "write", write)
+    monkeypatch.setattr(builtin.block, "require", lambda *_: None)
+    monkeypatch.setattr(builtin.files, "tree_digest", lambda _: DOOR["runner"])
+    monkeypatch.setattr(builtin, "check_corpus", lambda _: None)
+    monkeypatch.setattr(builtin, "build_spec", lambda *_: {})
+    monkeypatch.setattr(builtin, "_run", lambda *_: (outcome, Observer()))
+    monkeypatch.setattr(builtin, "write", write)
     if full:
         with pytest.raises(OSError, match="no space left"):
-            training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+            builtin.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
     else:
-        training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+        builtin.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
     assert happened == ([] if full else ["written", "cleared", "told of finished"])
