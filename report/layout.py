@@ -1,6 +1,6 @@
 """What every page shares: the study, its navigation, its warnings, the clock.
 
-python -m pytest tests/report/test_site.py
+python -m pytest tests/report/test_layout.py
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from report.load import Audit
 from report.page import Page
 from report.pages import agreement, configuration, cost, gate, method, overview, runs, stability, verify
 
-KINDS = (overview, gate, configuration, runs, runs, agreement, stability, cost, method, verify)
+KINDS = (overview, gate, configuration, runs, agreement, stability, cost, method, verify)
 
 
 def all_pages(audit: Audit) -> Iterator[Page]:

@@ -23,11 +23,12 @@ from stages.domain import formatting, names
 
 
 def pages(audit: Audit) -> Iterator[Page]:
-    """The index, then one page a rung."""
+    """The index, one page a rung, then one page for every executed run."""
     yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(audit)])
     for rung in audit.study.rungs:
         context = {"rung": rung, "gate": names.gate_of(rung), "missing": promotion_paths.missing_runs(audit, rung)}
         yield Page(rung_page(rung), "rung.html", f"Runs of {rung}", context, [runs_table(audit, rung)])
+    yield from run_pages(audit)
 
 
 def rungs_table(audit: Audit) -> Table:

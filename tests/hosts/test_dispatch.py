@@ -308,50 +308,50 @@ def ended(log: Path, status: int) -> Member:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
-def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a_while(told, monkeypatch):
+def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a_while(messages, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
-    here = Attendance(Scheduler("fp32"), [], told.append)
+    here = Attendance(Scheduler("fp32"), [], messages.append)
     for passed in (0.0, 2.0, dispatch.REMIND_SECONDS):
         now[0] += passed
         here.look("rung1", WAITING)
-    assert told == [MISSING, MISSING]
+    assert messages == [MISSING, MISSING]
 
 
-def test_a_worker_that_comes_and_one_that_goes_are_a_change(told):
+def test_a_worker_that_comes_and_one_that_goes_are_a_change(messages):
     scheduler = Scheduler("fp32", "bf16")
-    here = Attendance(scheduler, [], told.append)
+    here = Attendance(scheduler, [], messages.append)
     here.look("rung1", WAITING)
-    assert told == []
+    assert messages == []
     scheduler.hosts.remove("bf16")
     here.look("rung1", WAITING)
     scheduler.hosts.append("bf16")
     here.look("rung1", WAITING)
     scheduler.hosts.remove("bf16")
     here.look("rung1", WAITING)
-    assert told == [MISSING, MISSING]
+    assert messages == [MISSING, MISSING]
 
 
-def test_a_worker_of_this_machine_that_is_still_starting_counts_as_there(told):
+def test_a_worker_of_this_machine_that_is_still_starting_counts_as_there(messages):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        here = Attendance(Scheduler("fp32"), [Member(Slot(("bf16",)), process, Path("none"))], told.append)
+        here = Attendance(Scheduler("fp32"), [Member(Slot(("bf16",)), process, Path("none"))], messages.append)
         here.look("rung1", WAITING)
-    assert told == []
+    assert messages == []
 
 
-def test_a_worker_of_this_machine_that_ended_is_told_once_with_the_end_of_its_log(told, tmp_path):
+def test_a_worker_of_this_machine_that_ended_is_told_once_with_the_end_of_its_log(messages, tmp_path):
     log = tmp_path / "worker.log"
     log.write_text("ImportError: no such thing\n", encoding="utf-8")
-    here = Attendance(Scheduler("fp32"), [ended(log, 3)], told.append)
+    here = Attendance(Scheduler("fp32"), [ended(log, 3)], messages.append)
     here.look("rung1", WAITING)
     here.look("rung1", WAITING)
-    assert told[0].startswith("a worker of this machine ended: exit status 3; the end of ")
-    assert told[0].endswith("worker.log:\nImportError: no such thing")
-    assert told[1:] == [MISSING]
+    assert messages[0].startswith("a worker of this machine ended: exit status 3; the end of ")
+    assert messages[0].endswith("worker.log:\nImportError: no such thing")
+    assert messages[1:] == [MISSING]
 
 
 def test_it_looks_while_the_body_waits_and_no_longer(monkeypatch):

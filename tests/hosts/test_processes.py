@@ -120,7 +120,7 @@ def test_nobody_heeds_a_leash_that_is_not_there(place):
 HOLD = "from stages.hosts.processes import alone\nwith alone('a/b', 'x'): print('held', flush=True); sys.stdin.read()"
 
 
-def holder(folder) -> subprocess.Popen[bytes]:
+def lock_holder(folder) -> subprocess.Popen[bytes]:
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {HOLD}"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout.readline().strip() == b"held"
@@ -129,7 +129,7 @@ def holder(folder) -> subprocess.Popen[bytes]:
 
 def test_a_second_process_is_told_who_is_at_it_and_a_dead_one_holds_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    child = holder(tmp_path)
+    child = lock_holder(tmp_path)
     told = r"scratch/locks/a\.b\.lock: held by another process of this clone: it is trained"
     with pytest.raises(Busy, match=told), alone("a/b", "it is trained"):
         pytest.fail("two at a time")
