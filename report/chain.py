@@ -91,7 +91,7 @@ def _judged_otherwise(audit: Audit, gate: str) -> bool:
     if before in audit.decisions and not what_if(audit, before):
         candidates = audit.decisions[before].value["promoted"]
     records = [run.record for run in audit.by_rung[names.rung_of(gate)]]
-    return decide(gather(door_of(audit.locks[gate].lock), candidates, records)) != value
+    return decide(gather(door_of(audit.locks[gate].lock), candidates, records)).to_json() != value
 
 
 def _told(changed: dict[str, dict[str, Any]]) -> str:

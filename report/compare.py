@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import shapes
 from stages.domain import canonical, files, formatting, locks, names, yamlio
+from stages.domain.decision import decision_from_json
 from stages.domain.errors import main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
@@ -119,7 +119,7 @@ def _decisions(tree: Tree) -> dict[str, dict[str, Any]]:
             value = canonical.loads_canonical(line)
         except canonical.NotCanonical as error:
             raise Invalid(f"{where}: {error}") from None
-        shapes.check(shapes.Decision, value, where, "name a commit that `promotion verify --rev` accepts")
+        decision_from_json(value, where, "name a commit that `promotion verify --rev` accepts")
         found[value["gate"]] = value
     return found
 

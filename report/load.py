@@ -25,9 +25,11 @@ from typing import Any
 
 from report import shapes
 from stages.domain import canonical, files, locks, names, study, yamlio
+from stages.domain import decision as domain_decision
+from stages.domain.decision import decision_from_json
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
+from stages.domain.schema import Invalid, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
 from stages.summary.accounting import accounting
@@ -47,7 +49,7 @@ class Sums:
         configs: Sequence[str],
         locks: Mapping[str, Lock],
         records: Sequence[Record],
-        decisions: Mapping[str, dict[str, Any]],
+        decisions: Mapping[str, domain_decision.Decision],
     ) -> None:
         self._given = (mode, sorted(configs), locks, records, decisions)
 
@@ -201,6 +203,13 @@ class Audit:
         return [run for run in self.runs.values() if run.record.executed]
 
 
+def _checked(model: type[Recorded], value: Any, where: str, remedy: str) -> dict[str, Any]:
+    """`value` itself if it is a `model`; else `Invalid` with the first mistakes, their places, and the remedy."""
+    parse_recorded(model, value, where, remedy)
+    assert isinstance(value, dict)
+    return value
+
+
 class _Reader:
     """Reads files under a root and remembers the digest of each."""
 
@@ -218,7 +227,7 @@ class _Reader:
         self.sources[path.as_posix()] = source_of(data)
         return data
 
-    def json(self, path: Path, shape: type[shapes.Shape], remedy: str) -> dict[str, Any] | None:
+    def json(self, path: Path, shape: type[Recorded], remedy: str) -> dict[str, Any] | None:
         """A JSON object of a shape, or None where there is no file."""
         data = self.bytes(path)
         if data is None:
@@ -227,7 +236,7 @@ class _Reader:
             value = canonical.loads(data)
         except canonical.NotCanonical as error:
             raise Invalid(f"{path.as_posix()}: {error}; {remedy}") from None
-        return shapes.check(shape, value, path.as_posix(), remedy)
+        return _checked(shape, value, path.as_posix(), remedy)
 
 
 def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
@@ -254,7 +263,7 @@ def _decisions(reader: _Reader, study_: Study) -> dict[str, Decision]:
             value = canonical.loads_canonical(raw)
         except canonical.NotCanonical as error:
             raise Invalid(f"{where}: {error}; {LEDGER_REMEDY}") from None
-        shapes.check(shapes.Decision, value, where, LEDGER_REMEDY)
+        decision_from_json(value, where, LEDGER_REMEDY)
         if value["gate"] in found or value["gate"] not in study_.gates:
             told = "a second time" if value["gate"] in found else "which params.yaml does not have"
             raise Invalid(f"{where}: gate: found {value['gate']}, {told}; {LEDGER_REMEDY}")
@@ -293,7 +302,7 @@ def _study(reader: _Reader) -> Study:
     return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
 
 
-def _summary(reader: _Reader, sums: Sums, name: str, shape: type[shapes.Shape]) -> dict[str, Any]:
+def _summary(reader: _Reader, sums: Sums, name: str, shape: type[Recorded]) -> dict[str, Any]:
     return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or sums.make(name)
 
 
@@ -308,7 +317,7 @@ def load(root: Path) -> Audit:
         list(study_.configs),
         {gate: one.lock for gate, one in locks_.items()},
         records,
-        {gate: one.value for gate, one in decisions.items()},
+        {gate: decision_from_json(one.value, gate, "") for gate, one in decisions.items()},
     )
     built = reader.json(names.PROTOCOL / "configs.json", shapes.Shapes, "`dvc repro protocol` writes it anew")
     agreement = _summary(reader, sums, "agreement.json", shapes.Agreement)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, contract, decision, files, names, promotions, rules, yamlio
+from stages.domain import contract, decision, files, names, promotions, rules, yamlio
 from stages.domain.errors import Refused, main_guard
 from stages.domain.evidence import Door, door_from, gather
 from stages.domain.records import read_rung
@@ -36,7 +36,7 @@ def entrants(door: contract.Door) -> dict[str, promotions.Ticket]:
     return promotions.read(names.GATES / f"gate{int(door['rung'].removeprefix('rung')) - 1}" / "promotions.yaml")
 
 
-def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, promotions.Ticket]]:
+def judge(rung: str, params: dict[str, Any]) -> tuple[decision.Decision, dict[str, promotions.Ticket]]:
     """The decision of a rung's gate and the tickets that it hands out."""
     value = contract.read_open(rung)
     records = [record for record, _ in read_rung(rung).values()]
@@ -48,9 +48,8 @@ def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     if params["study"]["mode"] == "exploratory":
         own = parse_rules(params["gates"][value["gate"]], "params.yaml: gates." + value["gate"])
         door: Door = door_from(value, own, {**value["roles"], **params["roles"]})
-        shown = decision.decide(gather(door, who, records), mode="exploratory")
-        shown["frozen_promoted"] = frozen["promoted"]
-    return shown, decision.tickets(frozen, shown, sorted(held))
+        shown = decision.decide(gather(door, who, records), mode="exploratory", frozen_promoted=frozen.promoted)
+    return shown, decision.hand_out_tickets(frozen, shown, sorted(held))
 
 
 def main() -> None:
@@ -59,12 +58,12 @@ def main() -> None:
         raise Refused("usage: python -m stages.gate RUNG")
     rung = sys.argv[1]
     made, held = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
-    folder = names.GATES / made["gate"]
-    files.write_whole(folder / "decision.json", canonical.dumps(made))
+    folder = names.GATES / made.gate
+    files.write_whole(folder / "decision.json", made.to_bytes())
     files.write_whole(folder / "promotions.yaml", promotions.dumps(held))
-    if made["outcome"] == "blocked":
+    if made.blocked:
         told = "\n  ".join(decision.why_blocked(made))
-        print(f"{made['gate']} is blocked and promotes nobody:\n  {told}", file=sys.stderr)
+        print(f"{made.gate} is blocked and promotes nobody:\n  {told}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ has not decided, is left out.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from stages.domain import canonical, files, locks, names, yamlio
+from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
@@ -66,21 +66,17 @@ def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
     return sorted(kept, key=lambda line: line_order(line[0]))
 
 
-def read_decisions(gates: dict[str, Lock]) -> dict[str, tuple[dict[str, Any], bytes]]:
-    """The decisions by gate with their bytes, up to the first gate that has not decided."""
-    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+def read_decisions(gates: dict[str, Lock]) -> dict[str, Decision]:
+    """The decisions by gate, up to the first gate that has not decided."""
+    found: dict[str, Decision] = {}
     for gate, lock in gates.items():
         path = names.GATES / gate / "decision.json"
         if not path.is_file():
             break
-        data = path.read_bytes()
-        try:
-            value = canonical.loads_canonical(data)
-        except canonical.NotCanonical as error:
-            raise Refused(f"{path.as_posix()}: {error}; `dvc repro` judges anew") from None
-        if not isinstance(value, dict) or value.get("gate") != gate or value.get("lock") != lock.digest:
+        decision = parse_decision(path.read_bytes(), path.as_posix(), "`dvc repro` judges anew")
+        if decision.gate != gate or decision.lock != lock.digest:
             raise Refused(f"{path.as_posix()}: is not a decision by {names.lock_path(gate).as_posix()}; `dvc repro`")
-        found[gate] = (value, data)
+        found[gate] = decision
     return found
 
 
@@ -97,10 +93,10 @@ def main() -> None:
         configs,
         gates,
         [record for record, _ in lines],
-        {gate: value for gate, (value, _) in decisions.items()},
+        decisions,
     )
     files.write_whole(names.LEDGER / "runs.jsonl", b"".join(data for _, data in lines))
-    files.write_whole(names.LEDGER / "decisions.jsonl", b"".join(data for _, data in decisions.values()))
+    files.write_whole(names.LEDGER / "decisions.jsonl", b"".join(one.to_bytes() for one in decisions.values()))
     for path, data in made.items():
         files.write_whole(path, data)
 

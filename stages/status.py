@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from stages.domain import canonical, locks, names
+from stages.domain import locks, names
+from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.hosts.worklist import decided, look
+from stages.hosts.worklist import decided, look, read_decision
 from stages.progress import LIVE
 from stages.protocol import corpus_digest, executed_runs, runner_digest
 from stages.summary.plan import most_candidates
@@ -39,19 +40,20 @@ class Standing:
     closed: str | None
     lock: Lock | None
     changed: tuple[str, ...]
-    decision: dict[str, Any] | None
+    decision: Decision | None
 
     @property
     def blocked_by(self) -> dict[str, str]:
         """The rules that block the gate, with their text; empty where none does."""
-        made = self.decision or {"blocked_by": [], "rules": []}
-        return {rule["id"]: rule["text"] for rule in made["rules"] if rule["id"] in made["blocked_by"]}
+        if self.decision is None:
+            return {}
+        return {rule.id: rule.text for rule in self.decision.rules if rule.id in self.decision.blocked_by}
 
     @property
     def outcome(self) -> str:
         """blocked, decided, or why there is no decision: not frozen, waiting, ready, running short of so many runs."""
         if self.decision is not None:
-            return str(self.decision["outcome"])
+            return self.decision.outcome
         if self.lock is None:
             return "not frozen"
         if self.closed is not None:
@@ -76,9 +78,9 @@ class Standing:
             "amendments": len(frozen.amendments) if frozen else 0,
             "changed_since_frozen": list(self.changed),
             "outcome": self.outcome,
-            "mode": made["mode"] if made else None,
+            "mode": made.mode if made else None,
             "blocked_by": self.blocked_by,
-            "promoted": made["promoted"] if made else None,
+            "promoted": made.promoted if made else None,
         }
 
 
@@ -91,18 +93,17 @@ def changed(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[
     return tuple(locks.difference(frozen, now))
 
 
-def _decision(rung: str) -> dict[str, Any] | None:
+def _decision(rung: str) -> Decision | None:
     """The decision of a rung's gate, if it is about the lock and the records that lie here."""
     if not decided(rung):
         return None
-    made: dict[str, Any] = canonical.loads((names.GATES / names.gate_of(rung) / "decision.json").read_bytes())
-    return made
+    return read_decision(rung)
 
 
 def _candidates(study: Study, before: Standing | None) -> tuple[str, ...] | None:
     if before is None:
         return tuple(sorted(study.configs))
-    return None if before.decision is None else tuple(before.decision["promoted"])
+    return None if before.decision is None else tuple(before.decision.promoted)
 
 
 def stand(study: Study) -> list[Standing]:
@@ -196,5 +197,5 @@ def _decided_in_ledger() -> bool:
 
 def _in_ledger(rungs: list[Standing]) -> bool:
     path = names.LEDGER / "decisions.jsonl"
-    made = b"".join(canonical.dumps(one.decision) for one in rungs if one.decision is not None)
+    made = b"".join(one.decision.to_bytes() for one in rungs if one.decision is not None)
     return made == (path.read_bytes() if path.is_file() else b"")

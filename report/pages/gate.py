@@ -25,7 +25,7 @@ from report.pages import gate_evidence, gate_outcome, gate_rules
 from report.pages.gate_evidence import run_score
 from report.tables import Cell, Column, Table, holds, rows
 from stages.domain import formatting, names
-from stages.domain.decision import why_blocked
+from stages.domain.decision import decision_from_json, why_blocked
 
 
 def tables(audit: Audit, gate: str, rung: str, decision: Decision) -> list[Table]:
@@ -243,7 +243,9 @@ def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | No
             "last": promotion_paths.is_last(audit, rung),
             "decision": decision,
             "blocked": value.get("outcome") == "blocked",
-            "why_blocked": [formatting.typeset(line) for line in why_blocked(value)] if value else [],
+            "why_blocked": [formatting.typeset(line) for line in why_blocked(decision_from_json(value, gate, ""))]
+            if value
+            else [],
             "empty": promotion_paths.why_empty(audit, rung),
             "lock": lock,
             "budget": audit.study.rungs[rung].budget_seconds,
@@ -259,3 +261,7 @@ def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | No
         },
         tables=_tables(audit, gate, rung),
     )
+
+
+def _why_blocked(value: dict[str, Any]) -> list[str]:
+    return why_blocked(decision_from_json(value, "decision", "")) if value else []

@@ -69,7 +69,7 @@ def _outcome(one: Standing) -> str:
 def _promoted(one: Standing) -> str:
     if one.decision is None or one.blocked_by:
         return _outcome(one)
-    return f"{one.gate.replace('gate', 'gate ')}: {len(one.decision['promoted'])} promoted"
+    return f"{one.gate.replace('gate', 'gate ')}: {len(one.decision.promoted)} promoted"
 
 
 def text(drawn: Graph) -> str:

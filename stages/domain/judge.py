@@ -16,7 +16,7 @@ from math import isqrt
 from typing import Any
 
 from stages.domain import rules as r
-from stages.domain.evidence import Evidence, as_number, tau_b
+from stages.domain.evidence import Evidence, tau_b
 from stages.domain.records import Record
 
 EVERYONE = "*"
@@ -32,17 +32,6 @@ class Finding:
     margin: Fraction | None
     holds: bool | None
     note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as decisions.jsonl has it, numbers rounded to nine decimals."""
-        return {
-            "candidate": self.candidate,
-            "observed": as_number(self.observed),
-            "threshold": as_number(self.threshold),
-            "margin": as_number(self.margin),
-            "holds": self.holds,
-            "note": self.note,
-        }
 
 
 def _not_evaluable(candidate: str, why: str, threshold: Fraction | None = None) -> Finding:
@@ -310,6 +299,6 @@ _KINDS: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
 }
 
 
-def findings(evidence: Evidence) -> dict[str, list[Finding]]:
+def judge_rules(evidence: Evidence) -> dict[str, list[Finding]]:
     """What every rule says of every candidate, by rule id, in the order of the ids."""
     return {rule_id: list(_KINDS[rule.kind](rule, evidence)) for rule_id, rule in r.in_order(evidence.door.rules)}

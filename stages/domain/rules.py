@@ -233,9 +233,9 @@ def say(rule: Rule) -> str:
         case TopK():
             return f"Promote the best {rule.k} {_BY[rule.by]}."
         case WithinGap():
-            return f"Promote what is at most {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Promote what is at most {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case ExceedsGap():
-            return f"Stop what is more than {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Stop what is more than {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case Diverged():
             return "Stop what diverged in any cell."
         case Failed():
@@ -249,7 +249,3 @@ def say(rule: Rule) -> str:
 
 
 _BY = {"mean": "by mean over cells", "worst_host": "on its worst host", "each_host": "on any one host"}
-
-
-def _of(reference: str) -> str:
-    return "best" if reference == "best" else reference

@@ -13,6 +13,7 @@ from typing import Any
 
 from stages.domain import canonical, contract, locks, names, promotions, records
 from stages.domain.contract import Door
+from stages.domain.decision import Decision, parse_decision
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.schema import Invalid
@@ -181,16 +182,20 @@ def look(study: Study, rung: str) -> Rung:
     return Rung(rung, None, *(tuple(found[kind]) for kind in ("train", "stop", "done", "trained")))
 
 
+def read_decision(rung: str) -> Decision | None:
+    """The decision of a rung's gate that lies in the workspace, or None where there is none."""
+    path = names.GATES / names.gate_of(rung) / "decision.json"
+    if not path.is_file():
+        return None
+    return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro stages/{rung}/dvc.yaml:gate` judges anew")
+
+
 def decided(rung: str) -> bool:
     """Whether the gate of a rung has decided under the lock that its door names, on the records that lie here."""
-    door, path = door_of(rung), names.GATES / names.gate_of(rung) / "decision.json"
-    if door is None or not path.is_file():
+    door, decision = door_of(rung), read_decision(rung)
+    if door is None or decision is None or decision.lock != door["lock"]:
         return False
-    made = canonical.loads(path.read_bytes())
-    if made["lock"] != door["lock"]:
-        return False
-    held: dict[str, str] = made["evidence"]
-    for run, md5 in held.items():
+    for run, md5 in decision.evidence.items():
         record = names.record_path(run)
         if not record.is_file() or md5_bytes(record.read_bytes()) != md5:
             return False

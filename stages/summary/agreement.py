@@ -34,8 +34,8 @@ def _pair(evidence: Evidence, one: str, other: str) -> dict[str, Any]:
 def _alone(evidence: Evidence, host: str) -> dict[str, Any]:
     """What a decision comes to. The last gate promotes nobody: there only its verdicts and who is first can differ."""
     made = decide(evidence.only_host(host))
-    first = made["ranking"][0]["config"] if made["ranking"] else None
-    return {**{key: made[key] for key in ("outcome", "promoted", "verdicts")}, "first": first}
+    first = made.ranking[0].config if made.ranking else None
+    return {"outcome": made.outcome, "promoted": made.promoted, "verdicts": made.verdicts, "first": first}
 
 
 def _overlap(promoted: list[set[str]]) -> dict[str, Any]:

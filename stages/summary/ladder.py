@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from stages.domain import names
+from stages.domain.decision import Decision
 from stages.domain.evidence import Door, Evidence, door_from, gather
 from stages.domain.locks import Frozen, Lock
 from stages.domain.records import Record
-
-Decision = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Ladder:
     def winner(self) -> str | None:
         """The lowest mean at the last rung among its candidates, once its gate has decided and is not blocked."""
         last = self.last
-        if last is None or last.decision is None or last.decision["outcome"] != "decided":
+        if last is None or last.decision is None or last.decision.blocked:
             return None
         return last.leader
 
@@ -102,8 +100,8 @@ class Ladder:
             return "The last gate is not frozen yet."
         if last.decision is None:
             return f"{last.gate} has not decided yet."
-        if last.decision["outcome"] != "decided":
-            return f"{last.gate} is blocked by {', '.join(last.decision['blocked_by'])}."
+        if last.decision.blocked:
+            return f"{last.gate} is blocked by {', '.join(last.decision.blocked_by)}."
         return f"No candidate of {last.name} finished in every cell."
 
 
@@ -140,10 +138,10 @@ def _candidates(
     decision: Decision | None, before: Decision | None, everybody: Sequence[str] | None
 ) -> tuple[str, ...] | None:
     if decision is not None:
-        return tuple(decision["candidates"])
+        return tuple(decision.candidates)
     if everybody is not None:
         return tuple(sorted(everybody))
-    return None if before is None else tuple(before["promoted"])
+    return None if before is None else tuple(before.promoted)
 
 
 def line_order(record: Record) -> tuple[int, bool, str, str, int]:

@@ -33,13 +33,13 @@ class WithoutTicket(CheckFailed):
 class Recomputed:
     """What the frozen rules make of the evidence in git: decisions and tickets by gate, as far as it goes."""
 
-    decisions: dict[str, dict[str, Any]]
+    decisions: dict[str, decision.Decision]
     tickets: dict[str, dict[str, promotions.Ticket]]
 
 
 def judge(
     study: Study, lock: Lock, runs: list[Run], held: dict[str, promotions.Ticket] | None
-) -> tuple[dict[str, Any], dict[str, promotions.Ticket]]:
+) -> tuple[decision.Decision, dict[str, promotions.Ticket]]:
     """The decision of one gate and the tickets that it hands out. `held` are those of the gate before."""
     value = door(lock.frozen.rung, lock)
     if held is None:
@@ -47,7 +47,7 @@ def judge(
     who = [name for name, one in held.items() if one != "false"]
     evidence = gather(door_from(value, dict(lock.frozen.rules), value["roles"]), who, (run.record for run in runs))
     made = decision.decide(evidence)
-    return made, decision.tickets(made, made, sorted(held))
+    return made, decision.hand_out_tickets(made, made, sorted(held))
 
 
 def recompute(study: Study, known: Locks, ledger: Ledger) -> Recomputed:
@@ -73,10 +73,10 @@ def decisions_recomputed(case: Case) -> Iterator[Problem]:
             yield Problem(
                 DECISIONS, f"a decision of {gate}", "none", f"{gate} is not frozen or not declared", line=line
             )
-        elif canonical.dumps(made) != data:
+        elif made.to_bytes() != data:
             yield from _differs(gate, line, recorded, made)
-        elif made["outcome"] == "blocked":
-            case.note(f"{gate} is blocked by {', '.join(made['blocked_by'])} and promotes nobody")
+        elif made.blocked:
+            case.note(f"{gate} is blocked by {', '.join(made.blocked_by)} and promotes nobody")
     if not ledger.decisions:
         raise Skip("no gate has decided yet", "dvc repro", applies=False)
     open_ = [gate for gate in study.gates if gate not in ledger.decisions]
@@ -84,14 +84,14 @@ def decisions_recomputed(case: Case) -> Iterator[Problem]:
         case.note(f"not decided yet: {', '.join(open_)}")
 
 
-def _differs(gate: str, line: int, recorded: dict[str, Any], made: dict[str, Any]) -> Iterator[Problem]:
-    wrong = recorded.get("promoted") != made["promoted"]
+def _differs(gate: str, line: int, recorded: dict[str, Any], made: decision.Decision) -> Iterator[Problem]:
+    wrong = recorded.get("promoted") != made.promoted
     meaning = (
-        f"{gate} promoted {_list(recorded.get('promoted'))}; its frozen rules promote {_list(made['promoted'])}"
+        f"{gate} promoted {_list(recorded.get('promoted'))}; its frozen rules promote {_list(made.promoted)}"
         if wrong
         else f"{gate} lets the same configurations through, but what it says of them was not what it saw"
     )
-    for pointer, was, should in islice(differences(recorded, made), 5):
+    for pointer, was, should in islice(differences(recorded, made.to_json()), 5):
         yield Problem(DECISIONS, repr(was)[:200], repr(should)[:200], meaning, line=line, pointer=pointer)
 
 

@@ -96,19 +96,19 @@ def test_a_candidate_flips_just_beyond_its_distance_and_not_just_before(
     rules = parse_rules(told, "test")
     plain = {rule_id: rule.model_dump() for rule_id, rule in rules.items()}
     roles = {"reference": "c0"}
-    decision = decide(evidence(scores, rules, Fraction(0), ""))
+    decision = decide(evidence(scores, rules, Fraction(0), "")).to_json()
     for who in scores:
         flip = flip_of(decision, plain, roles, who)
         now = who in decision["promoted"]
         if flip.shift is None:
             for far in (-Fraction(9, 10), Fraction(50)):
-                assert (who in decide(evidence(scores, rules, far, who))["promoted"]) is now
+                assert (who in decide(evidence(scores, rules, far, who)).promoted) is now
             continue
         edge = Fraction(round(flip.shift * 10**9), 10**9)
         below = Fraction(int(edge * 10**6 // 1) - 1, 10**6)  # scores have six decimals
         above = below + 3 * STEP
-        assert who in decide(evidence(scores, rules, below, who))["promoted"]
-        assert who not in decide(evidence(scores, rules, above, who))["promoted"]
+        assert who in decide(evidence(scores, rules, below, who)).promoted
+        assert who not in decide(evidence(scores, rules, above, who)).promoted
         assert now is (flip.shift > 0) or abs(flip.shift) < 2e-6
 
 
@@ -117,7 +117,7 @@ def test_a_kept_role_never_flips() -> None:
     scores = {
         name: {(host, seed): 1_000_000 + n for host in HOSTS for seed in SEEDS} for n, name in enumerate(("c1", "c0"))
     }
-    decision = decide(evidence(scores, rules, Fraction(0), ""))
+    decision = decide(evidence(scores, rules, Fraction(0), "")).to_json()
     flip = flip_of(decision, {i: r.model_dump() for i, r in rules.items()}, {"reference": "c0"}, "c0")
     assert (flip.shift, flip.rule) == (None, "R1")
     assert "role" in flip.note

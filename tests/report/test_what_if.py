@@ -34,7 +34,7 @@ def what_if(default_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     broken.params(root, change)
     with chdir(root):
         made, held = gate_stage.judge("rung3", yamlio.read(names.PARAMS, ""))
-        files.write_whole(names.GATES / "gate3" / "decision.json", canonical.dumps(made))
+        files.write_whole(names.GATES / "gate3" / "decision.json", made.to_bytes())
         door = canonical.loads((names.PROTOCOL / "rung4.json").read_bytes())
         for config in (name for name, ticket in held.items() if ticket == "what-if"):
             for host in door["hosts"]:

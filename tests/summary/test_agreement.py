@@ -42,7 +42,7 @@ def test_each_host_alone_is_judged_by_the_frozen_rules(case, made):
     rung = case.ladder().rungs[2]
     shown = made["rungs"]["rung3"]
     for host, told in shown["host_alone"].items():
-        assert told["promoted"] == decide(rung.evidence.only_host(host))["promoted"]
+        assert told["promoted"] == decide(rung.evidence.only_host(host)).promoted
         assert told["outcome"] == "decided"
     promoted = [set(told["promoted"]) for told in shown["host_alone"].values()]
     assert shown["overlap"]["common"] == sorted(promoted[0] & promoted[1])

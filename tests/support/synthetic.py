@@ -263,7 +263,7 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(door))
             _rung(rung, study_, door)
             made, held = gate_stage.judge(rung, value)
-            files.write_whole(names.GATES / gate / "decision.json", canonical.dumps(made))
+            files.write_whole(names.GATES / gate / "decision.json", made.to_bytes())
             files.write_whole(names.GATES / gate / "promotions.yaml", promotions.dumps(held))
     return study_
 
