@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_texts import joined, pin, prose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from stages.corpora.inputs import CorpusError
 from stages.domain.canonical import loads_canonical
 from stages.domain.corpus import Data
 from stages.domain.schema import parse
+from tests.corpora.texts import joined, pin, prose
 
 TextData = Callable[..., Data]
 FILES = ["locked.bin", "manifest.json", "token_bytes.bin", "tokenizer.json", "train.bin", "val.bin"]
