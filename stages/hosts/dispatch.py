@@ -22,6 +22,7 @@ from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
 
+from stages.domain.contract import Contract
 from stages.domain.errors import Refused
 from stages.domain.study import Study
 from stages.hosts import remote, workers
@@ -32,7 +33,7 @@ from stages.hosts.machine import count
 from stages.hosts.processes import alone
 from stages.hosts.work import finished
 from stages.hosts.workers import Member
-from stages.hosts.worklist import Run, Rung, door_of, gate_stage, look, runs_of
+from stages.hosts.worklist import Run, Rung, gate_stage, look, read_current_contract, runs_of
 
 LOOK_SECONDS = 2.0
 REMIND_SECONDS = 600.0
@@ -164,17 +165,17 @@ class Dispatcher:
 
     def _train(self, now: Rung) -> None:
         self.view.rung(now.name, self.study.rungs[now.name].budget_seconds, len(now.trained), now.to_train)
-        door = door_of(now.name)
-        if not now.to_train or door is None:
+        contract = read_current_contract(now.name)
+        if not now.to_train or contract is None:
             return
-        futures = {self._submit(run, door["lock"]): run for run in now.to_train}
+        futures = {self._submit(run, contract.lock): run for run in now.to_train}
         waiting = set(now.to_train)
         accepted: list[Run] = []
         with self._attendance.during(now.name, lambda: tuple(waiting)):
             for future in as_completed(list(futures)):
                 run = futures[future]
                 waiting.discard(run)
-                if self._accept(future, run, door):
+                if self._accept(future, run, contract):
                     accepted.append(run)
                 future.release()  # the scheduler forgets what is safe here
                 if time.monotonic() - self._took > TAKE_SECONDS:
@@ -188,9 +189,9 @@ class Dispatcher:
             execute, job_of(run).dumps(), key=key, resources={run.host: 1}, retries=RETRIES, pure=False
         )
 
-    def _accept(self, future: Future[dict[str, bytes]], run: Run, door: dict[str, Any]) -> bool:
+    def _accept(self, future: Future[dict[str, bytes]], run: Run, contract: Contract) -> bool:
         try:
-            record = accept(run, future.result(), self.study, door, "a worker")
+            record = accept(run, future.result(), self.study, contract, "a worker")
         except Exception as error:  # whatever a worker raises arrives here as it was there
             self.failed[run.id] = f"{type(error).__name__}: {error}"
             self.view.ended(run.id, "failed")

@@ -1,7 +1,7 @@
 """A run as it goes to a worker and comes back: plain bytes both ways, checked at both ends.
 
-A `Job` holds what the run reads that only the dispatching clone may know yet: the door of its rung and the tickets. The
-rest (code, params.yaml, corpus) a worker has from git and DVC; that it is the same is checked by the run itself. What
+A `Job` holds what the run reads that only the dispatching clone may know yet: the contract of its rung and the tickets.
+The rest (code, params.yaml, corpus) a worker has from git and DVC; the run itself checks that it is the same. What
 comes back is checked like evidence of unknown origin before it touches the workspace.
 
 What a worker of `promotion dispatch` does with one run. It runs in the clone in which the worker was started.
@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names, records
+from stages.domain.contract import Contract
 from stages.domain.errors import Refused
 from stages.domain.records import Record
 from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import alone
-from stages.hosts.worklist import Door, Run, differs, door_of, parse_record
+from stages.hosts.worklist import Run, differs, parse_record, read_current_contract
 from stages.progress import LIVE
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
@@ -76,7 +77,7 @@ def results_of(run: Run) -> dict[str, bytes]:
     return {path.as_posix(): path.read_bytes() for path in [*found, names.record_path(run.id)]}
 
 
-def accept(run: Run, results: dict[str, bytes], study: Study, door: Door, worker: str) -> Record:
+def accept(run: Run, results: dict[str, bytes], study: Study, contract: Contract, worker: str) -> Record:
     """Write what a worker sent, the record last; `Invalid` or `Refused` unless it is exactly what `run` should make."""
     record_path = names.record_path(run.id).as_posix()
     trace = {(names.trace_path(run.id) / name).as_posix() for name in TRACE_FILES}
@@ -86,7 +87,7 @@ def accept(run: Run, results: dict[str, bytes], study: Study, door: Door, worker
         raise Refused(f"{worker} sent no {record_path}")
     if strangers := set(sent) - trace:
         raise Refused(f"{worker} sent {sorted(strangers)[0]}, which no run makes")
-    record = parse_record(line, study, door, run, trained=True, where=f"{record_path} from {worker}")
+    record = parse_record(line, study, contract, run, trained=True, where=f"{record_path} from {worker}")
     for path, data in sorted(sent.items()):
         files.write_whole(names.PARAMS.parent / path, data)
     files.write_whole(names.record_path(run.id), line)
@@ -140,8 +141,8 @@ def do(job: Job, tell: Tell) -> dict[str, bytes]:
 
 
 def _done(study: Study, run: Run) -> bool:
-    record, door = records.read(run.id), door_of(run.rung)
-    return record is not None and door is not None and differs(record, study, door, run, trained=True) is None
+    record, contract = records.read(run.id), read_current_contract(run.rung)
+    return record is not None and contract is not None and differs(record, study, contract, run, trained=True) is None
 
 
 def _command(run: Run, tell: Tell) -> None:

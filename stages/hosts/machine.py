@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def _visible(found: list[dict[str, str]], setting: str | None) -> list[dict[str,
     return seen
 
 
-def mismatches(block: dict[str, Any], machine: dict[str, Any] | None = None) -> list[str]:
+def mismatches(block: Mapping[str, Any], machine: dict[str, Any] | None = None) -> list[str]:
     """Why `machine` (this one, if none is given) is not what `block` declares; empty where it is."""
     here = describe() if machine is None else machine
     found = []
@@ -130,7 +131,7 @@ def mismatches(block: dict[str, Any], machine: dict[str, Any] | None = None) -> 
     return found
 
 
-def _gpu_mismatches(block: dict[str, Any], seen: list[dict[str, Any]]) -> list[str]:
+def _gpu_mismatches(block: Mapping[str, Any], seen: list[dict[str, Any]]) -> list[str]:
     wanted = block["device_name"]
     if not seen:
         return [f"device: found no CUDA GPU, expected one{f' named {wanted}' if wanted else ''}"]
@@ -167,14 +168,14 @@ def say(machine: dict[str, Any]) -> str:
     return f"{machine['system']}, {machine['cpu']}, {count(machine['threads'], 'CPU')}, {gpus_here}"
 
 
-def say_block(block: dict[str, Any]) -> str:
+def say_block(block: Mapping[str, Any]) -> str:
     """A host block in one line."""
     device = f"{block['device']} {block['device_name']}".strip()
     compiled = ", compiled" if block["compile"] else ""
     return f"system {block['system']}, {device}, {block['precision']}, {count(block['threads'], 'thread')}{compiled}"
 
 
-def require(name: str, block: dict[str, Any]) -> None:
+def require(name: str, block: Mapping[str, Any]) -> None:
     """Refuse with `WrongHost` unless this machine is what the block `name` declares."""
     here = describe()
     if found := [*mismatches(block, here), *used_mismatches(block)]:
@@ -188,7 +189,7 @@ def require(name: str, block: dict[str, Any]) -> None:
         )
 
 
-def used_mismatches(block: dict[str, Any]) -> list[str]:
+def used_mismatches(block: Mapping[str, Any]) -> list[str]:
     """What nvidia-smi cannot know of a GPU: whether torch can use it, and which of several it uses.
 
     Only a process that trains has imported torch; in any other there is nothing to say.

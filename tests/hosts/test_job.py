@@ -11,7 +11,7 @@ from stages.domain.errors import Refused
 from stages.domain.schema import Invalid
 from stages.hosts import job as job_module
 from stages.hosts.job import Job, accept, job_of, results_of
-from stages.hosts.worklist import Run, door_of, look, runs_of
+from stages.hosts.worklist import Run, look, read_current_contract, runs_of
 from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")
@@ -47,7 +47,7 @@ def test_what_a_worker_sends_is_written_as_it_was(judged, run):
     sent = results_of(run)
     for path in sent:
         (names.PARAMS.parent / path).unlink()
-    record = accept(run, sent, judged, door_of("rung2"), "worker-1")
+    record = accept(run, sent, judged, read_current_contract("rung2"), "worker-1")
     assert record.id == run.id
     assert results_of(run) == sent
 
@@ -57,7 +57,7 @@ def test_another_runs_record_is_refused_and_nothing_is_written(judged, run):
     line = results_of(other)[names.record_path(other.id).as_posix()]
     names.record_path(run.id).unlink()
     with pytest.raises(Invalid, match=f"found the record of {other.id}, expected that of {run.id}"):
-        accept(run, {names.record_path(run.id).as_posix(): line}, judged, door_of("rung2"), "worker-1")
+        accept(run, {names.record_path(run.id).as_posix(): line}, judged, read_current_contract("rung2"), "worker-1")
     assert not names.record_path(run.id).exists()
 
 
@@ -73,20 +73,20 @@ def test_a_record_that_the_run_would_not_make_is_refused(judged, run, changes, t
     path = names.record_path(run.id)
     line = canonical.dumps(canonical.loads(path.read_bytes()) | changes)
     with pytest.raises(Invalid, match=told):
-        accept(run, {path.as_posix(): line}, judged, door_of("rung2"), "worker-1")
+        accept(run, {path.as_posix(): line}, judged, read_current_contract("rung2"), "worker-1")
 
 
 @pytest.mark.parametrize("path", ["params.yaml", "artifacts/records/rung2/x/y/1.json", "../../etc/passwd"])
 def test_a_file_that_no_run_makes_is_refused(judged, run, path):
     with pytest.raises(Refused, match="which no run makes"):
-        accept(run, results_of(run) | {path: b"x"}, judged, door_of("rung2"), "worker-1")
+        accept(run, results_of(run) | {path: b"x"}, judged, read_current_contract("rung2"), "worker-1")
 
 
 def test_no_record_is_no_result(judged, run):
     sent = results_of(run)
     sent.pop(names.record_path(run.id).as_posix())
     with pytest.raises(Refused, match="sent no artifacts/records"):
-        accept(run, sent, judged, door_of("rung2"), "worker-1")
+        accept(run, sent, judged, read_current_contract("rung2"), "worker-1")
 
 
 def test_a_worker_sends_a_finished_run_without_running_it_again(run, monkeypatch):
