@@ -36,15 +36,13 @@ def undeclared(contract: Contract, config: str, host: str, seed: int, purpose: s
 
 def ticket(rung: str, config: str) -> promotions.Ticket:
     """The configuration's ticket for a rung. At the first rung everybody has one."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
+    gate = names.gate_before(rung)
+    if gate is None:
         return "true"
-    path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
+    path = names.promotions_path(gate)
     held = promotions.read(path)
     if config not in held:
-        raise Refused(
-            f"{path.as_posix()}: no line for {config}; was it added to params.yaml after gate{number - 1} decided?"
-        )
+        raise Refused(f"{path.as_posix()}: no line for {config}; was it added to params.yaml after {gate} decided?")
     return held[config]
 
 
@@ -96,7 +94,7 @@ def standing(contract: Contract, config: str, host: str, seed: int, purpose: str
 
     What nobody froze is refused, or, in an exploratory study, recorded as unrun.
     """
-    before = f"gate{int(contract.rung.removeprefix('rung')) - 1}"
+    before = names.gate_before(contract.rung)
     if told := undeclared(contract, config, host, seed, purpose):
         return _unasked(contract.gate, told)
     held = "true" if purpose == "floor" else ticket(contract.rung, config)

@@ -15,9 +15,10 @@ from typing import Any
 
 from stages.domain.errors import Refused
 from stages.domain.formatting import duration
+from stages.domain.runs import gate_stage
 from stages.domain.study import Study, load
 from stages.hosts.machine import count
-from stages.hosts.worklist import Rung, decided, gate_stage, look
+from stages.hosts.worklist import Rung, decided, look
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 
 from stages.domain.contract import Contract
 from stages.domain.errors import Refused
+from stages.domain.runs import Run, gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import remote, workers
 from stages.hosts import workers as crews
@@ -33,7 +34,7 @@ from stages.hosts.machine import count
 from stages.hosts.processes import alone
 from stages.hosts.work import finished
 from stages.hosts.workers import Member
-from stages.hosts.worklist import Run, Rung, gate_stage, look, read_current_contract, runs_of
+from stages.hosts.worklist import Rung, look, read_current_contract
 
 LOOK_SECONDS = 2.0
 REMIND_SECONDS = 600.0

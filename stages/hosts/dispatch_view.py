@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stages.domain.runs import Run
 from stages.hosts.machine import count
-from stages.hosts.worklist import Run
 from stages.progress import duration
 
 

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names, records
-from stages.domain.contract import Contract
+from stages.domain.contract import Contract, path_of
 from stages.domain.errors import Refused
 from stages.domain.records import Record
+from stages.domain.runs import Run
 from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import alone
-from stages.hosts.worklist import Run, differs, parse_record, read_current_contract
+from stages.hosts.worklist import differs, parse_record, read_current_contract
 from stages.progress import LIVE
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
@@ -57,11 +58,9 @@ class Job:
 
 
 def _inputs(run: Run) -> list[str]:
-    number = int(run.rung.removeprefix("rung"))
-    found = [names.PROTOCOL / f"{run.rung}.json"]
-    if number > 1:
-        found.append(names.GATES / f"gate{number - 1}" / "promotions.yaml")
-    return [path.as_posix() for path in found]
+    gate = names.gate_before(run.rung)
+    tickets = [] if gate is None else [names.promotions_path(gate).as_posix()]
+    return [path_of(run.rung), *tickets]
 
 
 def job_of(run: Run) -> Job:

@@ -17,9 +17,9 @@ import psutil
 from stages.domain import names, yamlio
 from stages.domain.errors import Refused
 from stages.domain.files import md5_bytes
+from stages.domain.runs import Run
 from stages.dvcfiles import lockfile
 from stages.hosts import processes
-from stages.hosts.worklist import Run
 
 #: Windows takes 32,767 characters on a command line; a stage's address has about 60.
 AT_ONCE = 200

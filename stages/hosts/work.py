@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stages.domain.errors import Refused
+from stages.domain.runs import gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import machine
 from stages.hosts.processes import alone
 from stages.hosts.remote import Unreachable, dvc, heal, holds, push, repro, restore, settle, take
-from stages.hosts.worklist import Rung, decided, gate_stage, look, runs_of
+from stages.hosts.worklist import Rung, decided, look
 
 #: So much budget is run between two pushes, so that short runs share one.
 PUSH_SECONDS = 120.0

@@ -16,55 +16,12 @@ from stages.domain.contract import Contract, read
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
+from stages.domain.runs import Run, gate_stage, runs_of
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.runners.builtin import parse_spec, spec_of
 
-__all__ = ["Run", "Rung", "decided", "look", "read_current_contract", "runs_of", "tickets_of", "trains"]
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One run of a study. The order is that of `study_runs`."""
-
-    rung: str
-    config: str
-    host: str
-    seed: int
-    purpose: str
-
-    @property
-    def id(self) -> str:
-        """Its one name: rung/config/host/seed."""
-        return names.run_id(self.rung, self.config, self.host, self.seed, self.purpose)
-
-    @property
-    def stage(self) -> str:
-        """Its address in DVC."""
-        item = f"floor@{self.host}-{self.seed}" if self.purpose == "floor" else self._candidate
-        return f"stages/{self.rung}/dvc.yaml:{item}"
-
-    @property
-    def _candidate(self) -> str:
-        return f"run@{self.config}-{self.host}-{self.seed}"
-
-    @property
-    def command(self) -> list[str]:
-        """The words after `python` that DVC and `promotion dispatch` run it with."""
-        words = ["-m", "stages.run", self.rung, self.config, self.host, str(self.seed)]
-        return [*words, "--floor"] if self.purpose == "floor" else words
-
-
-def runs_of(study: Study, rung: str) -> list[Run]:
-    """Every run of a rung: each configuration in each cell, then the A/A runs of the reference."""
-    here = study.rungs[rung]
-    found = [Run(rung, c, h, seed, "candidate") for c in study.configs for h, seed in study.cells(rung)]
-    return found + [Run(rung, study.roles["reference"], h, s, "floor") for h in study.hosts for s in here.floor_seeds]
-
-
-def gate_stage(rung: str) -> str:
-    """The address in DVC of the gate that judges a rung."""
-    return f"stages/{rung}/dvc.yaml:gate"
+__all__ = ["Rung", "decided", "look", "read_current_contract", "tickets_of", "trains"]
 
 
 def read_current_contract(rung: str) -> Contract | None:
@@ -90,10 +47,10 @@ def _why_closed(rung: str) -> str:
 
 def tickets_of(rung: str) -> dict[str, promotions.Ticket] | None:
     """The tickets for a rung: an empty mapping at the first one, None while the gate before has not decided."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
+    gate = names.gate_before(rung)
+    if gate is None:
         return {}
-    path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
+    path = names.promotions_path(gate)
     return promotions.read(path) if path.is_file() else None
 
 
@@ -168,9 +125,9 @@ def look(study: Study, rung: str) -> Rung:
     contract, held = read_current_contract(rung), tickets_of(rung)
     if contract is None:
         return Rung(rung, _why_closed(rung))
-    before = f"rung{int(rung.removeprefix('rung')) - 1}"
-    if held is None or (before != "rung0" and not decided(before)):
-        return Rung(rung, f"{names.gate_of(before)} has not decided")
+    before = names.gate_before(rung)
+    if held is None or (before is not None and not decided(names.rung_of(before))):
+        return Rung(rung, f"{before} has not decided")
     found: dict[str, list[Run]] = {"train": [], "stop": [], "done": [], "trained": []}
     for run in runs_of(study, rung):
         trained = trains(run, held)
@@ -184,10 +141,10 @@ def look(study: Study, rung: str) -> Rung:
 
 def read_decision(rung: str) -> Decision | None:
     """The decision of a rung's gate that lies in the workspace, or None where there is none."""
-    path = names.GATES / names.gate_of(rung) / "decision.json"
+    path = names.decision_path(names.gate_of(rung))
     if not path.is_file():
         return None
-    return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro stages/{rung}/dvc.yaml:gate` judges anew")
+    return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro {gate_stage(rung)}` judges anew")
 
 
 def decided(rung: str) -> bool:

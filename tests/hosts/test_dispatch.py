@@ -18,13 +18,13 @@ import pytest
 from rich.console import Console
 
 from stages.domain import canonical, names
+from stages.domain.runs import Run, runs_of
 from stages.hosts import dispatch, remote
 from stages.hosts import job as worker_module
 from stages.hosts.dispatch import Attendance
 from stages.hosts.dispatch_view import View, _Running
 from stages.hosts.job import Job, results_of
 from stages.hosts.workers import Member, Slot
-from stages.hosts.worklist import Run, runs_of
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
 from tests.support.repo import Repo

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
+from stages.domain.runs import Run, runs_of
 from stages.domain.schema import Invalid
 from stages.hosts import job as job_module
 from stages.hosts.job import Job, accept, job_of, results_of
-from stages.hosts.worklist import Run, look, read_current_contract, runs_of
+from stages.hosts.worklist import look, read_current_contract
 from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")

@@ -10,11 +10,12 @@ import pytest
 
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
+from stages.domain.runs import Run
 from stages.domain.study import load
 from stages.hosts import remote as remote_module
 from stages.hosts import work as work_module
 from stages.hosts.work import Worker
-from stages.hosts.worklist import Run, look
+from stages.hosts.worklist import look
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, Start, wait_for
 from tests.support.repo import Repo

@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from stages import rungs as rung_files
 from stages.commands import pending
 from stages.domain import canonical, names, promotions
+from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
 from stages.hosts import remote, worklist
-from stages.hosts.worklist import Run, look, runs_of
+from stages.hosts.worklist import look
 from stages.status import stand
 
 
