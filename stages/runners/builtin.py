@@ -21,10 +21,10 @@ from stages.domain import canonical, files, names
 from stages.domain.contract import Contract
 from stages.domain.errors import Refused
 from stages.domain.schema import Invalid
-from stages.domain.study import Study
+from stages.domain.study import Host, Study
 from stages.hosts import processes
-from stages.hosts.machine import git_commit, require
-from stages.hosts.processes import alone
+from stages.hosts.machine import git_commit, require_host
+from stages.hosts.processes import hold_lock
 from stages.run import knobs_of, write
 from trainer.errors import SpecError
 from trainer.shape import realise
@@ -154,10 +154,10 @@ def environment(report: list[str], machine: dict[str, Any]) -> dict[str, str] | 
 def train(contract: Contract, *, config: str, host: str, seed: int, purpose: str) -> None:
     """Train one run here and write its record and trace. Raises before training if anything is not as frozen."""
     started = time.perf_counter()
-    processes.heed()
+    processes.watch_parent()
     if host not in contract.hosts:
         raise Refused(f"params.yaml: hosts.{host} is not among the frozen hosts: {', '.join(contract.hosts)}")
-    require(host, contract.hosts[host])
+    require_host(host, Host.model_validate(contract.hosts[host]))
     runner = files.tree_digest(names.TRAINER)
     if runner != contract.runner:
         raise Refused(
@@ -167,7 +167,7 @@ def train(contract: Contract, *, config: str, host: str, seed: int, purpose: str
     check_corpus(contract.corpus)
     spec = build_spec(contract, config, host, seed)
     run = names.run_id(contract.rung, config, host, seed, purpose)
-    with alone(run, f"{run} is being trained"):
+    with hold_lock(run, f"{run} is being trained"):
         outcome, observer = _run(spec, run, host, contract)
         record = contract.make_record(
             config=config,
@@ -198,7 +198,9 @@ def _run(spec: dict[str, Any], run: str, host: str, contract: Contract) -> tuple
     from trainer.loop import train as train_spec
     from trainer.spec import Spec
 
-    require(host, contract.hosts[host])  # again: torch is here now, and tells which GPU it uses
+    require_host(
+        host, Host.model_validate(contract.hosts[host])
+    )  # again: torch is here now, and tells which GPU it uses
     observer = Live(run, seconds=contract.budget_seconds, clock=contract.clock, stream=sys.stderr)
     scratch = names.SCRATCH / run
     with observer:
