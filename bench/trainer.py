@@ -20,7 +20,8 @@ from typing import Any
 from stages.domain import names, study
 from stages.domain.errors import Refused
 from stages.hosts import machine
-from stages.runners.builtin import spec_of
+from stages.runners import Assignment
+from stages.runners.builtin import BuiltinRunner
 
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
 RATES = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.004}
@@ -75,7 +76,10 @@ def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str
             rows.append({"host": host, "not_measured": "; ".join(why)})
             continue
         for name, config in told.configs.items():
-            value = spec_of(dict(told.runner), dict(config), here, "wall", STUDY_SECONDS, 1, last=False)
+            assignment = Assignment(
+                "rung1", name, host, 1, told.runner, config, here, "wall", STUDY_SECONDS, last=False
+            )
+            value = BuiltinRunner().make_given(assignment)
             speed = run(value, corpus)["telemetry"]["tokens_per_second"]
             rows.append({"host": host, "config": name, "tokens_per_second": round(speed)})
     return rows

@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stages.domain.formatting import elapsed
 from stages.hosts.machine import count
 from stages.hosts.worklist import Run
-from stages.progress import duration
 
 
 @dataclass
@@ -120,6 +120,6 @@ class View:
         for run, now in running:
             share = min(now.seconds / self._budget, 1.0)
             left = now.left(self._budget)
-            told = duration(time.monotonic() - now.began) if left is None else f"{duration(left)} left"
+            told = elapsed(time.monotonic() - now.began) if left is None else f"{elapsed(left)} left"
             table.add_row(run, ProgressBar(total=1.0, completed=share, width=20), f"{share:.0%}", told, now.worker)
         return Group(Text(head), table)

@@ -29,7 +29,6 @@ from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import alone
 from stages.hosts.worklist import Run, differs, parse_record, read_current_contract
-from stages.progress import LIVE
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
 
@@ -152,7 +151,7 @@ def _command(run: Run, tell: Tell) -> None:
     with alone(run.id, f"{run.id} is being trained", wait=LEASH_SECONDS):
         pass  # whoever trained it before is gone now
     with log.open("wb") as output, processes.start(run.command, output.fileno()) as child:
-        _follow(child, LIVE / f"{run.id}.csv", tell)
+        _follow(child, names.LIVE / f"{run.id}.csv", tell)
     if child.returncode:
         raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{tail(log)}")
 

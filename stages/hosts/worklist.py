@@ -18,7 +18,7 @@ from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
-from stages.runners.builtin import parse_spec, spec_of
+from stages.runners import assign, runner_of
 
 __all__ = ["Run", "Rung", "decided", "look", "read_current_contract", "runs_of", "tickets_of", "trains"]
 
@@ -104,16 +104,8 @@ def trains(run: Run, held: dict[str, promotions.Ticket]) -> bool:
 
 def expected_spec(study: Study, contract: Contract, run: Run) -> dict[str, Any]:
     """The runner's whole input for a run under its contract."""
-    value = spec_of(
-        dict(contract.settings),
-        dict(study.configs[run.config]),
-        dict(contract.hosts[run.host]),
-        contract.clock,
-        contract.budget_seconds,
-        run.seed,
-        contract.last,
-    )
-    return parse_spec(value, run.config).to_json()
+    assignment = assign(contract, study.configs[run.config], run.config, run.host, run.seed)
+    return runner_of(contract.settings).make_spec(assignment)
 
 
 def differs(record: Record, study: Study, contract: Contract, run: Run, trained: bool) -> str | None:
