@@ -156,11 +156,12 @@ def find_status(run: RequestedRun) -> tuple[str, str]:
 
 def check_place(run: RequestedRun, runner: Runner) -> None:
     """Refuse to train where the machine, the runner or the corpus is not the frozen one."""
-    from stages.hosts.machine import require
+    from stages.domain.study import Host
+    from stages.hosts.machine import require_host
     from stages.runners import Folder
 
     contract = run.contract
-    require(run.host, contract.hosts[run.host])
+    require_host(run.host, Host.model_validate(contract.hosts[run.host]))
     digest = runner.digest(Folder())
     if digest != contract.runner:
         raise Refused(
@@ -177,12 +178,12 @@ def train(run: RequestedRun) -> None:
     from stages.runners import assign, report_environment, runner_of
 
     started = time.perf_counter()
-    processes.heed()
+    processes.watch_parent()
     contract = run.contract
     runner = runner_of(contract.settings)
     check_place(run, runner)
     spec = runner.make_spec(assign(contract, read_knobs(run.config), run.config, run.host, run.seed))
-    with processes.alone(run.id, f"{run.id} is being trained"):
+    with processes.hold_lock(run.id, f"{run.id} is being trained"):
         result, observer = _run_spec(run, runner, spec)
         record = run.make_record(
             result.status,
@@ -201,11 +202,13 @@ def train(run: RequestedRun) -> None:
 
 def _run_spec(run: RequestedRun, runner: Runner, spec: RunnerJson) -> tuple[Any, Any]:
     """The result of a run, and the observer that followed it."""
-    from stages.hosts.machine import require
+    from stages.domain.study import Host
+    from stages.hosts.machine import require_host
     from stages.progress import Live
 
     runner.load()
-    require(run.host, run.contract.hosts[run.host])  # again: torch is here now, and knows which GPU it uses
+    # Again: torch is here now, and knows which GPU it uses.
+    require_host(run.host, Host.model_validate(run.contract.hosts[run.host]))
     observer = Live(run.id, seconds=run.contract.budget_seconds, clock=run.contract.clock, stream=sys.stderr)
     with observer:
         result = runner.train(spec, names.CORPUS, names.SCRATCH / run.id, observer)

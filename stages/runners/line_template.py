@@ -64,7 +64,7 @@ def clean_line(text: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a log, cleaned, without empty ones; CR ends a line too, since progress bars overwrite theirs with it."""
+    """The lines of a log, cleaned, without empty ones. CR ends a line too: progress bars overwrite theirs with it."""
     return [line for part in re.split(r"[\r\n]+", text) if (line := clean_line(part))]
 
 

@@ -35,7 +35,7 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
 
     outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "require", lambda *_: None)
+    monkeypatch.setattr(machine, "require_host", lambda *_: None)
     monkeypatch.setattr(builtin.BuiltinRunner, "digest", lambda *_: CONTRACT.runner)
     monkeypatch.setattr(builtin.BuiltinRunner, "check_corpus", lambda *_: None)
     monkeypatch.setattr(builtin.BuiltinRunner, "make_spec", lambda *_: {})
