@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from stages.domain import names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 MEASURES = ("study", "pipeline", "site", "verify", "trainer")
 #: These make what they measure; the others look at the study in this workspace.

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from report.build import build
-from stages.domain.fail import main_guard
+from stages.domain.errors import main_guard
 from stages.domain.names import SITE
 
 QUIET_SECONDS = 2.0

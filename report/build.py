@@ -17,12 +17,12 @@ from pathlib import Path
 from jinja2 import Environment
 
 from report import tables
+from report.layout import shared
 from report.load import Audit, load
 from report.page import Page
 from report.pages import all_pages, count_pages
 from report.render import HERE, environment, render
 from report.search import index
-from report.site import shared
 from stages.domain import canonical, names
 from stages.domain.schema import Invalid
 

@@ -1,6 +1,6 @@
 """What holds a gate's decision: lock, records, decision, each naming the one before; and where that breaks.
 
-    python -m pytest tests/site/test_chain.py
+    python -m pytest tests/report/test_chain.py
 
 Counted from the files that the site is made of, without git: that the lock also came first is `promotion verify`'s.
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from report import ladder, words
-from report.deciding import what_if
+from report import promotion_paths
+from report.decisions import what_if
 from report.load import Audit
-from stages.domain import locks, names
+from stages.domain import formatting, locks, names
+from stages.domain.contract import from_lock
 from stages.domain.decision import decide
 from stages.domain.evidence import gather
-from stages.summary.ladder import door_of
 
 State = Literal["frozen", "amended", "what-if", "not frozen"]
 #: Differences between params.yaml and a lock that a sentence names; the count is of all.
@@ -91,7 +91,7 @@ def _judged_otherwise(audit: Audit, gate: str) -> bool:
     if before in audit.decisions and not what_if(audit, before):
         candidates = audit.decisions[before].value["promoted"]
     records = [run.record for run in audit.by_rung[names.rung_of(gate)]]
-    return decide(gather(door_of(audit.locks[gate].lock), candidates, records)) != value
+    return decide(gather(from_lock(audit.locks[gate].lock), candidates, records)).to_json() != value
 
 
 def _told(changed: dict[str, dict[str, Any]]) -> str:
@@ -107,16 +107,18 @@ def _faults(audit: Audit, gate: str, found: dict[str, Any]) -> list[str]:
     decision = audit.decisions.get(gate)
     faults = []
     if found["same"] < found["named"]:
-        of = words.count(found["named"], "record")
+        of = formatting.count(found["named"], "record")
         faults.append(
-            f"of {of} that its decision names by md5, the ledger holds {words.plain(found['same'])} unchanged"
+            f"of {of} that its decision names by md5, the ledger holds {formatting.plain(found['same'])} unchanged"
         )
     if found["digest"] is None:
         return [*faults, *(["it has decided, and its lock is missing"] if decision else [])]
     if found["committed"] < found["records"]:
         bad = found["records"] - found["committed"]
         names_ = "names" if bad == 1 else "name"
-        faults.append(f"{words.plain(bad)} of {words.count(found['records'], 'record')} {names_} another lock")
+        faults.append(
+            f"{formatting.plain(bad)} of {formatting.count(found['records'], 'record')} {names_} another lock"
+        )
     if decision and found["decision_lock"] != found["digest"]:
         faults.append("its decision names another lock")
     faults += _previous_fault(audit, gate)
@@ -155,7 +157,7 @@ def chains(audit: Audit) -> dict[str, Chain]:
 
 def supported(audit: Audit) -> bool:
     """Whether every gate is decided by a chain that holds, on evidence of which nothing is missing."""
-    whole = all(not ladder.missing_runs(audit, rung) for rung in audit.study.rungs)
+    whole = all(not promotion_paths.missing_runs(audit, rung) for rung in audit.study.rungs)
     return whole and all(one.digest and one.decided and not one.faults for one in chains(audit).values())
 
 
@@ -169,7 +171,7 @@ def standing(chain: Chain) -> str:
         return "Not frozen: these are the rules of params.yaml as they stand now, and they may still change."
     moved = f" params.yaml has moved on from it since: {chain.moved}." if chain.moved else ""
     if chain.state == "amended":
-        times = words.count(chain.amendments, "time")
+        times = formatting.count(chain.amendments, "time")
         told = f"Amended {times} after evidence of this rung existed; each change and its reason stand in {where}."
         return told + moved
     named = ", whose digest every record of this rung names" if 0 < chain.records == chain.committed else ""

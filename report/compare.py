@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import shapes, words
-from stages.audit.git import GitRefused, open_git
-from stages.audit.tree import Tree, open_tree
-from stages.domain import canonical, files, locks, names, yamlio
-from stages.domain.fail import main_guard
+from stages.domain import canonical, files, formatting, locks, names, yamlio
+from stages.domain.decision import decision_from_json
+from stages.domain.errors import main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
+from stages.repo.git import GitRefused, open_git
+from stages.repo.tree import Tree, open_tree
 
 #: Lines of evidence that are listed; the summary above them counts them all.
 MOST_LISTED = 40
@@ -53,7 +53,7 @@ class Section:
     def more(self) -> str:
         """How many lines are left out, in words; empty where none is."""
         left = self.count - len(self.lines)
-        return f"and {words.plain(left)} more" if left else ""
+        return f"and {formatting.plain(left)} more" if left else ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _decisions(tree: Tree) -> dict[str, dict[str, Any]]:
             value = canonical.loads_canonical(line)
         except canonical.NotCanonical as error:
             raise Invalid(f"{where}: {error}") from None
-        shapes.check(shapes.Decision, value, where, "name a commit that `promotion verify --rev` accepts")
+        decision_from_json(value, where, "name a commit that `promotion verify --rev` accepts")
         found[value["gate"]] = value
     return found
 
@@ -144,7 +144,7 @@ def _both(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
 
 def _flips(before: Snapshot, after: Snapshot) -> Iterator[str]:
     for gate in _both(before.decisions, after.decisions):
-        was, now, title = before.decisions.get(gate), after.decisions.get(gate), words.gate_title(gate)
+        was, now, title = before.decisions.get(gate), after.decisions.get(gate), formatting.gate_title(gate)
         if was is None or now is None:
             yield f"{title}: {_whole(now)}" if now else f"{title}: no longer decided; it was {_whole(was or {})}"
             continue
@@ -161,19 +161,19 @@ def _flips(before: Snapshot, after: Snapshot) -> Iterator[str]:
 def _whole(decision: dict[str, Any]) -> str:
     """A decision that only one side has: its outcome, and whom it promoted or who won."""
     if decision["outcome"] == "blocked":
-        return f"blocked by {words.listed(decision['blocked_by'])}"
+        return f"blocked by {formatting.listed(decision['blocked_by'])}"
     if decision["promoted"]:
-        return f"decided, promoted {words.listed(decision['promoted'], 12)}"
+        return f"decided, promoted {formatting.listed(decision['promoted'], 12)}"
     first = decision["ranking"][0]["config"] if decision["ranking"] else None
     return f"decided, {first} leads" if first else "decided, nobody has a full set of cells"
 
 
 def _verdicts(title: str, was: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    texts = {rule["id"]: words.typeset(rule["text"]) for rule in now["rules"]}
+    texts = {rule["id"]: formatting.typeset(rule["text"]) for rule in now["rules"]}
     for rule in _both(was["verdicts"], now["verdicts"]):
         one, two = (side["verdicts"].get(rule, "absent") for side in (was, now))
         if one != two:
-            said = [words.HOLDS[value][1] if value != "absent" else "absent" for value in (one, two)]
+            said = [formatting.HOLDS[value][1] if value != "absent" else "absent" for value in (one, two)]
             yield f"{title}: {rule} {said[0]} before, {said[1]} now ({texts.get(rule, 'rule taken away')})"
     first = [side["ranking"][0]["config"] if side["ranking"] else "nobody" for side in (was, now)]
     if first[0] != first[1]:
@@ -182,7 +182,7 @@ def _verdicts(title: str, was: dict[str, Any], now: dict[str, Any]) -> Iterator[
 
 def _rules(before: Snapshot, after: Snapshot) -> Iterator[str]:
     for gate in _both(before.locks, after.locks):
-        was, now, title = before.locks.get(gate), after.locks.get(gate), words.gate_title(gate)
+        was, now, title = before.locks.get(gate), after.locks.get(gate), formatting.gate_title(gate)
         if was is None or now is None:
             yield f"{title}: {'frozen' if was is None else 'lock taken away'}"
             continue
@@ -218,7 +218,8 @@ def _totals(before: Snapshot, after: Snapshot) -> list[str]:
     for _, (rung, what) in _evidence(before, after):
         seen.setdefault(rung, Counter())[what] += 1
     return [
-        f"{words.rung_title(rung)}: {', '.join(f'{words.plain(many)} {what}' for what, many in sorted(counts.items()))}"
+        f"{formatting.rung_title(rung)}: "
+        + ", ".join(f"{formatting.plain(many)} {what}" for what, many in sorted(counts.items()))
         for rung, counts in seen.items()
     ]
 

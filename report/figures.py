@@ -1,6 +1,6 @@
 """Figures as Plotly specifications: plain JSON, colours as names that the page resolves for light, dark and print.
 
-    python -m pytest tests/site/test_figures.py
+    python -m pytest tests/report/test_figures.py
 
 A colour is written `@name` and stands for the CSS variable `--name`; `narrow` is merged into the layout where the
 figure is narrower than `below` pixels: on a phone, and on paper if it must.
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from math import log10
 from typing import Any
 
-from report import words
-from report.ladder import Path
+from report.promotion_paths import Path
+from stages.domain import formatting
 
 ROLE_LOOK = {
     "reference": ("@c1", "solid", "circle"),
@@ -117,7 +117,7 @@ def drawn_of(drawn: int, of: int, ranks: int) -> str:
 
 def labels(names: Iterable[str]) -> dict[str, str]:
     """Names as a figure shows them: short, different, escaped as Plotly's labels want it."""
-    return {name: words.html_text(short) for name, short in words.short_names(names, MOST_LETTERS).items()}
+    return {name: formatting.html_text(short) for name, short in formatting.short_names(names, MOST_LETTERS).items()}
 
 
 def room(names: Iterable[str]) -> int:

@@ -5,23 +5,79 @@
 The ledger is what git has, so it is the source of every score and decision; artifacts add what git does not have: the
 text, curves, telemetry. The summaries are read where they lie and made from the ledger where they do not. What is
 absent stays absent here and reads as missing on the pages.
+
+The summaries made from the ledger where their files are absent: git alone is enough for cost, agreement, stability.
+
+    python -m pytest tests/report/test_load.py
+
+The same functions that `python -m stages.ledger` calls, over the same locks, records and decisions, so a page says the
+same with the files and without them. Two or more host blocks cost the half second that scipy takes to import.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from report import shapes
-from report.summed import Sums, models
 from stages.domain import canonical, files, locks, names, study, yamlio
+from stages.domain import decision as domain_decision
+from stages.domain.decision import decision_from_json
+from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
+from stages.domain.schema import Invalid, Recorded, parse_recorded
 from stages.domain.study import Study
+from stages.summary import Ladder, build
+from stages.summary.accounting import accounting
+from stages.summary.agreement import agreement
+from stages.summary.stability import stability
+
+#: By name of the file in artifacts/summary/.
+MAKERS = {"accounting.json": accounting, "agreement.json": agreement, "stability.json": stability}
+
+
+class Sums:
+    """Locks, records and decisions, added up once somebody asks."""
+
+    def __init__(
+        self,
+        mode: str,
+        configs: Sequence[str],
+        locks: Mapping[str, Lock],
+        records: Sequence[Record],
+        decisions: Mapping[str, domain_decision.Decision],
+    ) -> None:
+        self._given = (mode, sorted(configs), locks, records, decisions)
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The frozen rungs with their evidence."""
+        return build(*self._given)
+
+    def make(self, name: str) -> dict[str, Any]:
+        """What artifacts/summary/`name` holds."""
+        return MAKERS[name](self.ladder)
+
+
+def models(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """By configuration, the model that its runs built, as artifacts/protocol/configs.json has it."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        model = (record.facts or {}).get("model")
+        if record.config not in found and isinstance(model, dict):
+            found[record.config] = {key: value for key, value in sorted(model.items()) if key != "digest"}
+    alike: dict[str, list[str]] = {}
+    for name, model in found.items():
+        alike.setdefault(repr(model), []).append(name)
+    return {
+        name: {**model, "same_model_as": sorted(other for other in alike[repr(model)] if other != name)}
+        for name, model in found.items()
+    }
+
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
@@ -147,6 +203,13 @@ class Audit:
         return [run for run in self.runs.values() if run.record.executed]
 
 
+def _checked(model: type[Recorded], value: Any, where: str, remedy: str) -> dict[str, Any]:
+    """`value` itself if it is a `model`; else `Invalid` with the first mistakes, their places, and the remedy."""
+    parse_recorded(model, value, where, remedy)
+    assert isinstance(value, dict)
+    return value
+
+
 class _Reader:
     """Reads files under a root and remembers the digest of each."""
 
@@ -164,7 +227,7 @@ class _Reader:
         self.sources[path.as_posix()] = source_of(data)
         return data
 
-    def json(self, path: Path, shape: type[shapes.Shape], remedy: str) -> dict[str, Any] | None:
+    def json(self, path: Path, shape: type[Recorded], remedy: str) -> dict[str, Any] | None:
         """A JSON object of a shape, or None where there is no file."""
         data = self.bytes(path)
         if data is None:
@@ -173,7 +236,7 @@ class _Reader:
             value = canonical.loads(data)
         except canonical.NotCanonical as error:
             raise Invalid(f"{path.as_posix()}: {error}; {remedy}") from None
-        return shapes.check(shape, value, path.as_posix(), remedy)
+        return _checked(shape, value, path.as_posix(), remedy)
 
 
 def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
@@ -200,7 +263,7 @@ def _decisions(reader: _Reader, study_: Study) -> dict[str, Decision]:
             value = canonical.loads_canonical(raw)
         except canonical.NotCanonical as error:
             raise Invalid(f"{where}: {error}; {LEDGER_REMEDY}") from None
-        shapes.check(shapes.Decision, value, where, LEDGER_REMEDY)
+        decision_from_json(value, where, LEDGER_REMEDY)
         if value["gate"] in found or value["gate"] not in study_.gates:
             told = "a second time" if value["gate"] in found else "which params.yaml does not have"
             raise Invalid(f"{where}: gate: found {value['gate']}, {told}; {LEDGER_REMEDY}")
@@ -239,7 +302,7 @@ def _study(reader: _Reader) -> Study:
     return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
 
 
-def _summary(reader: _Reader, sums: Sums, name: str, shape: type[shapes.Shape]) -> dict[str, Any]:
+def _summary(reader: _Reader, sums: Sums, name: str, shape: type[Recorded]) -> dict[str, Any]:
     return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or sums.make(name)
 
 
@@ -254,7 +317,7 @@ def load(root: Path) -> Audit:
         list(study_.configs),
         {gate: one.lock for gate, one in locks_.items()},
         records,
-        {gate: one.value for gate, one in decisions.items()},
+        {gate: decision_from_json(one.value, gate, "") for gate, one in decisions.items()},
     )
     built = reader.json(names.PROTOCOL / "configs.json", shapes.Shapes, "`dvc repro protocol` writes it anew")
     agreement = _summary(reader, sums, "agreement.json", shapes.Agreement)

@@ -1,6 +1,6 @@
 """The host blocks as they really are: what was declared, and which machines the telemetry names.
 
-    python -m pytest tests/site/test_machines.py
+    python -m pytest tests/report/test_machines.py
 
 Telemetry knows a machine by hostname, system and device and by nothing else, so that is all that is said of it.
 """
@@ -11,9 +11,9 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from report import words
-from report.curves import read_telemetry
 from report.load import Audit
+from report.traces import read_telemetry
+from stages.domain import formatting
 
 #: Runs that are looked at for each host block: machines change between rungs, hardly inside one.
 MOST_RUNS = 200
@@ -77,7 +77,7 @@ def plainly(audit: Audit) -> str:
         return "No telemetry here names the machine of every host block: how many there were is not known."
     everything = sorted(frozenset[Machine]().union(*named.values()))
     if len(named) == 1:
-        return f"There is one host block; its runs report {words.count(len(everything), 'machine')}."
+        return f"There is one host block; its runs report {formatting.count(len(everything), 'machine')}."
     blocks = f"{'Both' if len(named) == 2 else f'All {len(named)}'} host blocks"
     if len(everything) == 1:
         what = "one hostname and one device" if everything[0].device else "one hostname"
@@ -96,4 +96,4 @@ def plainly(audit: Audit) -> str:
 def _list(these: frozenset[Machine] | list[Machine], everything: list[Machine]) -> str:
     """Machines by hostname, with device and system where a hostname does not tell them apart."""
     alone = len({one.hostname for one in everything}) == len(everything)
-    return words.listed([one.hostname if alone else str(one) for one in sorted(these)])
+    return formatting.listed([one.hostname if alone else str(one) for one in sorted(these)])

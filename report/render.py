@@ -1,6 +1,6 @@
 """Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, links that are relative.
 
-python -m pytest tests/site/test_render.py
+python -m pytest tests/report/test_render.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from report import markup, words
+from report import tables
+from stages.domain import formatting
 
 HERE = Path(__file__).parent
 CSP = (
@@ -67,30 +68,30 @@ def environment() -> Environment:
     )
     env.filters.update(
         anchor=anchor,
-        bpb=words.bpb,
-        signed=words.signed,
-        plain=words.plain,
-        seconds=words.seconds,
-        device_time=words.device_time,
-        listed=words.listed,
-        number=words.number,
+        bpb=formatting.bpb,
+        signed=formatting.signed,
+        plain=formatting.plain,
+        seconds=formatting.seconds,
+        device_time=formatting.device_time,
+        listed=formatting.listed,
+        number=formatting.number,
         script_json=script_json,
-        rung_title=words.rung_title,
-        gate_title=words.gate_title,
-        capital=words.capital,
+        rung_title=formatting.rung_title,
+        gate_title=formatting.gate_title,
+        capital=formatting.capital,
         coded=coded,
-        first_few=words.first_few,
-        typeset=words.typeset,
-        ordinal=words.ordinal,
+        first_few=formatting.first_few,
+        typeset=formatting.typeset,
+        ordinal=formatting.ordinal,
     )
     env.globals.update(
-        body=markup.body,
-        foot=markup.foot,
+        body=tables.body,
+        foot=tables.foot,
         anchor=anchor,
-        STATES=words.STATES,
-        HOLDS=words.HOLDS,
+        STATES=formatting.STATES,
+        HOLDS=formatting.HOLDS,
         csp=CSP,
-        count=words.count,
+        count=formatting.count,
     )
     return env
 

@@ -1,18 +1,18 @@
 """The index that the search box of every page reads: pages, configurations, gates, rules and runs, as a script file.
 
-    python -m pytest tests/site/test_search.py
+    python -m pytest tests/report/test_search.py
 
 A script and not JSON, because a page opened from a disk may not fetch. It is loaded when somebody starts to search.
 """
 
 from __future__ import annotations
 
-from report import ladder, words
+from report import promotion_paths
+from report.layout import PAGES
 from report.load import Audit
 from report.page import gate_page, rung_page
 from report.render import script_json
-from report.site import PAGES
-from stages.domain import names
+from stages.domain import formatting, names
 from stages.domain import rules as r
 
 
@@ -21,20 +21,22 @@ def entries(audit: Audit) -> list[list[str]]:
     found = [[name, path, ""] for path, name, _ in PAGES]
     for rung in audit.study.rungs:
         gate = names.gate_of(rung)
-        found.append([words.gate_title(gate), gate_page(gate), gate])
-        found.append([f"Runs of {words.rung_title(rung).lower()}", rung_page(rung), rung])
-    for path in ladder.ladder(audit).values():
+        found.append([formatting.gate_title(gate), gate_page(gate), gate])
+        found.append([f"Runs of {formatting.rung_title(rung).lower()}", rung_page(rung), rung])
+    for path in promotion_paths.ladder(audit).values():
         found.append([f"{path.config}{_fate(path)}", f"configs/{path.config}.html", ""])
     return [*found, *_rules(audit)]
 
 
-def _fate(path: ladder.Path) -> str:
+def _fate(path: promotion_paths.Path) -> str:
     """Roles and end of a configuration, as the list of hits shows them."""
     last = path.last
     told = list(path.roles)
     if last is not None:
         rules = f" ({last.decisive})" if last.decisive else ""
-        told.append(f"{words.STATES[last.state][1]} at {words.gate_title(names.gate_of(last.rung)).lower()}{rules}")
+        told.append(
+            f"{formatting.STATES[last.state][1]} at {formatting.gate_title(names.gate_of(last.rung)).lower()}{rules}"
+        )
     return f": {', '.join(told)}" if told else ""
 
 
@@ -46,7 +48,7 @@ def _rules(audit: Audit) -> list[list[str]]:
         frozen = audit.locks.get(gate)
         rules = frozen.lock.frozen.rules if frozen else audit.study.gates[gate]
         for rule_id, rule in r.in_order(dict(rules)):
-            text = f"{rule_id} of {words.gate_title(gate).lower()}: {words.typeset(r.say(rule))}"
+            text = f"{rule_id} of {formatting.gate_title(gate).lower()}: {formatting.typeset(r.say(rule))}"
             found.append([text, f"{gate_page(gate)}#{rule_id}", rule.kind])
     return found
 

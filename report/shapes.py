@@ -1,6 +1,6 @@
 """The shapes of what the site reads besides records and locks: decisions and summaries, as far as pages rely on them.
 
-    python -m pytest tests/site/test_load.py
+    python -m pytest tests/report/test_load.py
 
 What does not fit is an error that names the file, the place in it and the remedy: a page must not fail half-way, and a
 number that is not there must not read as zero. Keys that no page reads may come and go.
@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from stages.domain.rules import RuleId
-from stages.domain.schema import Invalid, Key, parse
-
-#: More mistakes of one file are not told: the first say what is wrong with it.
-MOST_MISTAKES = 3
+from stages.domain.schema import Key, Recorded
 
 Gate = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
 Rung = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
@@ -26,78 +23,7 @@ Hours = Annotated[float, Field(ge=0)]
 Rank = Annotated[int, Field(ge=1)]
 
 
-class Shape(BaseModel):
-    """The base: no coercion, no NaN, other keys allowed."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
-
-
-class Finding(Shape):
-    """What one rule says of one candidate."""
-
-    candidate: str
-    observed: float | None
-    threshold: float | None
-    margin: float | None
-    holds: bool | None
-    note: str
-
-
-class ToldRule(Shape):
-    """One rule with all its findings."""
-
-    id: RuleId
-    kind: str
-    effect: Literal["require", "promote", "stop", "verdict"]
-    text: str
-    results: list[Finding]
-
-
-class Standing(Shape):
-    """One line of a ranking."""
-
-    config: Key
-    mean: float
-    worst_host: float
-    hosts: dict[Key, float]
-
-
-class Stopped(Shape):
-    """Which rules stopped a candidate, and which promote rules did not hold."""
-
-    by: list[RuleId]
-    unmet: list[RuleId]
-
-
-class Floor(Shape):
-    """The A/A floor of one host block."""
-
-    runs: Count
-    variance: Annotated[float, Field(ge=0)]
-
-
-class Decision(Shape):
-    """A line of ledger/decisions.jsonl, as `stages/domain/decision.py` makes it."""
-
-    schema_: Annotated[Literal[1], Field(alias="schema")]
-    gate: Gate
-    rung: Rung
-    mode: Literal["frozen", "exploratory"]
-    lock: str
-    outcome: Outcome
-    blocked_by: list[RuleId]
-    candidates: list[Key]
-    promoted: list[Key]
-    stopped: dict[Key, Stopped]
-    promoted_by: dict[Key, list[RuleId]]
-    verdicts: dict[RuleId, bool | None]
-    ranking: list[Standing]
-    rules: list[ToldRule]
-    floor: dict[Key, Floor]
-    evidence: dict[str, str]
-
-
-class RungCost(Shape):
+class RungCost(Recorded):
     """What one rung cost."""
 
     budget_seconds: Annotated[float, Field(gt=0)]
@@ -113,7 +39,7 @@ class RungCost(Shape):
     unscreened_hours: Hours
 
 
-class Counterfactual(Shape):
+class Counterfactual(Recorded):
     """Unrun work, by accounting."""
 
     from_rung: Rung
@@ -121,7 +47,7 @@ class Counterfactual(Shape):
     hours: Hours
 
 
-class Totals(Shape):
+class Totals(Recorded):
     """Sums over the rungs; None while one of them is not known."""
 
     executed_hours: Hours | None
@@ -130,7 +56,7 @@ class Totals(Shape):
     last_rung_hours: Hours | None
 
 
-class Accounting(Shape):
+class Accounting(Recorded):
     """artifacts/summary/accounting.json."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
@@ -139,7 +65,7 @@ class Accounting(Shape):
     counterfactuals: list[Counterfactual]
 
 
-class Pair(Shape):
+class Pair(Recorded):
     """Two host blocks at one rung."""
 
     hosts: Annotated[list[Key], Field(min_length=2, max_length=2)]
@@ -150,7 +76,7 @@ class Pair(Shape):
     inversions: list[Annotated[list[Key], Field(min_length=2, max_length=2)]]
 
 
-class Alone(Shape):
+class Alone(Recorded):
     """What one host block alone would have decided."""
 
     outcome: Outcome
@@ -159,13 +85,13 @@ class Alone(Shape):
     first: Key | None
 
 
-class Overlap(Shape):
+class Overlap(Recorded):
     """Of what each host block alone would have promoted."""
 
     jaccard: float | None
 
 
-class RungAgreement(Shape):
+class RungAgreement(Recorded):
     """The host blocks at one rung."""
 
     hosts: list[Key]
@@ -177,7 +103,7 @@ class RungAgreement(Shape):
     overlap: Overlap
 
 
-class Agreement(Shape):
+class Agreement(Recorded):
     """artifacts/summary/agreement.json."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
@@ -185,7 +111,7 @@ class Agreement(Shape):
     rungs: dict[Rung, RungAgreement]
 
 
-class Step(Shape):
+class Step(Recorded):
     """Two neighbouring rungs."""
 
     from_: Annotated[Rung, Field(alias="from")]
@@ -196,7 +122,7 @@ class Step(Shape):
     leader_to: Key | None
 
 
-class Fate(Shape):
+class Fate(Recorded):
     """What became of the leader of a rung."""
 
     rung: Rung
@@ -206,7 +132,7 @@ class Fate(Shape):
     stopped_at: Gate | None
 
 
-class Optimism(Shape):
+class Optimism(Recorded):
     """The leader of a rung, measured again at the next."""
 
     rung: Rung
@@ -219,7 +145,7 @@ class Optimism(Shape):
     regret: float | None
 
 
-class Stability(Shape):
+class Stability(Recorded):
     """artifacts/summary/stability.json."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
@@ -228,7 +154,7 @@ class Stability(Shape):
     optimism: list[Optimism]
 
 
-class Splits(Shape):
+class Splits(Recorded):
     """artifacts/corpus/manifest.json, as far as the page on method shows it."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
@@ -236,20 +162,8 @@ class Splits(Shape):
     splits: dict[str, dict[str, Any]]
 
 
-class Shapes(Shape):
+class Shapes(Recorded):
     """artifacts/protocol/configs.json: the model that each configuration builds."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
     configs: dict[Key, dict[str, Any]]
-
-
-def check(model: type[Shape], value: Any, where: str, remedy: str) -> dict[str, Any]:
-    """`value` itself if it has the shape; else `Invalid` with the first mistakes, their places, and the remedy."""
-    try:
-        parse(model, value, where)
-    except Invalid as error:
-        lines = str(error).splitlines()
-        more = [f"{where}: and {len(lines) - MOST_MISTAKES} more mistakes"] if len(lines) > MOST_MISTAKES else []
-        raise Invalid("\n".join([*lines[:MOST_MISTAKES], *more]) + f"; {remedy}") from None
-    assert isinstance(value, dict)
-    return value

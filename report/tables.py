@@ -1,9 +1,15 @@
 """Tables: one value that becomes an HTML table on a page, a CSV file and a JSON file beside it.
 
-    python -m pytest tests/site/test_tables.py
+    python -m pytest tests/report/test_tables.py
 
 The HTML shows rounded numbers; CSV and JSON hold the values as they are. Every table names its source and the clock
 that its seconds and hours speak of.
+
+The body of a table as HTML, written directly: a large study has half a million cells, where templates are slow.
+
+    python -m pytest tests/report/test_tables.py
+
+Every text goes through `escape`; this and `render.script_json` are the only places that make markup by hand.
 """
 
 from __future__ import annotations
@@ -11,12 +17,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import groupby
 from typing import Any, Literal
 
-from report import words
+from markupsafe import Markup
+
+from stages.domain import formatting
 
 Kind = Literal["text", "count", "number", "bpb", "signed", "mean", "hours", "digest", "state", "holds"]
 NUMERIC = frozenset({"count", "number", "bpb", "signed", "mean", "hours"})
@@ -113,12 +122,12 @@ class Table:
 
 
 _SHOW = {
-    "count": words.plain,
-    "number": words.plain,
-    "bpb": words.bpb,
-    "mean": words.bpb,
-    "signed": words.signed,
-    "hours": words.device_time,
+    "count": formatting.plain,
+    "number": formatting.plain,
+    "bpb": formatting.bpb,
+    "mean": formatting.bpb,
+    "signed": formatting.signed,
+    "hours": formatting.device_time,
 }
 
 
@@ -126,14 +135,14 @@ def show(column: Column, value: Any) -> str:
     """A value as its column shows it."""
     kind = column.kind
     if value is None:
-        return words.DASH
+        return formatting.DASH
     if column.digits is not None:
-        return words.signed(value, column.digits) if kind == "signed" else words.number(value, column.digits)
+        return formatting.signed(value, column.digits) if kind == "signed" else formatting.number(value, column.digits)
     if kind == "digest":
         return str(value)[:12]
     if kind in _SHOW:
         return _SHOW[kind](value)
-    return words.plain(value)
+    return formatting.plain(value)
 
 
 def cell(column: Column, value: Any) -> Cell:
@@ -189,8 +198,8 @@ def as_csv(table: Table) -> bytes:
 
 def state(name: str) -> Cell:
     """What became of a candidate, with glyph and words."""
-    glyph, text = words.STATES[name]
-    return Cell(name, f"{glyph} {text}".strip() or words.DASH, mark=f"state-{name}")
+    glyph, text = formatting.STATES[name]
+    return Cell(name, f"{glyph} {text}".strip() or formatting.DASH, mark=f"state-{name}")
 
 
 def holds(value: bool | None, effect: str) -> Cell:
@@ -198,7 +207,7 @@ def holds(value: bool | None, effect: str) -> Cell:
 
     The colour says what it means: a stop rule that holds is bad news, a promote rule that does not is none.
     """
-    glyph, text, mark = words.HOLDS[value]
+    glyph, text, mark = formatting.HOLDS[value]
     if value is not None and effect in ("promote", "stop"):
         mark = ("yes" if effect == "promote" else "no") if value else "unknown"
     return Cell(value, f"{glyph} {text}", mark=f"holds-{mark}")
@@ -207,3 +216,69 @@ def holds(value: bool | None, effect: str) -> Cell:
 def rows(items: Iterable[tuple[str, dict[str, Any]]]) -> list[Row]:
     """Rows from (anchor, cells)."""
     return [Row(anchor, cells) for anchor, cells in items]
+
+
+Link = Callable[[str], str]
+
+
+def _inner(found: Cell, link: Link) -> str:
+    text = escape(found.text or "")
+    if found.href:
+        text = f'<a href="{escape(link(found.href))}">{text}</a>'
+    for tag in found.tags:
+        text += f' <span class="role">{escape(tag)}</span>'
+    return text + (f"<small>{escape(found.small)}</small>" if found.small else "")
+
+
+def _attributes(column: Column, found: Cell, sortable: bool) -> str:
+    kind = "num" if column.numeric else "mono" if column.kind == "digest" else ""
+    marks = " ".join(filter(None, (kind, found.mark)))
+    text = f' class="{escape(marks)}"' if marks else ""
+    key = found.sort if found.sort is not None else found.value if column.numeric else None
+    if sortable and key is not None:
+        text += f' data-v="{escape(str(key))}"'
+    return text + (f' title="{escape(found.note)}"' if found.note else "")
+
+
+def _plain(column: Column, value: object, sortable: bool) -> str:
+    """A cell that holds a value and nothing else: most cells of a site, so the short way."""
+    text = show(column, value)
+    if not column.numeric:
+        if column.kind == "digest":
+            whole = f' title="{escape(str(value))}"' if value else ""
+            return f'<td class="mono"{whole}>{escape(text)}</td>'
+        return f"<td>{escape(text)}</td>"
+    data = f' data-v="{escape(str(value))}"' if sortable and value is not None else ""
+    return f'<td class="num"{data}>{escape(text)}</td>'
+
+
+def _row(shown: list[Column], cells: dict[str, Any], link: Link, sortable: bool) -> str:
+    """The cells of one row; the first is its header."""
+    parts = []
+    for n, column in enumerate(shown):
+        value = cells.get(column.key)
+        if n and not isinstance(value, Cell):
+            parts.append(_plain(column, value, sortable))
+            continue
+        found = cell(column, value)
+        if n:
+            parts.append(f"<td{_attributes(column, found, sortable)}>{_inner(found, link)}</td>")
+        else:
+            first = Column(column.key, column.label)  # a header is text, whatever its kind
+            parts.append(f'<th scope="row"{_attributes(first, found, False)}>{_inner(found, link)}</th>')
+    return "".join(parts)
+
+
+def body(table: Table, link: Link, sortable: bool, anchor: Callable[[str], str]) -> Markup:
+    """The rows of a table. `link` turns a target into a relative address, `anchor` a text into an id."""
+    lines, shown = [], table.shown
+    for row in table.rows:
+        head = f'<tr id="{escape(anchor(row.id))}">' if row.id else "<tr>"
+        lines.append(f"{head}{_row(shown, row.cells, link, sortable)}</tr>\n")
+    return Markup("".join(lines))
+
+
+def foot(table: Table, link: Link) -> Markup:
+    """The line of sums, which neither sorts nor filters: what it has no sum of stays empty."""
+    cells = {column.key: Cell(None, "") for column in table.shown} | (table.foot or {})
+    return Markup(f"<tr>{_row(table.shown, cells, link, False)}</tr>")

@@ -15,7 +15,7 @@ import io
 import sys
 from types import ModuleType
 
-from stages.domain.fail import main_guard
+from stages.domain.errors import main_guard
 
 #: Subcommand -> what it does, in the order in which a person meets them.
 COMMANDS = {

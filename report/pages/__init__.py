@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from report.load import Audit
 from report.page import Page
-from report.pages import agreement, configuration, cost, gate, method, overview, run, runs, stability, verify
+from report.pages import agreement, configuration, cost, gate, method, overview, runs, stability, verify
 
-KINDS = (overview, gate, configuration, runs, run, agreement, stability, cost, method, verify)
+KINDS = (overview, gate, configuration, runs, agreement, stability, cost, method, verify)
 
 
 def all_pages(audit: Audit) -> Iterator[Page]:

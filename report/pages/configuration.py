@@ -8,22 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from report import labels, ladder, words
-from report.deciding import roles_of, rules_of
-from report.flip import flip_of
-from report.ladder import Path, Step
-from report.lead import lead
+from report import labels, promotion_paths
+from report.decisions import flip_of, roles_of, rules_of
 from report.load import Audit
 from report.page import Page, config_page, gate_page, run_page
 from report.pages.gate_outcome import decided
-from report.paths import path_figure, path_table
+from report.path_figure import path_figure, path_table
+from report.promotion_paths import Path, Step
 from report.tables import Cell, Column, Row, Table, state
-from stages.domain import names
+from report.verdict import lead
+from stages.domain import formatting, names
 
 
 def pages(audit: Audit) -> Iterator[Page]:
     """The list, then one page a configuration."""
-    paths = ladder.ladder(audit)
+    paths = promotion_paths.ladder(audit)
     yield Page(
         path="configs.html",
         template="configs.html",
@@ -99,18 +98,18 @@ def ending(audit: Audit, path: Path) -> dict[str, Any]:
     if last is None:
         return {"text": "It has not been judged yet.", "gate": "", "rules": []}
     gate = names.gate_of(last.rung)
-    title = words.gate_title(gate).lower()
-    rank = f" It was {words.ordinal(last.rank)} there." if last.rank else ""
+    title = formatting.gate_title(gate).lower()
+    rank = f" It was {formatting.ordinal(last.rank)} there." if last.rank else ""
     text = {
         "winner": f"{_first(audit)}: the lowest mean val_bpb of {title}.",
-        "finalist": f"It was a finalist: {words.ordinal(last.rank or 0)} at {title}.",
+        "finalist": f"It was a finalist: {formatting.ordinal(last.rank or 0)} at {title}.",
         "stopped": f"It was stopped at {title}.{rank}",
         "blocked": f"Its way ends at {title}, which is blocked.",
         "missing": f"It has no full set of finished cells at {title}.",
     }.get(last.state, f"It was promoted by {title}; the next gate has not decided.")
     if last.state != "stopped":
         return {"text": text, "gate": gate, "rules": []}
-    texts = {rule["id"]: words.typeset(rule["text"]) for rule in audit.decisions[gate].value["rules"]}
+    texts = {rule["id"]: formatting.typeset(rule["text"]) for rule in audit.decisions[gate].value["rules"]}
     how = "It met the stop rule" if last.by else "It did not meet"
     rules = [(one, texts[one]) for one in last.by or last.unmet]
     return {"text": text, "gate": gate, "rules": rules, "how": how, "needed": _needed(audit, gate, path.config)}
@@ -125,7 +124,7 @@ def _first(audit: Audit) -> str:
 def _needed(audit: Audit, gate: str, config: str) -> str:
     """What its own val_bpb would have had to change by, to go on."""
     flip = flip_of(audit.decisions[gate].value, rules_of(audit, gate), roles_of(audit, gate), config)
-    return f"It would have needed {words.signed(flip.shift, 4)} to go on." if flip.shift is not None else ""
+    return f"It would have needed {formatting.signed(flip.shift, 4)} to go on." if flip.shift is not None else ""
 
 
 def steps_table(audit: Audit, path: Path) -> Table:
@@ -160,8 +159,8 @@ def _step_row(audit: Audit, config: str, step: Step) -> Row:
     return Row(
         step.rung,
         {
-            "rung": Cell(step.rung, words.rung_title(step.rung), gate_page(gate)),
-            "budget": words.seconds(audit.study.rungs[step.rung].budget_seconds),
+            "rung": Cell(step.rung, formatting.rung_title(step.rung), gate_page(gate)),
+            "budget": formatting.seconds(audit.study.rungs[step.rung].budget_seconds),
             "outcome": state(step.state),
             "rank": step.rank,
             "of": len(ranking) if step.rank else None,
@@ -181,7 +180,7 @@ def ranks_table(audit: Audit, path: Path) -> Table:
         if step.rank is None:
             continue
         ranking = audit.decisions[names.gate_of(step.rung)].value["ranking"]
-        cells: dict[str, Any] = {"rung": Cell(step.rung, words.rung_title(step.rung)), "all": step.rank}
+        cells: dict[str, Any] = {"rung": Cell(step.rung, formatting.rung_title(step.rung)), "all": step.rank}
         for host in hosts:
             order = sorted((one["hosts"].get(host, float("inf")), one["config"]) for one in ranking)
             cells[f"{host}_rank"] = [name for _, name in order].index(path.config) + 1
@@ -208,7 +207,7 @@ def runs_table(audit: Audit, config: str) -> Table:
                 f"run.{record.id.replace('/', '.')}",
                 {
                     "run": Cell(record.id, _short(record.id, config), run_page(record.id)),
-                    "rung": Cell(record.rung, words.rung_title(record.rung)),
+                    "rung": Cell(record.rung, formatting.rung_title(record.rung)),
                     "host": record.host,
                     "seed": Cell(record.seed, str(record.seed)),
                     "purpose": record.purpose,

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from report import ladder, words
-from report.deciding import roles_of, rules_of
-from report.ladder import Step
+from report import promotion_paths
+from report.decisions import roles_of, rules_of
 from report.load import Audit, Decision, Run
 from report.page import config_page, gate_page, run_page
 from report.pages import gate_outcome
+from report.promotion_paths import Step
 from report.tables import Cell, Column, Row, Table
-from stages.domain import names
+from stages.domain import formatting, names
 
 Where = tuple[str, int]
 
@@ -39,7 +39,7 @@ class _Base:
         verb = "judges" if len(self.rules) == 1 else "judge"
         return (
             f"In small type: the gap to {self.config}, the {self.role}, in the same cell, and its mean, which "
-            f"{words.listed(list(self.rules))} {verb}."
+            f"{formatting.listed(list(self.rules))} {verb}."
         )
 
 
@@ -75,7 +75,7 @@ def _gaps(audit: Audit, rung: str, base: _Base, config: str) -> dict[str, float]
 def _verdicts(decision: Decision, gate: str, config: str) -> Cell:
     """What the verdicts say of a candidate; the link leads to the first of them."""
     found = [
-        (told["id"], words.HOLDS[one["holds"]])
+        (told["id"], formatting.HOLDS[one["holds"]])
         for told in decision.value["rules"]
         for one in told["results"]
         if told["effect"] == "verdict" and one["candidate"] == config
@@ -112,12 +112,12 @@ def _columns(audit: Audit, rung: str, final: bool, base: _Base | None) -> list[C
 
 
 def _row(audit: Audit, rung: str, config: str, told: dict[str, Any], base: _Base | None) -> Row:
-    step = ladder.ladder(audit)[config].steps[list(audit.study.rungs).index(rung)]
+    step = promotion_paths.ladder(audit)[config].steps[list(audit.study.rungs).index(rung)]
     numbers: dict[str, Any] = {"mean": Cell(told.get("mean"))}
     for host, seed in audit.study.cells(rung):
         numbers[_key((host, seed))] = score(audit, names.run_id(rung, config, host, seed), step)
     for key, gap in (_gaps(audit, rung, base, config) if base else {}).items():
-        numbers[key] = replace(numbers[key], small=words.signed(gap))
+        numbers[key] = replace(numbers[key], small=formatting.signed(gap))
         numbers[f"{key}_gap"] = gap
     by = gate_outcome.decided(audit, names.gate_of(rung), step)
     return Row(
@@ -135,26 +135,26 @@ def evidence_table(audit: Audit, rung: str) -> Table:
     """Every cell of every candidate, best first."""
     gate = names.gate_of(rung)
     decision = audit.decisions.get(gate)
-    final = decision is not None and ladder.is_last(audit, rung)
+    final = decision is not None and promotion_paths.is_last(audit, rung)
     base = _base(audit, rung) if final else None
     standing = {one["config"]: one for one in decision.value["ranking"]} if decision else {}
     order = {name: n for n, name in enumerate(standing)}
     made = []
-    for config in sorted(ladder.candidates(audit, rung) or [], key=lambda one: (order.get(one, 10**9), one)):
+    for config in sorted(promotion_paths.candidates(audit, rung) or [], key=lambda one: (order.get(one, 10**9), one)):
         row = _row(audit, rung, config, standing.get(config, {}), base)
         if final and decision:
             row.cells["verdicts"] = _verdicts(decision, gate, config)
         made.append(row)
     return Table(
         id="evidence",
-        title=f"val_bpb of every candidate in every cell of {words.rung_title(rung).lower()}",
+        title=f"val_bpb of every candidate in every cell of {formatting.rung_title(rung).lower()}",
         columns=_columns(audit, rung, final, base),
         rows=made,
         source="ledger/runs.jsonl; each number links to its run, with line and digests",
         clock=audit.clock,
         note=base.note if base else "",
         empty=f"None: {why}."
-        if (why := ladder.why_empty(audit, rung))
+        if (why := promotion_paths.why_empty(audit, rung))
         else "Not known before the gate before has decided.",
     )
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from report import ladder, words
-from report.deciding import held_by, nearest_floor, roles_of, rules_of
-from report.flip import Flip, flip_of, lead_of, merit_of
-from report.ladder import Step
-from report.lead import LUCK
+from report import promotion_paths
+from report.decisions import Flip, flip_of, held_by, lead_of, merit_of, nearest_floor, roles_of, rules_of
 from report.load import Audit, Decision
 from report.page import config_page, gate_page
+from report.promotion_paths import Step
 from report.tables import Cell, Column, Row, Table, state
+from report.verdict import LUCK
+from stages.domain import formatting
 
 
 def decided(audit: Audit, gate: str, step: Step) -> Cell:
@@ -49,7 +49,7 @@ def _merit(decision: dict[str, Any], audit: Audit, gate: str, config: str) -> Ce
     flip = merit_of(decision, rules_of(audit, gate), roles_of(audit, gate), config)
     text = "▲ promoted" if flip.promoted else "✕ stopped"
     small = " · ".join(
-        filter(None, (flip.rule or "", words.signed(flip.shift) if flip.shift is not None else flip.note))
+        filter(None, (flip.rule or "", formatting.signed(flip.shift) if flip.shift is not None else flip.note))
     )
     return Cell("promoted" if flip.promoted else "stopped", text, small=small)
 
@@ -75,9 +75,9 @@ def _flip_cells(flip: Flip, floor: tuple[str, float] | None) -> dict[str, Any]:
 def outcome_table(audit: Audit, gate: str, rung: str, decision: Decision) -> Table:
     """Every candidate, best first. A blocked gate has no other fate to be far from."""
     value, floor = decision.value, nearest_floor(audit, gate)
-    final, blocked = ladder.is_last(audit, rung), decision.value["outcome"] == "blocked"
+    final, blocked = promotion_paths.is_last(audit, rung), decision.value["outcome"] == "blocked"
     place, kept = list(audit.study.rungs).index(rung), _kept(value)
-    steps = {name: ladder.ladder(audit)[name].steps[place] for name in value["candidates"]}
+    steps = {name: promotion_paths.ladder(audit)[name].steps[place] for name in value["candidates"]}
     made = []
     for config in sorted(steps, key=lambda one: (steps[one].rank or 10**9, one)):
         step = steps[config]
@@ -98,7 +98,7 @@ def outcome_table(audit: Audit, gate: str, rung: str, decision: Decision) -> Tab
         made.append(Row(f"outcome.{config}", cells))
     return Table(
         id="outcome",
-        title=f"Outcome of {words.gate_title(gate).lower()}",
+        title=f"Outcome of {formatting.gate_title(gate).lower()}",
         columns=_columns(final, blocked, bool(kept) and not blocked, floor is not None),
         rows=made,
         source=decision.source,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from report import words
 from report.load import Audit, Decision
 from report.page import config_page, gate_page
 from report.tables import Cell, Column, Row, Table, holds
+from stages.domain import formatting
 from stages.domain import rules as r
 from stages.domain.judge import EVERYONE
 
@@ -44,8 +44,10 @@ def _value(kind: str, value: float | None, signed: bool = False) -> Cell:
     if value is None:
         return Cell(None)
     if kind in COUNTS:
-        return Cell(value, f"{value:+g}".replace("-", words.MINUS) if signed and value else words.plain(value))
-    return Cell(value, words.signed(value) if signed else words.bpb(value))
+        return Cell(
+            value, f"{value:+g}".replace("-", formatting.MINUS) if signed and value else formatting.plain(value)
+        )
+    return Cell(value, formatting.signed(value) if signed else formatting.bpb(value))
 
 
 def _margins(told: dict[str, Any]) -> list[tuple[float, str]]:
@@ -71,7 +73,7 @@ def rules_table(audit: Audit, gate: str, decision: Decision) -> Table:
                 told["id"],
                 {
                     "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                    "text": words.typeset(told["text"]),
+                    "text": formatting.typeset(told["text"]),
                     "effect": Cell(told["effect"], EFFECTS[told["effect"]]),
                     "kind": told["kind"],
                     "holds": sum(1 for one in results if one["holds"] is True),
@@ -117,13 +119,13 @@ def verdict_tables(audit: Audit, gate: str, decision: Decision) -> list[Table]:
                     f"verdict.{told['id']}",
                     {
                         "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                        "text": words.typeset(told["text"]),
+                        "text": formatting.typeset(told["text"]),
                         "holds": holds(one["holds"], "verdict"),
                         "candidate": Cell(one["candidate"], href=config_page(one["candidate"])),
                         "observed": _value(told["kind"], one["observed"]),
                         "threshold": _value(told["kind"], one["threshold"]),
                         "margin": _value(told["kind"], one["margin"], signed=True),
-                        "note": words.typeset(one["note"]),
+                        "note": formatting.typeset(one["note"]),
                     },
                 )
             )
@@ -189,10 +191,10 @@ def _mark(gate: str, told: dict[str, Any], one: dict[str, Any]) -> Cell:
     order = one["margin"] if one["margin"] is not None else None if held is None else float(held)
     return Cell(
         held,
-        "clear" if clear else words.HOLDS[held][0],
+        "clear" if clear else formatting.HOLDS[held][0],
         f"{gate_page(gate)}#{told['id']}.{_anchor(one['candidate'])}",
         holds(held, told["effect"]).mark,
-        words.typeset(one["note"]) or words.HOLDS[held][1],
+        formatting.typeset(one["note"]) or formatting.HOLDS[held][1],
         margin or "",
         sort=order,
     )
@@ -249,7 +251,7 @@ def planned_table(audit: Audit, gate: str) -> Table:
     frozen = gate in audit.locks
     rules = audit.locks[gate].lock.frozen.rules if frozen else audit.study.gates[gate]
     made = [
-        Row(rule_id, {"rule": rule_id, "text": words.typeset(r.say(rule)), "effect": _effect(rule)})
+        Row(rule_id, {"rule": rule_id, "text": formatting.typeset(r.say(rule)), "effect": _effect(rule)})
         for rule_id, rule in r.in_order(dict(rules))
     ]
     source = f"locks/{gate}.yaml" if frozen else f"params.yaml, gates.{gate}: not frozen"

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from report import labels, machines, words
+from report import labels, machines
 from report.chain import chains
-from report.glossary import TERMS
+from report.labels import TERMS
 from report.load import Audit
 from report.page import Page, gate_page
 from report.tables import Cell, Column, Table, rows
-from stages.domain import names
+from stages.domain import formatting, names
 
 
 def pages(audit: Audit) -> Iterator[Page]:
@@ -44,13 +44,13 @@ def declared(audit: Audit) -> str:
         if chain.faults and chain.state in ("frozen", "amended"):
             state = "out of step with its lock"
         if state != "frozen":
-            by.setdefault(state, []).append(words.gate_title(gate).lower())
+            by.setdefault(state, []).append(formatting.gate_title(gate).lower())
     if not by:
         return (
             "Every budget, seed and threshold below stands in a lock that the records name: it was declared before "
             "them, if git's order agrees (`promotion verify`)."
         )
-    exceptions = "; ".join(f"{words.listed(gates)}: {state}" for state, gates in by.items())
+    exceptions = "; ".join(f"{formatting.listed(gates)}: {state}" for state, gates in by.items())
     return f"Budgets, seeds and thresholds were declared beforehand where a gate is frozen. Exceptions: {exceptions}."
 
 
@@ -64,10 +64,10 @@ def text_of(audit: Audit) -> str:
         )
     else:
         files = [file.path for file in source.files]
-        found = f"The text is {words.listed(files, 3)}"
+        found = f"The text is {formatting.listed(files, 3)}"
     tokens = ((audit.corpus or {}).get("splits", {}).get("train") or {}).get("tokens")
-    told = f": {words.plain(tokens)} tokens to train on" if isinstance(tokens, int) else ""
-    return f"{found}{told}, in a vocabulary of {words.plain(audit.study.data.vocab_size)} tokens."
+    told = f": {formatting.plain(tokens)} tokens to train on" if isinstance(tokens, int) else ""
+    return f"{found}{told}, in a vocabulary of {formatting.plain(audit.study.data.vocab_size)} tokens."
 
 
 def protocol_table(audit: Audit) -> Table:
@@ -80,12 +80,12 @@ def protocol_table(audit: Audit) -> Table:
             (
                 f"protocol.{rung}",
                 {
-                    "rung": Cell(rung, words.rung_title(rung)),
-                    "budget": Cell(one.budget_seconds, words.seconds(one.budget_seconds)),
+                    "rung": Cell(rung, formatting.rung_title(rung)),
+                    "budget": Cell(one.budget_seconds, formatting.seconds(one.budget_seconds)),
                     "seeds": ", ".join(map(str, one.seeds)),
                     "cells": len(audit.study.cells(rung)),
                     "floor": ", ".join(map(str, one.floor_seeds)) or None,
-                    "gate": Cell(gate, words.gate_title(gate), gate_page(gate)),
+                    "gate": Cell(gate, formatting.gate_title(gate), gate_page(gate)),
                     "lock": lock.lock.digest if lock else None,
                 },
             )

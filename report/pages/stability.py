@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from math import erf, exp, pi, sqrt
 from typing import Any
 
-from report import ladder, words
-from report.lead import lead
+from report import promotion_paths
 from report.load import Audit
 from report.page import Page, config_page, gate_page
-from report.paths import path_figure
+from report.path_figure import path_figure
 from report.tables import Cell, Column, Table, rows
-from report.verdict import early_leader
-from stages.domain import names
+from report.verdict import early_leader, lead
+from stages.domain import formatting, names
 
 #: Where every number comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"
@@ -25,14 +24,14 @@ SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"
 def pages(audit: Audit) -> Iterator[Page]:
     """The one page."""
     told = audit.stability
-    paths = list(ladder.ladder(audit).values())
+    paths = list(promotion_paths.ladder(audit).values())
     made = [steps_table(audit, told), fates_table(audit, told), optimism_table(audit, told), ranks_table(audit)]
     many = len(audit.study.configs)
     context = {
         "early": early_leader(audit, lead(audit)),
         "figures": [path_figure(audit, paths, "ranks")],
         "many": many,
-        "flattery": words.number(best_of(many), 2) if many > 1 else None,
+        "flattery": formatting.number(best_of(many), 2) if many > 1 else None,
     }
     yield Page("stability.html", "stability.html", "Stability", context, made)
 
@@ -59,7 +58,7 @@ def _config(name: str | None) -> Cell:
 
 
 def _rung(rung: str) -> Cell:
-    return Cell(rung, words.rung_title(rung), gate_page(names.gate_of(rung)))
+    return Cell(rung, formatting.rung_title(rung), gate_page(names.gate_of(rung)))
 
 
 def steps_table(audit: Audit, told: dict[str, Any]) -> Table:
@@ -101,7 +100,7 @@ def fates_table(audit: Audit, told: dict[str, Any]) -> Table:
                 "config": _config(one["config"]),
                 "stopped_at": Cell(
                     one["stopped_at"],
-                    words.gate_title(one["stopped_at"]) if one["stopped_at"] else words.DASH,
+                    formatting.gate_title(one["stopped_at"]) if one["stopped_at"] else formatting.DASH,
                     gate_page(one["stopped_at"]) + f"#{one['config']}" if one["stopped_at"] else "",
                 ),
                 "last_rung": _rung(one["last_rung"]),
@@ -147,12 +146,12 @@ def optimism_table(audit: Audit, told: dict[str, Any]) -> Table:
 def ranks_table(audit: Audit) -> Table:
     """Ranks of every configuration at every rung where it was judged."""
     made = []
-    for path in ladder.ladder(audit).values():
+    for path in promotion_paths.ladder(audit).values():
         cells: dict[str, Any] = {"config": _config(path.config)}
         cells |= {step.rung: step.rank for step in path.steps}
         made.append((f"ranks.{path.config}", cells))
     columns = [Column("config", "Configuration")]
-    columns += [Column(rung, words.rung_title(rung), "count") for rung in audit.study.rungs]
+    columns += [Column(rung, formatting.rung_title(rung), "count") for rung in audit.study.rungs]
     title = "Rank by mean val_bpb at every rung"
     return Table("ranks", title, columns, rows(made), "ledger/decisions.jsonl", audit.clock)
 

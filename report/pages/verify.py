@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from report import words
 from report.chain import Chain, chains
 from report.load import Audit
 from report.page import Page, gate_page
 from report.tables import Cell, Column, Table, rows
-from stages.domain import names
+from stages.domain import formatting, names
 
 #: What `promotion verify` looks at, in its own order; docs/verification.md lists every check with its id.
 CHECKS = (
@@ -104,7 +103,7 @@ def lines_table(audit: Audit) -> Table:
             (
                 f"chain.{gate}",
                 {
-                    "gate": Cell(gate, words.gate_title(gate), gate_page(gate) + "#Chain"),
+                    "gate": Cell(gate, formatting.gate_title(gate), gate_page(gate) + "#Chain"),
                     "state": chain.state + (", params.yaml has moved on" if chain.moved else ""),
                     "whole": _whole(chain),
                     "lock": chain.digest,

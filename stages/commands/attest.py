@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from stages.audit.model import Case
+    from stages.verify.check import Case
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _check(arguments.check, arguments.signers, arguments.rev)
     if not arguments.gate or not arguments.out:
         raise Refused("usage: promotion attest GATE --out FILE, or promotion attest --check FILE")
-    from stages.audit import attestation
     from stages.domain import files
+    from stages.verify import attestation
 
     value, left = attestation.statement(_case(arguments.rev), arguments.gate)
     files.write_whole(arguments.out, attestation.dumps(value, arguments.sign))
@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _case(rev: str) -> Case:
     """The audited commit; refuses if it does not verify."""
-    from stages.audit.git import open_git, why_no_git
-    from stages.audit.model import Case, Options
-    from stages.audit.sequence import audit
-    from stages.audit.tree import open_tree
+    from stages.repo.git import open_git, why_no_git
+    from stages.repo.tree import open_tree
+    from stages.verify.check import Case, Options
+    from stages.verify.sequence import audit
 
     root = Path()
     git = open_git(root)
@@ -71,8 +71,8 @@ def _case(rev: str) -> Case:
 
 
 def _check(path: Path, signers: Path | None, rev: str) -> int:
-    from stages.audit import attestation
-    from stages.audit.signatures import BadSignature
+    from stages.verify import attestation
+    from stages.verify.signatures import BadSignature
 
     try:
         value, envelope = attestation.parse(path.read_bytes(), path.name)

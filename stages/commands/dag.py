@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from stages.domain.formatting import duration
 from stages.domain.study import load
-from stages.standing import Standing, stand
-from stages.summary.words import duration
+from stages.status import Standing, stand
 
 TAIL = ("winner", "site")
 
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def graph(rungs: list[Standing]) -> Graph:
-    """The pipeline: text, door, rungs, ledger, and what is made of it."""
-    nodes = [("corpus", ["the text"]), ("protocol", ["the door"])]
+    """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
+    nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
     nodes += [(one.rung, _label(one)) for one in rungs]
     nodes += [("ledger", ["git's copy"]), ("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]
@@ -69,7 +69,7 @@ def _outcome(one: Standing) -> str:
 def _promoted(one: Standing) -> str:
     if one.decision is None or one.blocked_by:
         return _outcome(one)
-    return f"{one.gate.replace('gate', 'gate ')}: {len(one.decision['promoted'])} promoted"
+    return f"{one.gate.replace('gate', 'gate ')}: {len(one.decision.promoted)} promoted"
 
 
 def text(drawn: Graph) -> str:

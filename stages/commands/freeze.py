@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.domain import files, locks, names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.protocol import corpus_digest, executed_under, realisable, runner_digest
+from stages.protocol import corpus_digest, executed_under, runner_digest, validate
+from stages.prune import tidy
 from stages.rungs import write_rungs
-from stages.tidy import tidy
 
 if TYPE_CHECKING:
-    from stages.audit.testimony import Past
+    from stages.repo.history import Past
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +47,14 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
     evidence is to be made a second time, and that must show.
     """
-    from stages.audit.chronicle import past_here
+    from stages.repo.history import past_here
 
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, history = runner_digest(), corpus_digest(), past_here()
+    runner, corpus, history = runner_digest(study), corpus_digest(), past_here()
     past, foreign = history.judged_of(study.study.name), history.judged()
-    realisable(study)  # before anything is written: a lock holds forever
+    validate(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
     for gate in order:
@@ -93,7 +93,7 @@ def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
 
 def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
     """The locks of a gate that have judged evidence, the one that stands here last if it has."""
-    from stages.audit.testimony import Past
+    from stages.repo.history import Past
 
     found, here = list(past.get(gate, [])), executed_under(names.rung_of(gate))
     if old is None and here:
@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         assert lock is not None
         print(f"{gate}: {told}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
-            from stages.audit.signatures import sign
+            from stages.verify.signatures import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
     write_rungs(len(study.rungs))

@@ -13,10 +13,10 @@ import argparse
 import json
 from typing import Any
 
+from stages.domain.formatting import duration, spell, unit
 from stages.domain.study import load
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import plan
-from stages.summary.words import duration, spell, unit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,10 +19,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from stages.audit.replay import Replayed
+    from stages.verify.replay import Replayed
 
 
 def _count(text: str) -> int:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, print, and return the exit status."""
-    from stages.audit import replay
+    from stages.verify import replay
 
     if bool(arguments.runs) == bool(arguments.sample):
         raise Refused("name runs, or draw some with --sample N")

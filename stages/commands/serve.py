@@ -15,7 +15,7 @@ import webbrowser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.names import SITE
 
 #: Said aloud, because Windows takes types from its registry, where .js may be anything.

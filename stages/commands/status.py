@@ -14,9 +14,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from stages.domain.decision import why_blocked
+from stages.domain.formatting import duration
 from stages.domain.study import Study, load
-from stages.standing import Standing, next_step, stand, training_now
-from stages.summary.words import duration
+from stages.status import Standing, next_step, stand, training_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,15 +103,15 @@ def _outcome(one: Standing) -> str:
 
 
 def _what_if(one: Standing) -> bool:
-    return one.decision is not None and one.decision["mode"] != "frozen"
+    return one.decision is not None and one.decision.mode != "frozen"
 
 
 def _promoted(one: Standing) -> str:
     if one.decision is None:
         return ""
-    promoted = one.decision["promoted"]
+    promoted = one.decision.promoted
     if not promoted:
-        return "verdicts" if one.decision["verdicts"] else "nobody"
+        return "verdicts" if one.decision.verdicts else "nobody"
     everybody = len(promoted) == len(one.candidates or ())
     return f"all {len(promoted)}" if everybody else str(len(promoted))
 
@@ -132,8 +132,8 @@ def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
             for line in why_blocked(one.decision):
                 console.print(f"  {escape(line)}", soft_wrap=True)
     for one in rungs:
-        if one.decision and one.decision["promoted"] and _promoted(one).isdigit():
-            console.print(f"{one.gate} promoted {', '.join(one.decision['promoted'])}", soft_wrap=True)
+        if one.decision and one.decision.promoted and _promoted(one).isdigit():
+            console.print(f"{one.gate} promoted {', '.join(one.decision.promoted)}", soft_wrap=True)
     for verdict in _verdicts(rungs):
         console.print(verdict, soft_wrap=True)
     for run, ago in training_now():
@@ -159,16 +159,16 @@ def _verdicts(rungs: list[Standing]) -> list[str]:
     said = {True: "[green]holds[/]", False: "[red]fails[/]", None: "[yellow]cannot be evaluated[/]"}
     lines = []
     for made in (one.decision for one in rungs if one.decision):
-        told = {rule["id"]: rule for rule in made["rules"]}
-        for rule_id, answer in made["verdicts"].items():
-            seen = [one["observed"] for one in told[rule_id]["results"] if one["observed"] is not None]
-            observed = f" (observed {seen[0]:g})" if seen else ""
-            lines.append(f"{made['gate']} {rule_id}: {told[rule_id]['text']} {said[answer]}{observed}")
+        for rule in made.rules:
+            if rule.effect == "verdict":
+                values = [finding.observed for finding in rule.results if finding.observed is not None]
+                observed = f" (observed {values[0]:g})" if values else ""
+                lines.append(f"{made.gate} {rule.id}: {rule.text} {said[made.verdicts[rule.id]]}{observed}")
     return lines
 
 
 def _winner(rungs: list[Standing]) -> tuple[str, float] | None:
     made = rungs[-1].decision
-    if made is None or made["outcome"] != "decided" or not made["ranking"]:
+    if made is None or made.blocked or not made.ranking:
         return None
-    return made["ranking"][0]["config"], made["ranking"][0]["mean"]
+    return made.ranking[0].config, made.ranking[0].mean

@@ -23,9 +23,9 @@ import sys
 from pathlib import Path
 
 from stages.domain import files, names, yamlio
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
+from stages.domain.formatting import count
 from stages.domain.study import Study, parse_study
-from stages.hosts.block import count
 from stages.rungs import write_rungs
 
 STUDIES = Path("studies")
@@ -154,7 +154,7 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
 
 def _next_steps(study: Study, again: bool) -> None:
     """What to do in a study that was cleared; `again` where it is the same one, to the byte."""
-    from stages.audit.chronicle import past_here
+    from stages.repo.history import past_here
 
     past = past_here().judged_of(study.study.name)
     cached = again and not past  # an amended lock is a new input, which no cache knows

@@ -20,12 +20,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from stages.audit.git import Git
-    from stages.audit.past import Changed, Step
-    from stages.audit.report import Report
+    from stages.repo.git import Git
+    from stages.verify.changes import Changed, Step
+    from stages.verify.result import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ class Auditor:
     """Audits trees of one repository with the same options."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        from stages.audit import signers
-        from stages.audit.git import open_git
+        from stages.repo.git import open_git
+        from stages.verify import signatures
 
         self.root: Path = arguments.repo
         if not self.root.is_dir():
@@ -62,13 +62,13 @@ class Auditor:
         self.git = open_git(self.root)
         self._signers: Path | None = arguments.signers
         if self._signers is not None:
-            signers.read(self._signers)
+            signatures.read(self._signers)
         self._depth: str | None = arguments.depth
         self._required = _required(arguments.require)
 
     def need_git(self) -> Git:
         """The repository, for what cannot be done without."""
-        from stages.audit.git import why_no_git
+        from stages.repo.git import why_no_git
 
         if self.git is None:
             raise Refused(f"{self.root.as_posix()}: {why_no_git(self.root)}; a commit can only be read with both")
@@ -76,11 +76,11 @@ class Auditor:
 
     def audit(self, commit: str | None, *, must: bool = False) -> Report:
         """One audit: of a commit, or of the workspace. `must`: there has to be a study, so that none is a failure."""
-        from stages.audit import cache
-        from stages.audit.model import Case, Options
-        from stages.audit.report import Report
-        from stages.audit.sequence import audit
-        from stages.audit.tree import open_tree
+        from stages.dvcfiles import cache
+        from stages.repo.tree import open_tree
+        from stages.verify.check import Case, Options
+        from stages.verify.result import Report
+        from stages.verify.sequence import audit
 
         depth: Any = self._depth or ("artifacts" if cache.present(self.root) else "git")
         tree = open_tree(self.root, self.git, commit)
@@ -101,7 +101,7 @@ def _near(root: Path) -> str:
 
 def _required(text: str) -> frozenset[str]:
     """The ids of the checks that are named by id or by name."""
-    from stages.audit.sequence import SEQUENCE
+    from stages.verify.sequence import SEQUENCE
 
     known = {check.name: check.id for check in SEQUENCE} | {check.id.lower(): check.id for check in SEQUENCE}
     if text == "all":
@@ -143,7 +143,7 @@ def _pushed(arguments: argparse.Namespace) -> None:
 
 
 def _show(report: Report, changed: list[Changed] | None, against: str) -> None:
-    from stages.audit.tables import output, show, show_changed
+    from stages.verify.formats import output, show, show_changed
 
     out = output()
     show(report, out)
@@ -153,8 +153,8 @@ def _show(report: Report, changed: list[Changed] | None, against: str) -> None:
 
 
 def _changed(auditor: Auditor, against: str | None, commit: str | None) -> list[Changed]:
-    from stages.audit.past import changed
-    from stages.audit.tree import open_tree
+    from stages.repo.tree import open_tree
+    from stages.verify.changes import changed
 
     if against is None:
         return []
@@ -165,7 +165,7 @@ def _changed(auditor: Auditor, against: str | None, commit: str | None) -> list[
 
 def _many(auditor: Auditor, arguments: argparse.Namespace) -> int:
     """The history, or a range. What is told in full is the last commit that fails, or the last one."""
-    from stages.audit.past import STORY, WATCHED, commits, walk
+    from stages.verify.changes import STORY, WATCHED, commits, walk
 
     git = auditor.need_git()
     base = None
@@ -200,7 +200,7 @@ def _with_study(git: Git, base: str | None, chosen: list[str]) -> list[str]:
 
 
 def _show_many(steps: list[Step], told: Report) -> None:
-    from stages.audit.tables import output, show, show_history
+    from stages.verify.formats import output, show, show_history
 
     out = output()
     show_history(steps, out)
@@ -223,10 +223,10 @@ def _write(report: Report, changed: list[Changed], steps: list[Step] | None, arg
         else:
             files.write_whole(Path(arguments.json), text.encode("ascii"))
     if arguments.junit:
-        from stages.audit.junit import junit
+        from stages.verify.formats import junit
 
         files.write_whole(arguments.junit, junit([step.report for step in steps] if steps else [report]))
     if arguments.markdown:
-        from stages.audit.tables import markdown
+        from stages.verify.formats import markdown
 
         files.write_whole(arguments.markdown, markdown(report, changed, steps).encode("utf-8"))

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.domain.schema import Key, Strict
+from stages.domain.schema import Key, Strict, parse
 
 Effect = Literal["require", "promote", "stop", "verdict"]
 By = Literal["mean", "worst_host", "each_host"]
@@ -191,6 +191,15 @@ RuleId = Annotated[str, AfterValidator(_rule_id)]
 Gate = Annotated[dict[RuleId, Rule], Field(min_length=1, max_length=999)]
 
 
+class _Rules(Strict):
+    rules: Gate
+
+
+def parse_rules(value: Any, where: str) -> dict[str, Rule]:
+    """The rules of one gate, validated; `Invalid` names what is wrong at `where`."""
+    return dict(parse(_Rules, {"rules": value}, where).rules)
+
+
 def in_order(rules: Mapping[str, Rule]) -> list[tuple[str, Rule]]:
     """The rules in the order of their number: R2 before R10."""
     return sorted(rules.items(), key=lambda item: int(item[0][1:]))
@@ -233,9 +242,9 @@ def say(rule: Rule) -> str:
         case TopK():
             return f"Promote the best {rule.k} {_BY[rule.by]}."
         case WithinGap():
-            return f"Promote what is at most {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Promote what is at most {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case ExceedsGap():
-            return f"Stop what is more than {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Stop what is more than {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case Diverged():
             return "Stop what diverged in any cell."
         case Failed():
@@ -249,7 +258,3 @@ def say(rule: Rule) -> str:
 
 
 _BY = {"mean": "by mean over cells", "worst_host": "on its worst host", "each_host": "on any one host"}
-
-
-def _of(reference: str) -> str:
-    return "best" if reference == "best" else reference

@@ -12,18 +12,26 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stages.domain import names
-from stages.domain.mistakes import Invalid, Mistake, mistake
+from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = ["Invalid", "Key", "Mistake", "Sha256", "Strict", "Text", "explain", "parse"]
+__all__ = ["Invalid", "Key", "Mistake", "Recorded", "Sha256", "Strict", "Text", "explain", "parse", "parse_recorded"]
 
-#: More mistakes than this in one file are not told: the first ones say what is wrong with it.
+#: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
+#: The same for a file that this project wrote itself, where the remedy is to write it anew.
+MOST_RECORDED_MISTAKES = 3
 
 
 class Strict(BaseModel):
     """Immutable, unknown keys refused, no coercion: `"2"` is not 2."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Recorded(BaseModel):
+    """The base of what is read back from stored JSON: no coercion, no NaN; keys that nobody reads may come and go."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _key(text: str) -> str:
@@ -113,3 +121,17 @@ def parse(model: type[Model], value: Any, where: str) -> Model:
         raise explain(error, where, value) from None
     except RecursionError:
         raise Invalid.at(where, "nested too deeply") from None
+
+
+def parse_recorded(model: type[Model], value: Any, where: str, remedy: str) -> Model:
+    """`value`, stored JSON, as `model`; `Invalid` with the first mistakes, their places, and the remedy."""
+    if not isinstance(value, dict):
+        raise Invalid.at(where, f"found {type(value).__name__}, expected an object; {remedy}")
+    try:
+        return parse(model, value, where)
+    except Invalid as error:
+        lines = str(error).splitlines()
+        left = len(lines) - MOST_RECORDED_MISTAKES
+        more = [f"{where}: and {left} more mistakes"] if left > 0 else []
+        message = "\n".join([*lines[:MOST_RECORDED_MISTAKES], *more]) + f"; {remedy}"
+        raise Invalid(message, *error.mistakes[:MOST_RECORDED_MISTAKES]) from None

@@ -1,7 +1,7 @@
 """params.yaml as a study: what is compared, where, at which budgets and under which rules.
 
 `load()` reads and validates it and is the only way in. What the runner alone can judge (a configuration's
-knobs, the `runner` section) is validated by the runner's own spec, in `stages/realise.py`.
+knobs, the `runner` section) is validated by the runner's own spec, in `stages/runners/builtin.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
-from stages.domain.data import Data
+from stages.domain.corpus import Data
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,

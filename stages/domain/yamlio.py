@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
-from stages.domain.mistakes import Invalid
+from stages.domain.errors import Invalid
 
 MAX_BYTES = 4 << 20
 MAX_NODES = 500_000

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stages.domain import canonical, names
+from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.records import Record
 from stages.summary import tables
 from stages.summary.accounting import accounting
 from stages.summary.agreement import agreement
-from stages.summary.ladder import Decision, Ladder, build
+from stages.summary.ladder import Ladder, build
 from stages.summary.metrics import metrics
 from stages.summary.stability import stability
 

@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 from stages.domain.evidence import as_number
+from stages.domain.formatting import spell
 from stages.summary.ladder import Ladder, Rung
-from stages.summary.words import spell
 
 SCHEMA = 1
 UNRUN = "Accounting of unrun work: no evidence that a configuration that was stopped could not have won."

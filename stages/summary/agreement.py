@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from stages.domain.concordance import DECIMALS, tau_b
 from stages.domain.decision import decide
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import DECIMALS, Evidence, as_number, tau_b
 from stages.summary.ladder import Ladder
 
 SCHEMA = 1
@@ -35,8 +34,8 @@ def _pair(evidence: Evidence, one: str, other: str) -> dict[str, Any]:
 def _alone(evidence: Evidence, host: str) -> dict[str, Any]:
     """What a decision comes to. The last gate promotes nobody: there only its verdicts and who is first can differ."""
     made = decide(evidence.only_host(host))
-    first = made["ranking"][0]["config"] if made["ranking"] else None
-    return {**{key: made[key] for key in ("outcome", "promoted", "verdicts")}, "first": first}
+    first = made.ranking[0].config if made.ranking else None
+    return {"outcome": made.outcome, "promoted": made.promoted, "verdicts": made.verdicts, "first": first}
 
 
 def _overlap(promoted: list[set[str]]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def _overlap(promoted: list[set[str]]) -> dict[str, Any]:
 
 
 def _rung(evidence: Evidence) -> dict[str, Any]:
-    hosts = sorted(evidence.door.hosts)
+    hosts = sorted(evidence.contract.hosts)
     rankings = {host: evidence.ranking("mean", host) for host in hosts}
     places = {host: {name: place for place, name in enumerate(rankings[host], 1)} for host in hosts}
     alone = {host: _alone(evidence, host) for host in hosts}

@@ -27,7 +27,7 @@ def _mode(ladder: Ladder) -> str:
 def path(ladder: Ladder) -> str:
     """How many candidates each rung had: `12-12-9-4-3`, with the gate that blocked if one did."""
     counts = "-".join(str(len(rung.candidates)) for rung in ladder.rungs if rung.candidates is not None)
-    blocked = [rung.gate for rung in ladder.rungs if rung.decision and rung.decision["outcome"] == "blocked"]
+    blocked = [rung.gate for rung in ladder.rungs if rung.decision and rung.decision.blocked]
     return counts + (f", blocked at {blocked[0]}" if blocked else "")
 
 

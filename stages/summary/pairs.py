@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap
 
-from stages.domain.concordance import DECIMALS
+from stages.domain.evidence import DECIMALS
 
 RESAMPLES = 999
 SEED = 2606_11387

@@ -10,8 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from stages.domain.concordance import tau_b
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import Evidence, as_number, tau_b
 from stages.summary.ladder import Ladder, Rung
 
 SCHEMA = 1
@@ -43,7 +42,7 @@ def _fate(ladder: Ladder, rung: Rung, config: str) -> dict[str, Any]:
     """How far the leader of a rung came: the last rung it ran at, its rank there, and the gate that stopped it."""
     there = [one for one in ladder.rungs if one.candidates and config in one.candidates]
     last = there[-1]
-    final = last.frozen.last or last.decision is None or config in last.decision["promoted"]
+    final = last.frozen.last or last.decision is None or config in last.decision.promoted
     return {
         "rung": rung.name,
         "config": config,

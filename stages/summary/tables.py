@@ -45,7 +45,8 @@ def _fates(ladder: Ladder) -> dict[str, str]:
     """How it ended for each configuration that does not go on any more."""
     fates: dict[str, str] = {}
     for rung in ladder.rungs:
-        stopped = (rung.candidates or ()) if rung.frozen.last else (rung.decision or {}).get("stopped", ())
+        decided = rung.decision.stopped if rung.decision else ()
+        stopped = (rung.candidates or ()) if rung.frozen.last else decided
         fates.update((name, "last rung" if rung.frozen.last else f"stopped at {rung.gate}") for name in stopped)
     if ladder.winner:
         fates[ladder.winner] = "winner"

@@ -8,7 +8,7 @@ import pytest
 
 from stages.domain.rules import threshold_in_bpb
 from stages.domain.study import Study, load
-from stages.realise import realise_all
+from stages.runners.builtin import realise_all
 from stages.summary.plan import plan
 from tests.support.repo import PROJECT
 

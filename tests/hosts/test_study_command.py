@@ -12,7 +12,7 @@ import pytest
 from stages import rungs
 from stages.commands import study as command
 from stages.domain import files
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from tests.support import repo as repos
 from tests.support.repo import PROJECT, environment
 

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 
 from stages import ledger
 from stages.domain import canonical, names
-from stages.domain.concordance import tau_b
+from stages.domain.evidence import tau_b
 from stages.domain.study import load
 from stages.summary.accounting import UNRUN, counterfactual, hours
 from stages.summary.plan import plan

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from stages.domain.concordance import tau_b
 from stages.domain.decision import decide
+from stages.domain.evidence import tau_b
 from stages.summary import pairs
 from stages.summary.agreement import LEVEL, agreement
 
@@ -42,7 +42,7 @@ def test_each_host_alone_is_judged_by_the_frozen_rules(case, made):
     rung = case.ladder().rungs[2]
     shown = made["rungs"]["rung3"]
     for host, told in shown["host_alone"].items():
-        assert told["promoted"] == decide(rung.evidence.only_host(host))["promoted"]
+        assert told["promoted"] == decide(rung.evidence.only_host(host)).promoted
         assert told["outcome"] == "decided"
     promoted = [set(told["promoted"]) for told in shown["host_alone"].values()]
     assert shown["overlap"]["common"] == sorted(promoted[0] & promoted[1])

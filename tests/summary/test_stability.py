@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from stages.domain.concordance import tau_b
+from stages.domain.evidence import tau_b
 from stages.summary.stability import stability
 
 
@@ -69,7 +69,8 @@ def test_without_a_winner_it_says_why(case, change, why):
 
 
 def blocked(case):
-    decision = {**case.decisions["gate5"], "outcome": "blocked", "blocked_by": ["R1"], "promoted": []}
+    changes = {"outcome": "blocked", "blocked_by": ["R1"], "promoted": []}
+    decision = case.decisions["gate5"].model_copy(update=changes)
     return type(case)(case.root, case.configs, case.locks, case.records, {**case.decisions, "gate5": decision})
 
 

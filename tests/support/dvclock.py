@@ -20,8 +20,8 @@ from typing import Any
 from unittest import mock
 
 from stages import ledger, winner
-from stages.audit.pipeline import Planned, expected_stages, folder_md5
-from stages.domain import canonical, files, names, tickets, yamlio
+from stages.domain import canonical, files, names, promotions, yamlio
+from stages.dvcfiles.pipeline import Planned, expected_stages, folder_md5
 from stages.rungs import write_rungs
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
@@ -103,7 +103,7 @@ def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
     params = yamlio.read(names.PARAMS, "")
     told: dict[str, dict[str, Any]] = {"params.yaml": params}
     for path in names.GATES.glob("*/promotions.yaml"):
-        told[path.as_posix()] = {name: held == "true" for name, held in tickets.read(path).items()}
+        told[path.as_posix()] = {name: held == "true" for name, held in promotions.read(path).items()}
     seen: dict[str, Any] = {}
     for stem in stems:
         plans = expected_stages(yamlio.read(Path(f"{stem}.yaml"), ""), params, stem)

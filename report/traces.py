@@ -1,0 +1,91 @@
+"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable is said, never made up.
+
+python -m pytest tests/report/test_traces.py
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.domain import files, names
+
+COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
+#: Points that a page and its files carry; the whole curve is the trace's, whose digest the page names.
+MOST_POINTS = 24
+MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run's curve, thinned, and its telemetry; the digests are of the whole files, None where one is missing."""
+
+    points: list[dict[str, float | None]]
+    rows: int
+    curve_sha256: str | None
+    telemetry: dict[str, Any]
+    telemetry_sha256: str | None
+    problem: str = ""
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _thin(rows: list[Any]) -> list[Any]:
+    """At most `MOST_POINTS` of the rows, closer where a loss falls steeply; the first and the last among them."""
+    if len(rows) <= MOST_POINTS:
+        return rows
+    places = (round((n / (MOST_POINTS - 1)) ** 1.5 * (len(rows) - 1)) for n in range(MOST_POINTS))
+    return [rows[place] for place in dict.fromkeys(places)]
+
+
+def _read(path: Path) -> bytes | None:
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return None
+    return path.read_bytes()
+
+
+def read_trace(root: Path, run: str) -> Trace:
+    """The trace of a run under `root`."""
+    data = _read(root / names.trace_path(run) / "curve.csv")
+    problem, points, count = "", [], 0
+    if data is None:
+        problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; `dvc pull` fetches it"
+    else:
+        try:
+            rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+            count = len(rows)
+            points = [{key: _number(row[key]) for key in COLUMNS} for row in _thin(rows)]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
+            points = []
+    told = _read_telemetry(root, run)
+    return Trace(points, count, _sha256(data), _object(told), _sha256(told), problem)
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return files.sha256_bytes(data) if data is not None else None
+
+
+def _read_telemetry(root: Path, run: str) -> bytes | None:
+    return _read(root / names.trace_path(run) / "telemetry.json")
+
+
+def read_telemetry(root: Path, run: str) -> dict[str, Any]:
+    """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
+    return _object(_read_telemetry(root, run))
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
+    try:
+        value = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,155 @@
+"""The `data` section of params.yaml, and the manifest of the corpus that is built from it.
+
+    python -m stages.corpus        builds what this section says
+
+Nothing here touches a disk: whether the files exist and are the pinned ones, `stages.corpora` finds out.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.domain.schema import Sha256, Strict
+
+# Pair counts are 32-bit inside rustbpe; below this many bytes none of them can overflow.
+MAX_TOKENIZER_BYTES = 2_000_000_000
+
+
+def inside(path: str) -> str:
+    """`path`, if it is a POSIX path that leaves its folder on no system; else ValueError."""
+    plain = PurePosixPath(path)
+    if "\\" in path:
+        raise ValueError("a path written with '/' and without backslashes, also on Windows")
+    if plain.is_absolute() or PureWindowsPath(path).drive:
+        raise ValueError("a path relative to the folder that holds it, not an absolute one")
+    if ".." in plain.parts:
+        raise ValueError("a path that stays inside its folder, without '..'")
+    if plain.as_posix() != path or path == ".":
+        raise ValueError(f"the plain path of a file, such as {plain.as_posix()!r}")
+    if not path.isprintable():
+        raise ValueError("a path of printable characters")
+    return path
+
+
+RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(inside)]
+
+
+class PackageSource(Strict):
+    """A JSON-lines file inside an installed Python package, which is never imported.
+
+    Neighbouring lines that agree in all keys of `document` are one document: their `text` values, one a line.
+    """
+
+    kind: Literal["package"]
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!-]*$")]
+    file: RelativePath
+    sha256: Sha256
+    text: str = "text"
+    document: list[str] = Field(default_factory=list)
+
+
+class PinnedFile(Strict):
+    """A file of the repository, a folder (every file in it) or a pattern such as `data/*.jsonl`, and its digest.
+
+    The digest of a folder or pattern is that of the list `sha256sum` prints of its files, sorted by path.
+    Without a digest the build stops and says it.
+    """
+
+    path: RelativePath
+    sha256: Sha256 | None = None
+
+
+class _Files(Strict):
+    files: Annotated[list[PinnedFile], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> _Files:
+        paths = [file.path for file in self.files]
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        if twice:
+            raise ValueError(f"each file once, but {twice[0]!r} stands there more than once")
+        return self
+
+
+class TextSource(_Files):
+    """UTF-8 text files, plain, `.gz` or `.zst`. A document ends at a blank line or only at the end of its file."""
+
+    kind: Literal["text"]
+    separator: Literal["blank-line", "end-of-file"] = "blank-line"
+
+
+class JsonLinesSource(_Files):
+    """Files of one JSON object a line, plain, `.gz` or `.zst`; `text` is a key, or keys joined by dots.
+
+    Neighbouring lines of a file that agree in all keys of `document` are one document: their texts, one a line.
+    """
+
+    kind: Literal["jsonl"]
+    text: Annotated[str, Field(min_length=1)] = "text"
+    document: list[str] = Field(default_factory=list)
+
+
+class ParquetSource(_Files):
+    """Parquet shards, one document a row, in the string or binary column `column`, nested ones joined by dots."""
+
+    kind: Literal["parquet"]
+    column: Annotated[str, Field(min_length=1)] = "text"
+
+
+FileSource = TextSource | JsonLinesSource | ParquetSource
+Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+
+
+class Data(Strict):
+    """The whole section. Splits are in thousandths of the documents; the rest is the training split.
+
+    `vocab_size` counts the one special token; `tokenizer_bytes` caps the training text that the tokenizer
+    learns from; a split of fewer than `min_split_tokens` tokens is refused.
+    """
+
+    source: Source
+    vocab_size: Annotated[int, Field(ge=257, le=65536)]
+    val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
+    locked_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
+    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES)] = 1_000_000_000
+    min_split_tokens: Annotated[int, Field(ge=1)] = 16_384
+
+
+class CorpusFile(Strict):
+    """A file of the corpus folder and its SHA-256 (hex)."""
+
+    file: str
+    sha256: str
+
+
+class SplitFile(CorpusFile):
+    """A token file, with its tokens, and the documents and bytes of text that they spell."""
+
+    tokens: int
+    bytes: int
+    documents: int
+
+
+class TokenizerFile(CorpusFile):
+    """The tokenizer's file; `vocab_size` counts the special token, whose id is `bos`."""
+
+    vocab_size: int
+    bos: int
+
+
+class Manifest(Strict):
+    """artifacts/corpus/manifest.json: what the corpus was built from, and the digest of every other file of it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    source: Source
+    tokenizer: TokenizerFile
+    token_bytes: CorpusFile
+    splits: dict[str, SplitFile]
+
+    def to_json(self) -> dict[str, Any]:
+        """The value that the manifest's canonical bytes say."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,33 @@
+"""Every manipulation of the tamper suite is caught by the check that is named for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.repo import Repo
+from tests.verify.forger import Forger, failed
+from tests.verify.suite import MANIPULATIONS, Manipulation
+
+
+def test_the_suite_holds_more_than_a_hundred_and_eighty_distinct_manipulations():
+    assert (
+        len({one.text for one in MANIPULATIONS}) == len({one.id for one in MANIPULATIONS}) == len(MANIPULATIONS) > 180
+    )
+
+
+def test_the_untouched_study_verifies_in_git_alone(clone: Forger):
+    assert failed(clone.audit(clone.git("rev-parse", "HEAD"))) == []
+
+
+def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
+    results = Forger(smoke.root).audit(None, "artifacts")
+    assert failed(results) == []
+    skipped = [one.check.name for one in results if one.status == "skipped"]
+    assert skipped == ["lock-signatures", "commit-signatures", "replay"]
+
+
+@pytest.mark.parametrize("one", MANIPULATIONS, ids=lambda one: one.id)
+def test_a_manipulation_is_caught_by_its_check(one: Manipulation, smoke: Repo, shared_clone: Path, tmp_path: Path):
+    assert one.check in failed(one.attempt(smoke.root, shared_clone, tmp_path))
