@@ -112,7 +112,7 @@ def rivals(gate: DecidedGate, confidence: GateConfidence, near: Margin | None) -
     ranking = gate.evidence.ranking()
     if gate.fates.outcome != "decided" or not ranking:
         return []
-    hosts = gate.evidence.door.hosts
+    hosts = tuple(gate.evidence.contract.hosts)
     pairs = [Pair("", "winner", name, ranking[0], "best", hosts, near, True, None) for name in ranking[1:]]
     return [comparisons.compare(pair, gate.evidence, confidence.noise) for pair in pairs[: comparisons.LISTED]]
 
@@ -187,11 +187,12 @@ def flops_per_token(gate: DecidedGate, config: str) -> int | None:
 
 def _seeds_for(gate: DecidedGate, confidence: GateConfidence, leader: str, rivals: Sequence[Comparison]) -> WhatNext:
     """More seeds at the last rung, with what these would let it see."""
-    rung, seeds = confidence.rung, len(gate.evidence.door.seeds)
+    rung, seeds = confidence.rung, len(gate.evidence.contract.seeds)
     names = [rival.config for rival in rivals]
     lead = min(rival.mean for rival in rivals if rival.mean is not None)
     now, then = (
-        comparisons.detectable(confidence.noise, gate.evidence.door.hosts, seeds + more) for more in (0, MORE_SEEDS)
+        comparisons.detectable(confidence.noise, tuple(gate.evidence.contract.hosts), seeds + more)
+        for more in (0, MORE_SEEDS)
     )
     seen = f"; it could see {now:.4f} now and {then:.4f} then" if now is not None and then is not None else ""
     lead_text = f"{leader} leads {_listed(names)} by {lead:.4f}, which noise can explain"

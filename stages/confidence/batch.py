@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.domain import rules as r
-from stages.domain.concordance import tau_b
-from stages.domain.evidence import Evidence
-from stages.domain.judge import findings
+from stages.domain.evidence import Evidence, tau_b
+from stages.domain.judge import judge_rules
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -52,9 +51,9 @@ class BatchJudge:
     """The rules of one gate, ready to judge tables of scores that stand in place of the recorded ones."""
 
     def __init__(self, evidence: Evidence) -> None:
-        door = evidence.door
-        self.names, self.hosts, self.seeds = evidence.candidates, door.hosts, door.seeds
-        self.roles, self.rules = door.roles, r.in_order(door.rules)
+        contract = evidence.contract
+        self.names, self.hosts, self.seeds = evidence.candidates, tuple(contract.hosts), contract.seeds
+        self.roles, self.rules = contract.roles, r.in_order(evidence.rules)
         self.place = {name: place for place, name in enumerate(self.names)}
         shape = (len(self.names), len(self.hosts), len(self.seeds))
         self.scores = np.zeros(shape, dtype=np.int64)
@@ -65,9 +64,9 @@ class BatchJudge:
                 self.scores[cell], self.known[cell] = int(value * MILLION), True
         self.whole_on: Bools = np.asarray(self.known.all(axis=2))
         self.whole: Bools = np.asarray(self.whole_on.all(axis=1))
-        self._found = findings(evidence)
+        self._found = judge_rules(evidence)
         self._environments = _environments(evidence)
-        self.floors = [evidence.noise_floor(host) for host in door.hosts]
+        self.floors = [evidence.noise_floor(host) for host in self.hosts]
 
     def judge(self, scores: Ints, there: Bools | None = None, rules: Mapping[str, r.Rule] | None = None) -> Judged:
         """The decisions over `scores` (R, C, H, S); `there` (R, C) says who is a candidate, else everybody is.
@@ -122,7 +121,7 @@ def _code(holds: bool | None) -> int:
 
 def _environments(evidence: Evidence) -> tuple[Ints, ...]:
     """Which environments each candidate's runs report by host, whether one reports none, whether there is any run."""
-    hosts, place = evidence.door.hosts, {name: n for n, name in enumerate(evidence.candidates)}
+    hosts, place = tuple(evidence.contract.hosts), {name: n for n, name in enumerate(evidence.candidates)}
     runs = [(place[name], cell[0], run) for (name, cell), run in evidence.runs.items()]
     runs += [(len(place), run.host, run) for run in evidence.floor if run.host in hosts]
     kinds: dict[tuple[tuple[str, str], ...], int] = {}
@@ -201,7 +200,7 @@ class _Table:
         return good.astype(np.int8)
 
     def _taus(self, host: int, other: int) -> Floats:
-        """All tables at once, in scipy's own order of operations and rounded like `concordance.tau_b`."""
+        """All tables at once, in scipy's own order of operations and rounded like `evidence.tau_b`."""
         both = self.ranked[:, :, None] & self.ranked[:, None, :]
         first, second = (
             np.sign(self.by_host[:, :, None, at] - self.by_host[:, None, :, at]) * both for at in (host, other)

@@ -55,7 +55,7 @@ class Pair:
 def near_margin(gates: Sequence[DecidedGate]) -> Margin | None:
     """The smallest margin of a near_equivalent rule at the last gate that has one."""
     for gate in reversed(gates):
-        rules = r.in_order(gate.frozen.rules)
+        rules = r.in_order(gate.evidence.rules)
         near = [(rule.margin, rule_id) for rule_id, rule in rules if isinstance(rule, r.NearEquivalent)]
         if near:
             margin, rule_id = min(near)
@@ -66,7 +66,7 @@ def near_margin(gates: Sequence[DecidedGate]) -> Margin | None:
 def pairs(gate: DecidedGate, near: Margin | None) -> list[Pair]:
     """Every pair that the gate's rules compare, rule by rule, nearest to its threshold first."""
     listed: list[Pair] = []
-    for rule_id, rule in r.in_order(gate.frozen.rules):
+    for rule_id, rule in r.in_order(gate.evidence.rules):
         of_rule = list(_pairs_of(rule_id, rule, gate.evidence, near))
         listed += sorted(of_rule, key=lambda pair: (pair.distance is None, abs(pair.distance or 0), pair.config))
     return listed
@@ -79,22 +79,22 @@ def _pairs_of(rule_id: str, rule: r.Rule, e: Evidence, near: Margin | None) -> I
         case r.WithinGap() | r.ExceedsGap():
             yield from _gaps(rule_id, rule, e)
         case r.FirstInAllCells():
-            role = e.door.roles[rule.role]
+            role = e.contract.roles[rule.role]
             for name in e.candidates:
                 if name != role:
                     gap = _difference(e.mean(name), e.mean(role))
-                    yield Pair(rule_id, rule.kind, name, role, rule.role, e.door.hosts, near, True, gap)
+                    yield Pair(rule_id, rule.kind, name, role, rule.role, tuple(e.contract.hosts), near, True, gap)
         case r.NearEquivalent() | r.MeanGap():
             two_sided = isinstance(rule, r.NearEquivalent)
             margin = Margin(rule.margin if isinstance(rule, r.NearEquivalent) else rule.most, None)
-            name, role = (e.door.roles[key] for key in (rule.role, rule.to))
+            name, role = (e.contract.roles[key] for key in (rule.role, rule.to))
             gap = _difference(e.mean(name), e.mean(role))
-            yield Pair(rule_id, rule.kind, name, role, rule.to, e.door.hosts, margin, two_sided, gap)
+            yield Pair(rule_id, rule.kind, name, role, rule.to, tuple(e.contract.hosts), margin, two_sided, gap)
 
 
 def _cut(rule_id: str, rule: r.TopK, e: Evidence, near: Margin | None) -> Iterator[Pair]:
     """By each host, a candidate is compared on the host where it is nearest to going on, as the rule reports it."""
-    hosts: tuple[str | None, ...] = e.door.hosts if rule.by == "each_host" else (None,)
+    hosts: tuple[str | None, ...] = tuple(e.contract.hosts) if rule.by == "each_host" else (None,)
     best: dict[str, tuple[bool, Fraction, Pair]] = {}
     for host in hosts:
         ranking = e.ranking(rule.by, host)
@@ -113,7 +113,7 @@ def _cut(rule_id: str, rule: r.TopK, e: Evidence, near: Margin | None) -> Iterat
 
 def _gaps(rule_id: str, rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterator[Pair]:
     ranking = e.ranking(rule.by)
-    base = (ranking[0] if ranking else None) if rule.of == "best" else e.door.roles[rule.of]
+    base = (ranking[0] if ranking else None) if rule.of == "best" else e.contract.roles[rule.of]
     for name in e.candidates:
         if base is None or name == base:
             continue
@@ -130,7 +130,7 @@ def _difference(value: Fraction | None, other: Fraction | None) -> Fraction | No
 def _paired_hosts(e: Evidence, by: str, name: str, other: str) -> tuple[tuple[str, ...], str]:
     """The hosts over which two values are a mean of paired differences: all, or the one host that is worst for both."""
     if by != "worst_host":
-        return e.door.hosts, ""
+        return tuple(e.contract.hosts), ""
     worst = [_worst(e, config) for config in (name, other)]
     if None in worst or worst[0] != worst[1]:
         return (), "" if None in worst else f"their worst hosts differ ({worst[0]}, {worst[1]}): no cells to pair"
@@ -138,7 +138,7 @@ def _paired_hosts(e: Evidence, by: str, name: str, other: str) -> tuple[tuple[st
 
 
 def _worst(e: Evidence, config: str) -> str | None:
-    means = {host: e.mean(config, host) for host in e.door.hosts}
+    means = {host: e.mean(config, host) for host in tuple(e.contract.hosts)}
     known = {host: mean for host, mean in means.items() if mean is not None}
     return max(known, key=lambda host: known[host]) if len(known) == len(means) else None
 
@@ -149,7 +149,7 @@ def compare(pair: Pair, evidence: Evidence, noise: Noise) -> Comparison:
     if paired is None:
         why = pair.why or "not every cell of both finished"
         return _comparison(pair, noise="none", note=why)
-    everywhere = intervals.pair(evidence, pair.config, pair.against, evidence.door.hosts)
+    everywhere = intervals.pair(evidence, pair.config, pair.against, tuple(evidence.contract.hosts))
     estimate, source = intervals.block_interval(everywhere or paired, pair.hosts), "replication"
     if estimate is None and noise.known:
         estimate, source = intervals.borrowed_interval(paired, noise), noise.source
@@ -176,7 +176,7 @@ def compare(pair: Pair, evidence: Evidence, noise: Noise) -> Comparison:
         sd=estimate.sd,
         df=estimate.df,
         noise=source,
-        detectable=detectable(noise, pair.hosts, len(evidence.door.seeds)),
+        detectable=detectable(noise, pair.hosts, len(evidence.contract.seeds)),
         note=note,
     )
 

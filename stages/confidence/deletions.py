@@ -11,12 +11,13 @@ from typing import Literal
 
 from stages.confidence.gates import DecidedGate, fates_of
 from stages.confidence.results import Deletion
-from stages.domain.evidence import Cell, Door, Evidence
+from stages.domain.contract import Contract
+from stages.domain.evidence import Cell, Evidence
 
 
 @dataclass(frozen=True)
-class _PartialDoor(Door):
-    """A door of which one declared cell counts as never declared."""
+class _PartialContract(Contract):
+    """A contract of which one declared cell counts as never declared."""
 
     without: Cell = ("", -1)
 
@@ -28,24 +29,28 @@ class _PartialDoor(Door):
 
 def without_cell(evidence: Evidence, cell: Cell) -> Evidence:
     """The evidence without one cell of every candidate."""
-    door = _PartialDoor(**{field.name: getattr(evidence.door, field.name) for field in fields(Door)}, without=cell)
-    return replace(evidence, door=door, runs={key: run for key, run in evidence.runs.items() if key[1] != cell})
+    content = {field.name: getattr(evidence.contract, field.name) for field in fields(Contract)}
+    contract = _PartialContract(**content, without=cell)
+    return replace(evidence, contract=contract, runs={key: run for key, run in evidence.runs.items() if key[1] != cell})
 
 
 def without_seed(evidence: Evidence, seed: int) -> Evidence:
     """The evidence without one seed on every host."""
-    door = replace(evidence.door, seeds=tuple(other for other in evidence.door.seeds if other != seed))
-    return replace(evidence, door=door, runs={key: run for key, run in evidence.runs.items() if key[1][1] != seed})
+    seeds = tuple(other for other in evidence.contract.seeds if other != seed)
+    contract = replace(evidence.contract, seeds=seeds)
+    return replace(
+        evidence, contract=contract, runs={key: run for key, run in evidence.runs.items() if key[1][1] != seed}
+    )
 
 
 def without_host(evidence: Evidence, host: str) -> Evidence:
     """The evidence without one host. A rule that compares hosts has nothing to say when one is left."""
-    hosts = tuple(other for other in evidence.door.hosts if other != host)
+    hosts = {other: block for other, block in evidence.contract.hosts.items() if other != host}
     if len(hosts) == 1:
-        return evidence.only_host(hosts[0])
+        return evidence.only_host(next(iter(hosts)))
     return replace(
         evidence,
-        door=replace(evidence.door, hosts=hosts),
+        contract=replace(evidence.contract, hosts=hosts),
         runs={key: run for key, run in evidence.runs.items() if key[1][0] != host},
         floor=tuple(run for run in evidence.floor if run.host != host),
     )
@@ -60,9 +65,9 @@ def deletions(gate: DecidedGate) -> tuple[Deletion, ...]:
 
 def _left(evidence: Evidence) -> Iterator[tuple[Literal["cell", "seed", "host"], str, Evidence]]:
     """(kind, what is left out, the rest). With one seed a host a cell is its host; with one host a seed is its cell."""
-    hosts, seeds = evidence.door.hosts, evidence.door.seeds
+    hosts, seeds = tuple(evidence.contract.hosts), evidence.contract.seeds
     if len(seeds) > 1:
-        for host, seed in evidence.door.cells:
+        for host, seed in evidence.contract.cells:
             yield "cell", f"{host}/{seed}", without_cell(evidence, (host, seed))
     if len(hosts) > 1:
         for seed in seeds if len(seeds) > 1 else ():

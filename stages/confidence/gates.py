@@ -7,15 +7,17 @@ a decision that could have been otherwise, so two decisions are compared by it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from stages.confidence.results import Change
 from stages.domain import names
-from stages.domain.decision import decide
-from stages.domain.evidence import Door, Evidence, door_from, gather
+from stages.domain.contract import from_lock
+from stages.domain.decision import Decision, decide
+from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Frozen, Lock
 from stages.domain.records import Record
+from stages.domain.rules import Rule
 
 GOES_ON, STOPPED = "goes on", "stopped"
 _ANSWERS = {True: "holds", False: "fails", None: "cannot be evaluated"}
@@ -59,16 +61,32 @@ class Fates:
 
 def fates_of(evidence: Evidence) -> Fates:
     """What the frozen rules make of `evidence`."""
-    decision: Mapping[str, Any] = decide(evidence)
-    ranking = decision["ranking"]
+    decision = decide(evidence)
     return Fates(
-        outcome=decision["outcome"],
-        blocked_by=tuple(decision["blocked_by"]),
+        outcome=decision.outcome,
+        blocked_by=tuple(decision.blocked_by),
         candidates=evidence.candidates,
-        promoted=frozenset(decision["promoted"]),
-        verdicts=dict(decision["verdicts"]),
-        leader=ranking[0]["config"] if ranking else None,
+        promoted=frozenset(decision.promoted),
+        verdicts=dict(decision.verdicts),
+        leader=decision.ranking[0].config if decision.ranking else None,
     )
+
+
+@dataclass(frozen=True)
+class RuledEvidence(Evidence):
+    """Evidence that is judged by `in_force`, in place of the rules of its contract."""
+
+    in_force: Mapping[str, Rule] = field(default_factory=dict)
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rules in force."""
+        return dict(self.in_force)
+
+
+def with_rules(evidence: Evidence, rules: Mapping[str, Rule]) -> RuledEvidence:
+    """The same evidence under other rules."""
+    return RuledEvidence(evidence.contract, evidence.candidates, evidence.runs, evidence.floor, rules)
 
 
 @dataclass(frozen=True)
@@ -91,12 +109,6 @@ class DecidedGate:
         return self.lock.frozen
 
 
-def door_of(lock: Lock) -> Door:
-    """What the gate of a lock judges by."""
-    frozen = lock.frozen
-    return door_from({**frozen.to_json(), "lock": lock.digest}, dict(frozen.rules), dict(frozen.roles))
-
-
 def by_rung(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
     """The records of every rung."""
     rungs: dict[str, list[Record]] = {}
@@ -114,7 +126,7 @@ def in_order(locks: Mapping[str, Lock]) -> list[Lock]:
 
 
 def decided_gates(
-    locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Mapping[str, Any]]
+    locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Decision]
 ) -> list[DecidedGate]:
     """The gates that have decided, in order. Fates are those of the frozen rules, whatever mode a decision has."""
     rungs = by_rung(records)
@@ -124,6 +136,6 @@ def decided_gates(
         if decision is None:
             break
         runs = rungs.get(names.rung_of(lock.frozen.gate), ())
-        evidence = gather(door_of(lock), decision["candidates"], runs)
+        evidence = gather(from_lock(lock), decision.candidates, runs)
         gates.append(DecidedGate(lock, runs, evidence, fates_of(evidence)))
     return gates

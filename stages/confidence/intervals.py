@@ -68,11 +68,14 @@ class Estimate:
 def pair(evidence: Evidence, config: str, against: str, hosts: Sequence[str]) -> Paired | None:
     """`config` less `against` in every cell of `hosts`; None unless both finished in all of them."""
     tables = [evidence.scores.get(name, {}) for name in (config, against)]
-    cells = [(host, seed) for host in hosts for seed in evidence.door.seeds]
+    cells = [(host, seed) for host in hosts for seed in evidence.contract.seeds]
     if not cells or any(cell not in table for table in tables for cell in cells):
         return None
     return Paired(
-        {host: tuple(tables[0][host, seed] - tables[1][host, seed] for seed in evidence.door.seeds) for host in hosts}
+        {
+            host: tuple(tables[0][host, seed] - tables[1][host, seed] for seed in evidence.contract.seeds)
+            for host in hosts
+        }
     )
 
 

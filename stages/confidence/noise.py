@@ -32,9 +32,11 @@ def noise_of(gate: DecidedGate, gates: Sequence[DecidedGate]) -> Noise:
 
 
 def _none(gate: DecidedGate) -> Noise:
-    seeds = len(gate.evidence.door.seeds)
+    seeds = len(gate.evidence.contract.seeds)
     why = "one seed a host" if seeds == 1 else "no candidate finished in every cell"
-    return Noise("none", None, False, gate.evidence.door.hosts, (), 0, f"{NOT_MEASURED}: {why}, and no A/A runs")
+    return Noise(
+        "none", None, False, tuple(gate.evidence.contract.hosts), (), 0, f"{NOT_MEASURED}: {why}, and no A/A runs"
+    )
 
 
 def replication(gate: DecidedGate) -> Noise | None:
@@ -42,7 +44,7 @@ def replication(gate: DecidedGate) -> Noise | None:
     import numpy as np
 
     evidence = gate.evidence
-    hosts, seeds = evidence.door.hosts, evidence.door.seeds
+    hosts, seeds = tuple(evidence.contract.hosts), evidence.contract.seeds
     whole = [name for name in evidence.candidates if evidence.mean(name) is not None]
     if len(seeds) < 2 or not whole:
         return None
@@ -56,12 +58,12 @@ def replication(gate: DecidedGate) -> Noise | None:
         df *= len(whole) - 1
     return Noise(
         source="replication",
-        rung=evidence.door.rung,
+        rung=evidence.contract.rung,
         borrowed=False,
         hosts=hosts,
         covariance=_covariance(rest.reshape(-1, len(hosts)), df),
         df=df,
-        text=f"measured at {evidence.door.rung} itself: {len(seeds)} seeds a host, {len(whole)} candidates",
+        text=f"measured at {evidence.contract.rung} itself: {len(seeds)} seeds a host, {len(whole)} candidates",
     )
 
 
@@ -69,7 +71,7 @@ def _nearest_floor(gate: DecidedGate, gates: Sequence[DecidedGate]) -> Noise | N
     """The A/A noise of the rung fewest steps away; of two as near, the earlier, whose shorter runs are the noisier."""
     number = _number(gate)
     for other in sorted(gates, key=lambda other: (abs(_number(other) - number), _number(other))):
-        noise = floor(other, gate.evidence.door.hosts, borrowed=other.name != gate.name)
+        noise = floor(other, tuple(gate.evidence.contract.hosts), borrowed=other.name != gate.name)
         if noise:
             return noise
     return None
@@ -84,11 +86,11 @@ def floor(gate: DecidedGate, hosts: tuple[str, ...], borrowed: bool) -> Noise | 
     import numpy as np
 
     scores = {(run.host, run.seed): float(run.val_bpb) for run in gate.evidence.floor if run.val_bpb is not None}
-    seeds = [seed for seed in gate.evidence.door.floor_seeds if all((host, seed) in scores for host in hosts)]
+    seeds = [seed for seed in gate.evidence.contract.floor_seeds if all((host, seed) in scores for host in hosts)]
     if len(seeds) < 2:
         return None
     table = np.array([[scores[host, seed] for host in hosts] for seed in seeds])
-    rung = gate.evidence.door.rung
+    rung = gate.evidence.contract.rung
     where = f"borrowed from the A/A runs of {rung}" if borrowed else f"measured by the A/A runs of {rung} itself"
     return Noise(
         source="floor",

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.domain.schema import Invalid, explain
+from stages.domain.errors import Invalid
+from stages.domain.schema import explain
 
 SCHEMA = 1
 #: Decimals of every float that is written.

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from math import isqrt
 
 from stages.confidence.batch import BatchJudge
-from stages.confidence.gates import DecidedGate, fates_of
+from stages.confidence.gates import DecidedGate, fates_of, with_rules
 from stages.confidence.results import End, Threshold
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence
-from stages.domain.judge import findings
+from stages.domain.judge import judge_rules
 
 #: The numbers of each kind of rule, and between which values they may lie (`stages/domain/rules.py`).
 NUMBERS: dict[str, tuple[str, Fraction, Fraction]] = {
@@ -56,7 +55,7 @@ def thresholds(gate: DecidedGate, judge: BatchJudge) -> tuple[Threshold, ...]:
     """The interval of every number of every rule of a gate. `judge` is that of the gate's evidence."""
     return tuple(
         _threshold(gate, judge, rule_id, rule)
-        for rule_id, rule in r.in_order(gate.frozen.rules)
+        for rule_id, rule in r.in_order(gate.evidence.rules)
         if rule.kind in NUMBERS
     )
 
@@ -81,7 +80,7 @@ def _marks(evidence: Evidence, rule_id: str, rule: r.Rule) -> Iterator[Fraction]
     if isinstance(rule, r.AboveNoiseFloor):
         yield from _multiples(evidence)
         return
-    for finding in findings(evidence)[rule_id]:
+    for finding in judge_rules(evidence)[rule_id]:
         if finding.observed is not None:
             yield abs(finding.observed) if isinstance(rule, r.NearEquivalent) else finding.observed
     if r.threshold_in_bpb(rule) is not None:
@@ -90,9 +89,9 @@ def _marks(evidence: Evidence, rule_id: str, rule: r.Rule) -> Iterator[Fraction]
 
 def _multiples(evidence: Evidence) -> Iterator[Fraction]:
     """How many times the noise floor of each host the smallest threshold in val_bpb is, from both sides."""
-    numbers = [r.threshold_in_bpb(rule) for rule in evidence.door.rules.values()]
+    numbers = [r.threshold_in_bpb(rule) for rule in evidence.rules.values()]
     smallest = min((Fraction(repr(number)) for number in numbers if number is not None), default=None)
-    for host in evidence.door.hosts:
+    for host in tuple(evidence.contract.hosts):
         floor = evidence.noise_floor(host)
         if smallest is not None and floor is not None and floor[1]:
             square = smallest**2 / floor[1]
@@ -102,8 +101,8 @@ def _multiples(evidence: Evidence) -> Iterator[Fraction]:
 
 def _floors(evidence: Evidence) -> Iterator[Fraction]:
     """The limits that the gate's above_noise_floor rules set for every threshold in val_bpb, from both sides."""
-    for rule_id, results in findings(evidence).items():
-        if isinstance(evidence.door.rules[rule_id], r.AboveNoiseFloor):
+    for rule_id, results in judge_rules(evidence).items():
+        if isinstance(evidence.rules[rule_id], r.AboveNoiseFloor):
             for finding in results:
                 if finding.threshold is not None:
                     yield from (finding.threshold, finding.threshold + _STEP)
@@ -140,8 +139,7 @@ def _end(gate: DecidedGate, rule_id: str, rule: r.Rule, at: Fraction, end: Fract
     if isinstance(rule, r.TopK):  # whole numbers: the last one that changes nothing
         end, inclusive = at - 1 if at > rule.k else at + 1, True
     evidence = gate.evidence
-    changed = {**evidence.door.rules, rule_id: _with(rule, at)}
-    now = fates_of(replace(evidence, door=replace(evidence.door, rules=changed)))
+    now = fates_of(with_rules(evidence, {**evidence.rules, rule_id: _with(rule, at)}))
     return End(float(round(end, 9)), inclusive, gate.fates.changes(now, leader=False))
 
 

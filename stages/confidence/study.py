@@ -17,13 +17,12 @@ from stages.confidence.comparisons import Margin
 from stages.confidence.gates import DecidedGate, decided_gates
 from stages.confidence.noise import noise_of
 from stages.confidence.results import LEVEL, POWER, SCHEMA, GateConfidence, Noise, StudyConfidence
+from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.records import Record
 
 
-def assess(
-    locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Mapping[str, Any]]
-) -> StudyConfidence:
+def assess(locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Decision]) -> StudyConfidence:
     """How sure each decision is, and the study as a whole. `locks` and `decisions` go by gate."""
     return assess_gates(decided_gates(locks, records, decisions))
 
@@ -52,16 +51,17 @@ def assess_gates(gates: Sequence[DecidedGate]) -> StudyConfidence:
 
 def _gate(step: redraws.RedrawnGate, near: Margin | None) -> GateConfidence:
     gate, noise = step.gate, step.noise
-    door = gate.evidence.door
+    contract = gate.evidence.contract
+    hosts = tuple(contract.hosts)
     tried = deletions.deletions(gate)
     listed, left_out = _comparisons(gate, noise, near)
     return GateConfidence(
         gate=gate.name,
-        rung=door.rung,
+        rung=contract.rung,
         candidates=len(gate.evidence.candidates),
-        cells=len(door.cells),
+        cells=len(contract.cells),
         noise=noise,
-        detectable=comparisons.detectable(noise, door.hosts, len(door.seeds)),
+        detectable=comparisons.detectable(noise, hosts, len(contract.seeds)),
         comparisons=tuple(listed),
         left_out=left_out,
         redraws=redraws.gate_redraws(step),

@@ -13,16 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from stages.confidence.gates import Fates, by_rung, door_of, fates_of, in_order
+from stages.confidence.gates import Fates, by_rung, fates_of, in_order, with_rules
 from stages.confidence.results import Change
 from stages.domain import names
 from stages.domain import rules as r
+from stages.domain.contract import from_lock
+from stages.domain.errors import Invalid, Refused
 from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Lock
 from stages.domain.records import Record
-from stages.domain.schema import explain
 
 SCHEMA = 1
 OFF = "off"
@@ -42,7 +41,7 @@ _UNANSWERABLE = (
 _ASK = "ask for gateN.RM.FIELD=VALUE, such as gate3.R12.k=5, gateN.RM=off or roles.ROLE=CONFIGURATION"
 
 
-class NoAnswer(ValueError):
+class NoAnswer(Refused):
     """A what-if that recorded evidence cannot answer, or that names nothing that is frozen here."""
 
 
@@ -135,13 +134,13 @@ def _gate(
 ) -> GateAnswer:
     gate = lock.frozen.gate
     asked = tuple(setting.text for setting in settings if setting.gate in (None, gate))
-    as_frozen = gather(door_of(lock), was, records)
+    as_frozen = gather(from_lock(lock), was, records)
     if not as_frozen.runs:
         return GateAnswer(gate, asked, (), (), None, None, (), f"{lock.frozen.rung} has no evidence yet")
     trained = {run.config for run in records if run.executed and run.lock == lock.digest}
     unrun = tuple(sorted(set(now) - trained))
     judged = tuple(sorted(set(now) & trained))
-    changed = _changed(lock, gather(door_of(lock), judged, records), settings)
+    changed = _changed(lock, gather(from_lock(lock), judged, records), settings)
     before = fates_of(as_frozen)
     if not judged:
         note = "nobody who goes on in this what-if was trained here" if unrun else "nobody goes on to here"
@@ -152,7 +151,7 @@ def _gate(
 
 def _changed(lock: Lock, evidence: Evidence, settings: Sequence[Setting]) -> Evidence:
     """The evidence behind the rules and roles that were asked for."""
-    gate, rules, roles = lock.frozen.gate, dict(evidence.door.rules), dict(evidence.door.roles)
+    gate, rules, roles = lock.frozen.gate, dict(evidence.rules), dict(evidence.contract.roles)
     for setting in settings:
         if setting.gate is None:
             _set_role(setting, roles, set(lock.frozen.configs) if lock.frozen.configs else None)
@@ -164,7 +163,7 @@ def _changed(lock: Lock, evidence: Evidence, settings: Sequence[Setting]) -> Evi
                 raise NoAnswer(f"{gate}.{rule_id}: no role {role!r}; there are {', '.join(sorted(roles)) or 'none'}")
     if not rules:
         raise NoAnswer(f"{gate}: every rule is left out, so there is nothing to decide by")
-    return replace(evidence, door=replace(evidence.door, rules=rules, roles=roles))
+    return with_rules(replace(evidence, contract=replace(evidence.contract, roles=roles)), rules)
 
 
 def _set_role(setting: Setting, roles: dict[str, str], configs: set[str] | None) -> None:
@@ -192,9 +191,9 @@ def _set_rule(setting: Setting, rules: dict[str, r.Rule]) -> None:
         value = float(value)
     gate = {setting.rule: {**body, setting.field: value}}
     try:
-        rules |= TypeAdapter(r.Gate).validate_python(gate)
-    except ValidationError as error:
-        raise NoAnswer(str(explain(error, setting.text, gate))) from None
+        rules |= r.parse_rules(gate, setting.text)
+    except Invalid as error:
+        raise NoAnswer(str(error)) from None
 
 
 def to_json(answers: Sequence[GateAnswer], settings: Sequence[Setting]) -> dict[str, Any]:

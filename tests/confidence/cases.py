@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from stages.confidence.gates import DecidedGate, fates_of
 from stages.domain import canonical
-from stages.domain.evidence import Door, Evidence, gather
+from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Frozen, Lock
 from stages.domain.records import Record, parse_line
-from stages.domain.rules import Gate
+from tests.support.contracts import make_contract
 
 LOCK, RUNNER, CORPUS = "a" * 64, "b" * 64, "c" * 64
 ROLES = {"reference": "ref", "comparator": "cmp", "sentinel": "sen"}
@@ -32,11 +30,6 @@ def record(gate: str, config: str, host: str, seed: int, value: float | None, **
     return parse_line(canonical.dumps({**body, **over}), "test")
 
 
-def rules(gate: Mapping[str, Any]) -> Any:
-    """Rules as a lock holds them."""
-    return TypeAdapter(Gate).validate_python(dict(gate))
-
-
 def evidence(
     gate: Mapping[str, Any],
     scores: Scores,
@@ -50,9 +43,9 @@ def evidence(
 ) -> Evidence:
     """Evidence from scores in the order of the cells; `floor` are A/A runs by host, `...` a run that is missing."""
     floor_seeds = tuple(900 + place for place in range(max((len(v) for v in (floor or {}).values()), default=0)))
-    door = Door(
-        name.replace("gate", "rung"), name, LOCK, RUNNER, CORPUS, tuple(hosts), tuple(seeds), floor_seeds,
-        frozenset({1, 2}), ROLES, rules(gate),
+    contract = make_contract(
+        name.replace("gate", "rung"), hosts=tuple(hosts), seeds=tuple(seeds), floor_seeds=floor_seeds,
+        earlier_seeds=(1, 2), roles=ROLES, rules=dict(gate),
     )  # fmt: skip
     cells = [(host, seed) for host in hosts for seed in seeds]
     runs = [
@@ -66,13 +59,13 @@ def evidence(
         for host, values in (floor or {}).items()
         for seed, value in zip(floor_seeds, values, strict=False)
     ]
-    return gather(door, scores, [*runs, *extra])
+    return gather(contract, scores, [*runs, *extra])
 
 
 def decided(made: Evidence, last: bool = False) -> DecidedGate:
     """A gate that has decided by the frozen rules over `made`."""
-    door = made.door
-    frozen = Frozen.model_construct(gate=door.gate, rung=door.rung, rules=dict(door.rules), roles=door.roles, last=last)
+    contract = made.contract
+    frozen = Frozen.model_construct(gate=contract.gate, rung=contract.rung, roles=dict(contract.roles), last=last)
     lock = Lock.model_construct(schema_=1, frozen=frozen, digest=LOCK)
     return DecidedGate(lock, (*made.runs.values(), *made.floor), made, fates_of(made))
 

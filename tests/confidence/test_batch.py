@@ -71,12 +71,12 @@ def made(gate):
 def same(judged, row, judge, decision, there):
     names = [name for name, is_there in zip(judge.names, there, strict=True) if is_there]
     promoted = [name for name, goes_on in zip(judge.names, judged.promoted[row], strict=True) if goes_on]
-    assert bool(judged.blocked[row]) is (decision["outcome"] == "blocked")
-    assert promoted == decision["promoted"]
+    assert bool(judged.blocked[row]) is (decision.blocked)
+    assert promoted == decision.promoted
     assert {r: int(answers[row]) for r, answers in judged.verdicts.items()} == {
-        r: CODES[answer] for r, answer in decision["verdicts"].items()
+        r: CODES[answer] for r, answer in decision.verdicts.items()
     }
-    leader = decision["ranking"][0]["config"] if decision["ranking"] else None
+    leader = decision.ranking[0].config if decision.ranking else None
     assert (judge.names[judged.leader[row]] if judged.leader[row] >= 0 else None) == leader
     assert set(promoted) <= set(names)
 
@@ -146,7 +146,7 @@ def test_a_stop_rule_that_cannot_be_evaluated_is_not_clear_of_anybody_but_a_kept
     evidence = cases.evidence(gate, {"cmp": [1.0] * 4, "ref": [1.0, 1.0, 1.0, None], "sen": [1.1] * 4})
     judge = BatchJudge(evidence)
     assert judge.judge(judge.scores[None]).promoted[0].tolist() == [False, False, True]
-    assert decide(evidence)["promoted"] == ["sen"]
+    assert decide(evidence).promoted == ["sen"]
 
 
 @pytest.mark.parametrize("tau", [-1.0, 0.0, 0.25, 0.5, 1.0])
@@ -169,4 +169,4 @@ def test_ties_among_many_candidates_break_by_name():
     evidence = cases.evidence(gate, scores)
     judge = BatchJudge(evidence)
     promoted = [name for name, yes in zip(judge.names, judge.judge(judge.scores[None]).promoted[0], strict=True) if yes]
-    assert promoted == decide(evidence)["promoted"] == [f"c{n:03d}" for n in range(0, 60, 2)]
+    assert promoted == decide(evidence).promoted == [f"c{n:03d}" for n in range(0, 60, 2)]

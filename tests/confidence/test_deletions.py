@@ -52,9 +52,9 @@ def test_a_leader_that_changes_matters_at_the_last_gate_alone():
 def test_a_cell_is_left_out_for_every_candidate_and_counts_as_never_declared():
     evidence = cases.evidence(TOP, {"cmp": [1.0, 1.1, 1.2, 1.3], "ref": [1.0, 1.0, 1.0, None]})
     left = without_cell(evidence, ("h2", 32))
-    assert decide(left)["outcome"] == "decided"
+    assert decide(left).outcome == "decided"
     assert float(left.mean("cmp")) == 1.1 and left.mean("ref") == 1
-    assert left.door.cells == [("h1", 31), ("h1", 32), ("h2", 31)]
+    assert left.contract.cells == [("h1", 31), ("h1", 32), ("h2", 31)]
 
 
 def test_one_host_of_three_leaves_the_rules_that_compare_hosts():

@@ -89,7 +89,7 @@ def test_redrawn_tables_are_judged_as_decide_judges_them():
     for row in range(40):
         table = {name: (drawn[row, at].ravel() / MILLION).round(6).tolist() for at, name in enumerate(gate.judge.names)}
         promoted = [name for at, name in enumerate(gate.judge.names) if judged.promoted[row, at]]
-        assert promoted == decide(cases.evidence(rules, table))["promoted"]
+        assert promoted == decide(cases.evidence(rules, table)).promoted
 
 
 def test_drawn_cells_have_the_measured_noise_twice_once_for_the_mean_and_once_for_the_cell():
@@ -131,7 +131,7 @@ def test_a_share_is_how_often_fresh_seeds_decide_the_same():
         gate = cases.gate(rules, study(means), seeds=(31, 32, 33))
         predicted.append(gate_redraws(RedrawnGate.of(gate, noise_of(gate, [gate])), 200).same_set)
         again = decide(cases.evidence(rules, study(means), seeds=(31, 32, 33)))
-        repeated.append(set(again["promoted"]) == gate.fates.promoted)
+        repeated.append(set(again.promoted) == gate.fates.promoted)
     predicted, repeated = np.array(predicted), np.array(repeated, dtype=float)
     error = ((predicted * (1 - predicted)).sum() ** 0.5) / len(predicted)
     assert 0.3 < predicted.mean() < 0.95

@@ -3,7 +3,6 @@
 python -m pytest tests/confidence/test_study.py
 """
 
-import json
 import random
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from stages.confidence.gates import decided_gates
 from stages.confidence.results import from_json, to_json
 from stages.confidence.study import assess
 from stages.domain import canonical, locks, records
-from stages.domain.schema import Invalid
+from stages.domain.decision import parse_decision
+from stages.domain.errors import Invalid
 from tests.support.repo import PROJECT
 
 
@@ -60,8 +60,8 @@ def test_another_schema_or_shape_is_refused_by_name(made, change, message):
 def test_fates_are_those_that_were_recorded(case):
     for gate in decided_gates(case.locks, case.records, case.decisions):
         decision = case.decisions[gate.name]
-        assert sorted(gate.fates.promoted) == decision["promoted"]
-        assert gate.fates.verdicts == decision["verdicts"]
+        assert sorted(gate.fates.promoted) == decision.promoted
+        assert gate.fates.verdicts == decision.verdicts
 
 
 def test_every_candidate_has_a_share_and_every_share_is_one(made):
@@ -121,12 +121,12 @@ def _of(case):
 def test_the_study_of_this_repository_is_assessed_by_its_own_ledger():
     frozen = {f"gate{n}": locks.read(f"gate{n}", PROJECT) for n in range(1, 6)}
     lines = records.parse_ledger((PROJECT / "ledger" / "runs.jsonl").read_bytes(), "runs.jsonl")
-    decisions = [json.loads(line) for line in (PROJECT / "ledger" / "decisions.jsonl").read_text("utf-8").splitlines()]
-    by_gate = {decision["gate"]: decision for decision in decisions}
+    decided = (PROJECT / "ledger" / "decisions.jsonl").read_bytes().splitlines(keepends=True)
+    by_gate = {made.gate: made for made in (parse_decision(line, "decisions.jsonl", "") for line in decided)}
     made = assess(frozen, [record for record, _ in lines], by_gate)
     assert made.how_sure.grade in ("sure", "likely", "unsure") and made.what_next.rule != "N1"
     for gate in decided_gates(frozen, [record for record, _ in lines], by_gate):
-        assert sorted(gate.fates.promoted) == by_gate[gate.name]["promoted"]
+        assert sorted(gate.fates.promoted) == by_gate[gate.name].promoted
 
 
 def test_importing_the_library_loads_no_statistics():

@@ -27,13 +27,13 @@ def changed(one):
 
 def test_nothing_asked_changes_nothing_and_gives_the_recorded_fates(case):
     for gate, one in asked(case, "gate3.R7.k=3").items():
-        assert one.changes == () and sorted(one.now.promoted) == case.decisions[gate]["promoted"]
+        assert one.changes == () and sorted(one.now.promoted) == case.decisions[gate].promoted
 
 
 def test_more_places_let_the_next_in_line_go_on_and_the_untrained_are_unrun(case):
     made = asked(case, "gate3.R7.k=5")
-    ranking = [one["config"] for one in case.decisions["gate3"]["ranking"]]
-    new = {name for name in ranking[:5] if name not in case.decisions["gate3"]["promoted"]}
+    ranking = [one.config for one in case.decisions["gate3"].ranking]
+    new = {name for name in ranking[:5] if name not in case.decisions["gate3"].promoted}
     assert new and {name: fate for name, fate in changed(made["gate3"]).items() if name in new} == dict.fromkeys(
         new, ("stopped", "goes on")
     )
@@ -50,8 +50,8 @@ def test_fewer_places_take_a_candidate_from_every_later_gate(case):
 
 
 def test_a_verdict_can_be_asked_about(case):
-    observed = next(rule["results"][0]["observed"] for rule in case.decisions["gate5"]["rules"] if rule["id"] == "R5")
-    flipped = not case.decisions["gate5"]["verdicts"]["R5"]
+    observed = case.decisions["gate5"].rule("R5").results[0].observed
+    flipped = not case.decisions["gate5"].verdicts["R5"]
     margin = abs(observed) + 0.001 if flipped else max(abs(observed) - 0.0001, 1e-6)
     made = asked(case, f"gates.gate5.R5.margin={margin:.6f}")
     assert made["gate5"].now.verdicts["R5"] is flipped
@@ -61,7 +61,7 @@ def test_a_verdict_can_be_asked_about(case):
 def test_a_rule_can_be_left_out_and_a_role_given_to_another(case):
     made = asked(case, "gate2.R4=off")
     assert made["gate2"].settings == ("gate2.R4=off",)
-    other = case.decisions["gate2"]["ranking"][0]["config"]
+    other = case.decisions["gate2"].ranking[0].config
     kept = asked(case, f"roles.reference={other}")
     assert other in kept["gate2"].now.promoted and kept["gate1"].settings == (f"roles.reference={other}",)
 
@@ -98,8 +98,8 @@ def test_a_ladder_is_followed_as_far_as_there_is_evidence(case):
         ("gate3.R70.k=1", "gate3.R70.k=1: no rule R70 at gate3; there are R1, R2"),
         ("gate3.R7.gap=1", "gate3.R7.gap=1: top_k has no field 'gap' to change; it has k, by"),
         ("gate3.R7.kind=diverged", "top_k has no field 'kind' to change"),
-        ("gate3.R7.k=0", "gate3.R7.k=0: R7.k: found 0, expected greater than or equal to 1"),
-        ("gate3.R7.k=2.5", "gate3.R7.k=2.5: R7.k: found 2.5, expected a valid integer"),
+        ("gate3.R7.k=0", "gate3.R7.k=0: rules.R7.k: found 0, expected greater than or equal to 1"),
+        ("gate3.R7.k=2.5", "gate3.R7.k=2.5: rules.R7.k: found 2.5, expected a valid integer"),
         ("gate3.R5.role=leader", "gate3.R5: no role 'leader'; there are comparator, reference, sentinel"),
         ("roles.leader=d1-c000", "roles.leader=d1-c000: no such role; there are comparator, reference, sentinel"),
         ("roles.reference=d9", "roles.reference=d9: no configuration 'd9'; see configs in params.yaml"),
