@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from report.gates import GateView
 from stages.domain import formatting, locks
+from stages.domain.contract import from_lock
 from stages.domain.decision import decide
 from stages.domain.evidence import gather
-from stages.summary.ladder import door_of
 
 LockState = Literal["frozen", "amended", "what-if", "not frozen"]
 #: Differences between params.yaml and a lock that a sentence names; the count is of all.
@@ -165,4 +165,4 @@ def _judged_otherwise(gate: GateView) -> bool:
     elif gate.before.decision and not gate.before.what_if:
         candidates = gate.before.decision.promoted
     records = [run.record for run in gate.runs]
-    return decide(gather(door_of(gate.lock), candidates, records)).to_bytes() != gate.entry.line.raw
+    return decide(gather(from_lock(gate.lock), candidates, records)).to_bytes() != gate.entry.line.raw

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from stages.domain import canonical, contract, decision, names, promotions
+from stages.domain import canonical, decision, names, promotions
+from stages.domain.contract import Contract, from_lock
 from stages.domain.diff import differences
-from stages.domain.evidence import door_from, gather
+from stages.domain.evidence import gather
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.protocol import door
 from stages.verify.check import Case, CheckFailed, Problem, Skip
 from stages.verify.ledger import Ledger, Run
 from stages.verify.locks import DECISIONS, Locks
@@ -41,11 +41,11 @@ def judge(
     study: Study, lock: Lock, runs: list[Run], held: dict[str, promotions.Ticket] | None
 ) -> tuple[decision.Decision, dict[str, promotions.Ticket]]:
     """The decision of one gate and the tickets that it hands out. `held` are those of the gate before."""
-    value = door(lock.frozen.rung, lock)
+    contract = from_lock(lock)
     if held is None:
-        held = dict.fromkeys(contract.configs_of(value) or sorted(study.configs), "true")
+        held = dict.fromkeys(contract.entrants or sorted(study.configs), "true")
     who = [name for name, one in held.items() if one != "false"]
-    evidence = gather(door_from(value, dict(lock.frozen.rules), value["roles"]), who, (run.record for run in runs))
+    evidence = gather(contract, who, (run.record for run in runs))
     made = decision.decide(evidence)
     return made, decision.hand_out_tickets(made, made, sorted(held))
 
@@ -106,7 +106,7 @@ def tickets_held(case: Case) -> Iterator[Problem]:
         lock, number = known.of(rung), int(rung.removeprefix("rung"))
         before = f"gate{number - 1}"
         held = made.tickets.get(before)
-        value = door(rung, lock) if lock else None
+        contract = from_lock(lock) if lock else None
         for run in runs:
             if number == 1 or run.record.purpose == "floor":
                 ticket: str = "true"
@@ -115,10 +115,10 @@ def tickets_held(case: Case) -> Iterator[Problem]:
                 continue
             else:
                 ticket = held.get(run.record.config, "false")
-            yield from _ticket(run, ticket, before, value)
+            yield from _ticket(run, ticket, before, contract)
 
 
-def _ticket(run: Run, ticket: str, before: str, door_: dict[str, Any] | None) -> Iterator[Problem]:
+def _ticket(run: Run, ticket: str, before: str, contract: Contract | None) -> Iterator[Problem]:
     record = run.record
     if ticket == "true":
         if not record.executed:
@@ -127,15 +127,14 @@ def _ticket(run: Run, ticket: str, before: str, door_: dict[str, Any] | None) ->
         return
     if record.executed:
         yield run.problem("/status", record.status, "stopped", f"{before} did not let it through: it had no ticket")
-    elif door_ is not None and run.data != _stopped(run, before, door_):
+    elif contract is not None and run.data != _stopped(run, before, contract):
         expected = f"{before} did not promote it"
         yield run.problem("/reason", record.reason, expected, "a stopped run is written in one way only")
 
 
-def _stopped(run: Run, before: str, door_: dict[str, Any]) -> bytes:
+def _stopped(run: Run, before: str, contract: Contract) -> bytes:
     record = run.record
-    value = promotions.record(
-        door_,
+    value = contract.make_record(
         config=record.config,
         host=record.host,
         seed=record.seed,

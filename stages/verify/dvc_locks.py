@@ -16,14 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.domain import canonical, names, promotions, yamlio
+from stages.domain import names, promotions, yamlio
+from stages.domain.contract import ClosedContract, from_lock
 from stages.domain.diff import ABSENT, differences
 from stages.domain.files import md5_bytes
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import Item, Stage
 from stages.dvcfiles.pipeline import COMMANDS, Planned, expected_stages, folder_md5
-from stages.protocol import closed, door
 from stages.repo import git
 from stages.repo.tree import Tree, WorkTree, contents
 from stages.rungs import rung_yaml
@@ -231,8 +231,8 @@ def known_contents(case: Case) -> dict[str, Content]:
     found = records | gates
     for rung in study.rungs:
         lock = known.of(rung)
-        data = canonical.dumps(door(rung, lock) if lock else closed(rung))
-        found[f"artifacts/protocol/{rung}.json"] = _file(data, f"locks/{names.gate_of(rung)}.yaml")
+        contract = from_lock(lock) if lock else ClosedContract(rung)
+        found[f"artifacts/protocol/{rung}.json"] = _file(contract.to_bytes(), f"locks/{names.gate_of(rung)}.yaml")
     folders = {f"artifacts/records/{rung}": records for rung in ledger.by_rung}
     if set(made.decisions) == set(study.gates):
         folders |= {"artifacts/records": records, "artifacts/gates": gates}
