@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.domain import canonical, files, names, records
-from stages.domain.contract import Contract
+from stages.domain.contract import Contract, path_of
 from stages.domain.errors import Refused
 from stages.domain.records import Record
+from stages.domain.runs import Run
 from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import hold_lock
-from stages.hosts.worklist import Run, explain_difference, parse_record, read_current_contract
-from stages.progress import LIVE
+from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
 LOGS = names.SCRATCH / "dispatch"
@@ -67,11 +67,9 @@ class Job:
 
 
 def _list_inputs(run: Run) -> list[str]:
-    number = int(run.rung.removeprefix("rung"))
-    inputs = [names.PROTOCOL / f"{run.rung}.json"]
-    if number > 1:
-        inputs.append(names.GATES / f"gate{number - 1}" / "promotions.yaml")
-    return [path.as_posix() for path in inputs]
+    gate = names.gate_before(run.rung)
+    tickets = [] if gate is None else [names.promotions_path(gate).as_posix()]
+    return [path_of(run.rung), *tickets]
 
 
 def make_job(run: Run) -> Job:
@@ -148,7 +146,7 @@ def _train(run: Run, report: ReportProgress) -> None:
     with hold_lock(run.id, f"{run.id} is being trained", wait=ORPHAN_SECONDS):
         pass  # whatever trained it before has ended
     with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
-        _follow(child, LIVE / f"{run.id}.csv", report)
+        _follow(child, names.LIVE / f"{run.id}.csv", report)
     if child.returncode:
         raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{read_log_end(log)}")
 
