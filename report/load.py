@@ -17,7 +17,7 @@ same with the files and without them. Two or more host blocks cost the half seco
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,15 +29,19 @@ from stages.domain import decision as domain_decision
 from stages.domain.decision import decision_from_json
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid, Recorded, parse_recorded
+from stages.domain.schema import Invalid, Recorded, RecordedFile, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
-from stages.summary.accounting import accounting
-from stages.summary.agreement import agreement
-from stages.summary.stability import stability
+from stages.summary.accounting import Accounting, accounting
+from stages.summary.agreement import Agreement, agreement
+from stages.summary.stability import Stability, stability
 
 #: By name of the file in artifacts/summary/.
-MAKERS = {"accounting.json": accounting, "agreement.json": agreement, "stability.json": stability}
+MAKERS: dict[str, Callable[[Ladder], RecordedFile]] = {
+    "accounting.json": accounting,
+    "agreement.json": agreement,
+    "stability.json": stability,
+}
 
 
 class Sums:
@@ -60,7 +64,7 @@ class Sums:
 
     def make(self, name: str) -> dict[str, Any]:
         """What artifacts/summary/`name` holds."""
-        return MAKERS[name](self.ladder)
+        return MAKERS[name](self.ladder).to_json()
 
 
 def models(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
@@ -319,9 +323,9 @@ def load(root: Path) -> Audit:
         records,
         {gate: decision_from_json(one.value, gate, "") for gate, one in decisions.items()},
     )
-    built = reader.json(names.PROTOCOL / "configs.json", shapes.Shapes, "`dvc repro protocol` writes it anew")
-    agreement = _summary(reader, sums, "agreement.json", shapes.Agreement)
-    stability = _summary(reader, sums, "stability.json", shapes.Stability)
+    built = reader.json(names.PROTOCOL / "configs.json", shapes.ModelFile, "`dvc repro protocol` writes it anew")
+    agreement = _summary(reader, sums, "agreement.json", Agreement)
+    stability = _summary(reader, sums, "stability.json", Stability)
     for rung, told in agreement["rungs"].items():
         _known(study_, f"{(names.SUMMARY / 'agreement.json').as_posix()}: rungs.{rung}.means", told["means"])
     led = [one["config"] for one in stability["leader_fate"]]
@@ -333,8 +337,8 @@ def load(root: Path) -> Audit:
         runs=runs,
         decisions=decisions,
         shapes=built["configs"] if built else models(records),
-        corpus=reader.json(names.CORPUS / "manifest.json", shapes.Splits, "`dvc repro corpus` writes it anew"),
-        accounting=_summary(reader, sums, "accounting.json", shapes.Accounting),
+        corpus=reader.json(names.CORPUS / "manifest.json", shapes.CorpusManifest, "`dvc repro corpus` writes it anew"),
+        accounting=_summary(reader, sums, "accounting.json", Accounting),
         agreement=agreement,
         stability=stability,
         sums=sums,
