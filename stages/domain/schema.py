@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from stages.domain import names
+from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Key",
     "Mistake",
     "Recorded",
+    "RecordedFile",
     "Sha256",
     "Strict",
     "Text",
@@ -59,6 +60,22 @@ class Recorded(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class RecordedFile(Recorded):
+    """A whole stored JSON value with its schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value, its keys in the order of the fields."""
+        return self.model_dump(by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical.dumps(self.to_json())
+
+
 def _key(text: str) -> str:
     if names.is_device(text):
         raise ValueError("another name: Windows keeps this one for a device")
@@ -70,6 +87,8 @@ def _key(text: str) -> str:
 Key = Annotated[str, AfterValidator(_key)]
 _SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
+RungName = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+GateName = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)
