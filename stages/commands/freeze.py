@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         assert lock is not None
         print(f"{gate}: {told}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
-            from stages.verify.signatures import sign
+            from stages.verify import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
     write_rungs(len(study.rungs))

@@ -30,7 +30,7 @@ class BadLock(Invalid):
 
 
 @dataclass(frozen=True)
-class Item:
+class LockedFile:
     """A dependency or an output: its path and what DVC noted of it; `at` is its place in the list.
 
     A folder's digest ends in `.dir`, and only a folder has a number of files.
@@ -44,16 +44,16 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Stage:
+class LockedStage:
     """One stage of a dvc.lock. `params` is by file, then by key."""
 
     cmd: str
-    deps: dict[str, Item]
-    outs: dict[str, Item]
+    deps: dict[str, LockedFile]
+    outs: dict[str, LockedFile]
     params: dict[str, dict[str, Any]]
 
 
-def parse(data: bytes, where: str) -> dict[str, Stage]:
+def parse(data: bytes, where: str) -> dict[str, LockedStage]:
     """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
     if len(data) > MAX_BYTES:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
@@ -70,7 +70,7 @@ def parse(data: bytes, where: str) -> dict[str, Stage]:
     return {name: _stage(one, where, f"stages.{name}") for name, one in stages.items()}
 
 
-def _stage(value: Any, where: str, at: str) -> Stage:
+def _stage(value: Any, where: str, at: str) -> LockedStage:
     if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
         raise BadLock.at(where, "expected a mapping with a `cmd`", at)
     if strangers := sorted(set(value) - {"cmd", "deps", "outs", "params"}):
@@ -79,15 +79,15 @@ def _stage(value: Any, where: str, at: str) -> Stage:
     if not isinstance(params, dict) or not all(isinstance(one, dict) for one in params.values()):
         raise BadLock.at(where, "expected keys by file", f"{at}.params")
     deps, outs = (_items(value.get(kind), where, f"{at}.{kind}") for kind in ("deps", "outs"))
-    return Stage(value["cmd"], deps, outs, params)
+    return LockedStage(value["cmd"], deps, outs, params)
 
 
-def _items(value: Any, where: str, at: str) -> dict[str, Item]:
+def _items(value: Any, where: str, at: str) -> dict[str, LockedFile]:
     if value is None:
         return {}
     if not isinstance(value, list):
         raise BadLock.at(where, f"found {type(value).__name__}, expected a list", at)
-    found: dict[str, Item] = {}
+    found: dict[str, LockedFile] = {}
     for number, one in enumerate(value):
         path = one.get("path") if isinstance(one, dict) else None
         if not isinstance(path, str) or path in found:
@@ -97,7 +97,7 @@ def _items(value: Any, where: str, at: str) -> dict[str, Item]:
         for key, (good, expected) in _NOTED.items():
             if one.get(key) is not None and not good(one[key]):
                 raise BadLock.at(where, f"found {one[key]!r}, expected {expected}", f"{at}.{number}.{key}")
-        found[path] = Item(path, one.get("md5"), one.get("size"), one.get("nfiles"), number)
+        found[path] = LockedFile(path, one.get("md5"), one.get("size"), one.get("nfiles"), number)
     return found
 
 

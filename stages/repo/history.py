@@ -122,7 +122,7 @@ def trained(data: bytes, where: str) -> bool:
     return any(_had_ticket(stage) for name, stage in stages.items() if name != "gate")
 
 
-def _had_ticket(stage: lockfile.Stage) -> bool:
+def _had_ticket(stage: lockfile.LockedStage) -> bool:
     held = [
         value for file, told in stage.params.items() if file.endswith("/promotions.yaml") for value in told.values()
     ]

@@ -20,17 +20,9 @@ from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.repo.history import RUNS, Chronicle, Made, Past, State
-from stages.verify.check import Case, CheckFailed, Problem, Skip
-from stages.verify.ledger import Ledger, Run
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks
-
-
-class EvidenceFirst(CheckFailed):
-    """V20: evidence stands in history before, or together with, the lock that judges it."""
-
-
-class RuleMoved(CheckFailed):
-    """V21: a lock changed or went away after evidence under it existed, and no amendment says so."""
 
 
 def whole_past(case: Case) -> Chronicle:
@@ -51,8 +43,8 @@ def lineage(lock: Lock | None) -> set[str]:
     return {lock.digest, *(one.replaces for one in lock.frozen.amendments)} if lock else set()
 
 
-def rule_first(case: Case) -> Iterator[Problem]:
-    """V20: whenever evidence under a lock first stands in history, an ancestor of that commit held this lock."""
+def check_rule_first(case: Case) -> Iterator[Problem]:
+    """Whenever evidence under a lock first stands in history, an ancestor of that commit held this lock."""
     found, now = whole_past(case), case.get(Locks)
     for state in found.states.values():
         parents = found.before(state)
@@ -103,15 +95,18 @@ def _too_early(made: Made, state: State) -> Problem:
     )
 
 
-def rule_stayed(case: Case) -> Iterator[Problem]:
-    """V21: every lock under which evidence ever stood is the one that stands here, or is named by its amendments."""
+def check_rule_stayed(case: Case) -> Iterator[Problem]:
+    """Every lock under which evidence ever stood is the one that stands here, or an amendment names it.
+
+    Each amendment says what it changed.
+    """
     found, now, study = whole_past(case), case.get(Locks), case.get(Study).study.name
     for gate, judged in found.judged_of(study).items():
         for old in judged:
             yield from _moved(gate, old, now.by_gate.get(gate), found)
     for lock in now.by_gate.values():
         yield from _amendments(lock, found, case)
-    yield from _renamed(case, found, study)
+    yield from _repath_in_study(case, found, study)
 
 
 def _moved(gate: str, old: Past, lock: Lock | None, found: Chronicle) -> Iterator[Problem]:
@@ -148,7 +143,7 @@ def _amendments(lock: Lock, found: Chronicle, case: Case) -> Iterator[Problem]:
             yield Problem(path, was, should, "the amendment hides what it changed", pointer=f"{pointer}/changed")
 
 
-def _renamed(case: Case, found: Chronicle, study: str) -> Iterator[Problem]:
+def _repath_in_study(case: Case, found: Chronicle, study: str) -> Iterator[Problem]:
     """Evidence of a study that was left; unless this study passes it off as its own under another name."""
     others = {lock.digest: lock.study for lock in found.locks.values() if lock.study != study}
     seen: set[str] = set()
@@ -174,12 +169,8 @@ def _outcome(record: dict[str, Any]) -> tuple[Any, Any]:
 _MEANS = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
 
-class EvidenceReplaced(CheckFailed):
-    """V22: a record changed or went away while the lock that it was made under stands."""
-
-
-def evidence_stayed(case: Case) -> Iterator[Problem]:
-    """V22: every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
+def check_evidence_stayed(case: Case) -> Iterator[Problem]:
+    """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
     found = whole_past(case)
     standing = {(names.rung_of(gate), lock.digest) for gate, lock in case.get(Locks).by_gate.items()}
     here = case.get(Ledger).by_id if case.knows(Ledger) else {}
@@ -205,14 +196,14 @@ def evidence_stayed(case: Case) -> Iterator[Problem]:
         yield Problem(RUNS, told, f"what {title} holds", _MEANS)
 
 
-def _taken_back(run: Run, state: State, found: Chronicle) -> bool:
+def _taken_back(run: RecordLine, state: State, found: Chronicle) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
     data = run.data.rstrip(b"\n")
     first = (one for one in found.states.values() if data in found.new_lines(one))
     return any(found.precedes(one, state) for one in first)
 
 
-def _changed(run: Run, old: bytes, state: State) -> Problem:
+def _changed(run: RecordLine, old: bytes, state: State) -> Problem:
     was, now = canonical.loads(old), canonical.loads(run.data)
     pointer, found, expected = next(differences(now, was), ("", "other bytes", "the same bytes"))
     return run.problem(pointer, found, f"{expected!r}, as in {state.title}", _MEANS)

@@ -1,17 +1,13 @@
-"""Training a recorded run again, and what the comparison with its record says.
+"""Check V30, and training a recorded run again: what the comparison with its record says.
 
     promotion replay rung5/d8-ar48/cpu-fp32/501
     promotion replay --sample 3
 
-A run is given exactly what its record says it was given (on the wall clock also the recorded progress, step for
-step); neither record nor trace is touched, and a replay that was killed goes on where it was. On the same kind of
-machine the record must come out the same, byte for byte. On another kind, sums are rounded elsewhere and the last
-digits grow: then val_bpb must agree within a tolerance, which is half the smallest difference that a rule of the
-default study looks at.
-
-Check V30: runs trained again. `promotion verify` never trains; it says what would.
-
-promotion replay --sample 3
+`promotion verify` never trains; V30 says what would. A run is given exactly what its record says it was given (on the
+wall clock also the recorded progress, step for step); neither record nor trace is touched, and a replay that was killed
+goes on where it was. On the same kind of machine the record must come out the same, byte for byte. On another kind,
+sums are rounded elsewhere and the last digits grow: then val_bpb must agree within a tolerance, which is half the
+smallest difference that a rule of the default study looks at.
 """
 
 from __future__ import annotations
@@ -27,11 +23,10 @@ from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
 from stages.domain.records import Record, parse_ledger
 from stages.dvcfiles import lockfile
-from stages.dvcfiles.cache import folder_here
-from stages.verify.check import Case, CheckFailed, Problem, Skip
+from stages.dvcfiles.cache import md5_folder
+from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger
 
-TOLERANCE = 0.005
 #: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.
 KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
 #: A machine may be busy; one that needs this many times the budget for a run's steps says that the run had more time.
@@ -82,7 +77,7 @@ class Replayed:
         }
 
 
-def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
+def read_ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
     """The executed runs of the ledger by name."""
     path = root / names.LEDGER / "runs.jsonl"
     if not path.is_file():
@@ -90,7 +85,7 @@ def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
     return {record.id: (record, data) for record, data in parse_ledger(path.read_bytes(), "ledger/runs.jsonl")}
 
 
-def choose(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sample: int, seed: int) -> list[str]:
+def choose_runs(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sample: int, seed: int) -> list[str]:
     """The runs to repeat: those asked for, or a sample that everybody with the same seed draws."""
     executed = sorted(run for run, (record, _) in runs.items() if record.executed)
     wanted = list(asked)
@@ -120,7 +115,7 @@ def check_place(record: Record, lock: Lock, root: Path) -> None:
         raise Refused(f"{record.id} needs a machine like hosts.{record.host}: {'; '.join(why)}")
 
 
-def replay(record: Record, data: bytes, root: Path, tolerance: float, same_kind: bool = False) -> Replayed:
+def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_kind: bool = False) -> Replayed:
     """Train a run again and compare. Raises `Refused` where this machine cannot.
 
     `same_kind`: the reviewer says that this machine is of the kind that made a record whose telemetry is not here.
@@ -182,7 +177,7 @@ def recorded_machine(record: Record, root: Path) -> dict[str, Any] | None:
     lock = Path("stages") / record.rung / "dvc.lock"
     stages = lockfile.parse((root / lock).read_bytes(), lock.as_posix()) if (root / lock).is_file() else {}
     noted = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
-    if (found := folder_here(root / folder)) not in noted:
+    if (found := md5_folder(root / folder)) not in noted:
         expected = ", ".join(map(str, noted)) or "an entry of its own"
         raise Refused(
             f"{folder.as_posix()}: found {found}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
@@ -199,11 +194,7 @@ def is_same_kind(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> bo
     return None if there is None else all(there.get(key) == here.get(key) for key in KIND)
 
 
-class ReplayDiffers(CheckFailed):
-    """V30: a run trained again gave another record."""
-
-
-def suggest_replay(case: Case) -> Iterable[Problem]:
-    """V30: only training shows that a score was ever reached."""
+def check_replay(case: Case) -> Iterable[Problem]:
+    """Only training shows that a score was ever reached."""
     executed = sum(1 for run in case.get(Ledger).runs if run.record.executed)
     raise Skip(f"{executed} runs were trained, and reading does not train", "promotion replay --sample 3")

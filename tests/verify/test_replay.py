@@ -16,7 +16,7 @@ from stages.commands import replay as command
 from stages.domain import canonical
 from stages.domain.errors import Refused
 from stages.domain.records import parse_line
-from stages.verify import replay
+from stages.verify import read_ledger, replay
 from tests.support.repo import Repo, environment
 from tests.verify.forger import RUNS, Forger
 
@@ -59,7 +59,7 @@ def test_another_runner_or_corpus_is_no_place_to_repeat_a_run(smoke: Repo, tmp_p
 
 def test_the_machine_of_a_record_is_believed_only_as_dvc_lock_noted_it(smoke: Repo, tmp_path):
     study = Forger(smoke.copy(tmp_path / "study").root)
-    record, _ = replay.ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
+    record, _ = read_ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
     told = replay.recorded_machine(record, study.root)
     assert told is not None
     assert told["torch"]
@@ -80,7 +80,7 @@ def test_machines_are_of_one_kind_only_with_one_device_and_one_library():
 
 
 def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monkeypatch, capsys):
-    name, other = list(replay.ledger(clone.root))[:2]
+    name, other = list(read_ledger(clone.root))[:2]
     same = replay.Replayed(name, "identical", True, 1.0, 1.0, ())
 
     def again(record: Any, *_: Any) -> replay.Replayed:
@@ -163,14 +163,14 @@ def test_a_run_on_the_wall_clock_that_kept_no_progress_is_not_trained_again_for_
 
 
 def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
-    runs = replay.ledger(clone.root)
+    runs = read_ledger(clone.root)
     assert replay.choose(runs, [], 3, 7) == replay.choose(dict(reversed(runs.items())), [], 3, 7)
     assert replay.choose(runs, [], 3, 7) != replay.choose(runs, [], 3, 8)
     assert all(runs[name][0].executed for name in replay.choose(runs, [], 24, 0))
 
 
 def test_what_cannot_be_repeated_is_refused_by_name(clone: Forger, tmp_path):
-    runs = replay.ledger(clone.root)
+    runs = read_ledger(clone.root)
     stopped = next(name for name, (record, _) in runs.items() if not record.executed)
     with pytest.raises(Refused, match="was not executed; executed runs look like rung1/"):
         replay.choose(runs, [stopped], 0, 0)
@@ -179,5 +179,5 @@ def test_what_cannot_be_repeated_is_refused_by_name(clone: Forger, tmp_path):
     with pytest.raises(Refused, match="--sample 25: found 24 executed runs"):
         replay.choose(runs, [], 25, 0)
     with pytest.raises(Refused, match=r"ledger/runs.jsonl is missing"):
-        replay.ledger(tmp_path)
+        read_ledger(tmp_path)
     assert RUNS == "ledger/runs.jsonl"
