@@ -19,7 +19,7 @@ from typing import Any
 
 from stages.domain import names, study
 from stages.domain.errors import Refused
-from stages.hosts import machine
+from stages.hosts.machine import describe_machine, find_mismatches
 from stages.runners.builtin import spec_of
 
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
@@ -71,7 +71,7 @@ def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str
     rows: list[dict[str, Any]] = []
     for host, declared in told.hosts.items():
         here = declared.model_dump()
-        if why := machine.mismatches(here):
+        if why := find_mismatches(declared, describe_machine()):
             rows.append({"host": host, "not_measured": "; ".join(why)})
             continue
         for name, config in told.configs.items():

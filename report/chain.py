@@ -15,9 +15,9 @@ from report import promotion_paths
 from report.decisions import what_if
 from report.load import Audit
 from stages.domain import formatting, locks, names
+from stages.domain.contract import from_lock
 from stages.domain.decision import decide
 from stages.domain.evidence import gather
-from stages.summary.ladder import door_of
 
 State = Literal["frozen", "amended", "what-if", "not frozen"]
 #: Differences between params.yaml and a lock that a sentence names; the count is of all.
@@ -91,7 +91,7 @@ def _judged_otherwise(audit: Audit, gate: str) -> bool:
     if before in audit.decisions and not what_if(audit, before):
         candidates = audit.decisions[before].value["promoted"]
     records = [run.record for run in audit.by_rung[names.rung_of(gate)]]
-    return decide(gather(door_of(audit.locks[gate].lock), candidates, records)).to_json() != value
+    return decide(gather(from_lock(audit.locks[gate].lock), candidates, records)).to_json() != value
 
 
 def _told(changed: dict[str, dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 from stages.domain import canonical, files, locks, names, yamlio
+from stages.domain.contract import Contract, path_of, read
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
@@ -26,11 +27,11 @@ def frozen_gates() -> dict[str, Lock]:
     """The locks by gate, each the one that artifacts/protocol was made from."""
     found: dict[str, Lock] = {}
     while (lock := locks.read(gate := f"gate{len(found) + 1}")) is not None:
-        path = names.PROTOCOL / f"{names.rung_of(gate)}.json"
-        door = canonical.loads(path.read_bytes()) if path.is_file() else {}
-        if door.get("lock") != lock.digest:
+        contract = read(names.rung_of(gate))
+        followed = contract.lock if isinstance(contract, Contract) else None
+        if followed != lock.digest:
             raise Refused(
-                f"{path.as_posix()}: found lock {door.get('lock')}, expected {lock.digest}, "
+                f"{path_of(names.rung_of(gate))}: found lock {followed}, expected {lock.digest}, "
                 f"that of {names.lock_path(gate).as_posix()}; `dvc repro` brings it up to date"
             )
         found[gate] = lock

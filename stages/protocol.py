@@ -1,10 +1,10 @@
-"""The door: refuses what differs from the locks before anything trains, then writes what each rung may rely on.
+"""The protocol: refuses what differs from the locks before anything trains, then writes what each rung may rely on.
 
     python -m stages.protocol        (run by `dvc repro`)
 
 For every rung it writes artifacts/protocol/rungN.json: the digests of the lock of gate N, of the runner and of the
 corpus, and everything that the lock froze. A run reads nothing else but its own configuration and ticket. A gate that
-is not frozen yet leaves its rung's door closed: earlier rungs may run, this one says what to do first.
+is not frozen yet leaves its rung's contract closed: earlier rungs may run, this one says what to do first.
 `configs.json` beside them tells which model each configuration builds.
 """
 
@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.domain import canonical, contract, files, locks, names
+from stages.domain import canonical, files, locks, names
+from stages.domain.contract import SCHEMA, ClosedContract, from_lock
 from stages.domain.errors import main_guard
 from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
 from stages.runners import builtin
 
-SCHEMA = contract.SCHEMA
 _TRAINED = re.compile(rb'"status":"(finished|diverged|failed)"')
 _LOCK = re.compile(rb'"lock":"([0-9a-f]{64})"')
 
@@ -134,18 +134,6 @@ def realisable(study: Study) -> dict[str, dict[str, Any]]:
     return builtin.realise_all(study, vocab_size)
 
 
-def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
-    """The content of rungN.json: what was frozen, flat, with the digest of the lock."""
-    frozen = lock.frozen.to_json()
-    frozen.pop("amendments")
-    return {"schema": SCHEMA, "open": True, "lock": lock.digest, **frozen}
-
-
-def closed(rung: str) -> dict[str, Any]:
-    """The content of rungN.json while its gate is not frozen."""
-    return {"schema": SCHEMA, "open": False, "rung": rung, "gate": names.gate_of(rung)}
-
-
 def main() -> None:
     """Check the locks and write artifacts/protocol/."""
     study = load()
@@ -157,8 +145,8 @@ def main() -> None:
             stale.unlink()
     for rung in study.rungs:
         lock = found.get(names.gate_of(rung))
-        content = door(rung, lock) if lock else closed(rung)
-        files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(content))
+        contract = from_lock(lock) if lock else ClosedContract(rung)
+        files.write_whole(names.PROTOCOL / f"{rung}.json", contract.to_bytes())
     files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": SCHEMA, "configs": shapes}))
     for group in builtin.one_model(shapes):
         told = f"note: {len(group)} configurations build one model and differ in training alone: {', '.join(group)}"

@@ -13,24 +13,24 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stages.domain import canonical, contract, files, names, promotions, yamlio
+from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain.contract import Contract, read_open
 from stages.domain.errors import Invalid, Refused, main_guard
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
 
 
-def undeclared(door: contract.Door, config: str, host: str, seed: int, purpose: str) -> str | None:
+def undeclared(contract: Contract, config: str, host: str, seed: int, purpose: str) -> str | None:
     """What of a run the frozen rules do not ask for, or None where they ask for all of it."""
-    seeds, reference = door["floor_seeds" if purpose == "floor" else "seeds"], door["roles"].get("reference")
-    entrants = contract.configs_of(door)
-    if host not in door["hosts"]:
-        return f"host {host} is not among {', '.join(door['hosts'])}"
+    seeds, reference = contract.floor_seeds if purpose == "floor" else contract.seeds, contract.roles.get("reference")
+    if host not in contract.hosts:
+        return f"host {host} is not among {', '.join(contract.hosts)}"
     if seed not in seeds:
         return f"seed {seed} is not among {', '.join(map(str, seeds)) or 'none'}"
     if purpose == "floor" and config != reference:
         return f"{config} is not the reference, {reference}"
-    if entrants is not None and config not in entrants:
-        return f"configuration {config} is not among those that {door['gate']} froze"
+    if contract.configs is not None and config not in contract.configs:
+        return f"configuration {config} is not among those that {contract.gate} froze"
     return None
 
 
@@ -67,9 +67,9 @@ def knobs_of(config: str) -> dict[str, Any]:
 def altered(config: str) -> str | None:
     """Which knobs of a configuration are not those that the first gate froze, or None where all are.
 
-    A run's own door holds them through the chain of locks alone, so they are read from the first one.
+    The contract of a later rung holds them through the chain of locks alone, so they are read from the first one.
     """
-    frozen = contract.read_open("rung1")["configs"].get(config, {})
+    frozen = (read_open("rung1").configs or {}).get(config, {})
     now = knobs_of(config)
     differ = sorted(key for key in {*frozen, *now} if repr(frozen.get(key)) != repr(now.get(key)))
     if not differ:
@@ -91,15 +91,15 @@ def _unasked(gate: str, told: str) -> tuple[str, str]:
     return "unrun", f"only an exploratory study asks for it: {told}"
 
 
-def standing(door: contract.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
+def standing(contract: Contract, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
     """(status, reason) of a run that trains nothing; the status of one that trains is empty.
 
     What nobody froze is refused, or, in an exploratory study, recorded as unrun.
     """
-    before = f"gate{int(door['rung'].removeprefix('rung')) - 1}"
-    if told := undeclared(door, config, host, seed, purpose):
-        return _unasked(door["gate"], told)
-    held = "true" if purpose == "floor" else ticket(door["rung"], config)
+    before = f"gate{int(contract.rung.removeprefix('rung')) - 1}"
+    if told := undeclared(contract, config, host, seed, purpose):
+        return _unasked(contract.gate, told)
+    held = "true" if purpose == "floor" else ticket(contract.rung, config)
     if held == "what-if":
         return "unrun", f"only an exploratory {before} promotes it"
     if held != "true":
@@ -115,14 +115,14 @@ def main() -> None:
     if len(arguments) != 4 or not arguments[3].isdigit() or not all(names.is_name(one) for one in arguments[:3]):
         raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor]")
     rung, config, host, seed = arguments[0], arguments[1], arguments[2], int(arguments[3])
-    door = contract.read_open(rung)
-    status, reason = standing(door, config, host, seed, purpose)
+    contract = read_open(rung)
+    status, reason = standing(contract, config, host, seed, purpose)
     if not status:
         from stages.runners.builtin import train  # imports torch: only a run that trains pays for it
 
-        train(door, config=config, host=host, seed=seed, purpose=purpose)
+        train(contract, config=config, host=host, seed=seed, purpose=purpose)
         return
-    record = promotions.record(door, config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
+    record = contract.make_record(config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
     write(
         record,
         {"curve.csv": CURVE_HEADER, "telemetry.json": canonical.dumps({"schema": 1, "status": status})},

@@ -14,7 +14,7 @@ from stages.domain import locks, names
 from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.hosts.worklist import decided, look, read_decision
+from stages.hosts.worklist import is_decided, read_decision, read_rung_work
 from stages.progress import LIVE
 from stages.protocol import corpus_digest, executed_runs, runner_digest
 from stages.summary.plan import most_candidates
@@ -95,7 +95,7 @@ def changed(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[
 
 def _decision(rung: str) -> Decision | None:
     """The decision of a rung's gate, if it is about the lock and the records that lie here."""
-    if not decided(rung):
+    if not is_decided(rung):
         return None
     return read_decision(rung)
 
@@ -114,7 +114,7 @@ def stand(study: Study) -> list[Standing]:
         gate, before = names.gate_of(rung), found[-1] if found else None
         lock = locks.read(gate)
         previous = before.lock.digest if before and before.lock else None
-        work = look(study, rung)
+        work = read_rung_work(study, rung)
         who = _candidates(study, before)
         cells = len(study.cells(rung))
         found.append(

@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def graph(rungs: list[Standing]) -> Graph:
-    """The pipeline: text, door, rungs, ledger, and what is made of it."""
-    nodes = [("corpus", ["the text"]), ("protocol", ["the door"])]
+    """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
+    nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
     nodes += [(one.rung, _label(one)) for one in rungs]
     nodes += [("ledger", ["git's copy"]), ("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]

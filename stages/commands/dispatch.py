@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 
 from stages.domain.errors import Refused
+from stages.domain.formatting import count
 from stages.domain.study import load
 
 LISTEN = "127.0.0.1:0"
@@ -43,17 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _join(arguments: argparse.Namespace) -> int:
-    from stages.hosts import workers as workers_module
-    from stages.hosts.machine import count
-    from stages.hosts.workers import slots_of
+    from stages.hosts import workers
 
-    slots = slots_of(load(), arguments.host, arguments.slots)
+    slots = workers.find_slots(load(), arguments.host, arguments.slots)
     if not slots:
         raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
-    workers_module.reach(arguments.join)
+    workers.wait_for_scheduler(arguments.join)
     hosts = ", ".join(dict.fromkeys(host for slot in slots for host in slot.hosts))
     _say(f"joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}")
-    workers_module.work(workers_module.start(slots, arguments.join), _say)
+    workers.wait_for_workers(workers.start_workers(slots, arguments.join), _say)
     _say("the dispatcher is done, or gone")
     return 0
 
@@ -65,11 +64,11 @@ def _say(text: str) -> None:
 def _dispatch(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from stages.hosts.dispatch import Dispatcher, cluster
-    from stages.hosts.dispatch_view import View
+    from stages.hosts.dispatch import Dispatcher, start_cluster
+    from stages.hosts.dispatch_view import DispatchView
 
     study = load()
-    with cluster(study, arguments.listen, arguments.host, arguments.slots) as (client, workers_module):
-        view = View(Console(stderr=True))
+    with start_cluster(study, arguments.listen, arguments.host, arguments.slots) as (client, workers):
+        view = DispatchView(Console(stderr=True))
         view.say(f"workers may join at {client.scheduler_info()['address']}")
-        return Dispatcher(study, client, view, workers_module).dispatch()
+        return Dispatcher(study, client, view, workers).dispatch()

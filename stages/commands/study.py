@@ -24,8 +24,8 @@ from pathlib import Path
 
 from stages.domain import files, names, yamlio
 from stages.domain.errors import Refused
+from stages.domain.formatting import count
 from stages.domain.study import Study, parse_study
-from stages.hosts.machine import count
 from stages.rungs import write_rungs
 
 STUDIES = Path("studies")

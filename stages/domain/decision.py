@@ -137,17 +137,17 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
     `frozen_promoted` goes with an exploratory decision: whom the frozen rules promoted on the same evidence.
     """
     findings = judge_rules(evidence)
-    door = evidence.door
+    contract = evidence.contract
     blocked = [rule_id for rule_id in _rules_with(evidence, "require") if not _all_hold(findings[rule_id])]
     answers = {rule_id: {finding.candidate: finding.holds for finding in rows} for rule_id, rows in findings.items()}
     fates = {name: _Fate(name, evidence, answers) for name in evidence.candidates}
     records = sorted([*evidence.runs.values(), *evidence.floor], key=lambda record: record.id)
     return Decision(
         schema_=SCHEMA,
-        gate=door.gate,
-        rung=door.rung,
+        gate=contract.gate,
+        rung=contract.rung,
         mode=mode,
-        lock=door.lock,
+        lock=contract.lock,
         outcome="blocked" if blocked else "decided",
         blocked_by=blocked,
         candidates=list(evidence.candidates),
@@ -160,7 +160,7 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
         promoted_by={name: fate.promoted_by for name, fate in fates.items() if fate.promoted and not blocked},
         verdicts={rule_id: _verdict(findings[rule_id]) for rule_id in _rules_with(evidence, "verdict")},
         ranking=[_ranked(name, evidence) for name in evidence.ranking()],
-        rules=[_outcome(rule_id, rule, findings[rule_id]) for rule_id, rule in r.in_order(door.rules)],
+        rules=[_outcome(rule_id, rule, findings[rule_id]) for rule_id, rule in r.in_order(evidence.rules)],
         floor=_floor(evidence),
         evidence={record.id: record.md5 for record in records},
         frozen_promoted=None if frozen_promoted is None else list(frozen_promoted),
@@ -193,7 +193,7 @@ def _observation(finding: RecordedFinding) -> str:
 
 
 def _rules_with(evidence: Evidence, effect: r.Effect) -> list[str]:
-    return [rule_id for rule_id, rule in r.in_order(evidence.door.rules) if r.EFFECTS[rule.kind] == effect]
+    return [rule_id for rule_id, rule in r.in_order(evidence.rules) if r.EFFECTS[rule.kind] == effect]
 
 
 def _all_hold(findings: list[Finding]) -> bool:
@@ -213,7 +213,7 @@ class _Fate:
             return [rule_id for rule_id in _rules_with(evidence, effect) if answers[rule_id].get(name) in wanted]
 
         self.promoted_by, self.stopped_by = answered("promote", True), answered("stop", True, None)
-        kept = any(evidence.door.rules[rule_id].kind == "keep_role" for rule_id in self.promoted_by)
+        kept = any(evidence.rules[rule_id].kind == "keep_role" for rule_id in self.promoted_by)
         self.promoted = bool(self.promoted_by) and (kept or not self.stopped_by)
         self.unmet = [rule_id for rule_id in _rules_with(evidence, "promote") if rule_id not in self.promoted_by]
 
@@ -224,7 +224,7 @@ def _ranked(name: str, evidence: Evidence) -> RankedCandidate:
             "config": name,
             "mean": as_number(evidence.mean(name)),
             "worst_host": as_number(evidence.worst_host(name)),
-            "hosts": {host: as_number(evidence.mean(name, host)) for host in evidence.door.hosts},
+            "hosts": {host: as_number(evidence.mean(name, host)) for host in evidence.contract.hosts},
         }
     )
 
@@ -250,7 +250,7 @@ def _outcome(rule_id: str, rule: r.Rule, findings: list[Finding]) -> RuleOutcome
 
 
 def _floor(evidence: Evidence) -> dict[str, NoiseFloor]:
-    floors = {host: evidence.noise_floor(host) for host in evidence.door.hosts}
+    floors = {host: evidence.noise_floor(host) for host in evidence.contract.hosts}
     return {
         host: NoiseFloor(runs=floor[0], variance=float(round(floor[1], 15)))
         for host, floor in floors.items()

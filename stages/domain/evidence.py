@@ -9,48 +9,31 @@ Kendall's tau-b, by scipy, rounded so that it is the same number on every machin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
+from stages.domain.contract import Contract, path_of
 from stages.domain.records import Record
-from stages.domain.rules import Rule
+from stages.domain.rules import Rule, parse_rules
 
 Cell = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Door:
-    """What the protocol let through: the content of artifacts/protocol/rungN.json, or the same from a lock."""
-
-    rung: str
-    gate: str
-    lock: str
-    runner: str
-    corpus: str
-    hosts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    floor_seeds: tuple[int, ...]
-    earlier_seeds: frozenset[int]
-    roles: dict[str, str]
-    rules: Mapping[str, Rule]
-
-    @property
-    def cells(self) -> list[Cell]:
-        """The declared host-seed cells."""
-        return [(host, seed) for host in self.hosts for seed in self.seeds]
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything a gate may look at. `runs` holds executed runs of candidates, `floor` the A/A runs."""
 
-    door: Door
+    contract: Contract
     candidates: tuple[str, ...]
     runs: dict[tuple[str, Cell], Record]
     floor: tuple[Record, ...]
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rules of the gate, parsed."""
+        return parse_rules(self.contract.rules, path_of(self.contract.rung))
 
     @cached_property
     def scores(self) -> dict[str, dict[Cell, Fraction]]:
@@ -64,11 +47,11 @@ class Evidence:
 
     def of(self, candidate: str) -> list[Record]:
         """The executed runs of a candidate in the order of the cells."""
-        return [self.runs[candidate, cell] for cell in self.door.cells if (candidate, cell) in self.runs]
+        return [self.runs[candidate, cell] for cell in self.contract.cells if (candidate, cell) in self.runs]
 
     def mean(self, candidate: str, host: str | None = None) -> Fraction | None:
         """Mean val_bpb over all cells (or one host's), or None unless every one of them finished."""
-        cells = [cell for cell in self.door.cells if host in (None, cell[0])]
+        cells = [cell for cell in self.contract.cells if host in (None, cell[0])]
         scores = self.scores.get(candidate, {})
         if not cells or any(cell not in scores for cell in cells):
             return None
@@ -76,7 +59,7 @@ class Evidence:
 
     def worst_host(self, candidate: str) -> Fraction | None:
         """The largest of the hosts' means, or None unless every cell finished."""
-        means = [self.mean(candidate, host) for host in self.door.hosts]
+        means = [self.mean(candidate, host) for host in self.contract.hosts]
         known = [mean for mean in means if mean is not None]
         return max(known) if len(known) == len(means) else None
 
@@ -91,9 +74,10 @@ class Evidence:
 
     def only_host(self, host: str) -> Evidence:
         """The same evidence, had this host decided alone. Rules that compare hosts have nothing to say then."""
-        alone = {rule_id: rule for rule_id, rule in self.door.rules.items() if rule.kind != "min_host_agreement"}
+        contract = self.contract
+        rules = {rule_id: rule for rule_id, rule in contract.rules.items() if rule["kind"] != "min_host_agreement"}
         return Evidence(
-            door=replace(self.door, hosts=(host,), rules=alone),
+            contract=replace(contract, hosts={host: contract.hosts[host]}, rules=rules),
             candidates=self.candidates,
             runs={key: run for key, run in self.runs.items() if key[1][0] == host},
             floor=tuple(run for run in self.floor if run.host == host),
@@ -101,7 +85,7 @@ class Evidence:
 
     def paired_gap(self, role: str, to: str) -> Fraction | None:
         """Mean over the cells of val_bpb of one role minus that of another, or None unless all finished."""
-        first, second = (self.mean(self.door.roles[name]) for name in (role, to))
+        first, second = (self.mean(self.contract.roles[name]) for name in (role, to))
         return None if first is None or second is None else first - second
 
     def noise_floor(self, host: str) -> tuple[int, Fraction] | None:
@@ -113,22 +97,22 @@ class Evidence:
         return len(values), sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
 
 
-def gather(door: Door, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
-    """Arrange records for the gate behind `door`. Stopped, unrun and undeclared runs are no evidence."""
+def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
+    """Arrange records for the gate of a contract. Stopped, unrun and undeclared runs are no evidence."""
     names = tuple(sorted(candidates))
     runs: dict[tuple[str, Cell], Record] = {}
     floor: list[Record] = []
-    cells, judged = set(door.cells), set(names)
+    cells, judged = set(contract.cells), set(names)
     for record in records:
-        if not record.executed or record.rung != door.rung or record.lock != door.lock:
+        if not record.executed or record.rung != contract.rung or record.lock != contract.lock:
             continue
         if record.purpose == "floor":
-            if record.seed in door.floor_seeds and record.config == door.roles.get("reference"):
+            if record.seed in contract.floor_seeds and record.config == contract.roles.get("reference"):
                 floor.append(record)
         elif record.config in judged and (record.host, record.seed) in cells:
             runs[record.config, (record.host, record.seed)] = record
     floor.sort(key=lambda run: (run.host, run.seed))
-    return Evidence(door, names, runs, tuple(floor))
+    return Evidence(contract, names, runs, tuple(floor))
 
 
 def as_number(value: Fraction | None) -> float | None:
@@ -136,26 +120,6 @@ def as_number(value: Fraction | None) -> float | None:
     if value is None:
         return None
     return float(round(value, 9))
-
-
-def door_from(value: dict[str, Any], rules: dict[str, Rule], roles: dict[str, str]) -> Door:
-    """A `Door` from rungN.json (see `stages/protocol.py`) and the rules that are to judge."""
-    return Door(
-        rung=value["rung"],
-        gate=value["gate"],
-        lock=value["lock"],
-        runner=value["runner"],
-        corpus=value["corpus"],
-        hosts=tuple(value["hosts"]),
-        seeds=tuple(value["seeds"]),
-        floor_seeds=tuple(value["floor_seeds"]),
-        earlier_seeds=frozenset(value["earlier_seeds"]),
-        roles=roles,
-        rules=rules,
-    )
-
-
-__all__ = ["Cell", "Door", "Evidence", "as_number", "door_from", "gather"]
 
 
 DECIMALS = 9

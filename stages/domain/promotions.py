@@ -1,4 +1,4 @@
-"""Tickets: which configuration a gate let through, one line each, and the records of those that it did not.
+"""Tickets: which configuration a gate let through, one line each.
 
 `promotions.yaml` is what a gate hands to the next rung. Every run reads its own line of it as a DVC parameter,
 so the ticket stands in dvc.lock and a changed one re-runs only its own runs. The lines have one form
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 Ticket = Literal["true", "false", "what-if"]
-SCHEMA = 1
 MAX_BYTES = 1 << 20
 _LINE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63}): (true|false|what-if)")
 
@@ -58,27 +57,3 @@ def read(path: Path) -> dict[str, Ticket]:
     if not path.is_file():
         raise BadTickets(f"{path.as_posix()} is missing; `dvc repro` runs the gate that writes it")
     return loads(path.read_bytes(), path.as_posix())
-
-
-def record(
-    door: dict[str, Any], *, config: str, host: str, seed: int, purpose: str, status: str, reason: str | None
-) -> dict[str, Any]:
-    """A record without results. `door` is the rung's artifacts/protocol/rungN.json, whose digests it commits to."""
-    return {
-        "schema": SCHEMA,
-        "rung": door["rung"],
-        "config": config,
-        "host": host,
-        "seed": seed,
-        "purpose": purpose,
-        "status": status,
-        "reason": reason,
-        "gate": door["gate"],
-        "lock": door["lock"],
-        "runner": door["runner"],
-        "corpus": door["corpus"],
-        "budget": {"clock": door["clock"]["kind"], "seconds": door["budget_seconds"]},
-        "environment": None,
-        "spec": None,
-        "facts": None,
-    }

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.domain.schema import Key, Strict
+from stages.domain.schema import Key, Strict, parse
 
 Effect = Literal["require", "promote", "stop", "verdict"]
 By = Literal["mean", "worst_host", "each_host"]
@@ -189,6 +189,15 @@ def _rule_id(text: str) -> str:
 
 RuleId = Annotated[str, AfterValidator(_rule_id)]
 Gate = Annotated[dict[RuleId, Rule], Field(min_length=1, max_length=999)]
+
+
+class _Rules(Strict):
+    rules: Gate
+
+
+def parse_rules(value: Any, where: str) -> dict[str, Rule]:
+    """The rules of one gate, validated; `Invalid` names what is wrong at `where`."""
+    return dict(parse(_Rules, {"rules": value}, where).rules)
 
 
 def in_order(rules: Mapping[str, Rule]) -> list[tuple[str, Rule]]:

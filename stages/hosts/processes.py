@@ -1,16 +1,17 @@
-"""A leash: a process that ends when the one that started it does, however that one ended.
+"""Child processes that end with their parent, and locks that one process of a clone holds at a time.
 
-    python -m stages.hosts.processes -m dvc repro        DVC on a leash, and every run that it starts
+    python -m stages.hosts.processes -m dvc repro        DVC under the watchdog, and every run that it starts
 
-The holder writes its process id and the time of its creation into a variable, which its children inherit, through DVC
-and its shell as well; a thread of theirs looks twice a second whether that very process still lives. Nobody holds a
-pipe: on Windows a thread that waits on standard input would keep every process that inherits it from starting. A run
-must not outlive `promotion work` or a worker of `promotion dispatch`: it would train beside the run that is started in
-its place. Files appear whole and checkpoints stay, so nothing is lost.
+The parent process watchdog: the parent writes its process id and the time of its creation into an environment variable,
+which its children inherit, through DVC and its shell as well. A thread of each child looks twice a second whether that
+very process is still alive, and ends the child if not. No pipe is used: on Windows a thread that waits on standard
+input would keep every process that inherits it from starting. A run must not outlive `promotion work` or a worker of
+`promotion dispatch`, because it would train beside the run that is started in its place. Files appear whole and
+checkpoints stay, so nothing is lost.
 
-One process at a time: locks that the operating system lets go of when their holder dies, however it dies.
+Locks are the operating system's: it releases them when their holder ends, however that happens.
 
-with alone("rung5/d8-ar48/linux-l40s/501", "it is being trained"): ...
+    with hold_lock("rung5/d8-ar48/linux-l40s/501", "it is being trained"): ...
 """
 
 from __future__ import annotations
@@ -30,27 +31,33 @@ from filelock import FileLock, Timeout
 from stages.domain import names
 from stages.domain.errors import Refused
 
+#: Exit status of a process that ended because its parent did.
 ORPHANED = 75
-#: Who holds the leash, for all that it starts: process id, a colon, seconds since 1970 at its creation.
-VARIABLE = "STAGED_PROMOTION_LEASH"
-LOOK_SECONDS = 0.5
-#: Linux reckons the time of creation from a clock that may be set meanwhile; a process id is not used again so soon.
+#: The parent of everything that it starts: process id, a colon, seconds since 1970 at its creation.
+VARIABLE = "STAGED_PROMOTION_PARENT"
+WATCH_SECONDS = 0.5
+#: Linux computes the time of creation from a clock that may be set meanwhile; a process id is not used again so soon.
 CLOCK_SECONDS = 60.0
+LOCKS = names.SCRATCH / "locks"
 
 
-def lives(process: psutil.Process) -> bool:
-    """Whether a process is at work; one that is dead and not yet reaped is not."""
+class LockHeld(Refused):
+    """Another process of this clone holds the lock."""
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process is running; one that is dead and not yet reaped is not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # somebody else's, so it is there
+    except psutil.AccessDenied:  # another user's, so it is there
         return True
 
 
-def _holder(told: str) -> psutil.Process | None:
-    """The process that `told`, the content of the variable, names; None if it is gone, whoever has its id now."""
-    pid, _, created = told.partition(":")
+def find_parent(identity: str) -> psutil.Process | None:
+    """The process that `identity`, the value of the variable, names; None if it has ended, whoever has its id now."""
+    pid, _, created = identity.partition(":")
     try:
         process = psutil.Process(int(pid))
         return process if abs(process.create_time() - float(created)) < CLOCK_SECONDS else None
@@ -58,67 +65,63 @@ def _holder(told: str) -> psutil.Process | None:
         return None
 
 
-def _watch(holder: psutil.Process | None) -> None:
-    while holder is not None and lives(holder):
-        time.sleep(LOOK_SECONDS)
+def _exit_after(parent: psutil.Process | None) -> None:
+    while parent is not None and is_alive(parent):
+        time.sleep(WATCH_SECONDS)
     try:
         print("ended with the process that started it; what was finished is kept", file=sys.stderr, flush=True)
     finally:
         os._exit(ORPHANED)
 
 
-def heed() -> None:
-    """If this process is on a leash, end with its holder from now on."""
-    if told := os.environ.get(VARIABLE):
-        threading.Thread(target=_watch, args=(_holder(told),), daemon=True).start()
+def watch_parent() -> None:
+    """If `start_child` started this process or one above it, end with that parent from now on."""
+    if identity := os.environ.get(VARIABLE):
+        threading.Thread(target=_exit_after, args=(find_parent(identity),), daemon=True).start()
 
 
-def start(
-    words: list[str], output: int | None = None, environment: dict[str, str] | None = None
+def start_child(
+    arguments: list[str], output: int | None = None, environment: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `python WORDS` on a leash that this process holds, with these variables besides its own.
+    """Start `python ARGUMENTS` with this process as its watched parent and these variables besides its own.
 
-    `output` is where all that it prints goes, as `subprocess` takes it. It has nothing to read.
+    `output` is where standard output and error go, as `subprocess` takes it. Standard input is empty.
     """
-    held = f"{os.getpid()}:{psutil.Process().create_time():.3f}"
-    variables = os.environ | (environment or {}) | {VARIABLE: held}
+    identity = f"{os.getpid()}:{psutil.Process().create_time():.3f}"
+    variables = os.environ | (environment or {}) | {VARIABLE: identity}
     return subprocess.Popen(
-        [sys.executable, *words], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        [sys.executable, *arguments], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
 
 
-def main() -> None:
-    """Heed the leash and become the module that is asked for, as `python -m` would."""
-    heed()
-    del sys.argv[0:2]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()
-
-
-LOCKS = names.SCRATCH / "locks"
-
-
-class Busy(Refused):
-    """Another process of this clone is at it."""
-
-
 @contextmanager
-def alone(what: str, doing: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock called `what`; `Busy`, saying what its holder is `doing`, where that lasts over `wait` seconds."""
-    path = LOCKS / f"{what.replace('/', '.')}.lock"
+def hold_lock(name: str, activity: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock called `name`; `LockHeld` with the holder's `activity` where it is held for over `wait` seconds.
+
+    A negative `wait` waits for ever.
+    """
+    path = LOCKS / f"{name.replace('/', '.')}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=wait)
     except Timeout:
-        raise Busy(
-            f"{path.as_posix()}: held by another process of this clone: {doing}; "
+        raise LockHeld(
+            f"{path.as_posix()}: held by another process of this clone: {activity}; "
             "wait for it, or end it and start again: nothing is lost"
         ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def main() -> None:
+    """Watch the parent and become the module that is asked for, as `python -m` would."""
+    watch_parent()
+    del sys.argv[0:2]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

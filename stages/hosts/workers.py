@@ -1,11 +1,10 @@
-"""The workers of this machine: a Dask worker in every slot, with a log of its own under scratch/dispatch/.
+"""The Dask workers of this machine: how many runs it can train at a time, and one worker process for each.
 
-promotion dispatch                                starts them beside its scheduler
-promotion dispatch --join tcp://10.0.0.5:8786     starts them for a scheduler elsewhere
+    promotion dispatch                                starts them beside its scheduler
+    promotion dispatch --join tcp://10.0.0.5:8786     starts them for a scheduler elsewhere
 
-The slots of a machine: how many runs it can train at a time without one slowing another, and for which host blocks.
-
-One slot a GPU, which it alone sees; on the CPU as many slots as the blocks' threads fit into the usable CPUs.
+A slot trains one run at a time without slowing another: one slot for each GPU, which it alone sees, and on the CPU as
+many as the blocks' threads fit into the usable CPUs. Each worker has a log of its own under scratch/dispatch/.
 """
 
 from __future__ import annotations
@@ -15,107 +14,117 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from stages.domain import names
 from stages.domain.errors import Refused
-from stages.domain.study import Study
+from stages.domain.study import Host, Study
 from stages.hosts import processes
-from stages.hosts.job import LOGS, tail
-from stages.hosts.machine import WrongHost, describe, mismatches
+from stages.hosts.job import LOGS, read_log_end
+from stages.hosts.machine import Machine, WrongHost, describe_machine, find_mismatches
+
+#: How long a machine that joins waits for the scheduler; the two may be started in either order.
+JOIN_SECONDS = 30.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One run at a time, in the name of one of `hosts`; `gpu` is the UUID of the GPU that it sees."""
+    """Room for one run at a time, of one of `hosts`; `gpu` is the UUID of the GPU that it sees."""
 
     hosts: tuple[str, ...]
     gpu: str | None = None
 
 
-def slots_of(study: Study, only: list[str], count: int | None, machine: dict[str, Any] | None = None) -> list[Slot]:
-    """The slots of this machine for the blocks it is; for `only` some of them, and `count` CPU slots, where given."""
-    here = machine or describe()
-    if unknown := [name for name in only if name not in study.hosts]:
-        raise Refused(f"{unknown[0]}: no such host; params.yaml has {', '.join(study.hosts)}")
-    blocks = {name: host.model_dump() for name, host in study.hosts.items() if not only or name in only}
-    fits = {name: value for name, value in blocks.items() if not mismatches(value, here)}
-    if missing := [name for name in only if name not in fits]:
-        told = "; ".join(mismatches(blocks[missing[0]], here))
-        raise WrongHost(f"params.yaml: hosts.{missing[0]}: this machine is not that host: {told}")
-    found = []
-    for gpu in here["gpus"]:
-        alone = {**here, "gpus": [gpu]}
-        if names_ := tuple(n for n, v in fits.items() if v["device"] == "cuda" and not mismatches(v, alone)):
-            found.append(Slot(names_, gpu["uuid"]))
-    on_cpu = {name: value for name, value in fits.items() if value["device"] == "cpu"}
-    if on_cpu:
-        size = max(value["threads"] for value in on_cpu.values())
-        found += [Slot(tuple(on_cpu))] * (count if count is not None else max(1, here["threads"] // size))
-    return found
-
-
-#: How long a machine that joins waits for somebody to listen; the two may be started in either order.
-JOIN_SECONDS = 30.0
-STOP_SECONDS = 10.0
-LOOK_SECONDS = 0.2
-
-
 @dataclass(frozen=True)
-class Member:
-    """One worker process, on a leash."""
+class WorkerProcess:
+    """The process of one worker."""
 
     slot: Slot
     process: subprocess.Popen[bytes]
     log: Path
 
-    def works(self) -> bool:
-        """Whether it still runs."""
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
         return self.process.poll() is None
 
-    def told(self) -> str:
-        """How it ended, and the last words of its log."""
-        return f"exit status {self.process.returncode}; the end of {self.log.as_posix()}:\n{tail(self.log)}"
+    def describe_end(self) -> str:
+        """How it ended, and the end of its log."""
+        status = self.process.returncode
+        return f"exit status {status}; the end of {self.log.as_posix()}:\n{read_log_end(self.log)}"
 
 
-def start(slots: list[Slot], scheduler: str) -> list[Member]:
-    """Start a Dask worker in every slot, each with a nanny that starts it anew should it die."""
+def find_slots(study: Study, only: list[str], cpu_slots: int | None, machine: Machine | None = None) -> list[Slot]:
+    """The slots of `machine` (this one unless given) for the host blocks that it matches.
+
+    `only` names the blocks that may be used (all where empty), `cpu_slots` sets the number of CPU slots. Raises
+    `Refused` for an unknown block, `WrongHost` for a named one that does not match.
+    """
+    machine = machine or describe_machine()
+    if unknown := [name for name in only if name not in study.hosts]:
+        raise Refused(f"{unknown[0]}: no such host; params.yaml has {', '.join(study.hosts)}")
+    blocks = {name: block for name, block in study.hosts.items() if not only or name in only}
+    matching = {name: block for name, block in blocks.items() if not find_mismatches(block, machine)}
+    if missing := [name for name in only if name not in matching]:
+        problems = "; ".join(find_mismatches(blocks[missing[0]], machine))
+        raise WrongHost(f"params.yaml: hosts.{missing[0]}: this machine is not that host: {problems}")
+    on_cpu = {name: block for name, block in matching.items() if block.device == "cpu"}
+    slots = list(_find_gpu_slots(matching, machine))
+    if on_cpu:
+        threads = max(block.threads for block in on_cpu.values())
+        number = cpu_slots if cpu_slots is not None else max(1, machine.threads // threads)
+        slots += [Slot(tuple(on_cpu))] * number
+    return slots
+
+
+def _find_gpu_slots(blocks: dict[str, Host], machine: Machine) -> Iterator[Slot]:
+    for gpu in machine.gpus:
+        with_gpu = replace(machine, gpus=(gpu,))
+        hosts = [n for n, block in blocks.items() if block.device == "cuda" and not find_mismatches(block, with_gpu)]
+        if hosts:
+            yield Slot(tuple(hosts), gpu.uuid)
+
+
+def start_workers(slots: Sequence[Slot], scheduler: str) -> list[WorkerProcess]:
+    """Start a Dask worker in every slot, each with a nanny that restarts it if it dies."""
     LOGS.mkdir(parents=True, exist_ok=True)
     logs = [LOGS / f"worker-{os.getpid()}-{number}.log" for number in range(1, len(slots) + 1)]
-    return [Member(slot, _start(slot, scheduler, log), log) for slot, log in zip(slots, logs, strict=True)]
+    return [
+        WorkerProcess(slot, _start_worker(slot, scheduler, log), log) for slot, log in zip(slots, logs, strict=True)
+    ]
 
 
-def _start(slot: Slot, scheduler: str, log: Path) -> subprocess.Popen[bytes]:
+def _start_worker(slot: Slot, scheduler: str, log: Path) -> subprocess.Popen[bytes]:
     resources = " ".join(f"{host}=1" for host in slot.hosts)
-    words = ["-m", "stages.hosts.processes", "-m", "distributed.cli.dask_worker", scheduler]
-    words += ["--nworkers", "1", "--nthreads", "1", "--resources", resources, "--memory-limit", "0"]
-    words += ["--no-dashboard", "--local-directory", f"{names.SCRATCH.as_posix()}/dask"]
+    arguments = ["-m", "stages.hosts.processes", "-m", "distributed.cli.dask_worker", scheduler]
+    arguments += ["--nworkers", "1", "--nthreads", "1", "--resources", resources, "--memory-limit", "0"]
+    arguments += ["--no-dashboard", "--local-directory", f"{names.SCRATCH.as_posix()}/dask"]
     environment = {"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}
     with log.open("wb") as output:
-        return processes.start(words, output.fileno(), environment)
+        return processes.start_child(arguments, output.fileno(), environment)
 
 
-def stop(crew: list[Member]) -> None:
-    """End the workers; their runs end with them and go on from their checkpoints another time."""
-    for member in crew:
-        member.process.terminate()
-    for member in crew:
+def stop_workers(workers: Sequence[WorkerProcess]) -> None:
+    """End the workers; their runs end with them and resume from their checkpoints another time."""
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
         try:
-            member.process.wait(timeout=STOP_SECONDS)
+            worker.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            member.process.kill()
-            member.process.wait()
+            worker.process.kill()
+            worker.process.wait()
 
 
-def reach(address: str, patience: float = JOIN_SECONDS) -> None:
-    """Wait until somebody listens at tcp://HOST:PORT; `Refused` if nobody does for so many seconds."""
-    found = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
-    if found is None or not 0 < int(found[2]) < 65536:
+def wait_for_scheduler(address: str, patience: float = JOIN_SECONDS) -> None:
+    """Wait until a scheduler listens at tcp://HOST:PORT; `Refused` if none does within `patience` seconds."""
+    match = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
+    if match is None or not 0 < int(match[2]) < 65536:
         raise Refused(f"--join: found {address!r}, expected tcp://HOST:PORT, as the dispatcher tells it when it starts")
-    host, port, end = found[1].strip("[]"), int(found[2]), time.monotonic() + patience
+    host, port, end = match[1].strip("[]"), int(match[2]), time.monotonic() + patience
     while True:
         try:
             socket.create_connection((host, port), timeout=max(1.0, patience)).close()
@@ -130,24 +139,24 @@ def reach(address: str, patience: float = JOIN_SECONDS) -> None:
             return
 
 
-def work(crew: list[Member], say: Callable[[str], None]) -> None:
-    """Let the workers of a machine that joined work until the dispatcher is done.
+def wait_for_workers(workers: Sequence[WorkerProcess], say: Callable[[str], None]) -> None:
+    """Wait until the workers of a machine that joined have ended, as they do when the dispatcher is done.
 
-    One that ends badly is told at once; `Refused` when all have ended, if one did.
+    `say` is told of one that failed at once; `Refused` when all have ended, if one failed.
     """
-    left, bad = list(crew), 0
+    running, failed = list(workers), 0
     try:
-        while left:
-            for member in [one for one in left if not one.works()]:
-                left.remove(member)
-                if member.process.returncode:
-                    bad += 1
-                    say(f"a worker ended badly: {member.told()}")
-            time.sleep(LOOK_SECONDS)
+        while running:
+            for worker in [worker for worker in running if not worker.is_running()]:
+                running.remove(worker)
+                if worker.process.returncode:
+                    failed += 1
+                    say(f"a worker ended badly: {worker.describe_end()}")
+            time.sleep(POLL_SECONDS)
     finally:
-        stop(crew)
-    if bad:
+        stop_workers(workers)
+    if failed:
         raise Refused(
-            f"{bad} of {len(crew)} workers ended badly, see above; is this clone at the dispatcher's commit, "
+            f"{failed} of {len(workers)} workers ended badly, see above; is this clone at the dispatcher's commit, "
             "with the packages of its constraints.txt? then start it again"
         )

@@ -2,25 +2,24 @@
 
     promotion pending
 
-A run is done when its record is what the open door of its rung would have it be: under the same lock, runner, corpus,
-budget and specification. Anything else in its place is a leftover of other rules, and the run is to do.
+A run is done when its record is what the open contract of its rung asks for: under the same lock, runner, corpus,
+budget and specification. Any other record in its place was made under other rules, and the run is to do.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from stages.domain import canonical, contract, locks, names, promotions, records
-from stages.domain.contract import Door
+from stages.domain import canonical, locks, names, promotions, records
+from stages.domain.contract import Contract, read
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.runners.builtin import parse_spec, spec_of
-
-__all__ = ["Door", "Run", "Rung", "decided", "door_of", "look", "runs_of", "tickets_of", "trains"]
 
 
 @dataclass(frozen=True, order=True)
@@ -67,19 +66,19 @@ def gate_stage(rung: str) -> str:
     return f"stages/{rung}/dvc.yaml:gate"
 
 
-def door_of(rung: str) -> Door | None:
-    """The open door of a rung, made from the lock that stands in locks/; None where there is none."""
-    door = contract.read(rung)
-    if door is None or not door["open"]:
+def read_current_contract(rung: str) -> Contract | None:
+    """The open contract of a rung, made from the lock that stands in locks/; None where there is none."""
+    contract = read(rung)
+    if not isinstance(contract, Contract):
         return None
     lock = locks.read(names.gate_of(rung))
-    return door if lock is not None and lock.digest == door["lock"] else None
+    return contract if lock is not None and lock.digest == contract.lock else None
 
 
-def _why_closed(rung: str) -> str:
-    """Why a rung has no open door, and what opens it."""
+def _explain_closed(rung: str) -> str:
+    """Why a rung has no open contract, and what opens it."""
     gate = names.gate_of(rung)
-    if contract.read(rung) is None:
+    if read(rung) is None:
         if locks.read("gate1") is None:
             return "no rule is frozen yet: `promotion status` says what comes first"
         return "`dvc repro protocol` first"
@@ -88,7 +87,7 @@ def _why_closed(rung: str) -> str:
     return f"{gate} is not frozen: `promotion freeze {gate}`"
 
 
-def tickets_of(rung: str) -> dict[str, promotions.Ticket] | None:
+def read_tickets(rung: str) -> dict[str, promotions.Ticket] | None:
     """The tickets for a rung: an empty mapping at the first one, None while the gate before has not decided."""
     number = int(rung.removeprefix("rung"))
     if number == 1:
@@ -97,55 +96,55 @@ def tickets_of(rung: str) -> dict[str, promotions.Ticket] | None:
     return promotions.read(path) if path.is_file() else None
 
 
-def trains(run: Run, held: dict[str, promotions.Ticket]) -> bool:
+def will_train(run: Run, tickets: dict[str, promotions.Ticket]) -> bool:
     """Whether a run trains; without a ticket its record is written at once, the same on every machine."""
-    return run.purpose == "floor" or held.get(run.config, "true") == "true"
+    return run.purpose == "floor" or tickets.get(run.config, "true") == "true"
 
 
-def expected_spec(study: Study, door: Door, run: Run) -> dict[str, Any]:
-    """The runner's whole input for a run under its door."""
+def make_expected_spec(study: Study, contract: Contract, run: Run) -> dict[str, Any]:
+    """The runner's whole input for a run under its contract, as JSON of the runner."""
     value = spec_of(
-        door["settings"],
+        dict(contract.settings),
         dict(study.configs[run.config]),
-        door["hosts"][run.host],
-        door["clock"]["kind"],
-        door["budget_seconds"],
+        dict(contract.hosts[run.host]),
+        contract.clock,
+        contract.budget_seconds,
         run.seed,
-        door["last"],
+        contract.last,
     )
     return parse_spec(value, run.config).to_json()
 
 
-def differs(record: Record, study: Study, door: Door, run: Run, trained: bool) -> str | None:
-    """Why a record is not that of `run` under `door`, or None where it is."""
+def explain_difference(record: Record, study: Study, contract: Contract, run: Run, trained: bool) -> str | None:
+    """Why a record is not that of `run` under `contract`, or None where it is; `trained` if it has a ticket."""
     if record.id != run.id:
         return f"found the record of {record.id}, expected that of {run.id}"
     for key in ("lock", "runner", "corpus"):
-        if getattr(record, key) != door[key]:
-            return f"{key}: found {getattr(record, key)}, expected {door[key]}"
-    budget = {"clock": door["clock"]["kind"], "seconds": door["budget_seconds"]}
+        if getattr(record, key) != getattr(contract, key):
+            return f"{key}: found {getattr(record, key)}, expected {getattr(contract, key)}"
+    budget = {"clock": contract.clock, "seconds": contract.budget_seconds}
     if record.budget.model_dump() != budget:
         return f"budget: found {record.budget.model_dump()}, expected {budget}"
     if record.executed != trained:
         return f"status: found {record.status}, expected that of a run {'with' if trained else 'without'} a ticket"
-    if trained and canonical.dumps(record.spec) != canonical.dumps(expected_spec(study, door, run)):
+    if trained and canonical.dumps(record.spec) != canonical.dumps(make_expected_spec(study, contract, run)):
         return "spec: found that of other settings, expected those of params.yaml"
     return None
 
 
-def parse_record(data: bytes, study: Study, door: Door, run: Run, *, trained: bool, where: str) -> Record:
-    """A record that came from elsewhere, refused with `Invalid` unless it is exactly the one of `run` under `door`."""
+def parse_record(data: bytes, study: Study, contract: Contract, run: Run, *, trained: bool, where: str) -> Record:
+    """A record that came from elsewhere, refused with `Invalid` unless it is that of `run` under `contract`."""
     record = records.parse_line(data, where)
-    if told := differs(record, study, door, run, trained):
-        raise Invalid(f"{where}: {told}")
+    if difference := explain_difference(record, study, contract, run, trained):
+        raise Invalid(f"{where}: {difference}")
     return record
 
 
 @dataclass(frozen=True)
-class Rung:
-    """A rung as work. `closed` is why nothing of it can be done yet; the lists are empty then.
+class RungWork:
+    """The work of a rung. `closed` is why nothing of it can be done yet; the runs are empty then.
 
-    `done` holds every run whose record lies here, `trained` those of them that had a ticket.
+    `done` are the runs whose record lies in the workspace, `trained` those of them that had a ticket.
     """
 
     name: str
@@ -157,29 +156,31 @@ class Rung:
 
     def waits_for(self) -> dict[str, int]:
         """How many runs are still to be trained, by host."""
-        found: dict[str, int] = {}
-        for run in self.to_train:
-            found[run.host] = found.get(run.host, 0) + 1
-        return found
+        return dict(Counter(run.host for run in self.to_train))
 
 
-def look(study: Study, rung: str) -> Rung:
-    """What is done and what is to do at a rung."""
-    door, held = door_of(rung), tickets_of(rung)
-    if door is None:
-        return Rung(rung, _why_closed(rung))
-    before = f"rung{int(rung.removeprefix('rung')) - 1}"
-    if held is None or (before != "rung0" and not decided(before)):
-        return Rung(rung, f"{names.gate_of(before)} has not decided")
-    found: dict[str, list[Run]] = {"train": [], "stop": [], "done": [], "trained": []}
+def read_rung_work(study: Study, rung: str) -> RungWork:
+    """What is done and what is to do at a rung, from the workspace."""
+    contract, tickets = read_current_contract(rung), read_tickets(rung)
+    if contract is None:
+        return RungWork(rung, _explain_closed(rung))
+    number = int(rung.removeprefix("rung"))
+    if tickets is None or (number > 1 and not is_decided(f"rung{number - 1}")):
+        return RungWork(rung, f"gate{number - 1} has not decided")
+    to_train: list[Run] = []
+    to_stop: list[Run] = []
+    done: list[Run] = []
+    trained: list[Run] = []
     for run in runs_of(study, rung):
-        trained = trains(run, held)
+        trains = will_train(run, tickets)
         record = records.read(run.id)
-        done = record is not None and differs(record, study, door, run, trained) is None
-        found["done" if done else "train" if trained else "stop"].append(run)
-        if done and trained:
-            found["trained"].append(run)
-    return Rung(rung, None, *(tuple(found[kind]) for kind in ("train", "stop", "done", "trained")))
+        if record is None or explain_difference(record, study, contract, run, trains) is not None:
+            (to_train if trains else to_stop).append(run)
+            continue
+        done.append(run)
+        if trains:
+            trained.append(run)
+    return RungWork(rung, None, tuple(to_train), tuple(to_stop), tuple(done), tuple(trained))
 
 
 def read_decision(rung: str) -> Decision | None:
@@ -190,10 +191,10 @@ def read_decision(rung: str) -> Decision | None:
     return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro stages/{rung}/dvc.yaml:gate` judges anew")
 
 
-def decided(rung: str) -> bool:
-    """Whether the gate of a rung has decided under the lock that its door names, on the records that lie here."""
-    door, decision = door_of(rung), read_decision(rung)
-    if door is None or decision is None or decision.lock != door["lock"]:
+def is_decided(rung: str) -> bool:
+    """Whether the gate of a rung has decided under the lock of its contract, on the records in the workspace."""
+    contract, decision = read_current_contract(rung), read_decision(rung)
+    if contract is None or decision is None or decision.lock != contract.lock:
         return False
     for run, md5 in decision.evidence.items():
         record = names.record_path(run)

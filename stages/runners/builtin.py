@@ -17,13 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.domain import canonical, files, names, promotions
+from stages.domain import canonical, files, names
+from stages.domain.contract import Contract
 from stages.domain.errors import Refused
 from stages.domain.schema import Invalid
-from stages.domain.study import Study
+from stages.domain.study import Host, Study
 from stages.hosts import processes
-from stages.hosts.machine import git_commit, require
-from stages.hosts.processes import alone
+from stages.hosts.machine import git_commit, require_host
+from stages.hosts.processes import hold_lock
 from stages.run import knobs_of, write
 from trainer.errors import SpecError
 from trainer.shape import realise
@@ -130,16 +131,16 @@ def check_corpus(expected: str, folder: Path = names.CORPUS) -> None:
             )
 
 
-def build_spec(door: dict[str, Any], config: str, host: str, seed: int) -> dict[str, Any]:
+def build_spec(contract: Contract, config: str, host: str, seed: int) -> dict[str, Any]:
     """The runner's whole input, defaults spelled out, from what is frozen and the configuration's knobs."""
     value = spec_of(
-        door["settings"],
+        dict(contract.settings),
         knobs_of(config),
-        door["hosts"][host],
-        door["clock"]["kind"],
-        door["budget_seconds"],
+        dict(contract.hosts[host]),
+        contract.clock,
+        contract.budget_seconds,
         seed,
-        door["last"],
+        contract.last,
     )
     return parse_spec(value, config).to_json()
 
@@ -150,35 +151,35 @@ def environment(report: list[str], machine: dict[str, Any]) -> dict[str, str] | 
     return {key: str(value) for key, value in told.items()} or None
 
 
-def train(door: dict[str, Any], *, config: str, host: str, seed: int, purpose: str) -> None:
+def train(contract: Contract, *, config: str, host: str, seed: int, purpose: str) -> None:
     """Train one run here and write its record and trace. Raises before training if anything is not as frozen."""
     started = time.perf_counter()
-    processes.heed()
-    if host not in door["hosts"]:
-        raise Refused(f"params.yaml: hosts.{host} is not among the frozen hosts: {', '.join(door['hosts'])}")
-    require(host, door["hosts"][host])
+    processes.watch_parent()
+    if host not in contract.hosts:
+        raise Refused(f"params.yaml: hosts.{host} is not among the frozen hosts: {', '.join(contract.hosts)}")
+    require_host(host, Host.model_validate(contract.hosts[host]))
     runner = files.tree_digest(names.TRAINER)
-    if runner != door["runner"]:
+    if runner != contract.runner:
         raise Refused(
-            f"trainer/: found sha256 {runner}, expected the frozen {door['runner']}; "
+            f"trainer/: found sha256 {runner}, expected the frozen {contract.runner}; "
             "take the change back, or freeze it with `promotion freeze`"
         )
-    check_corpus(door["corpus"])
-    spec = build_spec(door, config, host, seed)
-    run = names.run_id(door["rung"], config, host, seed, purpose)
-    with alone(run, f"{run} is being trained"):
-        outcome, observer = _run(spec, run, host, door)
-        record = promotions.record(
-            door,
+    check_corpus(contract.corpus)
+    spec = build_spec(contract, config, host, seed)
+    run = names.run_id(contract.rung, config, host, seed, purpose)
+    with hold_lock(run, f"{run} is being trained"):
+        outcome, observer = _run(spec, run, host, contract)
+        record = contract.make_record(
             config=config,
             host=host,
             seed=seed,
             purpose=purpose,
             status=outcome.status,
             reason=outcome.reason,
+            environment=environment(contract.hosts[host]["report"], outcome.telemetry),
+            spec=spec,
+            facts=outcome.facts,
         )
-        record["environment"] = environment(door["hosts"][host]["report"], outcome.telemetry)
-        record["spec"], record["facts"] = spec, outcome.facts
         telemetry = {"schema": 1, "run": run, "status": outcome.status, **outcome.telemetry}
         telemetry["commit"] = git_commit()
         trace = {"curve.csv": outcome.curve_csv().encode("utf-8")}
@@ -192,13 +193,15 @@ def train(door: dict[str, Any], *, config: str, host: str, seed: int, purpose: s
         observer.done(record, outcome.telemetry)
 
 
-def _run(spec: dict[str, Any], run: str, host: str, door: dict[str, Any]) -> tuple[Any, Any]:
+def _run(spec: dict[str, Any], run: str, host: str, contract: Contract) -> tuple[Any, Any]:
     from stages.progress import Live
     from trainer.loop import train as train_spec
     from trainer.spec import Spec
 
-    require(host, door["hosts"][host])  # again: torch is here now, and tells which GPU it uses
-    observer = Live(run, seconds=door["budget_seconds"], clock=door["clock"]["kind"], stream=sys.stderr)
+    require_host(
+        host, Host.model_validate(contract.hosts[host])
+    )  # again: torch is here now, and tells which GPU it uses
+    observer = Live(run, seconds=contract.budget_seconds, clock=contract.clock, stream=sys.stderr)
     scratch = names.SCRATCH / run
     with observer:
         outcome = train_spec(Spec.from_json(spec), names.CORPUS, scratch=scratch, observer=observer)

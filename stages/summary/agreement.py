@@ -48,7 +48,7 @@ def _overlap(promoted: list[set[str]]) -> dict[str, Any]:
 
 
 def _rung(evidence: Evidence) -> dict[str, Any]:
-    hosts = sorted(evidence.door.hosts)
+    hosts = sorted(evidence.contract.hosts)
     rankings = {host: evidence.ranking("mean", host) for host in hosts}
     places = {host: {name: place for place, name in enumerate(rankings[host], 1)} for host in hosts}
     alone = {host: _alone(evidence, host) for host in hosts}

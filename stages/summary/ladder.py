@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from stages.domain import names
+from stages.domain.contract import from_lock
 from stages.domain.decision import Decision
-from stages.domain.evidence import Door, Evidence, door_from, gather
+from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Frozen, Lock
 from stages.domain.records import Record
 
@@ -105,12 +106,6 @@ class Ladder:
         return f"No candidate of {last.name} finished in every cell."
 
 
-def door_of(lock: Lock) -> Door:
-    """What the gate of a lock judges by: the same as `door_from` makes of artifacts/protocol/rungN.json."""
-    frozen = lock.frozen
-    return door_from({**frozen.to_json(), "lock": lock.digest}, dict(frozen.rules), dict(frozen.roles))
-
-
 def build(
     mode: str,
     configs: Sequence[str],
@@ -128,7 +123,7 @@ def build(
         decision = decisions.get(lock.frozen.gate)
         who = _candidates(decision, before, configs if not rungs else None)
         mine = tuple(by_rung.get(lock.frozen.rung, ()))
-        evidence = None if who is None else gather(door_of(lock), who, mine)
+        evidence = None if who is None else gather(from_lock(lock), who, mine)
         rungs.append(Rung(lock, mine, who, evidence, decision))
         before = decision
     return Ladder(mode, tuple(sorted(configs)), tuple(rungs))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from stages.domain import canonical, contract, decision, promotions
+from stages.domain import canonical, decision
+from stages.domain.contract import Contract, from_lock
 from stages.domain.decision import Decision
 from stages.domain.diff import differences
-from stages.domain.evidence import door_from, gather
+from stages.domain.evidence import gather
 from stages.domain.locks import Lock
 from stages.domain.promotions import Ticket
 from stages.domain.study import Study
-from stages.protocol import door
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import DECISIONS, Locks
@@ -32,12 +31,11 @@ def _judge(
     study: Study, lock: Lock, runs: list[RecordLine], entrants: dict[str, Ticket] | None
 ) -> tuple[Decision, dict[str, Ticket]]:
     """The decision of one gate and the tickets that it hands out. `entrants`: the tickets of the gate before."""
-    opened = door(lock.frozen.rung, lock)
+    contract = from_lock(lock)
     if entrants is None:
-        entrants = dict.fromkeys(contract.configs_of(opened) or sorted(study.configs), "true")
+        entrants = dict.fromkeys(contract.entrants or sorted(study.configs), "true")
     candidates = [name for name, ticket in entrants.items() if ticket != "false"]
-    rules = door_from(opened, dict(lock.frozen.rules), opened["roles"])
-    recomputed = decision.decide(gather(rules, candidates, (run.record for run in runs)))
+    recomputed = decision.decide(gather(contract, candidates, (run.record for run in runs)))
     return recomputed, decision.hand_out_tickets(recomputed, recomputed, sorted(entrants))
 
 
@@ -97,7 +95,7 @@ def check_tickets(case: Case) -> Iterator[Problem]:
         lock, number = known.of(rung), int(rung.removeprefix("rung"))
         before = f"gate{number - 1}"
         tickets = recomputed.tickets.get(before)
-        opened = door(rung, lock) if lock else None
+        contract = from_lock(lock) if lock else None
         for run in runs:
             if number == 1 or run.record.purpose == "floor":
                 ticket: Ticket = "true"
@@ -106,10 +104,10 @@ def check_tickets(case: Case) -> Iterator[Problem]:
                 continue
             else:
                 ticket = tickets.get(run.record.config, "false")
-            yield from _compare_ticket(run, ticket, before, opened)
+            yield from _compare_ticket(run, ticket, before, contract)
 
 
-def _compare_ticket(run: RecordLine, ticket: Ticket, before: str, opened: contract.Door | None) -> Iterator[Problem]:
+def _compare_ticket(run: RecordLine, ticket: Ticket, before: str, contract: Contract | None) -> Iterator[Problem]:
     record = run.record
     if ticket == "true":
         if not record.executed:
@@ -118,15 +116,14 @@ def _compare_ticket(run: RecordLine, ticket: Ticket, before: str, opened: contra
         return
     if record.executed:
         yield run.problem("/status", record.status, "stopped", f"{before} did not let it through: it had no ticket")
-    elif opened is not None and run.data != _stopped_record(run, before, opened):
+    elif contract is not None and run.data != _stopped_record(run, before, contract):
         expected = f"{before} did not promote it"
         yield run.problem("/reason", record.reason, expected, "a stopped run is written in one way only")
 
 
-def _stopped_record(run: RecordLine, before: str, opened: contract.Door) -> bytes:
+def _stopped_record(run: RecordLine, before: str, contract: Contract) -> bytes:
     record = run.record
-    value: dict[str, Any] = promotions.record(
-        opened,
+    value = contract.make_record(
         config=record.config,
         host=record.host,
         seed=record.seed,

@@ -1,6 +1,6 @@
 """Check V18: the digests, sizes and counts in the dvc.lock files are those of the bytes in git, both ways.
 
-What git does not hold (records, tickets, doors, folders of them) is made again from ledger, locks and decisions.
+What git does not hold (records, tickets, contracts, folders of them) is made again from ledger, locks and decisions.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
-from stages.domain import canonical, names, promotions
+from stages.domain import names, promotions
+from stages.domain.contract import ClosedContract, from_lock
 from stages.domain.files import md5_bytes
 from stages.domain.study import Study
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.lockfile import LockedFile
-from stages.protocol import closed, door
 from stages.repo import git
 from stages.repo.tree import Tree, WorkTree, contents
 from stages.verify.check import Case, Problem
@@ -83,8 +83,10 @@ def known_contents(case: Case) -> dict[str, Content]:
     known = records | gates
     for rung in case.get(Study).rungs:
         lock = case.get(Locks).of(rung)
-        data = canonical.dumps(door(rung, lock) if lock else closed(rung))
-        known[f"artifacts/protocol/{rung}.json"] = digest_bytes(data, f"locks/{names.gate_of(rung)}.yaml")
+        contract = from_lock(lock) if lock else ClosedContract(rung)
+        known[f"artifacts/protocol/{rung}.json"] = digest_bytes(
+            contract.to_bytes(), f"locks/{names.gate_of(rung)}.yaml"
+        )
     folders = {f"artifacts/records/{rung}": records for rung in case.get(Ledger).by_rung}
     if set(case.get(Recomputed).decisions) == set(case.get(Study).gates):
         folders |= {"artifacts/records": records, "artifacts/gates": gates}

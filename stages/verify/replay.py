@@ -100,7 +100,7 @@ def choose_runs(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], 
 
 def check_place(record: Record, lock: Lock, root: Path) -> None:
     """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
-    from stages.hosts import machine
+    from stages.hosts.machine import describe_machine, find_mismatches
     from stages.runners.builtin import check_corpus
 
     if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
@@ -111,7 +111,7 @@ def check_place(record: Record, lock: Lock, root: Path) -> None:
     if runner != record.runner:
         raise Refused(f"trainer/: found sha256 {runner}, expected {record.runner}; check out the commit of {record.id}")
     check_corpus(record.corpus, root / names.CORPUS)
-    if why := machine.mismatches(lock.frozen.hosts[record.host].model_dump()):
+    if why := find_mismatches(lock.frozen.hosts[record.host], describe_machine()):
         raise Refused(f"{record.id} needs a machine like hosts.{record.host}: {'; '.join(why)}")
 
 

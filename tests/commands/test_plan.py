@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages.domain import study
 from stages.domain.formatting import unit
-from stages.gate import parse_rules
+from stages.domain.rules import parse_rules
 from stages.summary.plan import most_candidates, most_promoted
 from tests.support.repo import PROJECT
 

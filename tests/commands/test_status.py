@@ -10,7 +10,7 @@ from contextlib import chdir
 import pytest
 
 from stages import gate, ledger
-from stages.domain import canonical, files, names, yamlio
+from stages.domain import files, names, yamlio
 from stages.progress import LIVE
 from tests.support.repo import PROJECT
 
@@ -28,7 +28,7 @@ def change_params(root, change):
 def judge_again(root, *rungs):
     for name in rungs:
         made, _ = gate.judge(name, yamlio.read(names.PARAMS, ""))
-        files.write_whole(names.GATES / made["gate"] / "decision.json", canonical.dumps(made))
+        files.write_whole(names.GATES / made.gate / "decision.json", made.to_bytes())
 
 
 def test_a_whole_study_is_shown_with_its_counts_and_verdicts(workspace, promotion):

@@ -1,5 +1,6 @@
 """Every kind of rule: what it observes, its margin, when it holds, and what it says without evidence."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, decision, rules
-from stages.domain.evidence import Door, Evidence, gather
+from stages.domain.contract import Contract
+from stages.domain.evidence import Evidence, gather
 from stages.domain.judge import judge_rules
 from stages.domain.records import Record, parse_line
 from stages.domain.schema import Invalid
-from stages.gate import parse_rules
+from tests.support.contracts import make_contract
 
 HOSTS, SEEDS = ("h1", "h2"), (31, 32)
 LOCK, RUNNER, CORPUS = "a" * 64, "b" * 64, "c" * 64
@@ -30,10 +32,9 @@ def record(config, host, seed, value, status="finished", **over) -> Record:
     return parse_line(canonical.dumps({**body, **over}), "test")
 
 
-def door(gate: dict, floor_seeds=(), hosts=HOSTS) -> Door:
-    parsed = parse_rules(gate, "test")
-    return Door(
-        "rung3", "gate3", LOCK, RUNNER, CORPUS, hosts, SEEDS, tuple(floor_seeds), frozenset({1, 2}), ROLES, parsed
+def contract(gate: dict, floor_seeds=()) -> Contract:
+    return make_contract(
+        "rung3", hosts=HOSTS, rules=gate, roles=ROLES, seeds=SEEDS, floor_seeds=tuple(floor_seeds), earlier_seeds=(1, 2)
     )
 
 
@@ -43,7 +44,7 @@ def evidence(gate: dict, scores: dict[str, list[float]], extra=(), floor_seeds=(
         for name, values in scores.items()
         for (host, seed), value in zip(CELLS, values, strict=False)
     ]
-    return gather(door(gate, floor_seeds), scores, [*records, *extra])
+    return gather(contract(gate, floor_seeds), scores, [*records, *extra])
 
 
 def outcome(rule: dict, scores: dict[str, list[float]], **kwargs):
@@ -158,8 +159,8 @@ def test_evidence_that_commits_to_another_lock_is_no_evidence():
 
 
 def test_a_seed_of_an_earlier_rung_is_not_fresh():
-    gate = door({"R1": {"kind": "fresh_seeds"}})
-    reused = Door(**{**gate.__dict__, "earlier_seeds": frozenset({31})})
+    gate = contract({"R1": {"kind": "fresh_seeds"}})
+    reused = replace(gate, earlier_seeds=(31,))
     records = [record(name, host, seed, 1.0) for name in FLAT for host, seed in CELLS]
     assert all(one.holds is False for one in judge_rules(gather(reused, FLAT, records))["R1"])
     assert all(one.holds is True for one in judge_rules(gather(gate, FLAT, records))["R1"])
@@ -205,9 +206,9 @@ def test_environments_inside_a_block_must_agree_and_be_reported():
             for host, seed in CELLS
         ]
 
-    one = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}))
-    two = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}, {"torch": "2.14"}))
-    none = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs(None))
+    one = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}))
+    two = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}, {"torch": "2.14"}))
+    none = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs(None))
     assert [[f.holds for f in judge_rules(e)["R1"]] for e in (one, two, none)] == [[True] * 2, [False] * 2, [None] * 2]
 
 
@@ -282,8 +283,8 @@ def test_every_rule_speaks_of_every_candidate_or_of_its_roles_or_of_all():
 def test_the_decision_does_not_depend_on_the_order_of_the_evidence():
     gate = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "top_k", "k": 2}}
     records = [record(name, host, seed, round(1.0 + n / 7, 6)) for n, name in enumerate(FLAT) for host, seed in CELLS]
-    one = decision.decide(gather(door(gate), FLAT, records))
-    two = decision.decide(gather(door(gate), reversed(list(FLAT)), records[::-1]))
+    one = decision.decide(gather(contract(gate), FLAT, records))
+    two = decision.decide(gather(contract(gate), reversed(list(FLAT)), records[::-1]))
     assert one.to_bytes() == two.to_bytes()
 
 

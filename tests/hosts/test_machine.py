@@ -5,40 +5,34 @@ from __future__ import annotations
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 
-from stages.commands import host as host_command
+from stages.commands import host
 from stages.domain.study import Host
-from stages.hosts import machine as machine_module
+from stages.hosts import machine
+from stages.hosts.machine import Gpu, Machine, WrongHost, find_mismatches, list_gpus, require_host
 from tests.support import synthetic
 from tests.support.repo import PROJECT
 
-A100 = {"name": "NVIDIA A100-SXM4-80GB", "uuid": "GPU-aaaa", "driver": "550", "memory_mib": 81920, "capability": "8.0"}
-T4 = {"name": "Tesla T4", "uuid": "GPU-tttt", "driver": "550", "memory_mib": 15360, "capability": "7.5"}
-WINDOWS = {
-    "system": "windows",
-    "machine": "AMD64",
-    "cpu": "Xeon",
-    "threads": 16,
-    "gpus": [A100],
-    "compiler": None,
-    "triton": True,
-}
+A100 = Gpu("NVIDIA A100-SXM4-80GB", "GPU-aaaa", "550", 81920, "8.0")
+T4 = Gpu("Tesla T4", "GPU-tttt", "550", 15360, "7.5")
+WINDOWS = Machine("windows", "AMD64", "Xeon", threads=16, gpus=(A100,), compiler=None, triton=True)
 
 
-def declared(**changes: object) -> dict:
+def declared(**changes: object) -> Host:
     """The block windows-a100 of the paper's study, with changes."""
     value = {"system": "windows", "device": "cuda", "device_name": "A100", "precision": "bf16", "threads": 4}
-    return Host.model_validate({**value, "compile": True, **changes}).model_dump()
+    return Host.model_validate({**value, "compile": True, **changes})
 
 
-def machine(**changes: object) -> dict:
-    return {**WINDOWS, **changes}
+def make_machine(**changes: object) -> Machine:
+    return replace(WINDOWS, **changes)
 
 
 def test_a_machine_that_is_what_the_block_says_has_no_mismatch():
-    assert machine_module.mismatches(declared(), machine()) == []
+    assert find_mismatches(declared(), make_machine()) == []
 
 
 @pytest.mark.parametrize(
@@ -46,10 +40,10 @@ def test_a_machine_that_is_what_the_block_says_has_no_mismatch():
     [
         ({"system": "linux"}, "system: found linux, expected windows"),
         ({"threads": 2}, "threads: found 2 usable CPUs, expected at least 4"),
-        ({"gpus": []}, "device: found no CUDA GPU, expected one named A100"),
-        ({"gpus": [T4]}, "device_name: found Tesla T4, expected a GPU whose name contains 'A100'"),
+        ({"gpus": ()}, "device: found no CUDA GPU, expected one named A100"),
+        ({"gpus": (T4,)}, "device_name: found Tesla T4, expected a GPU whose name contains 'A100'"),
         (
-            {"gpus": [{**A100, "capability": "7.5"}]},
+            {"gpus": (replace(A100, capability="7.5"),)},
             "precision: found compute capability 7.5, expected 8.0 or more for bf16",
         ),
         (
@@ -59,28 +53,28 @@ def test_a_machine_that_is_what_the_block_says_has_no_mismatch():
     ],
 )
 def test_every_way_to_be_another_machine_is_told(changes, expected):
-    assert machine_module.mismatches(declared(), machine(**changes)) == [expected]
+    assert find_mismatches(declared(), make_machine(**changes)) == [expected]
 
 
 def test_any_system_and_an_unnamed_gpu_match_whatever_is_there():
-    assert machine_module.mismatches(declared(system="any", device_name=""), machine(system="linux", gpus=[A100])) == []
+    assert find_mismatches(declared(system="any", device_name=""), make_machine(system="linux", gpus=(A100,))) == []
 
 
 def test_the_matching_one_of_two_gpus_is_enough():
-    assert machine_module.mismatches(declared(), machine(gpus=[T4, A100])) == []
+    assert find_mismatches(declared(), make_machine(gpus=(T4, A100))) == []
 
 
 def test_compiling_for_the_cpu_needs_a_compiler():
     on_cpu = declared(device="cpu", device_name="", precision="fp32")
-    assert "C++ compiler" in machine_module.mismatches(on_cpu, machine(compiler=None))[0]
-    assert machine_module.mismatches(on_cpu, machine(compiler="cl")) == []
+    assert "C++ compiler" in find_mismatches(on_cpu, make_machine(compiler=None))[0]
+    assert find_mismatches(on_cpu, make_machine(compiler="cl")) == []
 
 
 def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(machine_module, "describe", lambda: machine(system="linux", gpus=[T4]))
-    with pytest.raises(machine_module.WrongHost) as refused:
-        machine_module.require("windows-a100", declared())
+    monkeypatch.setattr(machine, "describe_machine", lambda: make_machine(system="linux", gpus=(T4,)))
+    with pytest.raises(WrongHost) as refused:
+        require_host("windows-a100", declared())
     assert str(refused.value) == (
         "params.yaml: hosts.windows-a100: this machine is not that host:\n"
         "  system: found linux, expected windows\n"
@@ -102,14 +96,12 @@ def fake_torch(
 
 
 def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
-    monkeypatch.setattr(machine_module, "describe", lambda: machine(gpus=[T4, A100]))
+    monkeypatch.setattr(machine, "describe_machine", lambda: make_machine(gpus=(T4, A100)))
     fake_torch(monkeypatch, available=True, name="Tesla T4")
-    with pytest.raises(
-        machine_module.WrongHost, match="torch uses Tesla T4, expected a GPU whose name contains 'A100'"
-    ):
-        machine_module.require("windows-a100", declared())
-    fake_torch(monkeypatch, available=True, name=A100["name"])
-    machine_module.require("windows-a100", declared())
+    with pytest.raises(WrongHost, match="torch uses Tesla T4, expected a GPU whose name contains 'A100'"):
+        require_host("windows-a100", declared())
+    fake_torch(monkeypatch, available=True, name=A100.name)
+    require_host("windows-a100", declared())
 
 
 @pytest.mark.parametrize(
@@ -128,10 +120,10 @@ def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
     ],
 )
 def test_a_torch_that_sees_no_gpu_is_no_cuda_host_and_is_told_the_remedy(monkeypatch, built_for, told):
-    monkeypatch.setattr(machine_module, "describe", machine)
+    monkeypatch.setattr(machine, "describe_machine", make_machine)
     fake_torch(monkeypatch, available=False, built_for=built_for)
-    with pytest.raises(machine_module.WrongHost) as refused:
-        machine_module.require("windows-a100", declared())
+    with pytest.raises(WrongHost) as refused:
+        require_host("windows-a100", declared())
     assert f"\n  device: {told}\n" in str(refused.value)
     assert "## A GPU host\n" in (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
 
@@ -152,39 +144,41 @@ def gpu(index: str, uuid: str, name: str) -> tuple[str, ...]:
 )
 def test_cuda_visible_devices_is_heeded(monkeypatch, setting, expected):
     rows = (gpu("0", "GPU-aa", "A"), gpu("1", "GPU-bb", "B"), gpu("2", "GPU-cc", "C"))
-    monkeypatch.setattr(machine_module, "_nvidia_smi", lambda: rows)
+    monkeypatch.setattr(machine, "_query_nvidia_smi", lambda: rows)
     if setting is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
-    assert [one["name"] for one in machine_module.gpus()] == expected
+    assert [gpu.name for gpu in list_gpus()] == expected
 
 
 def test_describing_a_machine_imports_no_torch():
     before = "torch" in sys.modules
-    told = machine_module.describe()
-    assert told["threads"] >= 1
-    assert told["system"] in ("linux", "windows", "darwin")
+    told = machine.describe_machine()
+    assert told.threads >= 1
+    assert told.system in ("linux", "windows", "darwin")
     assert ("torch" in sys.modules) == before
 
 
 def test_no_environment_variable_makes_this_machine_another(monkeypatch):
-    monkeypatch.setattr(machine_module, "_nvidia_smi", tuple)
+    monkeypatch.setattr(machine, "_query_nvidia_smi", tuple)
     for name in ("HOST", "HOSTNAME", "STAGED_PROMOTION_HOST", "CUDA_VISIBLE_DEVICES", "OS"):
         monkeypatch.setenv(name, "windows-a100")
-    assert machine_module.mismatches(declared(compile=False, threads=1))[-1].startswith("device: found no CUDA GPU")
+    assert find_mismatches(declared(compile=False, threads=1), machine.describe_machine())[-1].startswith(
+        "device: found no CUDA GPU"
+    )
 
 
 def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch, capsys):
     synthetic.build(tmp_path, synthetic.params(4, 1))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine_module, "describe", lambda: machine(system="linux", gpus=[], threads=1))
-    assert host_command.run(types.SimpleNamespace(json=False)) == 1
+    monkeypatch.setattr(host, "describe_machine", lambda: make_machine(system="linux", gpus=(), threads=1))
+    assert host.run(types.SimpleNamespace(json=False)) == 1
     told = capsys.readouterr().out
     assert "this machine: linux, Xeon, 1 CPU, no GPU" in told
     assert "differs  cpu-bf16: system any, cpu, bf16, 2 threads" in told
     assert "threads: found 1 usable CPU, expected at least 2" in told
 
-    monkeypatch.setattr(machine_module, "describe", machine)
-    assert host_command.run(types.SimpleNamespace(json=True)) == 0
+    monkeypatch.setattr(host, "describe_machine", make_machine)
+    assert host.run(types.SimpleNamespace(json=True)) == 0
     assert json.loads(capsys.readouterr().out)["blocks"]["cpu-fp32"]["mismatches"] == []

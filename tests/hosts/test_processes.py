@@ -1,7 +1,4 @@
-"""What is on a leash is the same command, and ends when the one that started it does.
-
-One process at a time.
-"""
+"""A child under the watchdog is the same command and ends when its parent does; a lock has one holder at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ import psutil
 import pytest
 
 from stages.hosts import processes
-from stages.hosts.processes import Busy, alone
+from stages.hosts.processes import LockHeld, hold_lock
 from tests.support.repo import PROJECT
 
-#: A process on a leash, through another module or of itself; either tells its id and then has a minute to live.
+#: A child under the watchdog, through another module or by its own call; either prints its id and lives a minute.
 MINUTE = "import os, time; print('up', os.getpid(), flush=True); time.sleep(60)"
-HEEDS = f"from stages.hosts import leash; leash.heed(); {MINUTE}"
-HOLDS = "import sys, time; from stages.hosts import leash; leash.start(sys.argv[1:], 1); time.sleep(60)"
+WATCHES = f"from stages.hosts import processes; processes.watch_parent(); {MINUTE}"
+STARTS = "import sys, time; from stages.hosts import processes; processes.start_child(sys.argv[1:], 1); time.sleep(60)"
 
 
 @pytest.fixture
@@ -34,12 +31,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def holder(place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a process that holds the leash of `python WORDS`; whatever lives when the test ends is killed."""
+def start_parent(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a process that starts `python WORDS` under the watchdog; whatever lives when the test ends is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def hold(*words: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
-        command = [sys.executable, "-c", HOLDS, *words]
+    def start(*words: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
+        command = [sys.executable, "-c", STARTS, *words]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None
@@ -47,7 +44,7 @@ def holder(place: Path) -> Iterator[subprocess.Popen[bytes]]:
         assert word == b"up"
         return process, psutil.Process(int(pid))
 
-    yield hold
+    yield start
     for process in started:
         process.kill()
         process.communicate()
@@ -56,7 +53,7 @@ def holder(place: Path) -> Iterator[subprocess.Popen[bytes]]:
 def ends(process: psutil.Process) -> bool:
     """Wait until a process that is not ours is gone."""
     end = time.monotonic() + 20
-    while processes.lives(process):
+    while processes.is_alive(process):
         assert time.monotonic() < end, "it lives on"
         time.sleep(0.05)
     return True
@@ -67,36 +64,38 @@ def test_it_is_the_same_command_with_the_same_exit_status(place, status):
     code = f"import sys; print(__name__, *sys.argv[1:]); sys.exit({status})"
     (place / "job.py").write_text(code, encoding="utf-8")
     words = ["-m", "stages.hosts.processes", "-m", "job", "one", "two"]
-    with (place / "log").open("wb") as log, processes.start(words, log.fileno()) as child:
+    with (place / "log").open("wb") as log, processes.start_child(words, log.fileno()) as child:
         assert child.wait(20) == status
     assert (place / "log").read_text(encoding="utf-8").split() == ["__main__", "one", "two"]
 
 
-def test_it_shares_no_standard_input_with_its_holder(place):
+def test_it_shares_no_standard_input_with_its_parent(place):
     """What two processes share, a read that waits in one of them holds up in the other, on Windows."""
-    code = "from stages.hosts import leash; leash.start(['-c', 'import os; print(os.read(0, 1))'], 1).wait()"
-    done = subprocess.run([sys.executable, "-c", code], input=b"for the holder alone", capture_output=True, timeout=20)
+    code = (
+        "from stages.hosts import processes; processes.start_child(['-c', 'import os; print(os.read(0, 1))'], 1).wait()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=b"for the parent alone", capture_output=True, timeout=20)
     assert done.stdout.strip() == b"b''"
 
 
-def test_it_ends_when_its_holder_is_killed_and_nobody_has_reaped_it_yet(place, holder):
+def test_it_ends_when_its_parent_is_killed_and_nobody_has_reaped_it_yet(place, start_parent):
     (place / "job.py").write_text(MINUTE, encoding="utf-8")
-    process, child = holder("-m", "stages.hosts.processes", "-m", "job")
-    assert processes.lives(child)
+    process, child = start_parent("-m", "stages.hosts.processes", "-m", "job")
+    assert processes.is_alive(child)
     process.kill()
     assert ends(child)
 
 
-def test_a_grandchild_that_heeds_the_leash_ends_as_well(place, holder):
+def test_a_grandchild_that_watches_the_parent_ends_as_well(place, start_parent):
     """As a run does that DVC starts: it inherits the variable, and nobody else passes anything on."""
-    between = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {HEEDS!r}]))"
-    process, grandchild = holder("-c", between)
+    between = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {WATCHES!r}]))"
+    process, grandchild = start_parent("-c", between)
     process.kill()
     assert ends(grandchild)
 
 
 def test_it_says_why_it_ended(place):
-    (place / "job.py").write_text(HEEDS, encoding="utf-8")
+    (place / "job.py").write_text(WATCHES, encoding="utf-8")
     here = psutil.Process()
     nobody = os.environ | {processes.VARIABLE: f"{here.pid}:{here.create_time() - 3600:.3f}"}
     command = [sys.executable, "-m", "job"]
@@ -105,23 +104,23 @@ def test_it_says_why_it_ended(place):
     assert "ended with the process that started it" in done.stderr
 
 
-def test_another_process_that_has_the_holders_id_by_now_is_not_the_holder():
+def test_another_process_that_has_the_parents_id_by_now_is_not_the_parent():
     here = psutil.Process()
-    assert processes._holder(f"{here.pid}:{here.create_time() + 1:.3f}") == here  # Linux reckons it from a clock
-    assert processes._holder(f"{here.pid}:{here.create_time() - 3600:.3f}") is None
+    assert processes.find_parent(f"{here.pid}:{here.create_time() + 1:.3f}") == here  # Linux reckons it from a clock
+    assert processes.find_parent(f"{here.pid}:{here.create_time() - 3600:.3f}") is None
 
 
-def test_nobody_heeds_a_leash_that_is_not_there(place):
-    code = "from stages.hosts import leash; import threading; leash.heed(); print(threading.active_count())"
+def test_without_a_parent_nothing_is_watched(place):
+    code = "from stages.hosts import processes; import threading; processes.watch_parent(); print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True)
     assert done.stdout.split() == [b"1"]
 
 
-HOLD = "from stages.hosts.processes import alone\nwith alone('a/b', 'x'): print('held', flush=True); sys.stdin.read()"
+HOLD_LOCK = "from stages.hosts.processes import hold_lock\nwith hold_lock('a/b', 'x'): print('held', flush=True); sys.stdin.read()"
 
 
 def lock_holder(folder) -> subprocess.Popen[bytes]:
-    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {HOLD}"
+    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {HOLD_LOCK}"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout.readline().strip() == b"held"
     return child
@@ -131,13 +130,13 @@ def test_a_second_process_is_told_who_is_at_it_and_a_dead_one_holds_nothing(tmp_
     monkeypatch.chdir(tmp_path)
     child = lock_holder(tmp_path)
     told = r"scratch/locks/a\.b\.lock: held by another process of this clone: it is trained"
-    with pytest.raises(Busy, match=told), alone("a/b", "it is trained"):
+    with pytest.raises(LockHeld, match=told), hold_lock("a/b", "it is trained"):
         pytest.fail("two at a time")
-    with alone("a/c", "another thing"):
+    with hold_lock("a/c", "another thing"):
         pass
     child.kill()
     child.wait()
     child.stdin.close()
     child.stdout.close()
-    with alone("a/b", "it is trained", wait=5):
+    with hold_lock("a/b", "it is trained", wait=5):
         pass

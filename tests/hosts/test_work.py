@@ -11,10 +11,9 @@ import pytest
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
 from stages.domain.study import load
-from stages.hosts import remote as remote_module
-from stages.hosts import work as work_module
-from stages.hosts.work import Worker
-from stages.hosts.worklist import Run, look
+from stages.hosts import machine, remote
+from stages.hosts.work import HostWorker
+from stages.hosts.worklist import Run, read_rung_work
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, Start, wait_for
 from tests.support.repo import Repo
@@ -113,13 +112,13 @@ class Hosts:
         self.makes: dict[str, tuple[Path, bytes]] = {}
         self.broken: set[str] = set()
         self.reachable = True
-        monkeypatch.setattr(remote_module, "repro", self.repro)
-        monkeypatch.setattr(remote_module, "push", self.push)
-        monkeypatch.setattr(remote_module, "restore", lambda stages, remote: 0)
-        monkeypatch.setattr(remote_module, "take", lambda runs: [])
-        monkeypatch.setattr(remote_module, "holds", lambda rung, runs: True)
-        monkeypatch.setattr(remote_module, "dvc", lambda *words: 0)
-        monkeypatch.setattr(work_module.block, "require", lambda name, block: None)
+        monkeypatch.setattr(remote, "run_stages", self.repro)
+        monkeypatch.setattr(remote, "push_results", self.push)
+        monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: 0)
+        monkeypatch.setattr(remote, "commit_runs", lambda runs: [])
+        monkeypatch.setattr(remote, "is_committed", lambda rung, runs: True)
+        monkeypatch.setattr(remote, "run_dvc", lambda *words: 0)
+        monkeypatch.setattr(machine, "require_host", lambda name, block: None)
 
     def repro(self, stages: list[str]) -> bool:
         self.done += stages
@@ -127,10 +126,10 @@ class Hosts:
             path.write_bytes(line)
         return not self.broken & set(stages)
 
-    def push(self, remote: str | None) -> None:
+    def push(self, remote_name: str | None) -> None:
         self.done.append("push")
         if not self.reachable:
-            raise remote_module.Unreachable("DVC remote (default): not everything was pushed")
+            raise remote.RemoteUnreachable("DVC remote (default): not everything was pushed")
 
 
 @pytest.fixture
@@ -143,8 +142,8 @@ def forget(*runs: str) -> None:
         Path(f"artifacts/records/{run}.json").unlink()
 
 
-def worker(host: str = "cpu-fp32", **options: object) -> Worker:
-    return Worker(load(), host, None, **{"once": True, "poll": 9.0, **options})
+def worker(host: str = "cpu-fp32", **options: object) -> HostWorker:
+    return HostWorker(load(), host, None, **{"once": True, "poll": 9.0, **options})
 
 
 def test_a_finished_study_runs_nothing(hosts, capsys):
@@ -178,7 +177,7 @@ def test_waiting_is_told_once_and_ends_when_the_others_have_pushed(hosts, capsys
 
 def lose(hosts: Hosts, rung: str) -> list[Run]:
     """Forget what cpu-fp32 has trained at a rung; `hosts` makes it again when its stages run."""
-    runs = [run for run in look(load(), rung).trained if run.host == "cpu-fp32"]
+    runs = [run for run in read_rung_work(load(), rung).trained if run.host == "cpu-fp32"]
     hosts.makes = {run.stage: (path := names.record_path(run.id), path.read_bytes()) for run in runs}
     forget(*(run.id for run in runs))
     return runs
@@ -210,9 +209,9 @@ def test_a_host_that_waits_outlives_a_remote_that_cannot_be_read_for_a_while(hos
     line, waits = other.read_bytes(), []
     other.unlink()
 
-    def restore(stages: list[str], remote: str | None) -> int:
+    def restore(stages: list[str], remote_name: str | None) -> int:
         if stages != ["corpus"] and len(waits) < 2:
-            raise remote_module.Unreachable("DVC remote (default): no route")
+            raise remote.RemoteUnreachable("DVC remote (default): no route")
         return 0
 
     def sleep(seconds: float) -> None:
@@ -220,7 +219,7 @@ def test_a_host_that_waits_outlives_a_remote_that_cannot_be_read_for_a_while(hos
         if len(waits) == 2:
             other.write_bytes(line)
 
-    monkeypatch.setattr(remote_module, "restore", restore)
+    monkeypatch.setattr(remote, "restore_outputs", restore)
     assert worker(once=False, sleep=sleep).work() == 0
     assert "DVC remote (default): no route; going on with what is here" in capsys.readouterr().out
 
@@ -231,7 +230,7 @@ def test_a_remote_whose_package_is_missing_is_refused_in_words(judged, monkeypat
 
     monkeypatch.setattr("dvc.repo.Repo", absent)
     with pytest.raises(Refused, match="requires 'dvc-ssh' to be installed; install it into this environment"):
-        remote_module.restore(["corpus"], None)
+        remote.restore_outputs(["corpus"], None)
 
 
 def test_a_run_that_fails_ends_the_work_when_the_others_have_run_and_is_named(hosts, capsys):
@@ -239,7 +238,7 @@ def test_a_run_that_fails_ends_the_work_when_the_others_have_run_and_is_named(ho
     hosts.broken = {broken.stage}
     assert worker().work() == 2
     assert hosts.done == [one for run in (broken, *others) for one in (run.stage, "push")]
-    assert [run.id for run in look(load(), "rung5").to_train] == [broken.id]
+    assert [run.id for run in read_rung_work(load(), "rung5").to_train] == [broken.id]
     told = f"work: rung5: 1 run did not end, see above: {broken.id}; what did is pushed; start again to try once more"
     assert told in capsys.readouterr().out.splitlines()
 
@@ -253,8 +252,8 @@ def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
 
 
 def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeypatch):
-    monkeypatch.setattr(remote_module, "restore", lambda stages, remote: pytest.fail("it fetched"))
-    monkeypatch.setattr(work_module.block, "mismatches", lambda block, here: ["system: found linux, expected windows"])
+    monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: pytest.fail("it fetched"))
+    monkeypatch.setattr(machine, "find_mismatches", lambda block, here: ["system: found linux, expected windows"])
     with pytest.raises(Refused, match="this machine is not that host"):
         worker().work()
     with pytest.raises(Refused, match=r"nowhere: no such host; params\.yaml has cpu-fp32, cpu-bf16"):

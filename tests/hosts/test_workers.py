@@ -9,6 +9,7 @@ import argparse
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,17 @@ from stages.commands import dispatch as command
 from stages.domain.errors import Refused
 from stages.domain.study import parse_study
 from stages.hosts import workers
-from stages.hosts.workers import Member, Slot, slots_of
-from tests.hosts.test_machine import A100, T4, machine
+from stages.hosts.workers import Slot, WorkerProcess, find_slots
+from tests.hosts.test_machine import A100, T4, make_machine
 from tests.support import synthetic
 
 
-def member(folder: Path, code: str) -> Member:
+def member(folder: Path, code: str) -> WorkerProcess:
     """A worker of this machine that does what `code` says."""
     log = folder / "worker.log"
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=output, stderr=output)
-    return Member(Slot(("cpu-fp32",)), process, log)
+    return WorkerProcess(Slot(("cpu-fp32",)), process, log)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def member(folder: Path, code: str) -> Member:
 )
 def test_what_is_no_address_is_refused_at_once(address):
     with pytest.raises(Refused, match=r"--join: found '.*', expected tcp://HOST:PORT"):
-        workers.reach(address)
+        workers.wait_for_scheduler(address)
 
 
 def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
@@ -47,7 +48,7 @@ def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
             rf"start `promotion dispatch --listen 127\.0\.0\.1:{port}` there first"
         )
         with pytest.raises(Refused, match=told):
-            workers.reach(f"tcp://127.0.0.1:{port}", patience=0.0)
+            workers.wait_for_scheduler(f"tcp://127.0.0.1:{port}", patience=0.0)
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -56,7 +57,7 @@ def test_an_address_at_which_somebody_listens_is_reached(family, host):
         pytest.skip("this machine has no IPv6")
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
-        workers.reach(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+        workers.wait_for_scheduler(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
 
 
 def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_path):
@@ -66,14 +67,14 @@ def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_p
     told: list[str] = []
 
     def say(text: str) -> None:
-        assert fine.works(), "it is told at once"
+        assert fine.is_running(), "it is told at once"
         told.append(text)
         fine.process.stdin.close()
 
     with pytest.raises(
         Refused, match="1 of 2 workers ended badly, see above; is this clone at the dispatcher's commit"
     ):
-        workers.work([broken, fine], say)
+        workers.wait_for_workers([broken, fine], say)
     assert len(told) == 1 and len(told[0]) < 3000
     assert told[0].startswith("a worker ended badly: exit status 1; the end of ")
     assert told[0].endswith("ValueError: no such resource")
@@ -88,13 +89,13 @@ def test_whatever_ends_the_wait_ends_the_workers(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        workers.work([fine, broken], say)
-    assert not fine.works()
+        workers.wait_for_workers([fine, broken], say)
+    assert not fine.is_running()
     fine.process.stdin.close()
 
 
 def test_workers_that_end_well_are_no_news(tmp_path):
-    workers.work([member(tmp_path, "print('done')")], lambda text: pytest.fail(text))
+    workers.wait_for_workers([member(tmp_path, "print('done')")], lambda text: pytest.fail(text))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_workers_that_end_well_are_no_news(tmp_path):
 )
 def test_what_cannot_be_meant_is_refused_before_anything_starts(judged, monkeypatch, words, told):
     pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
-    monkeypatch.setattr(workers, "start", lambda slots, scheduler: pytest.fail("it started workers"))
+    monkeypatch.setattr(workers, "start_workers", lambda slots, scheduler: pytest.fail("it started workers"))
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     with pytest.raises(Refused) as refused:
@@ -130,28 +131,30 @@ GPU = CPU | {"device": "cuda", "device_name": "A100", "precision": "bf16", "thre
 
 
 def test_every_gpu_of_the_named_kind_is_a_slot_that_sees_it_alone():
-    second = A100 | {"uuid": "GPU-bbbb"}
-    found = slots_of(study(big=GPU), [], None, machine(gpus=[A100, T4, second]))
+    second = replace(A100, uuid="GPU-bbbb")
+    found = find_slots(study(big=GPU), [], None, make_machine(gpus=(A100, T4, second)))
     assert found == [Slot(("big",), "GPU-aaaa"), Slot(("big",), "GPU-bbbb")]
 
 
 @pytest.mark.parametrize(("threads", "slots"), [(2, 1), (3, 1), (8, 4)])
 def test_cpu_slots_share_the_cpus_by_the_threads_of_a_run(threads, slots):
-    found = slots_of(study(one=CPU, two=CPU | {"precision": "bf16"}), [], None, machine(gpus=[], threads=threads))
+    found = find_slots(
+        study(one=CPU, two=CPU | {"precision": "bf16"}), [], None, make_machine(gpus=(), threads=threads)
+    )
     assert found == [Slot(("one", "two"))] * slots
 
 
 def test_a_machine_that_is_no_host_has_no_slots():
-    assert slots_of(study(big=GPU), [], None, machine(gpus=[T4])) == []
+    assert find_slots(study(big=GPU), [], None, make_machine(gpus=(T4,))) == []
 
 
 def test_a_host_that_was_asked_for_and_does_not_fit_is_an_error():
     with pytest.raises(Refused, match=r"hosts\.big: this machine is not that host: device_name: found Tesla T4"):
-        slots_of(study(big=GPU), ["big"], None, machine(gpus=[T4]))
+        find_slots(study(big=GPU), ["big"], None, make_machine(gpus=(T4,)))
     with pytest.raises(Refused, match="nowhere: no such host"):
-        slots_of(study(big=GPU), ["nowhere"], None, machine())
+        find_slots(study(big=GPU), ["nowhere"], None, make_machine())
 
 
 def test_only_the_named_hosts_get_slots_and_as_many_as_asked_for():
-    found = slots_of(study(one=CPU, big=GPU), ["one"], 3, machine())
+    found = find_slots(study(one=CPU, big=GPU), ["one"], 3, make_machine())
     assert found == [Slot(("one",))] * 3

@@ -18,8 +18,8 @@ from stages import rungs as rung_files
 from stages.commands import pending
 from stages.domain import canonical, names, promotions
 from stages.dvcfiles import lockfile
-from stages.hosts import remote, worklist
-from stages.hosts.worklist import Run, look, runs_of
+from stages.hosts import recovery, remote, worklist
+from stages.hosts.worklist import Run, read_rung_work, runs_of
 from stages.status import stand
 
 
@@ -36,24 +36,24 @@ def change(run: Run, **changes: object) -> None:
 
 def candidates(study, rung: str, host: str) -> list[Run]:
     """The runs of a rung on a host that train."""
-    held = worklist.tickets_of(rung)
-    return [one for one in runs_of(study, rung) if one.host == host and worklist.trains(one, held)]
+    held = worklist.read_tickets(rung)
+    return [one for one in runs_of(study, rung) if one.host == host and worklist.will_train(one, held)]
 
 
 def test_a_finished_study_leaves_nothing_to_do(judged):
     for rung in judged.rungs:
-        now = look(judged, rung)
+        now = read_rung_work(judged, rung)
         assert (now.closed, now.to_train, now.to_stop) == (None, (), ())
         assert list(now.done) == runs_of(judged, rung)
-        assert worklist.decided(rung)
+        assert worklist.is_decided(rung)
 
 
 def test_a_missing_run_is_to_do_and_closes_every_rung_above(judged):
     missing = candidates(judged, "rung2", "cpu-fp32")[0]
     forget(missing)
-    assert look(judged, "rung2").to_train == (missing,)
-    assert look(judged, "rung2").waits_for() == {"cpu-fp32": 1}
-    assert look(judged, "rung3").closed == "gate2 has not decided"
+    assert read_rung_work(judged, "rung2").to_train == (missing,)
+    assert read_rung_work(judged, "rung2").waits_for() == {"cpu-fp32": 1}
+    assert read_rung_work(judged, "rung3").closed == "gate2 has not decided"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_missing_run_is_to_do_and_closes_every_rung_above(judged):
 def test_a_record_under_other_rules_is_no_record(judged, changes):
     run = candidates(judged, "rung2", "cpu-fp32")[0]
     change(run, **changes)
-    assert run in look(judged, "rung2").to_train
+    assert run in read_rung_work(judged, "rung2").to_train
 
 
 def test_a_record_of_other_knobs_is_no_record(judged):
@@ -77,31 +77,34 @@ def test_a_record_of_other_knobs_is_no_record(judged):
     spec = canonical.loads(names.record_path(run.id).read_bytes())["spec"]
     spec["config"]["matrix_lr"] = 0.5
     change(run, spec=spec)
-    assert run in look(judged, "rung2").to_train
+    assert run in read_rung_work(judged, "rung2").to_train
 
 
 def test_a_stopped_record_of_a_configuration_that_now_has_a_ticket_is_to_train(judged):
     held = promotions.read(names.GATES / "gate2" / "promotions.yaml")
     stopped = next(name for name, ticket in held.items() if ticket == "false")
     run = next(one for one in runs_of(judged, "rung3") if one.config == stopped and one.purpose == "candidate")
-    assert run in look(judged, "rung3").done
+    assert run in read_rung_work(judged, "rung3").done
     (names.GATES / "gate2" / "promotions.yaml").write_bytes(promotions.dumps(held | {stopped: "true"}))
-    assert run in look(judged, "rung3").to_train
+    assert run in read_rung_work(judged, "rung3").to_train
 
 
 def test_a_clone_without_a_protocol_says_what_comes_first(judged):
     (names.PROTOCOL / "rung1.json").unlink()
-    assert look(judged, "rung1").closed == "`dvc repro protocol` first"
+    assert read_rung_work(judged, "rung1").closed == "`dvc repro protocol` first"
     names.lock_path("gate1").unlink()
-    assert look(judged, "rung1").closed == "no rule is frozen yet: `promotion status` says what comes first"
+    assert read_rung_work(judged, "rung1").closed == "no rule is frozen yet: `promotion status` says what comes first"
 
 
 def test_an_unfrozen_gate_closes_its_rung(judged):
     path = names.PROTOCOL / "rung2.json"
     path.write_bytes(canonical.dumps({"schema": 1, "open": False, "rung": "rung2", "gate": "gate2"}))
-    assert look(judged, "rung2").closed == "gate2 was frozen after the protocol looked: `dvc repro protocol` first"
+    assert (
+        read_rung_work(judged, "rung2").closed
+        == "gate2 was frozen after the protocol looked: `dvc repro protocol` first"
+    )
     names.lock_path("gate2").unlink()
-    assert look(judged, "rung2").closed == "gate2 is not frozen: `promotion freeze gate2`"
+    assert read_rung_work(judged, "rung2").closed == "gate2 is not frozen: `promotion freeze gate2`"
 
 
 def test_stage_addresses_and_commands_are_those_of_the_dvc_files(judged):
@@ -150,17 +153,17 @@ def test_pending_as_json_holds_the_runs_of_every_host(judged, capsys):
 
 
 def test_a_run_is_taken_in_only_once(judged, monkeypatch):
-    done = list(look(judged, "rung1").done)
+    done = list(read_rung_work(judged, "rung1").done)
     taken: list[tuple[str, ...]] = []
-    monkeypatch.setattr(remote, "dvc", lambda *words: taken.append(words) or 0)
-    assert remote.take(done) == done
+    monkeypatch.setattr(remote, "run_dvc", lambda *words: taken.append(words) or 0)
+    assert remote.commit_runs(done) == done
     assert taken == [("commit", "--force", *(run.stage for run in done))]
     lock = judged_lock("rung1", done[:-1])
-    assert remote.not_taken(done) == [done[-1]], lock
+    assert remote.find_uncommitted(done) == [done[-1]], lock
 
 
 def judged_lock(rung: str, done: list[Run]) -> str:
-    """A dvc.lock as far as `store` reads it."""
+    """A dvc.lock as far as `remote` reads it."""
     text = "schema: '2.0'\nstages:\n"
     for run in done:
         md5 = worklist.md5_bytes(names.record_path(run.id).read_bytes())
@@ -182,37 +185,37 @@ def write_lock(rung: str, done: list[Run]) -> Path:
 
 
 def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
-    done = list(look(judged, "rung1").done)
-    assert not remote.holds("rung1", done)
+    done = list(read_rung_work(judged, "rung1").done)
+    assert not remote.is_committed("rung1", done)
     for held, holds in ((done, True), (done[::-1], True), (done[:-1], False)):
         write_lock("rung1", held)
-        assert remote.holds("rung1", done) is holds
+        assert remote.is_committed("rung1", done) is holds
     write_lock("rung1", done)
     decision = names.GATES / "gate1" / "decision.json"
     decision.write_bytes(decision.read_bytes() + b" ")
-    assert not remote.holds("rung1", done)
+    assert not remote.is_committed("rung1", done)
 
 
 def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc_wrote_it(judged):
-    done = list(look(judged, "rung1").done)
+    done = list(read_rung_work(judged, "rung1").done)
     expected = write_lock("rung1", done).read_bytes()
     path = write_lock("rung1", done[::-1])
     assert path.read_bytes() != expected
-    remote.settle("rung1", done)
+    remote.order_lock("rung1", done)
     assert path.read_bytes() == expected
 
 
 def test_a_lock_in_order_is_not_written(judged, monkeypatch):
-    done = list(look(judged, "rung1").done)
+    done = list(read_rung_work(judged, "rung1").done)
     write_lock("rung1", done)
     monkeypatch.setattr(lockfile, "write", lambda *_: pytest.fail("it was written"))
-    remote.settle("rung1", done)
+    remote.order_lock("rung1", done)
 
 
 def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
-    done = list(look(judged, "rung1").done)
+    done = list(read_rung_work(judged, "rung1").done)
     path = write_lock("rung1", done)
-    remote.settle("rung1", done[:-1])
+    remote.order_lock("rung1", done[:-1])
     assert list(lockfile.read(path)[1])[-2:] == ["gate", done[-1].stage.rpartition(":")[2]]
 
 
@@ -243,7 +246,7 @@ def test_a_lock_that_ends_anywhere_but_behind_a_stage_is_removed(tmp_path, monke
     path.parent.mkdir(parents=True)
     path.write_text(LOCK[:length], encoding="utf-8")
     kept = LOCK[:length].endswith(("f1\n", "size: 1462\n", "79\n"))
-    assert remote.heal() == ([] if kept else [path.relative_to(tmp_path)])
+    assert recovery.remove_broken_files() == ([] if kept else [path.relative_to(tmp_path)])
     assert path.exists() is kept
 
 
@@ -253,9 +256,9 @@ def test_a_whole_lock_stays_and_a_half_written_rwlock_goes(tmp_path, monkeypatch
     rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
     rwlock.parent.mkdir(parents=True)
     rwlock.write_text('{"read": {}, "write": {}}', encoding="utf-8")
-    assert remote.heal() == []
+    assert recovery.remove_broken_files() == []
     rwlock.write_text('{"read": {}, "wr', encoding="utf-8")
-    assert [path.as_posix() for path in remote.heal()] == [".dvc/tmp/rwlock"]
+    assert [path.as_posix() for path in recovery.remove_broken_files()] == [".dvc/tmp/rwlock"]
     assert (tmp_path / "dvc.lock").exists()
 
 
@@ -273,23 +276,23 @@ def test_what_a_dead_dvc_held_is_free_even_where_nobody_has_reaped_it_yet(tmp_pa
         while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:  # Popen has not asked for its status
             time.sleep(0.01)
         rwlock.write_text(holds(child.pid), encoding="utf-8")
-        remote.heal()
+        recovery.remove_broken_files()
         assert not rwlock.exists()
     rwlock.write_text(holds(child.pid), encoding="utf-8")
-    remote.heal()
+    recovery.remove_broken_files()
     assert not rwlock.exists()
 
 
 def test_what_a_living_process_holds_stays_and_a_dying_one_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(remote, "DYING_SECONDS", 0.2)
+    monkeypatch.setattr(recovery, "DYING_SECONDS", 0.2)
     rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
     rwlock.parent.mkdir(parents=True)
     rwlock.write_text(holds(os.getpid()), encoding="utf-8")
-    remote.heal()
+    recovery.remove_broken_files()
     assert rwlock.exists()
-    monkeypatch.setattr(remote, "DYING_SECONDS", 20.0)
+    monkeypatch.setattr(recovery, "DYING_SECONDS", 20.0)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"]) as child:
         rwlock.write_text(holds(child.pid), encoding="utf-8")
-        remote.heal()
+        recovery.remove_broken_files()
         assert not rwlock.exists()

@@ -80,7 +80,7 @@ def test_only_the_runner_imports_torch():
 
 
 def test_no_gate_no_verification_and_no_site_pays_for_torch_or_dvc():
-    for module in ("stages.gate", "stages.run", "stages.ledger", "stages.audit", "stages.cli", "report.__main__"):
+    for module in ("stages.gate", "stages.run", "stages.ledger", "stages.verify", "stages.cli", "report.__main__"):
         code = f"import sys, {module}; print(sorted({{'torch', 'dvc'}} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, encoding="utf-8")
         assert done.stdout.strip() == "[]", f"{module}: {done.stdout}{done.stderr}"

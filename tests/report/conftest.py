@@ -17,6 +17,7 @@ import pytest
 from report.build import build
 from stages import ledger
 from stages.domain import locks
+from stages.domain.contract import Contract
 from tests.support import synthetic
 
 #: Every free-text field of the hostile study holds this; run as a script it would leave a mark in the page.
@@ -61,9 +62,9 @@ def site(default_study: Path) -> Path:
 
 
 def _diverging(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    def executed(door: dict[str, Any], study_: Any, config: str, host: str, seed: int, purpose: str) -> dict[str, Any]:
-        record = original(door, study_, config, host, seed, purpose)
-        if door["rung"] == "rung2" and config.endswith("c001"):
+    def executed(contract: Contract, study_: Any, config: str, host: str, seed: int, purpose: str) -> dict[str, Any]:
+        record = original(contract, study_, config, host, seed, purpose)
+        if contract.rung == "rung2" and config.endswith("c001"):
             record |= {"status": "diverged", "reason": EVIL, "facts": None}
         return record
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from report.decisions import flip_of
 from stages.domain.decision import decide
-from stages.domain.evidence import Door, Evidence
+from stages.domain.evidence import Evidence
 from stages.domain.records import Record
-from stages.domain.rules import Rule
-from stages.gate import parse_rules
-from tests.support.synthetic import RUNNER
+from stages.domain.rules import parse_rules
+from tests.support.contracts import make_contract
 
 HOSTS, SEEDS = ("a", "b"), (1, 2)
 STEP = Fraction(1, 10**6)
@@ -33,9 +32,9 @@ def record(config: str, host: str, seed: int, score: Fraction) -> Record:
             "status": "finished",
             "reason": None,
             "gate": "gate1",
-            "lock": "0" * 64,
-            "runner": RUNNER,
-            "corpus": "2" * 64,
+            "lock": "a" * 64,
+            "runner": "b" * 64,
+            "corpus": "c" * 64,
             "budget": {"clock": "rated", "seconds": 1.0},
             "environment": None,
             "spec": {},
@@ -45,28 +44,16 @@ def record(config: str, host: str, seed: int, score: Fraction) -> Record:
 
 
 def evidence(
-    scores: dict[str, dict[tuple[str, int], int]], rules: dict[str, Rule], shift: Fraction, who: str
+    scores: dict[str, dict[tuple[str, int], int]], rules: dict[str, Any], shift: Fraction, who: str
 ) -> Evidence:
     """Scores in millionths, with one candidate's cells all shifted."""
-    door = Door(
-        rung="rung1",
-        gate="gate1",
-        lock="0" * 64,
-        runner=RUNNER,
-        corpus="2" * 64,
-        hosts=HOSTS,
-        seeds=SEEDS,
-        floor_seeds=(),
-        earlier_seeds=frozenset(),
-        roles={"reference": "c0"},
-        rules=rules,
-    )
+    contract = make_contract(hosts=HOSTS, seeds=SEEDS, roles={"reference": "c0"}, rules=rules)
     runs = {
         (name, cell): record(name, *cell, Fraction(value, 10**6) + (shift if name == who else 0))
         for name, cells in scores.items()
         for cell, value in cells.items()
     }
-    return Evidence(door, tuple(sorted(scores)), runs, ())
+    return Evidence(contract, tuple(sorted(scores)), runs, ())
 
 
 cells = st.fixed_dictionaries({(host, seed): st.integers(1_000_000, 1_000_400) for host in HOSTS for seed in SEEDS})
@@ -96,28 +83,28 @@ def test_a_candidate_flips_just_beyond_its_distance_and_not_just_before(
     rules = parse_rules(told, "test")
     plain = {rule_id: rule.model_dump() for rule_id, rule in rules.items()}
     roles = {"reference": "c0"}
-    decision = decide(evidence(scores, rules, Fraction(0), "")).to_json()
+    decision = decide(evidence(scores, plain, Fraction(0), "")).to_json()
     for who in scores:
         flip = flip_of(decision, plain, roles, who)
         now = who in decision["promoted"]
         if flip.shift is None:
             for far in (-Fraction(9, 10), Fraction(50)):
-                assert (who in decide(evidence(scores, rules, far, who)).promoted) is now
+                assert (who in decide(evidence(scores, plain, far, who)).promoted) is now
             continue
         edge = Fraction(round(flip.shift * 10**9), 10**9)
         below = Fraction(int(edge * 10**6 // 1) - 1, 10**6)  # scores have six decimals
         above = below + 3 * STEP
-        assert who in decide(evidence(scores, rules, below, who)).promoted
-        assert who not in decide(evidence(scores, rules, above, who)).promoted
+        assert who in decide(evidence(scores, plain, below, who)).promoted
+        assert who not in decide(evidence(scores, plain, above, who)).promoted
         assert now is (flip.shift > 0) or abs(flip.shift) < 2e-6
 
 
 def test_a_kept_role_never_flips() -> None:
-    rules = parse_rules({"R1": {"kind": "keep_role", "role": "reference"}, "R2": {"kind": "top_k", "k": 1}}, "test")
+    plain = {"R1": {"kind": "keep_role", "role": "reference"}, "R2": {"kind": "top_k", "k": 1, "by": "mean"}}
     scores = {
         name: {(host, seed): 1_000_000 + n for host in HOSTS for seed in SEEDS} for n, name in enumerate(("c1", "c0"))
     }
-    decision = decide(evidence(scores, rules, Fraction(0), "")).to_json()
-    flip = flip_of(decision, {i: r.model_dump() for i, r in rules.items()}, {"reference": "c0"}, "c0")
+    decision = decide(evidence(scores, plain, Fraction(0), "")).to_json()
+    flip = flip_of(decision, plain, {"reference": "c0"}, "c0")
     assert (flip.shift, flip.rule) == (None, "R1")
     assert "role" in flip.note

@@ -16,7 +16,8 @@ from report.load import load
 from report.verdict import verdict
 from stages import gate as gate_stage
 from stages import ledger
-from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain import canonical, files, names, yamlio
+from stages.domain.contract import read_open
 from tests.report import broken
 from tests.report.conftest import copy_of
 from tests.report.pages import read
@@ -35,12 +36,11 @@ def what_if(default_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with chdir(root):
         made, held = gate_stage.judge("rung3", yamlio.read(names.PARAMS, ""))
         files.write_whole(names.GATES / "gate3" / "decision.json", made.to_bytes())
-        door = canonical.loads((names.PROTOCOL / "rung4.json").read_bytes())
+        contract = read_open("rung4")
         for config in (name for name, ticket in held.items() if ticket == "what-if"):
-            for host in door["hosts"]:
-                for seed in door["seeds"]:
-                    one = promotions.record(
-                        door,
+            for host in contract.hosts:
+                for seed in contract.seeds:
+                    one = contract.make_record(
                         config=config,
                         host=host,
                         seed=seed,

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
+from stages.domain.contract import from_lock, read_open
 from stages.domain.records import parse_ledger
 from stages.summary import everything
-from stages.summary.ladder import door_of, line_order
+from stages.summary.ladder import line_order
 
 
 def files_of(case, records=None):
@@ -75,13 +76,10 @@ def test_the_agreement_table_has_a_point_for_every_candidate_on_both_hosts(case)
     assert {row["hosts"] for row in found} == {"cpu-bf16 and cpu-fp32"}
 
 
-def test_a_gate_judges_alike_from_its_lock_and_from_the_door(case):
+def test_a_gate_judges_by_the_same_contract_from_its_lock_and_from_the_file(case, monkeypatch):
+    monkeypatch.chdir(case.root)
     for gate, lock in case.locks.items():
-        door = canonical.loads((case.root / names.PROTOCOL / f"{names.rung_of(gate)}.json").read_bytes())
-        made = door_of(lock)
-        assert (made.rung, made.lock, list(made.hosts), list(made.seeds)) == (
-            door["rung"], door["lock"], list(door["hosts"]), door["seeds"],
-        )  # fmt: skip
+        assert from_lock(lock) == read_open(names.rung_of(gate))
 
 
 def test_lines_stand_by_rung_number_then_candidates_before_floor(case):

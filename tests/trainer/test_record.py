@@ -8,18 +8,10 @@ from typing import Any
 import pytest
 
 from stages.runners import builtin
+from tests.support.contracts import make_contract
 from trainer.outcome import Outcome
 
-DOOR: dict[str, Any] = {
-    "rung": "rung1",
-    "gate": "gate1",
-    "lock": "1" * 64,
-    "runner": "2" * 64,
-    "corpus": "3" * 64,
-    "clock": {"kind": "rated"},
-    "budget_seconds": 1.0,
-    "hosts": {"here": {"report": []}},
-}
+CONTRACT = make_contract(hosts=("here",), budget_seconds=1.0)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -39,15 +31,15 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
 
     outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(builtin.block, "require", lambda *_: None)
-    monkeypatch.setattr(builtin.files, "tree_digest", lambda _: DOOR["runner"])
+    monkeypatch.setattr(builtin, "require", lambda *_: None)
+    monkeypatch.setattr(builtin.files, "tree_digest", lambda _: CONTRACT.runner)
     monkeypatch.setattr(builtin, "check_corpus", lambda _: None)
     monkeypatch.setattr(builtin, "build_spec", lambda *_: {})
     monkeypatch.setattr(builtin, "_run", lambda *_: (outcome, Observer()))
     monkeypatch.setattr(builtin, "write", write)
     if full:
         with pytest.raises(OSError, match="no space left"):
-            builtin.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+            builtin.train(CONTRACT, config="a", host="here", seed=1, purpose="candidate")
     else:
-        builtin.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+        builtin.train(CONTRACT, config="a", host="here", seed=1, purpose="candidate")
     assert happened == ([] if full else ["written", "cleared", "told of finished"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from stages.verify.check import Case, Options
 from stages.verify.facts import ExpectedSpec, Specifications
 from stages.verify.ledger import Ledger, RecordLine
 from tests.support import synthetic
+from tests.support.contracts import make_contract
 
 PROGRESS = {"ticks": 4096, "steps": 70, "data": ""}
 
@@ -24,21 +26,12 @@ def wall(tmp_path, change: dict[str, Any], **record: Any) -> list[str]:
     value = synthetic.params(3)
     value["clock"] = {"kind": "wall"}
     study = parse_study(value, "params.yaml")
-    door = {
-        "schema": 1,
-        "rung": "rung1",
-        "gate": "gate1",
-        "lock": "1" * 64,
-        "runner": "2" * 64,
-        "corpus": "3" * 64,
-        "clock": {"kind": "wall"},
-        "budget_seconds": 2.0,
-        "last": False,
-        "settings": value["runner"],
-        "hosts": {name: host.model_dump() for name, host in study.hosts.items()},
-    }
+    contract = replace(
+        make_contract(clock="wall", budget_seconds=2.0, settings=value["runner"]),
+        hosts={name: host.model_dump() for name, host in study.hosts.items()},
+    )
     config = next(iter(study.configs))
-    made = synthetic._executed(door, study, config, "cpu-fp32", 1000, "candidate")
+    made = synthetic._executed(contract, study, config, "cpu-fp32", 1000, "candidate")
     made["facts"] |= {"steps": 70, "tokens": 70 * 4096, "progress": PROGRESS}
     made["facts"] |= change
     made |= record
