@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stages import verify as front_door
 from stages.cli import build_parser
 from stages.commands import replay as command
 from stages.domain import canonical
@@ -88,7 +89,7 @@ def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monke
             raise Refused("no such machine")
         return same
 
-    monkeypatch.setattr(replay, "replay", again)
+    monkeypatch.setattr(front_door, "replay_run", again)
     monkeypatch.chdir(clone.root)
     assert command.run(build_parser("replay").parse_args(["replay", name])) == 0
     assert command.run(build_parser("replay").parse_args(["replay", name, other])) == 2
