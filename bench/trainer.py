@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.domain import names, study
+from stages.domain.contract import HostBlock
 from stages.domain.errors import Refused
 from stages.hosts.machine import describe_machine, find_mismatches
-from stages.runners.builtin import spec_of
+from stages.runners import Assignment
+from stages.runners.builtin import BuiltinRunner
 
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
 RATES = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.004}
@@ -67,15 +69,16 @@ def run(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
 
 def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, Any]]:
     """Tokens/s of every configuration of params.yaml on each of its host blocks that this machine is."""
-    told = study.load(params)
+    loaded = study.load(params)
     rows: list[dict[str, Any]] = []
-    for host, declared in told.hosts.items():
-        here = declared.model_dump()
+    for host, declared in loaded.hosts.items():
+        block = cast(HostBlock, declared.model_dump())
         if why := find_mismatches(declared, describe_machine()):
             rows.append({"host": host, "not_measured": "; ".join(why)})
             continue
-        for name, config in told.configs.items():
-            value = spec_of(dict(told.runner), dict(config), here, "wall", STUDY_SECONDS, 1, last=False)
+        for name, config in loaded.configs.items():
+            assignment = Assignment("", name, host, 1, loaded.runner, config, block, "wall", STUDY_SECONDS, last=False)
+            value = BuiltinRunner().make_given(assignment)
             speed = run(value, corpus)["telemetry"]["tokens_per_second"]
             rows.append({"host": host, "config": name, "tokens_per_second": round(speed)})
     return rows

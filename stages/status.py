@@ -15,8 +15,8 @@ from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.hosts.worklist import is_decided, read_decision, read_rung_work
-from stages.progress import LIVE
-from stages.protocol import corpus_digest, executed_runs, runner_digest
+from stages.protocol import corpus_digest, executed_runs
+from stages.runners import Folder, runner_of
 from stages.summary.plan import most_candidates
 
 #: A live curve gets a point every few seconds; one older than this was left behind by a killed run.
@@ -87,7 +87,7 @@ class Standing:
 def changed(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[str, ...]:
     """What params.yaml, the runner or the corpus of this workspace say otherwise than the lock, as dotted paths."""
     frozen = lock.frozen
-    runner = runner_digest() if names.TRAINER.is_dir() else frozen.runner
+    runner = runner_of(study.runner).digest(Folder()) or frozen.runner
     corpus = corpus_digest() if (names.CORPUS / "manifest.json").is_file() else frozen.corpus
     now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
     return tuple(locks.difference(frozen, now))
@@ -141,8 +141,8 @@ def stand(study: Study) -> list[Standing]:
 def training_now() -> list[tuple[str, float]]:
     """Runs that train here and now, by their live curves, with the seconds since each was last heard of."""
     now = time.time()
-    curves = LIVE.rglob("*.csv") if LIVE.is_dir() else []
-    heard = ((path.relative_to(LIVE).with_suffix("").as_posix(), now - path.stat().st_mtime) for path in curves)
+    curves = names.LIVE.rglob("*.csv") if names.LIVE.is_dir() else []
+    heard = ((path.relative_to(names.LIVE).with_suffix("").as_posix(), now - path.stat().st_mtime) for path in curves)
     return sorted((run, max(0.0, seconds)) for run, seconds in heard if seconds < HEARD_SECONDS)
 
 

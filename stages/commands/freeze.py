@@ -23,7 +23,7 @@ from stages.domain import files, locks, names
 from stages.domain.errors import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.protocol import corpus_digest, executed_under, realisable, runner_digest
+from stages.protocol import corpus_digest, executed_under, runner_digest, validate
 from stages.prune import tidy
 from stages.rungs import write_rungs
 
@@ -52,9 +52,9 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, history = runner_digest(), corpus_digest(), past_here()
+    runner, corpus, history = runner_digest(study), corpus_digest(), past_here()
     past, foreign = history.judged_of(study.study.name), history.judged()
-    realisable(study)  # before anything is written: a lock holds forever
+    validate(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
     for gate in order:

@@ -238,6 +238,21 @@ def duration(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def elapsed(seconds: float) -> str:
+    """Time that passed, as people read it.
+
+    >>> elapsed(3.21), elapsed(75), elapsed(43200)
+    ('3.2 s', '1 min 15 s', '12 h 0 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
 def unit(seconds: float) -> tuple[int, str]:
     """The seconds and the name of the unit in which a table that adds up to so much device time reads best.
 

@@ -24,6 +24,8 @@ LOCKS = Path("locks")
 LEDGER = Path("ledger")
 SITE = Path("site")
 SCRATCH = Path("scratch")
+#: Not in scratch/, which DVC ignores: `dvc plots` and the VS Code extension follow this folder (see dvc.yaml).
+LIVE = Path("live")
 TRAINER = Path("trainer")
 
 

@@ -18,9 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stages.domain.formatting import count
+from stages.domain.formatting import count, elapsed
 from stages.hosts.worklist import Run
-from stages.progress import duration
 
 
 @dataclass
@@ -121,7 +120,7 @@ class DispatchView:
         for run, progress in running:
             share = min(progress.seconds / self._budget, 1.0)
             left = progress.estimate_left(self._budget)
-            passed = duration(time.monotonic() - progress.began) if left is None else f"{duration(left)} left"
+            passed = elapsed(time.monotonic() - progress.began) if left is None else f"{elapsed(left)} left"
             bar = ProgressBar(total=1.0, completed=share, width=20)
             table.add_row(run, bar, f"{share:.0%}", passed, progress.worker)
         return Group(Text(head), table)

@@ -25,7 +25,6 @@ from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import hold_lock
 from stages.hosts.worklist import Run, explain_difference, parse_record, read_current_contract
-from stages.progress import LIVE
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
 LOGS = names.SCRATCH / "dispatch"
@@ -148,7 +147,7 @@ def _train(run: Run, report: ReportProgress) -> None:
     with hold_lock(run.id, f"{run.id} is being trained", wait=ORPHAN_SECONDS):
         pass  # whatever trained it before has ended
     with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
-        _follow(child, LIVE / f"{run.id}.csv", report)
+        _follow(child, names.LIVE / f"{run.id}.csv", report)
     if child.returncode:
         raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{read_log_end(log)}")
 

@@ -19,7 +19,7 @@ from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
-from stages.runners.builtin import parse_spec, spec_of
+from stages.runners import assign, runner_of
 
 
 @dataclass(frozen=True, order=True)
@@ -103,16 +103,8 @@ def will_train(run: Run, tickets: dict[str, promotions.Ticket]) -> bool:
 
 def make_expected_spec(study: Study, contract: Contract, run: Run) -> dict[str, Any]:
     """The runner's whole input for a run under its contract, as JSON of the runner."""
-    value = spec_of(
-        dict(contract.settings),
-        dict(study.configs[run.config]),
-        dict(contract.hosts[run.host]),
-        contract.clock,
-        contract.budget_seconds,
-        run.seed,
-        contract.last,
-    )
-    return parse_spec(value, run.config).to_json()
+    assignment = assign(contract, study.configs[run.config], run.config, run.host, run.seed)
+    return runner_of(contract.settings).make_spec(assignment)
 
 
 def explain_difference(record: Record, study: Study, contract: Contract, run: Run, trained: bool) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from stages import gate, ledger
 from stages.domain import files, names, yamlio
-from stages.progress import LIVE
+from stages.domain.names import LIVE
 from tests.support.repo import PROJECT
 
 

@@ -20,7 +20,7 @@ from stages import gate as gate_stage
 from stages import protocol
 from stages.domain import canonical, files, locks, names, promotions, study
 from stages.domain.contract import Contract, from_lock
-from stages.runners.builtin import parse_spec, spec_of
+from stages.runners import assign, runner_of
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
 
@@ -108,12 +108,6 @@ def score(config: dict[str, Any], budget: float, host: str, seed: int, name: str
 
 
 @cache
-def _settled(spec: str) -> dict[str, Any]:
-    """A specification with the runner's defaults spelled out."""
-    return parse_spec(json.loads(spec), "synthetic").to_json()
-
-
-@cache
 def _model(spec: str) -> dict[str, Any]:
     """The model that a specification builds, as a record tells it."""
     read = Spec.from_json(json.loads(spec))
@@ -122,9 +116,8 @@ def _model(spec: str) -> dict[str, Any]:
 
 
 def _spec(study_: study.Study, contract: Contract, config: str, host: str, seed: int) -> dict[str, Any]:
-    knobs, block = dict(study_.configs[config]), dict(contract.hosts[host])
-    value = spec_of(dict(contract.settings), knobs, block, contract.clock, contract.budget_seconds, 0, contract.last)
-    return {**_settled(json.dumps(value)), "seed": seed}
+    assignment = assign(contract, study_.configs[config], config, host, seed)
+    return runner_of(contract.settings).make_spec(assignment)
 
 
 def _executed(
