@@ -106,7 +106,7 @@ def test_a_run_whose_steps_take_much_longer_than_their_budget_is_marked_on_the_s
     same_kind, seconds, long
 ):
     one = replay.Replayed("r/c/h/1", "identical", same_kind, 1.0, 1.0, (), seconds, 60.0)
-    told = command._told(one, 0.005)
+    told = command._comparison(one, 0.005)
     assert f"its steps took {seconds:g} s here, of a budget of 60 s" in told
     assert one.long is long and ("its clock may have been slowed" in told) is long
 
