@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from stages.domain.errors import Invalid
 from stages.repo.git import Git, why_no_git
-from stages.repo.history import Chronicle, Line, chronicle
+from stages.repo.history import EvidenceLine, History, read_history
 from stages.repo.tree import Tree
 
 Depth = Literal["git", "artifacts", "replay"]
@@ -91,18 +91,18 @@ class Case:
     options: Options
     notes: list[str] = field(default_factory=list)
     #: Lines of runs.jsonl that were read already, so that the history need not read them again.
-    lines: dict[bytes, Line | None] = field(default_factory=dict)
+    lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
     _learnt: dict[type, Any] = field(default_factory=dict)
 
     @cached_property
-    def past(self) -> Chronicle:
+    def history(self) -> History:
         """The history up to this tree, read when a check first asks; `Skip` where there is none to read."""
         if self.git is None:
             reason = why_no_git(self.root)
             remedy = "install git" if "installed" in reason else "git clone"
             raise Skip(f"{reason}, so nothing says what came first", remedy)
         workspace = self.tree if self.commit is None else None
-        return chronicle(self.git, self.commit or self.git.head, workspace, self.lines)
+        return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
 
     def learn(self, value: Any) -> None:
         """Hand on a fact to later checks, once."""

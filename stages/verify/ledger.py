@@ -13,7 +13,7 @@ from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.hosts.worklist import runs_of
-from stages.repo.history import line_of_record
+from stages.repo.history import evidence_of_record
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, RUNS
 
@@ -86,7 +86,7 @@ def check_ledger_lines(case: Case) -> Iterator[Problem]:
             return
         raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
     runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
-    case.lines.update((run.data.rstrip(b"\n"), line_of_record(run.record)) for run in runs)
+    case.lines.update((run.data.rstrip(b"\n"), evidence_of_record(run.record)) for run in runs)
     case.learn(Ledger(runs, parse_decision_lines(decided or b"")))
     if decided is None:
         yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")

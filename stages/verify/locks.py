@@ -103,7 +103,7 @@ def _no_lock(case: Case) -> Iterator[Problem]:
         return
     name = case.get(Study).study.name if case.knows(Study) else None
     with contextlib.suppress(Skip):
-        for (gate, digest), lock in case.past.locks.items():
+        for (gate, digest), lock in case.history.locks.items():
             if name in (None, lock.study):
                 meaning = "the rules that this study froze were taken away"
                 yield Problem(f"locks/{gate}.yaml", "no file", f"lock {digest[:12]}, which stood in history", meaning)

@@ -13,7 +13,7 @@ from stages.domain.schema import Invalid, parse
 from stages.domain.study import Study
 from stages.repo.git import Git
 from stages.repo.history import WORKSPACE
-from stages.repo.tree import runner_digest
+from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, PARAMS, Locks
@@ -46,11 +46,12 @@ def check_rule_of_record(case: Case) -> Iterator[Problem]:
 
 
 def check_one_runner(case: Case) -> Iterator[Problem]:
-    """Locks, records and the trainer/ of this very commit are one runner."""
-    digest = runner_digest(case.tree)
+    """Locks, records and the runner of this very commit (trainer/) are one."""
     for gate, lock in case.get(Locks).by_gate.items():
+        runner = runner_of(lock.frozen.settings)
+        digest = runner.digest(case.tree)
         if lock.frozen.runner != digest:
-            expected = f"{digest}, the digest of trainer/ at this commit"
+            expected = f"{digest}, the digest of {runner.title} at this commit"
             meaning = "the code here is not the code that was frozen"
             yield Problem(f"locks/{gate}.yaml", lock.frozen.runner, expected, meaning, pointer="/frozen/runner")
     yield from _compare_with_lock(case, "runner", "another runner made it")
@@ -73,7 +74,7 @@ def _compare_declared_text(case: Case) -> Iterator[Problem]:
     lock = case.get(Locks).by_gate.get("gate1")
     if lock is None or case.git is None or not case.knows(Study):
         return
-    first = next((state for state in case.past.states.values() if ("rung1", lock.digest) in state.made), None)
+    first = next((state for state in case.history.states.values() if ("rung1", lock.digest) in state.commitments), None)
     then = _data_at(case.git, first.commit) if first and first.commit != WORKSPACE else None
     if first is None or then is None:
         return

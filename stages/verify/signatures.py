@@ -51,7 +51,7 @@ class AllowedSigner:
     def may(self, namespace: str, when: datetime) -> bool:
         """Whether its key may sign for this purpose at this time by itself, and not as an authority over other keys."""
         patterns = self.options.get("namespaces", "*").split(",")
-        if "cert-authority" in self.options or not any(fnmatchcase(namespace, one.strip()) for one in patterns):
+        if "cert-authority" in self.options or not any(fnmatchcase(namespace, pattern.strip()) for pattern in patterns):
             return False
         after, before = (self.options.get(f"valid-{side}") for side in ("after", "before"))
         return not ((after and when < _time(after)) or (before and when > _time(before)))
@@ -60,10 +60,10 @@ class AllowedSigner:
 def _time(text: str) -> datetime:
     digits = text.removesuffix("Z")
     try:
-        found = datetime.strptime(digits, _TIMES[len(digits)])
+        time = datetime.strptime(digits, _TIMES[len(digits)])
     except (ValueError, KeyError):
         raise BadSigners.at("allowed signers", f"found the time {text!r}, expected YYYYMMDD[HHMM[SS]][Z]") from None
-    return found.replace(tzinfo=UTC) if text.endswith("Z") else found.astimezone()
+    return time.replace(tzinfo=UTC) if text.endswith("Z") else time.astimezone()
 
 
 def read_allowed_signers(path: Path) -> list[AllowedSigner]:
@@ -73,10 +73,10 @@ def read_allowed_signers(path: Path) -> list[AllowedSigner]:
     if path.stat().st_size > MAX_BYTES:
         raise BadSigners(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    return [one for line in lines if (one := _line(line)) is not None]
+    return [signer for line in lines if (signer := _parse_signer(line)) is not None]
 
 
-def _line(text: str) -> AllowedSigner | None:
+def _parse_signer(text: str) -> AllowedSigner | None:
     words = _WORD.findall(text)
     if text.lstrip().startswith("#") or len(words) < 3:
         return None
@@ -149,26 +149,25 @@ def verify_signature(
     when = [] if seconds is None else [f"-Overify-time={_clock(seconds)}"]
     complaint = ""
     with tempfile.TemporaryDirectory() as folder:
-        place, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
-        place.write_bytes(signature)
+        signature_file, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
+        signature_file.write_bytes(signature)
+        files_given = ["-s", str(signature_file), "-f", str(allowed)]
         while True:
             text = "".join(f"{line.text}\n" for line in lines)
             allowed.write_bytes(text.encode("utf-8", "surrogateescape"))
-            found = _keygen("-Y", "find-principals", *when, "-s", str(place), "-f", str(allowed), stdin=b"")
-            if found[0] or not found[1]:
-                complaint = complaint or f"its key is not among {signers.name}: {_last(found[1])}"
-                raise BadSignature(complaint)
-            names = found[1].splitlines()[0]
-            for name in dict.fromkeys([names, *names.split(",")]):
-                told = ["-Y", "verify", *when, "-f", str(allowed), "-I", name, "-n", namespace, "-s", str(place)]
-                code, answer = _keygen(*told, stdin=data)
+            code, answer = _keygen("-Y", "find-principals", *when, *files_given, stdin=b"")
+            if code or not answer:
+                raise BadSignature(complaint or f"its key is not among {signers.name}: {_last_line(answer)}")
+            principals = answer.splitlines()[0]
+            for name in dict.fromkeys([principals, *principals.split(",")]):
+                code, answer = _keygen("-Y", "verify", *when, *files_given, "-I", name, "-n", namespace, stdin=data)
                 good = _GOOD.search(answer)
                 if code == 0 and good is not None:
                     return Signer(printable(good[1]), good[3])
-                complaint = f"it does not hold for {printable(name)}: {_last(answer)}"
+                complaint = f"it does not hold for {printable(name)}: {_last_line(answer)}"
             # ssh-keygen names the first line with this key alone; another one may allow what this one does not
-            rest = next((at for at, line in enumerate(lines, start=1) if line.names == names), len(lines))
-            lines = lines[rest:]
+            tried = next((at for at, line in enumerate(lines, start=1) if line.names == principals), len(lines))
+            lines = lines[tried:]
 
 
 def _clock(seconds: int) -> str:
@@ -179,7 +178,7 @@ def _clock(seconds: int) -> str:
         raise BadSignature(f"it claims the time {seconds}, which no calendar has") from None
 
 
-def _last(text: str) -> str:
+def _last_line(text: str) -> str:
     return printable(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"
 
 
@@ -234,27 +233,27 @@ def check_commit_signatures(case: Case) -> Iterator[Problem]:
     if head is None:
         raise Skip("there is no commit yet", "git commit")
     unsigned = others = 0
-    by: dict[Signer, list[str]] = {}
-    for one in (*_commits(case.git, head), *_tags(case.git, head)):
-        if not one.signature:
-            unsigned += one.title.startswith("commit")
-        elif not one.signature.startswith(_SSH):
+    by_signer: dict[Signer, list[str]] = {}
+    for signed in (*_commits(case.git, head), *_tags(case.git, head)):
+        if not signed.signature:
+            unsigned += signed.title.startswith("commit")
+        elif not signed.signature.startswith(_SSH):
             others += 1
         else:
             try:
-                signer = verify_signature(one.payload, one.signature, signers, "git", one.seconds)
+                signer = verify_signature(signed.payload, signed.signature, signers, "git", signed.seconds)
             except BadSignature as error:
                 expected, meaning = "a signature by an allowed signer", "somebody else froze it or vouches for it"
-                yield Problem(one.title, str(error), expected, meaning)
+                yield Problem(signed.title, str(error), expected, meaning)
             else:
-                by.setdefault(signer, []).append(one.title)
+                by_signer.setdefault(signer, []).append(signed.title)
     if others:
         case.note(f"{others} signed by other means than SSH, of which the file of allowed signers says nothing")
-    if not by:
+    if not by_signer:
         raise Skip(
             f"none of the {unsigned + others} commits that touched locks/ is signed by SSH", "git commit --gpg-sign"
         )
-    for signer, titles in by.items():
+    for signer, titles in by_signer.items():
         case.note(f"{', '.join(titles)} signed by {signer.principal} ({signer.key})")
     if unsigned:
         case.note(f"{unsigned} commits that touched locks/ are not signed")
@@ -264,8 +263,8 @@ def _commits(git: Git, head: str) -> Iterator[SignedObject]:
     """The commits that touched locks/, oldest first. Git's own checking is not asked: its settings name programs."""
     for oid, commit in git.ancestry(head).items():
         parents = [git.entry(parent, LOCKS) for parent in commit.parents if oid not in git.shallow]
-        here = git.entry(oid, LOCKS)
-        if any(here != parent for parent in parents) if parents else here:
+        locks = git.entry(oid, LOCKS)
+        if any(locks != parent for parent in parents) if parents else locks:
             payload, signature = _unsigned(commit.data)
             yield SignedObject(f"commit {oid[:12]}", payload, signature, commit.seconds)
 

@@ -195,10 +195,10 @@ def test_facts_of_any_shape_raise_documented_errors_alone(value):
 @MANY
 def test_a_past_commit_may_hold_anything_without_an_error(value):
     data = json.dumps(value).encode("utf-8")
-    history.line_of(data)
-    history.decision_of(data)
-    history.past_lock(data + b"\n", "gate1")
-    history.trained(data + b"\n", "x")
+    history.parse_evidence_line(data)
+    history.parse_decision_commitment(data)
+    history.parse_past_lock(data + b"\n", "gate1")
+    history.holds_trained_run(data + b"\n", "x")
 
 
 @given(

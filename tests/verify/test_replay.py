@@ -17,7 +17,7 @@ from stages.commands import replay as command
 from stages.domain import canonical
 from stages.domain.errors import Refused
 from stages.domain.records import parse_line
-from stages.verify import read_ledger, replay
+from stages.verify import choose_runs, read_ledger, replay
 from tests.support.repo import Repo, environment
 from tests.verify.forger import RUNS, Forger
 
@@ -143,7 +143,7 @@ def test_the_same_kind_of_machine_must_agree_in_every_byte_and_another_within_th
     value["facts"]["val_bpb"] = 2.0
     data = canonical.dumps(value)
     value["facts"]["val_bpb"] = 2.0 + change
-    found = replay.compare(parse_line(data, "x"), data, value, same_kind, 0.005)
+    found = replay.compare_records(data, value, same_kind, 0.005)
     assert (found.outcome, found.difference) == (outcome, round(change, 6))
 
 
@@ -151,7 +151,7 @@ def test_another_status_differs_on_any_machine(clone: Forger):
     value = finished(clone)
     data = canonical.dumps(value)
     value.update(status="diverged", facts=None)
-    found = replay.compare(parse_line(data, "x"), data, value, None, 10.0)
+    found = replay.compare_records(data, value, None, 10.0)
     assert (found.outcome, found.difference) == ("differs", None)
 
 
@@ -160,25 +160,25 @@ def test_a_run_on_the_wall_clock_that_kept_no_progress_is_not_trained_again_for_
     value["budget"]["clock"] = "wall"
     record = parse_line(canonical.dumps(value), "x")
     with pytest.raises(Refused, match="its facts hold no progress"):
-        replay.check_place(record, None, clone.root)
+        replay._check_place(record, None, clone.root)
 
 
 def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
     runs = read_ledger(clone.root)
-    assert replay.choose(runs, [], 3, 7) == replay.choose(dict(reversed(runs.items())), [], 3, 7)
-    assert replay.choose(runs, [], 3, 7) != replay.choose(runs, [], 3, 8)
-    assert all(runs[name][0].executed for name in replay.choose(runs, [], 24, 0))
+    assert choose_runs(runs, [], 3, 7) == choose_runs(dict(reversed(runs.items())), [], 3, 7)
+    assert choose_runs(runs, [], 3, 7) != choose_runs(runs, [], 3, 8)
+    assert all(runs[name][0].executed for name in choose_runs(runs, [], 24, 0))
 
 
 def test_what_cannot_be_repeated_is_refused_by_name(clone: Forger, tmp_path):
     runs = read_ledger(clone.root)
     stopped = next(name for name, (record, _) in runs.items() if not record.executed)
     with pytest.raises(Refused, match="was not executed; executed runs look like rung1/"):
-        replay.choose(runs, [stopped], 0, 0)
+        choose_runs(runs, [stopped], 0, 0)
     with pytest.raises(Refused, match="is not in the ledger"):
-        replay.choose(runs, ["rung9/x/y/1"], 0, 0)
+        choose_runs(runs, ["rung9/x/y/1"], 0, 0)
     with pytest.raises(Refused, match="--sample 25: found 24 executed runs"):
-        replay.choose(runs, [], 25, 0)
+        choose_runs(runs, [], 25, 0)
     with pytest.raises(Refused, match=r"ledger/runs.jsonl is missing"):
         read_ledger(tmp_path)
     assert RUNS == "ledger/runs.jsonl"
