@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -20,7 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
 from stages.domain import names, yamlio
-from stages.domain.corpus import Data
+from stages.domain.corpus import Data, Manifest
 from stages.domain.schema import Invalid, parse
 
 REFRESH_SECONDS = 0.25
@@ -61,13 +60,12 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _summary(manifest: dict[str, Any], out: Path) -> str:
-    splits = manifest["splits"]
-    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest['tokenizer']['vocab_size']}"]
-    for name, split in splits.items():
+def _summary(manifest: Manifest, out: Path) -> str:
+    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest.tokenizer.vocab_size}"]
+    for name, split in manifest.splits.items():
         lines.append(
-            f"{name}: {split['documents']} documents, {split['bytes']} bytes, {split['tokens']} tokens, "
-            f"{split['bytes'] / split['tokens']:.3f} bytes/token"
+            f"{name}: {split.documents} documents, {split.bytes} bytes, {split.tokens} tokens, "
+            f"{split.bytes / split.tokens:.3f} bytes/token"
         )
     return "\n".join(lines)
 

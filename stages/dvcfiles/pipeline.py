@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from stages.domain import yamlio
 from stages.domain.names import PARAMS
+from stages.domain.runs import Run, runs_of
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
-from stages.hosts.worklist import Run, runs_of
 from stages.rungs import rung_yaml
 
 #: What the stages at the root run. A team may add stages of its own; these are the study's.
@@ -75,8 +75,8 @@ def rung_stages(study: Study, rung: str) -> dict[str, PlannedStage]:
     templates = parse_templates(generated_yaml(rung), f"stages/{rung}/dvc.yaml")
     stages = {}
     for run in runs_of(study, rung):
-        name = run.stage.partition(":")[2]
-        stages[name] = templates[name.partition("@")[0]].filled(_variables(run))
+        template = templates[run.stage_name.partition("@")[0]]
+        stages[run.stage_name] = template.filled(_variables(run))
     stages["gate"] = templates["gate"]
     return stages
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from stages.domain import canonical, names
 from stages.domain.records import Record, parse_ledger
+from stages.domain.runs import all_runs, ledger_order
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
-from stages.hosts.worklist import runs_of
 from stages.repo.history import evidence_of_record
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, RUNS
@@ -111,17 +111,11 @@ def parse_decision_lines(data: bytes) -> dict[str, DecisionLine]:
     return decisions
 
 
-def sort_key(record: Record) -> tuple[int, bool, str, str, int]:
-    """The place of a record in the ledger."""
-    number = int(record.rung.removeprefix("rung"))
-    return number, record.purpose == "floor", record.config, record.host, record.seed
-
-
 def check_ledger_complete(case: Case) -> Iterator[Problem]:
     """One line for every run of the study, in order; none for another; none missing where a gate decided."""
     study, ledger = case.get(Study), case.get(Ledger)
     yield from _out_of_order(ledger)
-    declared = {run.id: rung for rung in study.rungs for run in runs_of(study, rung)}
+    declared = {run.id: run.rung for run in all_runs(study)}
     for line in ledger.runs:
         if line.record.id not in declared:
             undeclared = "a run that params.yaml does not declare"
@@ -144,5 +138,5 @@ def _out_of_order(ledger: Ledger) -> Iterator[Problem]:
         if before.record.id == after.record.id:
             meaning = "a run that counts twice or was moved changes what a gate sees"
             yield after.problem("", "the run a second time", expected, meaning)
-        elif sort_key(before.record) >= sort_key(after.record):
+        elif ledger_order(before.record) >= ledger_order(after.record):
             yield after.problem("", f"the run after {before.record.id}", expected, "the ledger was edited")

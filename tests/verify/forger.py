@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.domain import canonical, locks, yamlio
 from stages.domain.files import md5_bytes
 from stages.domain.records import parse_ledger, parse_line
+from stages.domain.runs import ledger_order
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import folder_md5
@@ -24,7 +25,7 @@ from stages.summary import everything
 from stages.verify.check import Case, CheckFailed, Depth, Options, OutOfOrder, Skip, perform
 from stages.verify.decisions import recompute
 from stages.verify.digests import Content, digest_path, ignored_patterns, known_contents
-from stages.verify.ledger import DecisionLine, Ledger, RecordLine, sort_key
+from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import Locks
 from stages.verify.result import CheckResult
 from stages.verify.sequence import SEQUENCE, run_checks
@@ -98,7 +99,7 @@ class Forger:
     def sort(self) -> None:
         """Bring the lines into the ledger's order again."""
         lines = [canonical.dumps(run) for run in self.runs()]
-        self.write(RUNS, b"".join(sorted(lines, key=lambda line: sort_key(parse_line(line, "line")))))
+        self.write(RUNS, b"".join(sorted(lines, key=lambda line: ledger_order(parse_line(line, "line")))))
 
     def decision(self, gate: int, change: Edit) -> None:
         values = [canonical.loads(line) for line in self.read(DECISIONS).splitlines()]
