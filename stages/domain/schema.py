@@ -7,15 +7,30 @@ found 'x', expected a valid integer`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from stages.domain import names
+from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = ["Invalid", "Key", "Mistake", "Recorded", "Sha256", "Strict", "Text", "explain", "parse", "parse_recorded"]
+__all__ = [
+    "Invalid",
+    "Key",
+    "Mistake",
+    "Recorded",
+    "RecordedFile",
+    "Sha256",
+    "Strict",
+    "Text",
+    "explain",
+    "parse",
+    "parse_recorded",
+]
 
+#: A float beyond this is left one: no number of a study is as large.
+MAX_WHOLE = 10**21
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
 #: The same for a file that this project wrote itself, where the remedy is to write it anew.
@@ -28,10 +43,37 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def whole_number(value: object) -> object:
+    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE:
+        return int(Decimal(repr(value)))
+    return value
+
+
+#: After the constraints of a whole number that people write in YAML, where `1e9` is a float.
+WHOLE = BeforeValidator(whole_number)
+
+
 class Recorded(BaseModel):
     """The base of what is read back from stored JSON: no coercion, no NaN; keys that nobody reads may come and go."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RecordedFile(Recorded):
+    """A whole stored JSON value with its schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value, its keys in the order of the fields."""
+        return self.model_dump(by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical.dumps(self.to_json())
 
 
 def _key(text: str) -> str:
@@ -45,6 +87,8 @@ def _key(text: str) -> str:
 Key = Annotated[str, AfterValidator(_key)]
 _SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
+RungName = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+GateName = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -69,7 +113,20 @@ def _expected(error: Any) -> str:
         return f"one of {error['ctx']['expected_tags']}"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == _SHA256:
         return "64 hexadecimal digits in lower case"
-    return _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
+    if kind == "bool_type":
+        return "true or false"
+    return _TAIL.sub("", _LEAD.sub("", str(error["msg"]))) + _hint(kind, error["input"])
+
+
+def _hint(kind: str, value: object) -> str:
+    """What to write instead, where YAML reads something else than its writer meant."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ": put it in quotes"
+    if kind in ("int_type", "int_from_float", "float_type") and isinstance(value, str):
+        return ": take the quotes away" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) else ""
+    if kind in ("int_type", "int_from_float") and isinstance(whole := whole_number(value), int):
+        return f": write {whole}" if not isinstance(value, bool) else ""
+    return ""
 
 
 def _place(error: Any, value: Any) -> str:
