@@ -16,7 +16,7 @@ from stages.domain.formatting import duration
 from stages.domain.study import load
 from stages.status import Standing, stand
 
-TAIL = ("winner", "site")
+TAIL = ("confidence", "winner", "site")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def graph(rungs: list[Standing]) -> Graph:
     """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
     nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
     nodes += [(one.rung, _label(one)) for one in rungs]
-    nodes += [("ledger", ["git's copy"]), ("winner", ["weights"]), ("site", ["the audit"])]
+    nodes += [("ledger", ["git's copy"]), ("confidence", ["how sure it is"])]
+    nodes += [("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]
     edges += [(one.rung, after, _promoted(one)) for one, after in zip(rungs, [x.rung for x in rungs[1:]], strict=False)]
     edges += [(rungs[-1].rung, "ledger", _outcome(rungs[-1])), *(("ledger", name, "") for name in TAIL)]
