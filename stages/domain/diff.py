@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Absent:
-    """What stands where one of two values has nothing."""
+    """The value of a key or place that one of two values lacks."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -20,19 +20,19 @@ class _Absent:
 ABSENT = _Absent()
 
 
-def equal(one: Any, two: Any) -> bool:
-    """Whether two plain values are one: true is not 1."""
-    return isinstance(one, bool) == isinstance(two, bool) and bool(one == two)
+def equal(left: Any, right: Any) -> bool:
+    """Whether two plain values are equal: true is not 1."""
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
-def differences(found: Any, expected: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(JSON pointer, found, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in sorted({*found, *expected}):
+def differences(actual: Any, expected: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(JSON pointer, actual, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing."""
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        for key in sorted({*actual, *expected}):
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(found.get(key, ABSENT), expected.get(key, ABSENT), at)
-    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
-        for place, (one, two) in enumerate(zip(found, expected, strict=True)):
-            yield from differences(one, two, f"{pointer}/{place}")
-    elif not equal(found, expected):
-        yield pointer, found, expected
+            yield from differences(actual.get(key, ABSENT), expected.get(key, ABSENT), at)
+    elif isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        for place, (left, right) in enumerate(zip(actual, expected, strict=True)):
+            yield from differences(left, right, f"{pointer}/{place}")
+    elif not equal(actual, expected):
+        yield pointer, actual, expected

@@ -104,9 +104,9 @@ class Study(Strict):
 
 def _schema(study: Study) -> None:
     if study.study.schema_ != SCHEMA:
-        found = study.study.schema_
-        hint = "update staged-promotion" if found > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
-        raise ValueError(f"study.schema: found {found}, expected {SCHEMA}; {hint}")
+        schema = study.study.schema_
+        hint = "update staged-promotion" if schema > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
+        raise ValueError(f"study.schema: found {schema}, expected {SCHEMA}; {hint}")
 
 
 def _ladder(study: Study) -> None:
@@ -168,10 +168,10 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
                     "name some, or remove the rule"
                 )
         case AboveNoiseFloor():
-            found = len(study.rungs[rung].floor_seeds)
-            if found < 2:
+            count = len(study.rungs[rung].floor_seeds)
+            if count < 2:
                 return (
-                    f"rungs.{rung}.floor_seeds: found {found}, expected at least 2 A/A runs of the reference on each "
+                    f"rungs.{rung}.floor_seeds: found {count}, expected at least 2 A/A runs of the reference on each "
                     "host; add seeds that no rung uses, or remove the rule"
                 )
         case MinHostAgreement():
@@ -185,7 +185,8 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
 def _leads_on(study: Study) -> None:
     """A gate that no rule lets anybody through would close every rung after it."""
     for gate, rules in study.gates.items():
-        if gate != names.gate_of(study.last_rung) and not any(EFFECTS[one.kind] == "promote" for one in rules.values()):
+        promotes = any(EFFECTS[rule.kind] == "promote" for rule in rules.values())
+        if gate != names.gate_of(study.last_rung) and not promotes:
             raise ValueError(
                 f"gates.{gate}: no rule promotes anybody, so the rungs after it would stay empty; add one, such as "
                 "{kind: top_k, k: 4}"

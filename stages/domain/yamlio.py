@@ -84,8 +84,8 @@ def loads(
         AttributeError,
         IndexError,
     ) as error:
-        told = f"not YAML that is read here: {type(error).__name__}: {error}"
-        raise BadYaml.at(where, told[:400]) from None
+        problem = f"not YAML that is read here: {type(error).__name__}: {error}"
+        raise BadYaml.at(where, problem[:400]) from None
     if not isinstance(value, dict):
         raise BadYaml.at(where, f"found {type(value).__name__}, expected a mapping")
     _bounded(value, where, max_nodes)
