@@ -18,9 +18,8 @@ from typing import Any
 
 from stages.domain import canonical, files, formatting, locks, names, yamlio
 from stages.domain.decision import decision_from_json
-from stages.domain.errors import main_guard
+from stages.domain.errors import Invalid, main_guard
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
 from stages.repo.git import GitRefused, open_git
 from stages.repo.tree import Tree, open_tree
 

@@ -18,8 +18,9 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from stages.domain import canonical, names, yamlio
+from stages.domain.errors import Invalid
 from stages.domain.rules import Gate
-from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 from stages.domain.study import Clock, Host, Scalar, Seed, Study
 
 SCHEMA = 1

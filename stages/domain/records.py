@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
-from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 
 Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
 EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})

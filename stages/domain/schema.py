@@ -14,20 +14,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = [
-    "Invalid",
-    "Key",
-    "Mistake",
-    "Recorded",
-    "RecordedFile",
-    "Sha256",
-    "Strict",
-    "Text",
-    "explain",
-    "parse",
-    "parse_recorded",
-]
-
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
 #: The same for a file that this project wrote itself, where the remedy is to write it anew.

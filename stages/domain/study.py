@@ -25,7 +25,7 @@ from stages.domain.rules import (
     Rule,
     roles_named,
 )
-from stages.domain.schema import Invalid, Key, Strict, Text, parse
+from stages.domain.schema import Key, Strict, Text, parse
 
 SCHEMA = 1
 Scalar = int | float | str | bool | None
@@ -224,6 +224,3 @@ def load(path: Path = names.PARAMS) -> Study:
     """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
     remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
     return parse_study(yamlio.read(path, remedy), path.as_posix())
-
-
-__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_study"]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
-from stages.domain.schema import Invalid
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 #: More stages than DVC itself could handle, and few enough to count.

@@ -30,9 +30,9 @@ from typing import Any
 from stages import winner as winner_stage
 from stages.domain import canonical, files, names
 from stages.domain.diff import differences
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
-from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Cache, Outputs, cache_folder, digest_here, files_here, folder_here, md5_file
 from stages.dvcfiles.lockfile import Item

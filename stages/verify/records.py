@@ -24,9 +24,10 @@ from typing import Any
 from stages.domain import canonical, files, rules, yamlio
 from stages.domain.corpus import Data
 from stages.domain.diff import ABSENT, differences, equal
+from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.records import Facts
-from stages.domain.schema import Invalid, parse
+from stages.domain.schema import parse
 from stages.domain.study import Study
 from stages.repo.git import Git
 from stages.repo.history import WORKSPACE

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from report.compare import MOST_LISTED, as_html, as_text, changes, compare, main, snapshot
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.repo.git import GitRefused, open_git
 from stages.repo.tree import Tree, open_tree
 from tests.report.conftest import EVIL, make_study
