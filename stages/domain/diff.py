@@ -25,14 +25,19 @@ def equal(left: Any, right: Any) -> bool:
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
-def differences(actual: Any, expected: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(JSON pointer, actual, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing."""
+def differences(
+    actual: Any, expected: Any, pointer: str = "", *, into_lists: bool = True
+) -> Iterator[tuple[str, Any, Any]]:
+    """(JSON pointer, actual, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing.
+
+    Lists of one length are compared item by item, or with `into_lists=False` as a whole.
+    """
     if isinstance(actual, dict) and isinstance(expected, dict):
         for key in sorted({*actual, *expected}):
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(actual.get(key, ABSENT), expected.get(key, ABSENT), at)
-    elif isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
-        for place, (left, right) in enumerate(zip(actual, expected, strict=True)):
-            yield from differences(left, right, f"{pointer}/{place}")
+            yield from differences(actual.get(key, ABSENT), expected.get(key, ABSENT), at, into_lists=into_lists)
+    elif into_lists and isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        for place, items in enumerate(zip(actual, expected, strict=True)):
+            yield from differences(*items, f"{pointer}/{place}")
     elif not equal(actual, expected):
         yield pointer, actual, expected
