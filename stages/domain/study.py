@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
 from stages.domain.corpus import Data
+from stages.domain.errors import Invalid
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
@@ -25,7 +26,7 @@ from stages.domain.rules import (
     Rule,
     roles_named,
 )
-from stages.domain.schema import WHOLE, Invalid, Key, Strict, Text, parse
+from stages.domain.schema import WHOLE, Key, Strict, Text, parse
 
 SCHEMA = 1
 Scalar = int | float | str | bool | None
@@ -135,9 +136,9 @@ class Study(Strict):
 
 def _schema(study: Study) -> None:
     if study.study.schema_ != SCHEMA:
-        found = study.study.schema_
-        hint = "update staged-promotion" if found > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
-        raise ValueError(f"study.schema: found {found}, expected {SCHEMA}; {hint}")
+        schema = study.study.schema_
+        hint = "update staged-promotion" if schema > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
+        raise ValueError(f"study.schema: found {schema}, expected {SCHEMA}; {hint}")
 
 
 def _ladder(study: Study) -> None:
@@ -199,10 +200,10 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
                     "name some, or remove the rule"
                 )
         case AboveNoiseFloor():
-            found = len(study.rungs[rung].floor_seeds)
-            if found < 2:
+            count = len(study.rungs[rung].floor_seeds)
+            if count < 2:
                 return (
-                    f"rungs.{rung}.floor_seeds: found {found}, expected at least 2 A/A runs of the reference on each "
+                    f"rungs.{rung}.floor_seeds: found {count}, expected at least 2 A/A runs of the reference on each "
                     "host; add seeds that no rung uses, or remove the rule"
                 )
         case MinHostAgreement():
@@ -216,7 +217,8 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
 def _leads_on(study: Study) -> None:
     """A gate that no rule lets anybody through would close every rung after it."""
     for gate, rules in study.gates.items():
-        if gate != names.gate_of(study.last_rung) and not any(EFFECTS[one.kind] == "promote" for one in rules.values()):
+        promotes = any(EFFECTS[rule.kind] == "promote" for rule in rules.values())
+        if gate != names.gate_of(study.last_rung) and not promotes:
             raise ValueError(
                 f"gates.{gate}: no rule promotes anybody, so the rungs after it would stay empty; add one, such as "
                 "{kind: top_k, k: 4}"
@@ -264,6 +266,3 @@ def load(path: Path = names.PARAMS) -> Study:
     """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
     remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
     return parse_bytes(yamlio.read_bytes(path, remedy), path.as_posix())
-
-
-__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_bytes", "parse_study"]
