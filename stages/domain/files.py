@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+#: How much of a large file is copied at once.
 CHUNK = 1 << 20
 #: How far the clock of a file system and that of the processes may lie apart.
 CLOCK_SECONDS = 60.0
@@ -65,16 +66,19 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 (hex) of a file, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def md5_bytes(data: bytes) -> str:
     """MD5 (hex) of `data`: what DVC writes into a dvc.lock."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """MD5 (hex) of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def tree_digest(folder: Path, pattern: str = "*.py") -> str:
