@@ -50,7 +50,7 @@ def format_study(new: NewStudy) -> str:
     seconds = "the wall clock" if new.clock == "wall" else "the rated clock, through flops_per_second"
     return f"""\
 # yaml-language-server: $schema=../docs/schemas/params.json
-# Every key: docs/params.md. Is it right? promotion study check {new.name}. Begin with it: promotion study use {new.name}
+# Every key: docs/params.md. Is it right? promotion study check {new.name}. Begin: promotion study use {new.name}
 study:
   schema: 1
   name: {new.name}
