@@ -1,8 +1,6 @@
-"""How numbers, budgets and states read: one place, so that every page says the same thing the same way.
+"""How numbers, times, states and names read: one place, so that pages and commands say the same thing the same way.
 
-python -m pytest tests/domain/test_formatting.py
-
-Numbers as people write them, for sentences and tables in the terminal.
+Pages use typographic signs (a true minus, no-break spaces); `spell`, `duration`, `elapsed` and `unit` serve terminals.
 """
 
 from __future__ import annotations
