@@ -13,10 +13,18 @@ from report.pages.gate_outcome import rules_cell
 from report.pages.runs import run_columns
 from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
-from report.tables import Cell, Column, Kind, Table, state, tabulate
+from report.tables import Cell, Column, Kind, Table, TableSpec, state
 from report.verdict import Lead, find_lead
 from report.views import StudyView
 from stages.domain import formatting, names
+
+MODELS = TableSpec(
+    "models",
+    "What was compared",
+    "params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
+    note="Knobs that are the same everywhere are left out.",
+)
+RANKS = TableSpec("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
 
 
 @dataclass(frozen=True)
@@ -75,16 +83,7 @@ def models_table(view: StudyView) -> Table:
         built("width", "Width"),
         *map(knob, varied),
     ]
-    return tabulate(
-        "models",
-        "What was compared",
-        columns,
-        view.paths.values(),
-        lambda path: path.config,
-        source="params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
-        clock=view.clock,
-        note="Knobs that are the same everywhere are left out.",
-    )
+    return MODELS.fill(columns, view.paths.values(), lambda path: path.config, view.clock)
 
 
 def _is_number(value: object) -> bool:
@@ -157,15 +156,8 @@ def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> 
         Column("rules", "Decided by", get=lambda row: rules_cell(row[1], row[0])),
         Column("evidence", "Evidence", page_only=True, get=lambda row: _evidence(path.config, *row)),
     ]
-    return tabulate(
-        "path",
-        f"{path.config}, rung by rung",
-        columns,
-        zip(path.steps, gates.values(), strict=True),
-        lambda row: row[0].rung,
-        source="ledger/decisions.jsonl",
-        clock=clock,
-        tools=False,
+    return TableSpec("path", f"{path.config}, rung by rung", "ledger/decisions.jsonl", tools=False).fill(
+        columns, zip(path.steps, gates.values(), strict=True), lambda row: row[0].rung, clock
     )
 
 
@@ -186,15 +178,8 @@ def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str
     ]
     for host in hosts:
         columns += _host_columns(path.config, gates, host)
-    return tabulate(
-        "ranks",
-        "Ranks on each host block",
-        columns,
-        [step for step in path.steps if step.rank is not None],
-        lambda step: f"ranks.{step.rung}",
-        source="ledger/decisions.jsonl",
-        clock=clock,
-        tools=False,
+    return RANKS.fill(
+        columns, [step for step in path.steps if step.rank is not None], lambda step: f"ranks.{step.rung}", clock
     )
 
 
@@ -228,12 +213,6 @@ def runs_table(config: str, runs: list[LedgerRun], clock: str) -> Table:
         line,
         Column("md5", "md5", "digest", get=lambda run: run.line.md5),
     ]
-    return tabulate(
-        "runs",
-        f"Every executed run of {config}",
-        columns,
-        runs,
-        lambda run: f"run.{run.record.id.replace('/', '.')}",
-        source="ledger/runs.jsonl",
-        clock=clock,
+    return TableSpec("runs", f"Every executed run of {config}", "ledger/runs.jsonl").fill(
+        columns, runs, lambda run: f"run.{run.record.id.replace('/', '.')}", clock
     )

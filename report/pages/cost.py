@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec
 from report.gates import GateView
 from report.page import Page, link_gate, link_rung
 from report.shapes import Counterfactual
-from report.tables import Cell, Column, Kind, Table, tabulate
+from report.tables import Cell, Column, Kind, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting, names
 
@@ -24,6 +24,30 @@ _UNSCREENED = (
 _SUMMED = (
     *("executed_hours", "floor_hours", "planned_hours", "unscreened_hours"),
     *("executed_runs", "floor_runs", "missing_runs", "stopped_runs"),
+)
+
+RUNGS = TableSpec(
+    "rungs",
+    "Device-hours by rung",
+    SOURCE,
+    note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
+    tools=False,
+)
+DECISIONS = TableSpec(
+    "decisions",
+    "What each decision cost, and what it left unrun at the next rung",
+    f"{SOURCE}, ledger/decisions.jsonl",
+    note=UNRUN,
+    tools=False,
+    empty="No rung is frozen yet.",
+)
+UNRUN_WORK = TableSpec(
+    "unrun",
+    "Unrun work, by accounting alone",
+    SOURCE,
+    note=UNRUN,
+    tools=False,
+    empty="It takes a frozen last rung, and one before it.",
 )
 
 
@@ -158,16 +182,11 @@ def rungs_table(cost: StudyCost, gates: list[GateView], clock: str) -> Table:
         priced("missing_runs", "Missing", "count"),
         priced("stopped_runs", "Stopped", "count"),
     ]
-    return tabulate(
-        "rungs",
-        "Device-hours by rung",
+    return RUNGS.fill(
         columns,
         gates,
         lambda gate: gate.rung,
-        source=SOURCE,
-        clock=clock,
-        note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
-        tools=False,
+        clock,
         foot={"rung": Cell(None, "All rungs"), "total_hours": cost.total, **_sums(cost)},
     )
 
@@ -208,18 +227,7 @@ def decisions_table(cost: StudyCost, gates: dict[str, GateView], clock: str) -> 
         Column("stopped", "Configurations stopped", "count", get=lambda row: stopped(row[0])),
         Column("not_run_hours", "Unrun at the next rung", "hours", get=lambda row: saved(row[0])),
     ]
-    return tabulate(
-        "decisions",
-        "What each decision cost, and what it left unrun at the next rung",
-        columns,
-        rungs,
-        lambda row: f"cost.{names.gate_of(row[0])}",
-        source=f"{SOURCE}, ledger/decisions.jsonl",
-        clock=clock,
-        note=UNRUN,
-        tools=False,
-        empty="No rung is frozen yet.",
-    )
+    return DECISIONS.fill(columns, rungs, lambda row: f"cost.{names.gate_of(row[0])}", clock)
 
 
 def unrun_table(cost: StudyCost, clock: str) -> Table:
@@ -229,18 +237,7 @@ def unrun_table(cost: StudyCost, clock: str) -> Table:
         Column("hours", "Last rung", "hours"),
         Column("candidates", "Candidates", "count"),
     ]
-    return tabulate(
-        "unrun",
-        "Unrun work, by accounting alone",
-        columns,
-        cost.counterfactuals,
-        lambda case: f"unrun.{case.from_rung}",
-        source=SOURCE,
-        clock=clock,
-        note=UNRUN,
-        tools=False,
-        empty="It takes a frozen last rung, and one before it.",
-    )
+    return UNRUN_WORK.fill(columns, cost.counterfactuals, lambda case: f"unrun.{case.from_rung}", clock)
 
 
 def _unrun_text(case: Counterfactual) -> str:

@@ -11,7 +11,7 @@ from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.verdict import reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
@@ -98,17 +98,13 @@ def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
         Column("leaders", "Leader on each block", get=_leaders),
         Column("alone", "Same decision alone", "number", alone, get=alone_cell),
     ]
-    return tabulate(
+    return TableSpec(
         "agreement-glance",
         "Do the host blocks tell one story?",
-        columns,
-        rungs,
-        lambda hosts: f"agreement.{hosts.gate.rung}",
-        source=host_agreement.SOURCE,
-        clock=clock,
+        host_agreement.SOURCE,
         tools=False,
         empty="No rung has evidence yet.",
-    )
+    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}", clock)
 
 
 def _smallest_tau(hosts: RungHosts) -> float | None:

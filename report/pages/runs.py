@@ -10,7 +10,7 @@ from report.figures import Figure, curve_figure
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
-from report.tables import Cell, Column, Row, Table, tabulate
+from report.tables import Cell, Column, Row, Table, TableSpec
 from report.traces import COLUMNS, CurvePoint, Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
@@ -27,6 +27,8 @@ STATUSES = {
     "stopped": ("Not run: stopped", ""),
     "unrun": ("Not run: what-if", ""),
 }
+
+RUNGS = TableSpec("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -53,16 +55,7 @@ def rungs_table(gates: list[GateView], clock: str) -> Table:
         Column("missing", "Missing", "count", get=lambda gate: len(gate.missing)),
         *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
     ]
-    return tabulate(
-        "rungs",
-        "Runs by rung and status",
-        columns,
-        gates,
-        lambda gate: gate.rung,
-        source="ledger/runs.jsonl",
-        clock=clock,
-        tools=False,
-    )
+    return RUNGS.fill(columns, gates, lambda gate: gate.rung, clock)
 
 
 def _status(run: LedgerRun) -> str:
@@ -103,14 +96,8 @@ def runs_table(gate: GateView, clock: str) -> Table:
         Column("md5", "md5", "digest", md5_hint, get=lambda run: run.line.md5),
         Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
     ]
-    return tabulate(
-        "runs",
-        f"Executed runs of {gate.rung_title.lower()}",
-        columns,
-        gate.executed,
-        _run_anchor,
-        source="ledger/runs.jsonl",
-        clock=clock,
+    return TableSpec("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
+        columns, gate.executed, _run_anchor, clock
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from report.chain import Chain
 from report.load import FileDigests
 from report.page import Page, link_gate
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
 from stages.domain import names
 
@@ -36,6 +36,17 @@ CHECKS = (
     ("Artifacts", "where they are here: what lies in the workspace and the cache, the text, and this site built again"),
 )
 
+INPUTS = TableSpec(
+    "inputs",
+    "What this site was made from",
+    "the files themselves",
+    note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
+    "blob lies in DVC's cache.",
+)
+CHAINS = TableSpec(
+    "chain", "Lock, records, decision: gate by gate", "locks/, ledger/runs.jsonl, ledger/decisions.jsonl", tools=False
+)
+
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
@@ -53,17 +64,7 @@ def inputs_table(sources: dict[str, FileDigests], clock: str) -> Table:
         Column("blob", "Git blob", "digest", hint, get=lambda item: item[1].blob if _in_git(item[0]) else None),
         Column("sha256", "SHA-256", "digest", get=lambda item: Cell(item[1].sha256, item[1].sha256)),
     ]
-    return tabulate(
-        "inputs",
-        "What this site was made from",
-        columns,
-        sorted(sources.items()),
-        lambda item: f"file.{item[0]}",
-        source="the files themselves",
-        clock=clock,
-        note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
-        "blob lies in DVC's cache.",
-    )
+    return INPUTS.fill(columns, sorted(sources.items()), lambda item: f"file.{item[0]}", clock)
 
 
 def _in_git(path: str) -> bool:
@@ -90,16 +91,7 @@ def chains_table(view: StudyView) -> Table:
             get=lambda chain: entries[chain.gate].line.md5 if chain.gate in entries else None,
         ),
     ]
-    return tabulate(
-        "chain",
-        "Lock, records, decision: gate by gate",
-        columns,
-        view.chains.values(),
-        lambda chain: f"chain.{chain.gate}",
-        source="locks/, ledger/runs.jsonl, ledger/decisions.jsonl",
-        clock=view.clock,
-        tools=False,
-    )
+    return CHAINS.fill(columns, view.chains.values(), lambda chain: f"chain.{chain.gate}", view.clock)
 
 
 def _whole(chain: Chain) -> Cell:
