@@ -15,19 +15,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from report.shapes import Accounting, Agreement, CorpusManifest, ModelFile, Stability
+from pydantic import Field
+
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid, Recorded, parse_recorded
+from stages.domain.schema import Invalid, Key, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
-from stages.summary.accounting import accounting
-from stages.summary.agreement import agreement
-from stages.summary.stability import stability
+from stages.summary.accounting import Accounting, accounting
+from stages.summary.agreement import Agreement, agreement
+from stages.summary.stability import Stability, stability
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
@@ -36,6 +37,21 @@ LEDGER_REMEDY = "`dvc repro -s ledger` writes it anew"
 Shape = TypeVar("Shape", bound=Recorded)
 #: What a runner says of a model that it built: foreign JSON, shown as it is.
 ModelFacts = dict[str, Any]
+
+
+class CorpusManifest(Recorded):
+    """artifacts/corpus/manifest.json, as far as the page on method shows it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    source: dict[str, object]
+    splits: dict[str, dict[str, object]]
+
+
+class ModelFile(Recorded):
+    """artifacts/protocol/configs.json: the model that each configuration builds."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    configs: dict[Key, ModelFacts]
 
 
 @dataclass(frozen=True)
@@ -145,9 +161,8 @@ def load(root: Path) -> StudyFiles:
         decided = {gate: entry.decision for gate, entry in decisions.items()}
         return build(study_.study.mode, sorted(study_.configs), frozen, records, decided)
 
-    def summarise(name: str, shape: type[Shape], compute: Callable[[Ladder], Any]) -> Shape:
-        stored = reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY)
-        return stored or parse_recorded(shape, compute(ladder()), name, LEDGER_REMEDY)
+    def summarise(name: str, shape: type[Shape], compute: Callable[[Ladder], Shape]) -> Shape:
+        return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or compute(ladder())
 
     built = reader.json(names.PROTOCOL / "configs.json", ModelFile, "`dvc repro protocol` writes it anew")
     hosts = summarise("agreement.json", Agreement, agreement)

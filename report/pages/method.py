@@ -8,9 +8,9 @@ from report import labels
 from report.chain import Chain
 from report.gates import GateView
 from report.labels import TERMS
+from report.load import CorpusManifest
 from report.machines import HostMachines
 from report.page import Page, link_gate
-from report.shapes import CorpusManifest
 from report.tables import Cell, Column, Kind, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting
