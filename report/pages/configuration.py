@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from report import labels
 from report.gates import GateView
@@ -13,6 +13,7 @@ from report.pages.gate_outcome import rules_cell
 from report.pages.runs import run_columns
 from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
+from report.prose import Prose, Span
 from report.tables import Cell, Column, Kind, Table, TableSpec, state
 from report.verdict import Lead, find_lead
 from report.views import StudyView
@@ -25,20 +26,6 @@ MODELS = TableSpec(
     note="Knobs that are the same everywhere are left out.",
 )
 RANKS = TableSpec("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a configuration's way ended, in words; `rules` are those to look at, with what they say, on the gate's page.
-
-    `how` leads from the words to the rules, `needed` says by how much its score missed.
-    """
-
-    text: str
-    gate: str = ""
-    rules: tuple[tuple[str, str], ...] = ()
-    how: str = ""
-    needed: str = ""
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -112,14 +99,15 @@ def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
     )
 
 
-def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Ending:
+def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Prose:
     """How a way ended at `gate`, which judged it last; `lead` is the lead at the last rung."""
     last = path.last
     if last is None or gate is None:
-        return Ending("It has not been judged yet.")
-    title = gate.title.lower()
+        return ["It has not been judged yet."]
+    evidence: Prose = [" ", Span("The evidence", f"{gate.page}#{path.config}"), "."]
     if last.state == "stopped":
-        return _stopped(path.config, last, gate)
+        return [*_stopped(path.config, last, gate), *evidence]
+    title = gate.title.lower()
     first = "It won" if lead is None or lead.clear else f"It {lead.verb}"
     texts = {
         "winner": f"{first}: the lowest mean val_bpb of {title}.",
@@ -127,20 +115,19 @@ def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> End
         "blocked": f"Its way ends at {title}, which is blocked.",
         "missing": f"It has no full set of finished cells at {title}.",
     }
-    return Ending(texts.get(last.state, f"It was promoted by {title}; the next gate has not decided."), gate.name)
+    return [texts.get(last.state, f"It was promoted by {title}; the next gate has not decided."), *evidence]
 
 
-def _stopped(config: str, step: PathStep, gate: GateView) -> Ending:
+def _stopped(config: str, step: PathStep, gate: GateView) -> Prose:
+    """Where it was stopped, by which rules with what they say, and by how much its score missed."""
     rank = f" It was {formatting.ordinal(step.rank)} there." if step.rank else ""
-    texts = {rule.id: formatting.typeset(rule.text) for rule in gate.decision.rules} if gate.decision else {}
+    text: Prose = [f"It was stopped at {gate.title.lower()}.{rank}"]
+    for place, rule in enumerate(step.by or step.unmet):
+        outcome = gate.decision.rule(rule) if gate.decision else None
+        before = ", " if place else " It met the stop rule " if step.by else " It did not meet "
+        text += [before, Span(rule, f"{gate.page}#{rule}"), f" “{formatting.typeset(outcome.text)}”" if outcome else ""]
     shift = gate.flips.flip(config).shift
-    return Ending(
-        f"It was stopped at {gate.title.lower()}.{rank}",
-        gate.name,
-        tuple((rule, texts[rule]) for rule in step.by or step.unmet),
-        "It met the stop rule" if step.by else "It did not meet",
-        f"It would have needed {formatting.signed(shift, 4)} to go on." if shift is not None else "",
-    )
+    return [*text, f" It would have needed {formatting.signed(shift, 4)} to go on."] if shift is not None else text
 
 
 def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> Table:

@@ -9,6 +9,7 @@ from report.cost import SOURCE, UNRUN, StudyCost, candidates_text, total_hours
 from report.figures import Figure, FigureSpec
 from report.gates import GateView
 from report.page import Page, link_gate, link_rung
+from report.prose import Prose, term
 from report.tables import Cell, Column, Kind, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting, names
@@ -55,11 +56,7 @@ def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     cost, gates = view.cost, list(view.gates.values())
     context: dict[str, object] = {
-        "total": cost.total,
-        "floor": cost.floor,
-        "last": cost.last,
-        "screening": cost.total - cost.last if cost.total is not None and cost.last is not None else None,
-        "unpriced_text": cost.unpriced_text,
+        "lead": lead(cost, rated=view.study.clock.kind == "rated"),
         "figures": [cost_figure(cost, view.clock)] if cost.rungs else [],
         "unrun": UNRUN,
     }
@@ -69,6 +66,25 @@ def pages(view: StudyView) -> Iterator[Page]:
         unrun_table(cost, view.clock),
     ]
     yield Page("cost.html", "cost.html", "Cost", context, tables)
+
+
+def lead(cost: StudyCost, rated: bool) -> Prose:
+    """What was executed, on the way up and at the last rung."""
+    hours = formatting.device_time
+    clock = (
+        " On the rated clock a device-hour is what the host block's declared speed makes of the work, not what a wall "
+        "clock measured."
+    )
+    note = [clock] if rated else []
+    if cost.total is None:
+        return [f"The cost in all is not known: {cost.unpriced_text}", *note]
+    text: Prose = [f"{hours(cost.total)} of device time were executed"]
+    if cost.floor:
+        text += [f", of which {hours(cost.floor)} measured the ", term("floor", "A/A floor")]
+    if cost.last is not None:
+        before = f": {hours(cost.total - cost.last)} up to the last "
+        text += [before, term("rung", "rung"), f" and {hours(cost.last)} at it"]
+    return [*text, ".", *note]
 
 
 def cost_figure(cost: StudyCost, clock: str) -> Figure:

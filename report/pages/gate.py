@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from report.gates import GateView
 from report.host_agreement import SOURCE, RungHosts, host_order
 from report.page import Page, link_config, rung_page
-from report.pages import gate_evidence, gate_outcome, gate_rules
+from report.pages import gate_evidence, gate_outcome, gate_rules, gate_text
 from report.pages.gate_evidence import run_score
 from report.tables import Cell, Column, Table, TableSpec, holds
 from report.views import StudyView
@@ -34,7 +34,7 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 
 def _page(view: StudyView, gate: GateView, before: str | None, after: str | None) -> Page:
-    chain, decision = view.chains[gate.name], gate.decision
+    chain, decision, noise = view.chains[gate.name], gate.decision, view.noise(gate.name)
     return Page(
         path=gate.page,
         template="gate.html",
@@ -44,9 +44,10 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "rung": gate.rung,
             "before": before,
             "after": after,
-            "last": gate.final,
-            "decision": decision,
-            "entry": gate.entry,
+            "heading": gate_text.heading(gate),
+            "lead": gate_text.lead(gate),
+            "noise_note": gate_text.noise_note(noise) if noise else None,
+            "chain_items": gate_text.chain_items(gate, chain),
             "blocked": gate.blocked,
             "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
             "empty": gate.why_empty,
@@ -58,8 +59,6 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "standing": chain.standing,
             "what_if": gate.what_if,
             "frozen_promoted": decision.frozen_promoted if decision else None,
-            "floor": view.noise(gate.name),
-            "missing": gate.missing,
             "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
         },
         tables=_tables(view, gate),

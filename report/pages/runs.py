@@ -10,10 +10,12 @@ from report.figures import Figure, curve_figure
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
+from report.prose import Prose, Span, bad, config_name
 from report.tables import Cell, Column, Row, Table, TableSpec
 from report.traces import COLUMNS, CurvePoint, Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
+from stages.domain.records import Record
 
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
@@ -147,6 +149,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         template="run.html",
         title=record.id,
         context={
+            "lead": _lead(record),
             "record": record,
             "run": record.id,
             "line": run.line,
@@ -160,7 +163,6 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "decided": decision is not None,
             "lock_digest": lock.digest if lock else None,
             "stage": _stage(run),
-            "floor": record.purpose == "floor",
             "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
             "run_gate": gate_page(record.gate),
             "rung_page": rung_page(record.rung),
@@ -168,6 +170,24 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
         extra={f"{stem}.json": run.line.raw},
     )
+
+
+def _lead(record: Record) -> Prose:
+    """What the run is, and the gate that judged it."""
+    floor = record.purpose == "floor"
+    place = "floor.caption" if floor else record.config
+    gate = Span(formatting.gate_title(record.gate).lower(), f"{gate_page(record.gate)}#{place}")
+    reason: Prose = [" ", bad(f"{record.status}: {record.reason}")] if record.reason else []
+    return [
+        "An A/A run of the reference: " if floor else "A candidate's run: ",
+        config_name(record.config),
+        " on ",
+        Span(record.host, css="name", tag="b"),
+        f" with seed {record.seed}, judged by ",
+        gate,
+        ".",
+        *reason,
+    ]
 
 
 def _cell_text(run: LedgerRun) -> str:
