@@ -147,17 +147,10 @@ def _line(path: PromotionPath, stars: Stars) -> FigureSpec:
     sizes = [10 if step.state == "stopped" else 9 for _, step in steps]
     if path.config == stars.winner:
         marks[-1], sizes[-1] = "star", 16
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [place for place, _ in steps],
-        "y": [step.rank for _, step in steps],
-        "line": {"color": style.colour, "width": style.width, "dash": style.dash},
-        "marker": {"color": style.colour, "size": sizes, "symbol": marks, "opacity": 1, "line": {"width": 0}},
-        "text": [_hover(step, path.config) for _, step in steps],
-        "hovertemplate": "%{text}<br>rank %{y}<extra></extra>",
-        "showlegend": False,
-    }
+    places, ranks = [place for place, _ in steps], [step.rank or 0 for _, step in steps]
+    texts, hover = [_hover(step, path.config) for _, step in steps], "%{text}<br>rank %{y}<extra></extra>"
+    marker = {"size": sizes, "symbol": marks, "opacity": 1, "line": {"width": 0}}
+    return figures.rank_line(style, places, ranks, texts, hover, **marker)
 
 
 def _hover(step: PathStep, config: str) -> str:

@@ -213,18 +213,9 @@ def _slope_labels(drawn: list[PromotionPath], ranks: dict[str, list[int]], stars
 
 
 def _slope(path: PromotionPath, ranks: list[int], stars: Stars) -> FigureSpec:
-    style = figures.look_of(path, stars)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": list(range(len(ranks))),
-        "y": ranks,
-        "line": {"color": style.colour, "width": style.width, "dash": style.dash},
-        "marker": {"color": style.colour, "symbol": style.symbol, "size": 8},
-        "text": [formatting.html_text(path.config)] * len(ranks),
-        "hovertemplate": "%{text}: rank %{y}<extra></extra>",
-        "showlegend": False,
-    }
+    look, texts = figures.look_of(path, stars), [formatting.html_text(path.config)] * len(ranks)
+    hover = "%{text}: rank %{y}<extra></extra>"
+    return figures.rank_line(look, list(range(len(ranks))), ranks, texts, hover, symbol=look.symbol, size=8)
 
 
 def alone_cell(hosts: RungHosts) -> Cell:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from report import labels
 from report.chain import Chain
 from report.gates import GateView
-from report.labels import TERMS
 from report.load import CorpusManifest
 from report.machines import HostMachines
 from report.page import Page, link_gate
@@ -60,7 +59,6 @@ def pages(view: StudyView) -> Iterator[Page]:
         "corpus": corpus,
         "source": labels.pairs(corpus.source if corpus else {}),
         "runner": labels.pairs(dict(sorted(view.study.runner.items()))),
-        "terms": TERMS,
     }
     tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines, view.clock), published_table()]
     if corpus:

@@ -16,6 +16,7 @@ from report.traces import COLUMNS, CurvePoint, Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.records import Record
+from stages.domain.runs import Run
 
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
@@ -162,7 +163,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "named": decision.evidence.get(record.id) if decision else None,
             "decided": decision is not None,
             "lock_digest": lock.digest if lock else None,
-            "stage": _stage(run),
+            "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
             "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
             "run_gate": gate_page(record.gate),
             "rung_page": rung_page(record.rung),
@@ -217,13 +218,6 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
     segments = telemetry.get("segments")
     left_out = SHOWN_ELSEWHERE - {"segments"} if isinstance(segments, list) and len(segments) > 1 else SHOWN_ELSEWHERE
     return {key: value for key, value in telemetry.items() if key not in left_out}
-
-
-def _stage(run: LedgerRun) -> str:
-    """The run's stage as DVC names it."""
-    record = run.record
-    stage = f"floor@{record.host}" if record.purpose == "floor" else f"run@{record.config}-{record.host}"
-    return f"stages/{record.rung}/dvc.yaml:{stage}-{record.seed}"
 
 
 def _curve(trace: Trace, clock: str) -> Figure:

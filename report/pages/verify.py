@@ -11,31 +11,6 @@ from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
 from stages.domain import names
 
-#: What `promotion verify` looks at, in its own order; docs/verification.md lists every check with its id.
-CHECKS = (
-    ("Files", "what is read is plain files, UTF-8 and LF, with no strangers among them"),
-    (
-        "Rules",
-        "every lock is whole, names the lock before it, and holds what params.yaml says; no seed serves two rungs",
-    ),
-    (
-        "Evidence",
-        "one line for every run; each names its lock, budget, runner and text, and was given what the study says",
-    ),
-    (
-        "Decisions",
-        "each is made again from the records and must be the same, byte for byte; whoever trained had a ticket",
-    ),
-    ("Pipeline", "the digests and parameters in every dvc.lock are those of the bytes in git"),
-    (
-        "Order",
-        "in git's history the lock stood before the first evidence under it, and stayed, unless an amendment says so",
-    ),
-    ("Summaries", "cost, agreement, stability and metrics are made again and compared"),
-    ("Signatures", "of locks and of commits, where a file of allowed signers is given"),
-    ("Artifacts", "where they are here: what lies in the workspace and the cache, the text, and this site built again"),
-)
-
 INPUTS = TableSpec(
     "inputs",
     "What this site was made from",
@@ -51,7 +26,7 @@ CHAINS = TableSpec(
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     sample = view.executed[0].record.id if view.executed else None
-    context: dict[str, object] = {"sample": sample, "site": names.SITE.as_posix(), "checks": CHECKS}
+    context: dict[str, object] = {"sample": sample, "site": names.SITE.as_posix()}
     tables = [inputs_table(view.files.sources, view.clock), chains_table(view)]
     yield Page("verify.html", "verify.html", "Verify", context, tables)
 
