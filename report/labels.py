@@ -1,7 +1,7 @@
 """What the keys of records, models and telemetry are called on a page, with their units.
 
-A key that is not listed keeps its own name, since a runner may record more than this module knows. What is empty is left
-out; the JSON beside the page holds everything.
+A key that is not listed keeps its own name, since a runner may record more than this module knows. What is empty is
+left out; the JSON beside the page holds everything.
 """
 
 from __future__ import annotations

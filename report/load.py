@@ -21,9 +21,10 @@ from pydantic import Field
 
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid, Key, Recorded, parse_recorded
+from stages.domain.schema import Key, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
 from stages.summary.accounting import Accounting, accounting

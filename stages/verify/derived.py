@@ -21,9 +21,9 @@ from pathlib import Path
 from stages import winner as winner_stage
 from stages.domain import canonical, files, names
 from stages.domain.diff import differences
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
-from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Outputs, folder_md5, md5_file, md5_folder
 from stages.verify.artifacts import PULL
@@ -183,7 +183,8 @@ def check_site(case: Case) -> Iterator[Problem]:
         raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
-    needed = (names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json")
+    needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
+    needed += [names.CONFIDENCE] if "confidence" in case.get(DvcLocks).recorded.get(ROOT, {}) else []
     if missing := [path for path in needed if not (case.root / path).exists()]:
         raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", PULL)
     with tempfile.TemporaryDirectory() as folder:
