@@ -19,8 +19,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
-from stages.domain import names, yamlio
-from stages.domain.corpus import Data
+from stages.domain import canonical, files, names, yamlio
+from stages.domain.corpus import Data, FilesSource
+from stages.domain.data_files import check_files
+from stages.domain.errors import Refused
 from stages.domain.schema import Invalid, parse
 
 REFRESH_SECONDS = 0.25
@@ -61,7 +63,21 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+def pin_files(source: FilesSource, out: Path) -> dict[str, Any]:
+    """Check the files that a command reads, and write the manifest that holds their digests."""
+    value = {
+        "schema": 1,
+        "source": source.model_dump(mode="json"),
+        "files": check_files(source),
+        "splits": {},
+    }
+    files.write_whole(out / "manifest.json", canonical.dumps(value))
+    return value
+
+
 def _summary(manifest: dict[str, Any], out: Path) -> str:
+    if rows := manifest.get("files"):
+        return f"corpus: {out.as_posix()}\nfiles: {len(rows)}, {sum(row['bytes'] for row in rows)} bytes, all as pinned"
     splits = manifest["splits"]
     lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest['tokenizer']['vocab_size']}"]
     for name, split in splits.items():
@@ -81,9 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         value = yamlio.read(options.params, "run this in the root of a study")
         data = parse(_Params, value, options.params.as_posix()).data
-        with _progress() as progress:
-            manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
-    except (CorpusError, Invalid, yamlio.BadYaml, OSError) as error:
+        if isinstance(data.source, FilesSource):
+            manifest = pin_files(data.source, options.out)
+        else:
+            with _progress() as progress:
+                manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
+    except (CorpusError, Invalid, Refused, yamlio.BadYaml, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(_summary(manifest, options.out))

@@ -83,7 +83,17 @@ class ParquetSource(_Files):
     column: Annotated[str, Field(min_length=1)] = "text"
 
 
-Source = Annotated[PackageSource | TextSource | ParquetSource, Field(discriminator="kind")]
+class FilesSource(_Files):
+    """Files that a command reads as they are. `root` is their folder, inside the repository or anywhere else.
+
+    What the trainer writes beside them, such as a cache of tokens, is no part of the data.
+    """
+
+    kind: Literal["files"]
+    root: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+Source = Annotated[PackageSource | TextSource | ParquetSource | FilesSource, Field(discriminator="kind")]
 
 
 class Data(Strict):
@@ -94,8 +104,14 @@ class Data(Strict):
     """
 
     source: Source
-    vocab_size: Annotated[int, Field(ge=257, le=65536)]
+    vocab_size: Annotated[int, Field(ge=257, le=65536)] | None = None
     val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
     locked_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
     tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES)] = 1_000_000_000
     min_split_tokens: Annotated[int, Field(ge=1)] = 16_384
+
+    @model_validator(mode="after")
+    def _vocabulary(self) -> Data:
+        if self.vocab_size is None and not isinstance(self.source, FilesSource):
+            raise ValueError("data.vocab_size: missing; the tokenizer learns so many tokens")
+        return self

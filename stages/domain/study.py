@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
-from stages.domain.corpus import Data
+from stages.domain.command import CommandSettings, RunnerSection, find_problems
+from stages.domain.corpus import Data, FilesSource
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
@@ -45,9 +46,13 @@ class About(Strict):
 
 
 class Clock(Strict):
-    """How a budget's seconds are measured: by the wall, or rated through the host's declared FLOP/s."""
+    """How a budget's seconds are measured: by the wall, rated through the host's declared FLOP/s, or given.
 
-    kind: Literal["wall", "rated"]
+    On the given clock the rungs' `with` says how long to train, in steps or tokens; the seconds are nominal. They price
+    and order the rungs and set the time limit of a run.
+    """
+
+    kind: Literal["wall", "rated", "given"]
 
 
 class Host(Strict):
@@ -55,20 +60,27 @@ class Host(Strict):
 
     title: Annotated[str, Field(max_length=200)] = ""
     system: Literal["any", "linux", "windows", "darwin"]
-    device: Literal["cpu", "cuda"]
+    #: `any` is for the command runner alone: its trainer knows what it trains on.
+    device: Literal["cpu", "cuda", "any"]
     device_name: Annotated[str, Field(max_length=100)] = ""
     precision: Literal["fp32", "bf16"]
     threads: Annotated[int, Field(ge=1, le=1024)]
     compile: bool
     flops_per_second: Annotated[int, Field(ge=1)] | None = None
+    #: How many GPUs one run uses, for the command runner. Absent where nobody asks, so that older locks keep their bytes.
+    gpus: Annotated[int, Field(ge=1, le=64)] | None = Field(default=None, exclude_if=lambda value: value is None)
     #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
     report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]
 
 
 class Rung(Strict):
-    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference."""
+    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference.
+
+    `with` holds what a command is given at this rung, such as its number of steps.
+    """
 
     budget_seconds: Seconds
+    with_: Annotated[dict[Key, Scalar], Field(alias="with", max_length=100, default_factory=dict)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=64)]
     floor_seeds: Annotated[list[Seed], Field(max_length=64, default_factory=list)]
 
@@ -78,7 +90,7 @@ class Study(Strict):
 
     study: About
     data: Data
-    runner: dict[str, Scalar]
+    runner: RunnerSection
     clock: Clock
     hosts: Annotated[dict[Key, Host], Field(min_length=1, max_length=32)]
     configs: Annotated[dict[Key, dict[str, Scalar]], Field(min_length=1, max_length=10_000)]
@@ -88,9 +100,14 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _answerable, _leads_on, _clock, _stage_names):
+        for check in (_schema, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
             check(self)
         return self
+
+    @property
+    def command(self) -> CommandSettings | None:
+        """The settings of the command runner; None where the runner is the built-in one."""
+        return CommandSettings.model_validate(self.runner) if self.runner.get("kind") == "command" else None
 
     @property
     def last_rung(self) -> str:
@@ -148,6 +165,32 @@ def _roles(study: Study) -> None:
                 if role not in study.roles:
                     known = ", ".join(study.roles) or "none"
                     raise ValueError(f"gates.{gate}.{rule_id}: role {role!r} is not among roles: {known}")
+
+
+def _runner(study: Study) -> None:
+    """What the runner needs of the other sections, and what only the other runner can do."""
+    settings = study.command
+    options = {name: rung.with_ for name, rung in study.rungs.items()}
+    is_files = isinstance(study.data.source, FilesSource)
+    if settings is None:
+        needs = "needs the command runner (runner.kind: command)"
+        if study.clock.kind == "given":
+            raise ValueError(f"clock.kind: found given, which {needs}; expected wall or rated")
+        for name, values in options.items():
+            if values:
+                raise ValueError(f"rungs.{name}.with: {needs}")
+        for name, host in study.hosts.items():
+            if host.device == "any" or host.gpus is not None:
+                raise ValueError(
+                    f"hosts.{name}.{'device: found any, which' if host.device == 'any' else 'gpus:'} {needs}"
+                )
+        if is_files:
+            raise ValueError(f"data.source.kind: found files, which {needs}; expected package, text or parquet")
+        return
+    if not is_files:
+        raise ValueError("data.source.kind: a command reads files as they are: expected files, with a root and digests")
+    if problems := find_problems(settings, study.configs, options, study.clock.kind):
+        raise ValueError("; ".join(problems))
 
 
 def _answerable(study: Study) -> None:

@@ -31,19 +31,21 @@ REPORTABLE = {"torch": ("torch",), "device": ("device_name",), "driver": ("drive
 class Assignment:
     """What the study gives one run: a configuration, a host block, a seed and the budget of a rung.
 
-    `seconds` is the budget on `clock`; `last` says that this is the rung with the largest budget.
+    `seconds` is the budget on `clock`; `last` says that this is the rung with the largest budget; `options` is the
+    rung's `with`.
     """
 
     rung: str
     config: str
     host: str
     seed: int
-    settings: Mapping[str, Scalar]
+    settings: Mapping[str, Any]
     knobs: Mapping[str, Scalar]
     block: HostBlock
     clock: str
     seconds: float
     last: bool
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def assign(contract: Contract, knobs: Mapping[str, Scalar], config: str, host: str, seed: int) -> Assignment:
@@ -59,6 +61,7 @@ def assign(contract: Contract, knobs: Mapping[str, Scalar], config: str, host: s
         clock=contract.clock,
         seconds=contract.budget_seconds,
         last=contract.last,
+        options=contract.options,
     )
 
 
@@ -220,8 +223,12 @@ class Runner(Protocol):
         ...
 
 
-def runner_of(settings: Mapping[str, Scalar]) -> Runner:
+def runner_of(settings: Mapping[str, Any]) -> Runner:
     """The runner that the `runner` section of a study, a lock or a contract asks for."""
+    if settings.get("kind") == "command":
+        from stages.runners.command import CommandRunner
+
+        return CommandRunner(settings)
     from stages.runners.builtin import BuiltinRunner
 
     return BuiltinRunner()

@@ -84,7 +84,7 @@ class BuiltinRunner:
         block = assignment.block
         return {
             "config": dict(assignment.knobs),
-            "runner": dict(assignment.settings),
+            "runner": {key: value for key, value in assignment.settings.items() if key != "kind"},
             "host": {
                 "device": block["device"],
                 "precision": block["precision"],
@@ -145,7 +145,7 @@ class BuiltinRunner:
 
     def make_facts_check(self, study: Study) -> BuiltinFactsCheck:
         """A check of the facts of this study's records."""
-        return BuiltinFactsCheck(study.data.vocab_size)
+        return BuiltinFactsCheck(study.data.vocab_size or 0)
 
 
 def _result_of(outcome: Outcome) -> RunResult:
