@@ -23,9 +23,10 @@ from stages.domain.rules import parse_rules
 
 def read_tickets(contract: Contract) -> dict[str, promotions.Ticket]:
     """The tickets for a rung: of every frozen configuration at the first one, then those of the gate before."""
-    if contract.entrants is not None:
-        return dict.fromkeys(contract.entrants, "true")
-    return promotions.read(names.GATES / f"gate{int(contract.rung.removeprefix('rung')) - 1}" / "promotions.yaml")
+    gate = names.gate_before(contract.rung)
+    return (
+        dict.fromkeys(contract.entrants or (), "true") if gate is None else promotions.read(names.promotions_path(gate))
+    )
 
 
 def judge(rung: str, params: dict[str, Any]) -> tuple[decision.Decision, dict[str, promotions.Ticket]]:
@@ -50,9 +51,8 @@ def main() -> None:
         raise Refused("usage: python -m stages.gate RUNG")
     rung = sys.argv[1]
     outcome, tickets = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
-    folder = names.GATES / outcome.gate
-    files.write_whole(folder / "decision.json", outcome.to_bytes())
-    files.write_whole(folder / "promotions.yaml", promotions.dumps(tickets))
+    files.write_whole(names.decision_path(outcome.gate), outcome.to_bytes())
+    files.write_whole(names.promotions_path(outcome.gate), promotions.dumps(tickets))
     if outcome.blocked:
         reasons = "\n  ".join(decision.why_blocked(outcome))
         print(f"{outcome.gate} is blocked and promotes nobody:\n  {reasons}", file=sys.stderr)

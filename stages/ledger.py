@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 
 from stages.domain import canonical, files, locks, names, yamlio
-from stages.domain.contract import Contract, path_of, read
+from stages.domain.contract import Contract, from_lock, path_of, read
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
+from stages.domain.runs import ledger_order
 from stages.summary import everything
-from stages.summary.ladder import line_order
 
 Lines = list[tuple[Record, bytes]]
 
@@ -38,23 +38,18 @@ def frozen_gates() -> dict[str, Lock]:
     return found
 
 
-def declared(record: Record, lock: Lock, configs: set[str]) -> bool:
-    """Whether the study asks for this run. What an earlier study left in the folder is no evidence of this one."""
-    frozen = lock.frozen
-    if record.host not in frozen.hosts or record.config not in configs:
-        return False
-    if record.purpose == "floor":
-        return record.seed in frozen.floor_seeds and record.config == frozen.roles.get("reference")
-    return record.seed in frozen.seeds
-
-
 def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
-    """The declared records of every frozen rung with their bytes, in the order of the ledger."""
+    """The records of the study's own runs at every frozen rung, with their bytes, in the order of the ledger.
+
+    What an earlier form of the study left in the folder is no evidence of this one.
+    """
     kept: Lines = []
     left: list[str] = []
     for lock in gates.values():
-        for run, (record, data) in read_rung(lock.frozen.rung).items():
-            if declared(record, lock, configs):
+        contract = from_lock(lock)
+        for run, (record, data) in read_rung(contract.rung).items():
+            asked = contract.asks_for(record.config, record.host, record.seed, record.purpose)
+            if asked and record.config in configs:
                 kept.append((record, data))
             else:
                 left.append(run)
@@ -64,14 +59,14 @@ def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
             "they stay out of the ledger",
             file=sys.stderr,
         )
-    return sorted(kept, key=lambda line: line_order(line[0]))
+    return sorted(kept, key=lambda line: ledger_order(line[0]))
 
 
 def read_decisions(gates: dict[str, Lock]) -> dict[str, Decision]:
     """The decisions by gate, up to the first gate that has not decided."""
     found: dict[str, Decision] = {}
     for gate, lock in gates.items():
-        path = names.GATES / gate / "decision.json"
+        path = names.decision_path(gate)
         if not path.is_file():
             break
         decision = parse_decision(path.read_bytes(), path.as_posix(), "`dvc repro` judges anew")

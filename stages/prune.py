@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.domain import names
+from stages.domain.runs import all_runs, runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
-from stages.hosts.worklist import Run, runs_of
 
 
 def tidy(study: Study) -> list[str]:
@@ -24,7 +24,7 @@ def tidy(study: Study) -> list[str]:
 
 
 def _outputs(study: Study) -> Iterator[str]:
-    declared = {run.id for rung in study.rungs for run in runs_of(study, rung)}
+    declared = {run.id for run in all_runs(study)}
     for folder, suffix in ((names.RECORDS, ".json"), (names.TRACES, "")):
         for path in sorted(folder.glob(f"rung*/*/*/*{suffix}")):
             if path.relative_to(folder).as_posix().removesuffix(suffix) in declared:
@@ -44,12 +44,8 @@ def _entries(study: Study, rung: str) -> Iterator[str]:
     """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
     path = lockfile.path_of(rung)
     head, stages = lockfile.read(path)
-    declared = {"gate", *(_name(run) for run in runs_of(study, rung))}
+    declared = {"gate", *(run.stage_name for run in runs_of(study, rung))}
     kept = {name: text for name, text in stages.items() if name in declared}
     if len(kept) < len(stages):
         lockfile.write(path, head, kept)
     yield from (f"{path.as_posix()}: {name}" for name in stages if name not in declared)
-
-
-def _name(run: Run) -> str:
-    return run.stage.rpartition(":")[2]

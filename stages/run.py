@@ -75,15 +75,13 @@ def find_undeclared(run: RequestedRun) -> str | None:
 
 def read_ticket(rung: str, config: str) -> promotions.Ticket:
     """The configuration's ticket for a rung. At the first rung everybody has one."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
+    gate = names.gate_before(rung)
+    if gate is None:
         return "true"
-    path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
+    path = names.promotions_path(gate)
     tickets = promotions.read(path)
     if config not in tickets:
-        raise Refused(
-            f"{path.as_posix()}: no line for {config}; was it added to params.yaml after gate{number - 1} decided?"
-        )
+        raise Refused(f"{path.as_posix()}: no line for {config}; was it added to params.yaml after {gate} decided?")
     return tickets[config]
 
 
@@ -142,7 +140,7 @@ def find_status(run: RequestedRun) -> tuple[str, str]:
     What nobody froze is refused, or, in an exploratory study, recorded as unrun.
     """
     rung = run.contract.rung
-    before = f"gate{int(rung.removeprefix('rung')) - 1}"
+    before = names.gate_before(rung)
     if problem := find_undeclared(run):
         return _refuse_undeclared(run.contract.gate, problem)
     ticket = "true" if run.purpose == "floor" else read_ticket(rung, run.config)

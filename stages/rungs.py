@@ -86,7 +86,7 @@ def write_rungs(count: int, root: Path = Path()) -> None:
     for number in range(1, count + 1):
         files.write_whole(root / "stages" / f"rung{number}" / "dvc.yaml", rung_yaml(number).encode("utf-8"))
     for folder in (root / "stages").glob("rung[0-9]*"):
-        if folder.is_dir() and int(folder.name.removeprefix("rung")) > count:
+        if folder.is_dir() and names.number_of(folder.name) > count:
             shutil.rmtree(folder)
 
 

@@ -20,7 +20,6 @@ from typing import Any
 from stages.domain import canonical, files, names
 from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
-from stages.summary.ladder import rung_number
 from stages.summary.tables import csv_bytes
 
 SCHEMA = 1
@@ -37,8 +36,8 @@ CHOSEN = "The first host and the first seed by name: fixed beforehand, not picke
 def last_runs(records: list[Record]) -> list[Record]:
     """The finished candidates' runs of the highest rung that trained anything, by configuration, host and seed."""
     done = [run for run in records if run.status == "finished" and run.purpose == "candidate"]
-    top = max((rung_number(run.rung) for run in done), default=0)
-    found = [run for run in done if rung_number(run.rung) == top]
+    top = max((names.number_of(run.rung) for run in done), default=0)
+    found = [run for run in done if names.number_of(run.rung) == top]
     return sorted(found, key=lambda run: (run.config, run.host, run.seed))
 
 

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 
 from stages.domain.errors import Refused
 from stages.domain.formatting import count, duration
+from stages.domain.runs import gate_stage
 from stages.domain.study import Study, load
-from stages.hosts.worklist import RungWork, gate_stage, is_decided, read_rung_work
+from stages.hosts.worklist import RungWork, is_decided, read_rung_work
 
 
 @dataclass(frozen=True)

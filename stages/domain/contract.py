@@ -73,6 +73,14 @@ class Contract:
         """The configurations that may enter, sorted; None beyond the first rung, where the gate before decides."""
         return None if self.configs is None else sorted(self.configs)
 
+    def asks_for(self, config: str, host: str, seed: int, purpose: str) -> bool:
+        """Whether the frozen rules ask for this run of a configuration that may enter."""
+        if host not in self.hosts:
+            return False
+        if purpose == "floor":
+            return seed in self.floor_seeds and config == self.roles.get("reference")
+        return seed in self.seeds
+
     def to_json(self) -> dict[str, Any]:
         """The contract as a JSON value."""
         value = {name: getattr(self, name) for name in _KEYS}

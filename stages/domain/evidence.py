@@ -99,20 +99,20 @@ class Evidence:
 
 def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
     """Arrange records for the gate of a contract. Stopped, unrun and undeclared runs are no evidence."""
-    names = tuple(sorted(candidates))
+    judged = tuple(sorted(candidates))
     runs: dict[tuple[str, Cell], Record] = {}
     floor: list[Record] = []
-    cells, judged = set(contract.cells), set(names)
     for record in records:
         if not record.executed or record.rung != contract.rung or record.lock != contract.lock:
             continue
+        if not contract.asks_for(record.config, record.host, record.seed, record.purpose):
+            continue
         if record.purpose == "floor":
-            if record.seed in contract.floor_seeds and record.config == contract.roles.get("reference"):
-                floor.append(record)
-        elif record.config in judged and (record.host, record.seed) in cells:
+            floor.append(record)
+        elif record.config in judged:
             runs[record.config, (record.host, record.seed)] = record
     floor.sort(key=lambda run: (run.host, run.seed))
-    return Evidence(contract, names, runs, tuple(floor))
+    return Evidence(contract, judged, runs, tuple(floor))
 
 
 def as_number(value: Fraction | None) -> float | None:

@@ -49,6 +49,27 @@ def rung_of(gate: str) -> str:
     return "rung" + gate.removeprefix("gate")
 
 
+def number_of(name: str) -> int:
+    """The number in the name of a rung or a gate: rung3 -> 3."""
+    return int(name.removeprefix("rung").removeprefix("gate"))
+
+
+def gate_before(rung: str) -> str | None:
+    """The gate that decides who enters a rung: rung3 -> gate2; None for the first rung, which everybody enters."""
+    number = number_of(rung)
+    return f"gate{number - 1}" if number > 1 else None
+
+
+def promotions_path(gate: str) -> Path:
+    """The tickets that a gate hands out."""
+    return GATES / gate / "promotions.yaml"
+
+
+def decision_path(gate: str) -> Path:
+    """The decision of a gate."""
+    return GATES / gate / "decision.json"
+
+
 def run_id(rung: str, config: str, host: str, seed: int, purpose: str = "candidate") -> str:
     """The one name of a run, used in paths, on pages and on the command line: rung3/d2-ar64/cpu-fp32/301."""
     return f"{rung}/{config}/{host}/{'floor-' if purpose == 'floor' else ''}{seed}"

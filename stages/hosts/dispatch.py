@@ -23,6 +23,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 from stages.domain.contract import Contract
 from stages.domain.errors import Refused
 from stages.domain.formatting import count
+from stages.domain.runs import Run, gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import remote, workers
 from stages.hosts.dispatch_view import DispatchView
@@ -31,7 +32,7 @@ from stages.hosts.processes import hold_lock
 from stages.hosts.recovery import remove_broken_files
 from stages.hosts.work import is_finished
 from stages.hosts.workers import WorkerProcess
-from stages.hosts.worklist import Run, RungWork, gate_stage, read_current_contract, read_rung_work, runs_of
+from stages.hosts.worklist import RungWork, read_current_contract, read_rung_work
 
 #: How often Dask tries a run again whose worker died.
 RETRIES = 2

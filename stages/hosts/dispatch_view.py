@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.domain.formatting import count, elapsed
-from stages.hosts.worklist import Run
+from stages.domain.runs import Run
 
 
 @dataclass

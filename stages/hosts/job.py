@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.domain import canonical, files, names, records
-from stages.domain.contract import Contract
+from stages.domain.contract import Contract, path_of
 from stages.domain.errors import Refused
 from stages.domain.records import Record
+from stages.domain.runs import Run
 from stages.domain.study import Study, load
 from stages.hosts import processes
 from stages.hosts.processes import hold_lock
-from stages.hosts.worklist import Run, explain_difference, parse_record, read_current_contract
+from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
 LOGS = names.SCRATCH / "dispatch"
@@ -66,11 +67,9 @@ class Job:
 
 
 def _list_inputs(run: Run) -> list[str]:
-    number = int(run.rung.removeprefix("rung"))
-    inputs = [names.PROTOCOL / f"{run.rung}.json"]
-    if number > 1:
-        inputs.append(names.GATES / f"gate{number - 1}" / "promotions.yaml")
-    return [path.as_posix() for path in inputs]
+    gate = names.gate_before(run.rung)
+    tickets = [] if gate is None else [names.promotions_path(gate).as_posix()]
+    return [path_of(run.rung), *tickets]
 
 
 def make_job(run: Run) -> Job:

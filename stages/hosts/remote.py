@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from stages.domain import names
 from stages.domain.errors import Refused
 from stages.domain.files import md5_bytes
+from stages.domain.runs import Run
 from stages.dvcfiles import lockfile
 from stages.hosts import processes
-from stages.hosts.worklist import Run
 
 #: Stages on one command line: Windows takes 32,767 characters, and a stage's address has about 60.
 BATCH = 200

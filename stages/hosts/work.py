@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from stages.domain.errors import Refused
 from stages.domain.formatting import count
+from stages.domain.runs import gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import machine, remote
 from stages.hosts.processes import hold_lock
 from stages.hosts.recovery import remove_broken_files
-from stages.hosts.worklist import RungWork, gate_stage, is_decided, read_rung_work, runs_of
+from stages.hosts.worklist import RungWork, is_decided, read_rung_work
 
 #: So much budget is run between two pushes, so that short runs share one.
 PUSH_SECONDS = 120.0

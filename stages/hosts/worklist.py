@@ -17,53 +17,10 @@ from stages.domain.contract import Contract, read
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
+from stages.domain.runs import Run, gate_stage, runs_of
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.runners import assign, runner_of
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One run of a study. The order is that of `study_runs`."""
-
-    rung: str
-    config: str
-    host: str
-    seed: int
-    purpose: str
-
-    @property
-    def id(self) -> str:
-        """Its one name: rung/config/host/seed."""
-        return names.run_id(self.rung, self.config, self.host, self.seed, self.purpose)
-
-    @property
-    def stage(self) -> str:
-        """Its address in DVC."""
-        item = f"floor@{self.host}-{self.seed}" if self.purpose == "floor" else self._candidate
-        return f"stages/{self.rung}/dvc.yaml:{item}"
-
-    @property
-    def _candidate(self) -> str:
-        return f"run@{self.config}-{self.host}-{self.seed}"
-
-    @property
-    def command(self) -> list[str]:
-        """The words after `python` that DVC and `promotion dispatch` run it with."""
-        words = ["-m", "stages.run", self.rung, self.config, self.host, str(self.seed)]
-        return [*words, "--floor"] if self.purpose == "floor" else words
-
-
-def runs_of(study: Study, rung: str) -> list[Run]:
-    """Every run of a rung: each configuration in each cell, then the A/A runs of the reference."""
-    here = study.rungs[rung]
-    found = [Run(rung, c, h, seed, "candidate") for c in study.configs for h, seed in study.cells(rung)]
-    return found + [Run(rung, study.roles["reference"], h, s, "floor") for h in study.hosts for s in here.floor_seeds]
-
-
-def gate_stage(rung: str) -> str:
-    """The address in DVC of the gate that judges a rung."""
-    return f"stages/{rung}/dvc.yaml:gate"
 
 
 def read_current_contract(rung: str) -> Contract | None:
@@ -89,10 +46,10 @@ def _explain_closed(rung: str) -> str:
 
 def read_tickets(rung: str) -> dict[str, promotions.Ticket] | None:
     """The tickets for a rung: an empty mapping at the first one, None while the gate before has not decided."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
+    gate = names.gate_before(rung)
+    if gate is None:
         return {}
-    path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
+    path = names.promotions_path(gate)
     return promotions.read(path) if path.is_file() else None
 
 
@@ -156,9 +113,9 @@ def read_rung_work(study: Study, rung: str) -> RungWork:
     contract, tickets = read_current_contract(rung), read_tickets(rung)
     if contract is None:
         return RungWork(rung, _explain_closed(rung))
-    number = int(rung.removeprefix("rung"))
-    if tickets is None or (number > 1 and not is_decided(f"rung{number - 1}")):
-        return RungWork(rung, f"gate{number - 1} has not decided")
+    gate = names.gate_before(rung)
+    if tickets is None or (gate is not None and not is_decided(names.rung_of(gate))):
+        return RungWork(rung, f"{gate} has not decided")
     to_train: list[Run] = []
     to_stop: list[Run] = []
     done: list[Run] = []
@@ -177,10 +134,10 @@ def read_rung_work(study: Study, rung: str) -> RungWork:
 
 def read_decision(rung: str) -> Decision | None:
     """The decision of a rung's gate that lies in the workspace, or None where there is none."""
-    path = names.GATES / names.gate_of(rung) / "decision.json"
+    path = names.decision_path(names.gate_of(rung))
     if not path.is_file():
         return None
-    return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro stages/{rung}/dvc.yaml:gate` judges anew")
+    return parse_decision(path.read_bytes(), path.as_posix(), f"`dvc repro {gate_stage(rung)}` judges anew")
 
 
 def is_decided(rung: str) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from stages.domain import names
 from stages.domain.contract import from_lock
 from stages.domain.decision import Decision
 from stages.domain.evidence import Evidence, gather
@@ -137,13 +136,3 @@ def _candidates(
     if everybody is not None:
         return tuple(sorted(everybody))
     return None if before is None else tuple(before.promoted)
-
-
-def line_order(record: Record) -> tuple[int, bool, str, str, int]:
-    """Where a record stands in ledger/runs.jsonl: by rung number, candidates before floor, config, host, seed."""
-    return rung_number(record.rung), record.purpose == "floor", record.config, record.host, record.seed
-
-
-def rung_number(rung: str) -> int:
-    """rung3 -> 3; rung10 comes after rung9."""
-    return int(names.gate_of(rung).removeprefix("gate"))

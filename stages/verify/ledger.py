@@ -13,6 +13,7 @@ from typing import Any
 
 from stages.domain import canonical, names
 from stages.domain.records import Record, parse_ledger
+from stages.domain.runs import all_runs, ledger_order
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.repo.history import line_of_record
@@ -100,17 +101,11 @@ def _decisions(data: bytes | None) -> Iterator[tuple[str, tuple[int, dict[str, A
         yield gate, (number, value, line + b"\n")
 
 
-def sort_key(record: Record) -> tuple[int, bool, str, str, int]:
-    """The place of a record in the ledger."""
-    number = int(record.rung.removeprefix("rung"))
-    return number, record.purpose == "floor", record.config, record.host, record.seed
-
-
 def complete(case: Case) -> Iterator[Problem]:
     """V08: one line for every run of the study, in order; none for another; none missing where a gate decided."""
     study, ledger = case.get(Study), case.get(Ledger)
     for one, two in pairwise(ledger.runs):
-        if sort_key(one.record) >= sort_key(two.record):
+        if ledger_order(one.record) >= ledger_order(two.record):
             twice = one.record.id == two.record.id
             yield two.problem(
                 "",
@@ -118,7 +113,7 @@ def complete(case: Case) -> Iterator[Problem]:
                 "each run once, sorted by rung, purpose, configuration, host, seed",
                 "a run that counts twice or was moved changes what a gate sees" if twice else "the ledger was edited",
             )
-    declared = {run: rung for rung in study.rungs for run in _declared(study, rung)}
+    declared = {run.id: run.rung for run in all_runs(study)}
     for run in ledger.runs:
         if run.record.id not in declared:
             yield run.problem("", "a run that params.yaml does not declare", "a declared cell", "evidence from nowhere")
@@ -133,12 +128,3 @@ def complete(case: Case) -> Iterator[Problem]:
             )
         else:
             case.note(f"{told}; {names.gate_of(rung)} has not decided")
-
-
-def _declared(study: Study, rung: str) -> Iterator[str]:
-    for host, seed in study.cells(rung):
-        for config in study.configs:
-            yield names.run_id(rung, config, host, seed)
-    for host in study.hosts:
-        for seed in study.rungs[rung].floor_seeds:
-            yield names.run_id(rung, study.roles["reference"], host, seed, "floor")

@@ -19,12 +19,12 @@ import pytest
 from rich.console import Console
 
 from stages.domain import canonical, names
+from stages.domain.runs import Run, runs_of
 from stages.hosts import dispatch, remote
 from stages.hosts.dispatch import Dispatcher, WaitingReport
 from stages.hosts.dispatch_view import DispatchView, RunProgress
 from stages.hosts.job import Job, RunFailed, read_outputs
 from stages.hosts.workers import Slot, WorkerProcess
-from stages.hosts.worklist import Run, runs_of
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
 from tests.support.repo import Repo

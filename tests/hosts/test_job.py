@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
+from stages.domain.runs import Run, runs_of
 from stages.domain.schema import Invalid
 from stages.hosts import job as jobs
 from stages.hosts.job import Job, RunFailed, accept_outputs, make_job, read_outputs, run_job
-from stages.hosts.worklist import Run, read_current_contract, read_rung_work, runs_of
+from stages.hosts.worklist import read_current_contract, read_rung_work
 from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")

@@ -10,10 +10,11 @@ import pytest
 
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
+from stages.domain.runs import Run
 from stages.domain.study import load
 from stages.hosts import machine, remote
 from stages.hosts.work import HostWorker
-from stages.hosts.worklist import Run, read_rung_work
+from stages.hosts.worklist import read_rung_work
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, Start, wait_for
 from tests.support.repo import Repo

@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from stages import rungs as rung_files
 from stages.commands import pending
 from stages.domain import canonical, names, promotions
+from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
 from stages.hosts import recovery, remote, worklist
-from stages.hosts.worklist import Run, read_rung_work, runs_of
+from stages.hosts.worklist import read_rung_work
 from stages.status import stand
 
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.domain import canonical, locks, yamlio
 from stages.domain.files import md5_bytes
 from stages.domain.records import parse_ledger, parse_line
+from stages.domain.runs import ledger_order
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.pipeline import folder_md5
@@ -24,7 +25,7 @@ from stages.summary import everything
 from stages.verify import decisions as judging
 from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Result, Skip, perform
 from stages.verify.dvc_locks import Content, content_of, ignored, known_contents
-from stages.verify.ledger import Ledger, Run, sort_key
+from stages.verify.ledger import Ledger, Run
 from stages.verify.locks import Locks
 from stages.verify.sequence import SEQUENCE, audit
 from tests.support.repo import environment
@@ -97,7 +98,7 @@ class Forger:
     def sort(self) -> None:
         """Bring the lines into the ledger's order again."""
         lines = [canonical.dumps(run) for run in self.runs()]
-        self.write(RUNS, b"".join(sorted(lines, key=lambda line: sort_key(parse_line(line, "line")))))
+        self.write(RUNS, b"".join(sorted(lines, key=lambda line: ledger_order(parse_line(line, "line")))))
 
     def decision(self, gate: int, change: Edit) -> None:
         values = [canonical.loads(line) for line in self.read(DECISIONS).splitlines()]
