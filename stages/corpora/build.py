@@ -19,7 +19,7 @@ from stages.corpora.inputs import CorpusError, input_files
 from stages.corpora.sources import documents
 from stages.corpora.tokenizer import Tokenizer, learn
 from stages.domain.canonical import dumps
-from stages.domain.corpus import Data
+from stages.domain.corpus import Data, FilesSource
 from stages.domain.files import sha256_bytes, write_whole
 
 SPLITS = ("train", "val", "locked")
@@ -74,13 +74,16 @@ def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, si
 
     `root`: the repository's folder. Whatever goes wrong (`CorpusError`, `OSError`), `out` stays as it was.
     """
-    paths = input_files(data.source, root)
-    tokenizer = learn(_training_texts(documents(data.source, paths), data, observe), data.vocab_size)
+    source = data.source
+    if isinstance(source, FilesSource):
+        raise CorpusError("params.yaml: data.source.kind: found files, which a command reads as they are")
+    paths = input_files(source, root)
+    tokenizer = learn(_training_texts(documents(source, paths), data, observe), data.vocab_size)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        splits = _write_splits(documents(data.source, paths), data, tokenizer, beside, observe)
+        splits = _write_splits(documents(source, paths), data, tokenizer, beside, observe)
         _refuse_small(splits, data)
         manifest = _write_rest(data, tokenizer, splits, beside)
         if out.exists():

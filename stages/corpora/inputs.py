@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from stages.domain.corpus import PackageSource, ParquetSource, PinnedFile, Source, TextSource
+from stages.domain.corpus import PackageSource, ParquetSource, PinnedFile, TextSource, TokenSource
 from stages.domain.files import sha256_file
 
 
@@ -18,7 +18,7 @@ class CorpusError(Exception):
     """The corpus cannot be built; the message names place, finding, expectation and remedy."""
 
 
-def input_files(source: Source, root: Path) -> list[Path]:
+def input_files(source: TokenSource, root: Path) -> list[Path]:
     """The files of `source` in reading order, each with the pinned bytes. `root`: the repository."""
     if isinstance(source, PackageSource):
         return [_package_file(source)]

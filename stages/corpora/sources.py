@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from stages.corpora.inputs import CorpusError
 from stages.domain.canonical import NotCanonical, loads
-from stages.domain.corpus import PackageSource, ParquetSource, Source, TextSource
+from stages.domain.corpus import PackageSource, ParquetSource, TextSource, TokenSource
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 PARQUET_ROWS = 256  # a batch; at the limit above still within reach of a small machine for real text
 
 
-def documents(source: Source, paths: list[Path]) -> Iterator[str]:
+def documents(source: TokenSource, paths: list[Path]) -> Iterator[str]:
     """The documents of `source` in reading order. `paths`: its files, from `stages.corpora.inputs`."""
     if isinstance(source, PackageSource):
         found = _package(source, paths[0])

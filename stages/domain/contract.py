@@ -39,8 +39,9 @@ class HostBlock(TypedDict):
 class Contract:
     """What a lock froze for one rung, with the digest of that lock. `rules` are as in the lock; rules.py parses them.
 
-    `clock` is wall, rated or given. `options` is the `with` of the rung: what a command is given there. `configs` are the configurations that may enter and their knobs at the first rung; None at
-    later ones, where the gate before decides.
+    `clock` is wall, rated or given; `options` is the `with` of the rung, what a command is given there. `configs` are
+    the configurations that may enter and their knobs at the first rung; None at later ones, where the gate before
+    decides.
     """
 
     study: str

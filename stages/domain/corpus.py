@@ -93,7 +93,9 @@ class FilesSource(_Files):
     root: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-Source = Annotated[PackageSource | TextSource | ParquetSource | FilesSource, Field(discriminator="kind")]
+#: What the corpus stage makes tokens of.
+TokenSource = PackageSource | TextSource | ParquetSource
+Source = Annotated[TokenSource | FilesSource, Field(discriminator="kind")]
 
 
 class Data(Strict):
@@ -104,7 +106,8 @@ class Data(Strict):
     """
 
     source: Source
-    vocab_size: Annotated[int, Field(ge=257, le=65536)] | None = None
+    #: 0 where a command reads files as they are and has a tokenizer of its own.
+    vocab_size: Annotated[int, Field(ge=257, le=65536)] = 0
     val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
     locked_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
     tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES)] = 1_000_000_000
@@ -112,6 +115,6 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _vocabulary(self) -> Data:
-        if self.vocab_size is None and not isinstance(self.source, FilesSource):
+        if not self.vocab_size and not isinstance(self.source, FilesSource):
             raise ValueError("data.vocab_size: missing; the tokenizer learns so many tokens")
         return self

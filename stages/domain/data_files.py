@@ -23,7 +23,7 @@ def find_root(source: FilesSource, study: Path = Path()) -> Path:
 
 
 def digest_files(source: FilesSource, study: Path = Path(), *, forget: bool = False) -> list[dict[str, Any]]:
-    """Path, SHA-256 and size in bytes of every file, in the order of params.yaml. `Refused` names one that is missing."""
+    """Path, SHA-256 and bytes of every file, in the order of params.yaml. `Refused` names one that is missing."""
     memory = {} if forget else _read_memory(study)
     rows: list[dict[str, Any]] = []
     for place, file in enumerate(source.files):
@@ -62,8 +62,8 @@ def check_files(source: FilesSource, study: Path = Path(), *, forget: bool = Fal
     for place, (file, row) in enumerate(zip(source.files, rows, strict=True)):
         if row["sha256"] != file.sha256:
             raise Refused(
-                f"{(find_root(source, study) / file.path).as_posix()} was changed: found sha256 {row['sha256']}, expected "
-                f"{file.sha256} (params.yaml: data.source.files.{place}.sha256); bring the file back, or write the new "
-                "digest into params.yaml if the data was meant to change"
+                f"{(find_root(source, study) / file.path).as_posix()} was changed: found sha256 {row['sha256']}, "
+                f"expected {file.sha256} (params.yaml: data.source.files.{place}.sha256); bring the file back, or "
+                "write the new digest into params.yaml if the data was meant to change"
             )
     return rows

@@ -67,7 +67,7 @@ class Host(Strict):
     threads: Annotated[int, Field(ge=1, le=1024)]
     compile: bool
     flops_per_second: Annotated[int, Field(ge=1)] | None = None
-    #: How many GPUs one run uses, for the command runner. Absent where nobody asks, so that older locks keep their bytes.
+    #: How many GPUs one run uses, for the command runner. Not written where absent: older locks keep their bytes.
     gpus: Annotated[int, Field(ge=1, le=64)] | None = Field(default=None, exclude_if=lambda value: value is None)
     #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
     report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]

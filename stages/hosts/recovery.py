@@ -51,7 +51,7 @@ def _remove_rwlock_of_dead() -> None:
 def _is_pid_alive(pid: int) -> bool:
     import psutil
 
-    from stages.hosts.processes import is_alive
+    from stages.runners.process_tree import is_alive
 
     try:
         return is_alive(psutil.Process(pid))

@@ -145,7 +145,7 @@ class BuiltinRunner:
 
     def make_facts_check(self, study: Study) -> BuiltinFactsCheck:
         """A check of the facts of this study's records."""
-        return BuiltinFactsCheck(study.data.vocab_size or 0)
+        return BuiltinFactsCheck(study.data.vocab_size)
 
 
 def _result_of(outcome: Outcome) -> RunResult:

@@ -1,4 +1,4 @@
-"""The command runner: a trainer that is a program of its own, run unchanged (stages/domain/command.py has its settings).
+"""The command runner: a trainer that is a program of its own, run unchanged. Its settings: stages/domain/command.py.
 
 A run is given a list of words, which never meets a shell, in the root of the study, and a clean environment. What it
 prints is read by line templates. How a run ends:
@@ -59,7 +59,8 @@ SCHEMA = 1
 #: What every program needs to start: where programs, homes and temporary files are, and which language they speak.
 BASE_VARIABLES = (
     "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "LC_CTYPE", "TZ",
-    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
+    "LOCALAPPDATA", "PROGRAMDATA",
 )  # fmt: skip
 #: Where the driver is and which devices it shows.
 DEVICE_VARIABLES = (
@@ -298,7 +299,7 @@ class _Execution:
         return paths
 
     def _environment(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """What the program finds: where things are, the driver's variables, what is inherited by name, what is declared."""
+        """What the program finds: where things are, the driver, what is inherited by name, what is declared."""
         environment = {name: os.environ[name] for name in (*BASE_VARIABLES, *DEVICE_VARIABLES) if name in os.environ}
         for name in self._spec["inherit"]:
             if name not in os.environ:
@@ -399,9 +400,9 @@ def _describe_exit(status: int) -> str:
 
 
 class CommandFactsCheck:
-    """The score is the printed one, rounded; nothing is reported that the study does not name; no two seeds end alike."""
+    """The score is the printed one, rounded; what is reported is what the study names; no two seeds end alike."""
 
-    #: With so many printed decimals two seeds that end alike show a trainer that ignores its seed; fewer meet by chance.
+    #: Two seeds that end alike to so many decimals show a trainer that ignores its seed; fewer can meet by chance.
     TELLING_DECIMALS = 6
 
     def __init__(self, settings: CommandSettings) -> None:
@@ -424,9 +425,7 @@ class CommandFactsCheck:
         finished = record.status == "finished"
         if finished != (facts.score is not None) or finished != (facts.printed is not None):
             expected = "a score" if finished else None
-            yield FactMismatch(
-                "/facts/score", facts.score, expected, "a finished run has a score, and no other has one"
-            )
+            yield FactMismatch("/facts/score", facts.score, expected, "finished runs, and no others, have a score")
         elif facts.printed is not None and (should := as_number(facts.printed)) != facts.score:
             yield FactMismatch("/facts/score", facts.score, should, f"the trainer printed {facts.printed}")
         for name in sorted(facts.reported.keys() - self._settings.facts.keys()):

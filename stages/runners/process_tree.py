@@ -54,7 +54,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def identify(process: psutil.Process) -> str:
-    """What tells this very process from a later one with the same id: id, a colon, seconds since 1970 at its creation."""
+    """What tells a process from a later one with its id: the id, a colon, seconds since 1970 at its creation."""
     return f"{process.pid}:{process.create_time():.3f}"
 
 
