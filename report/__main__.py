@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.parse_args(arguments)
     files = build(Path(), Reporter())["files"]
     assert isinstance(files, dict)
-    size = sum(int(one["bytes"]) for one in files.values())
+    size = sum(int(entry["bytes"]) for entry in files.values())
     pages = sum(1 for name in files if name.endswith(".html"))
     print(f"{SITE.as_posix()}: {pages} pages, {len(files) + 1} files, {size / 1e6:.1f} MB")
 

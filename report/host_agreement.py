@@ -1,74 +1,103 @@
-"""Whether the host blocks tell one story, rung by rung: in the order of the study, each block against the decision.
-
-python -m pytest tests/report/test_host_agreement.py
-"""
+"""Whether the host blocks agree, rung by rung: in the order of the study, each block against the decision."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from report import promotion_paths
-from report.decisions import what_if
-from report.load import Audit
-from stages.domain import names
+from report.gates import GateView
+from report.shapes import Agreement, HostAlone, HostPairAgreement, RungAgreement
 
 #: Where every number of agreement comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/agreement.json"
-#: Said where there is nothing to compare.
-ONE_HOST = "One host block: nothing to compare."
 
 
 @dataclass(frozen=True)
-class Pair:
+class HostPair:
     """Two host blocks at one rung, in the order of params.yaml. An inversion: (better on the first, on the second)."""
 
     first: str
     second: str
-    candidates: int
-    tau_b: float | None
-    interval: tuple[float, float] | None
-    discordant: int
+    summary: HostPairAgreement
     inversions: list[tuple[str, str]]
 
 
-def rungs(audit: Audit) -> list[tuple[str, dict[str, Any]]]:
-    """(rung, what the summary says of it) for every rung with evidence, in the order of the study."""
-    told = audit.agreement["rungs"]
-    return [(rung, told[rung]) for rung in audit.study.rungs if rung in told]
+@dataclass(frozen=True)
+class RungHosts:
+    """The host blocks at one rung, in the order of params.yaml: what the summary says of them, beside the decision."""
+
+    gate: GateView
+    summary: RungAgreement
+    hosts: list[str]
+
+    @property
+    def alone_page(self) -> str:
+        """Where the gate's page says what each host block alone would have decided."""
+        return f"{self.gate.page}#Hosts"
+
+    @cached_property
+    def pairs(self) -> list[HostPair]:
+        """Every two host blocks."""
+        return sorted(map(self._pair, self.summary.pairs), key=lambda pair: self._places(pair.first, pair.second))
+
+    def _pair(self, summary: HostPairAgreement) -> HostPair:
+        first, second = sorted(summary.hosts, key=self.hosts.index)
+        turned = first != summary.hosts[0]
+        return HostPair(first, second, summary, [(b, a) if turned else (a, b) for a, b in summary.inversions])
+
+    def _places(self, *hosts: str) -> tuple[int, ...]:
+        return tuple(self.hosts.index(host) for host in hosts)
+
+    @property
+    def leaders(self) -> list[str]:
+        """Who has the lowest mean on a host block, each once."""
+        leaders = (self.summary.leaders.get(host) for host in self.hosts)
+        return list(dict.fromkeys(leader for leader in leaders if leader))
+
+    def ranks(self, config: str) -> list[int | None]:
+        """The rank of a candidate on every host block."""
+        return [self.summary.ranks[config][host] for host in self.hosts]
+
+    @cached_property
+    def same_alone(self) -> dict[str, bool] | None:
+        """By host block, whether it alone would have come to the recorded decision: outcome, promoted, verdicts.
+
+        At the last gate, which promotes nobody, also the same first place. None where no decision by frozen rules is.
+        """
+        if self.gate.decision is None or self.gate.what_if:
+            return None
+        return {host: self._same(self.summary.host_alone[host]) for host in self.hosts}
+
+    def _same(self, alone: HostAlone) -> bool:
+        decision = self.gate.decision
+        assert decision is not None
+        same = (alone.outcome, alone.promoted, alone.verdicts) == (
+            decision.outcome,
+            decision.promoted,
+            decision.verdicts,
+        )
+        return same and (not self.gate.last or alone.first == self.gate.leader)
+
+    @property
+    def how_many_alone(self) -> tuple[int, str] | None:
+        """How many host blocks alone would have decided the same, as a number and in words; None as `same_alone`."""
+        if self.same_alone is None:
+            return None
+        same = sum(self.same_alone.values())
+        return same, f"{same} of {len(self.same_alone)}"
 
 
-def hosts(audit: Audit, told: dict[str, Any]) -> list[str]:
-    """The host blocks of a rung in the order of params.yaml."""
-    return sorted(told["hosts"], key=audit.host_order)
-
-
-def pairs(audit: Audit, told: dict[str, Any]) -> list[Pair]:
-    """Every two host blocks of a rung."""
-    order = hosts(audit, told)
-    found = []
-    for one in told["pairs"]:
-        turned = order.index(one["hosts"][0]) > order.index(one["hosts"][1])
-        first, second = reversed(one["hosts"]) if turned else one["hosts"]
-        listed = [(b, a) if turned else (a, b) for a, b in one["inversions"]]
-        ends = tuple(one["interval"]) if one["interval"] else None
-        found.append(Pair(first, second, one["candidates"], one["tau_b"], ends, one["discordant"], listed))
-    return sorted(found, key=lambda pair: (order.index(pair.first), order.index(pair.second)))
-
-
-def same_alone(audit: Audit, rung: str, told: dict[str, Any]) -> dict[str, bool] | None:
-    """By host block, whether it alone would have come to the recorded decision: outcome, whom it promotes, verdicts.
-
-    At the last gate, which promotes nobody, also the same winner. None where no decision by the frozen rules is there.
-    """
-    gate = names.gate_of(rung)
-    decision = audit.decisions.get(gate)
-    if decision is None or what_if(audit, gate):
-        return None
-    value, last = decision.value, rung == audit.study.last_rung
-    first = promotion_paths.leader(audit, rung)
+def compare_hosts(agreement: Agreement, gates: Mapping[str, GateView]) -> dict[str, RungHosts]:
+    """By rung, its host blocks; of every rung with evidence, in the order of the study."""
     return {
-        host: all(alone[key] == value[key] for key in ("outcome", "promoted", "verdicts"))
-        and (not last or alone["first"] == first)
-        for host, alone in ((host, told["host_alone"][host]) for host in hosts(audit, told))
+        gate.rung: RungHosts(gate, summary, sorted(summary.hosts, key=host_order(gate.study.hosts)))
+        for gate in gates.values()
+        if (summary := agreement.rungs.get(gate.rung))
     }
+
+
+def host_order(hosts: Mapping[str, object]) -> Callable[[str], tuple[int, str]]:
+    """A sort key for host blocks as params.yaml has them; one that it lacks by now comes last."""
+    places = {host: place for place, host in enumerate(hosts)}
+    return lambda host: (places.get(host, len(places)), host)

@@ -1,18 +1,14 @@
-"""What every page shares: the study, its navigation, its warnings, the clock.
-
-python -m pytest tests/report/test_layout.py
-"""
+"""What every page shares: the study, its navigation, its warnings, the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from report import promotion_paths
-from report.chain import chains
-from report.load import Audit
+from report.gates import GateView
+from report.load import LedgerRun
 from report.page import config_page, gate_page
+from report.views import StudyView
 from stages.domain import formatting, names
 
 #: Pages of their own: path, name, and the folder whose pages belong to it, in the order of the navigation.
@@ -29,7 +25,7 @@ PAGES = (
 
 
 @dataclass(frozen=True)
-class Warning_:
+class StudyWarning:
     """One line of the warning band: what is wrong, in words, and where to read more."""
 
     kind: str
@@ -37,93 +33,92 @@ class Warning_:
     href: str
 
 
-def warnings(audit: Audit) -> list[Warning_]:
+def warnings(view: StudyView) -> list[StudyWarning]:
     """What a reader must know before believing a number: exploratory, broken, amended, blocked, missing, diverged."""
-    return [*_mode(audit), *_chains(audit), *_gates(audit), *_missing(audit), *_broken(audit)]
+    return [
+        *_mode(view),
+        *_chains(view),
+        *_gates(list(view.gates.values())),
+        *_missing_runs(view.gates.values()),
+        *_missing_artifacts(view),
+        *_broken_runs(view.executed),
+    ]
 
 
-def _mode(audit: Audit) -> Iterator[Warning_]:
-    what_if = [gate for gate, one in audit.decisions.items() if one.value["mode"] == "exploratory"]
+def _mode(view: StudyView) -> Iterator[StudyWarning]:
+    what_if = [gate for gate in view.gates.values() if gate.what_if]
     if what_if:
-        gates = formatting.listed([formatting.gate_title(gate) for gate in what_if])
+        gates = formatting.listed([gate.title for gate in what_if])
         text = f"A what-if: rules that nobody froze decided here ({gates}). Nothing on these pages is a result."
-        yield Warning_("exploratory", text, gate_page(what_if[0]) + "#Rules")
-    elif audit.study.study.mode == "exploratory":
+        yield StudyWarning("exploratory", text, f"{what_if[0].page}#Rules")
+    elif view.study.study.mode == "exploratory":
         text = (
             "params.yaml asks for a what-if (study.mode: exploratory), and the ledger was not made again since: "
             "every decision here is by the frozen rules. `dvc repro` makes it."
         )
-        yield Warning_("exploratory", text, "method.html")
+        yield StudyWarning("exploratory", text, "method.html")
 
 
-def _chains(audit: Audit) -> Iterator[Warning_]:
+def _chains(view: StudyView) -> Iterator[StudyWarning]:
     """Where lock, records and decision do not fit together, and where params.yaml has moved on: one line a gate."""
-    for gate, chain in chains(audit).items():
+    for name, chain in view.chains.items():
+        title, href = formatting.gate_title(name), f"{gate_page(name)}#Chain"
         if chain.moved:
-            text = f"{formatting.gate_title(gate)}: params.yaml has moved on from its lock: {chain.moved}."
-            yield Warning_("moved on", text, gate_page(gate) + "#Chain")
+            text = f"{title}: params.yaml has moved on from its lock: {chain.moved}."
+            yield StudyWarning("moved on", text, href)
         if chain.faults:
-            text = f"{formatting.gate_title(gate)}: {'; '.join(chain.faults)}."
-            yield Warning_("broken", text, gate_page(gate) + "#Chain")
+            yield StudyWarning("broken", f"{title}: {'; '.join(chain.faults)}.", href)
 
 
-def _gates(audit: Audit) -> Iterator[Warning_]:
-    for rung in audit.study.rungs:
-        gate = names.gate_of(rung)
-        title, lock, decision = formatting.gate_title(gate), audit.locks.get(gate), audit.decisions.get(gate)
-        if lock and lock.lock.frozen.amendments:
-            many = formatting.count(len(lock.lock.frozen.amendments), "amendment")
-            text = f"{title} was amended after evidence of its rung existed ({many})."
-            yield Warning_("amended", text, gate_page(gate) + "#Amendments")
-        if decision and decision.value["outcome"] == "blocked" and not promotion_paths.why_empty(audit, rung):
-            yield Warning_("blocked", _blocked(audit, gate), gate_page(gate) + "#Rules")
-        if lock is None and decision is None:
-            yield Warning_("missing", f"The rules of {title} are not frozen.", gate_page(gate))
-        elif decision is None:
-            yield Warning_("missing", f"{title} has not decided yet.", gate_page(gate))
+def _gates(gates: list[GateView]) -> Iterator[StudyWarning]:
+    empty = [gate.title.lower() for gate in gates if gate.why_empty and gate.decision]
+    for gate in gates:
+        if gate.lock and gate.lock.frozen.amendments:
+            many = formatting.count(len(gate.lock.frozen.amendments), "amendment")
+            text = f"{gate.title} was amended after evidence of its rung existed ({many})."
+            yield StudyWarning("amended", text, f"{gate.page}#Amendments")
+        if gate.decision and gate.blocked and not gate.why_empty:
+            by = formatting.listed(gate.decision.blocked_by)
+            yield StudyWarning("blocked", _blocked_text(gate, by, empty), f"{gate.page}#Rules")
+        if gate.decision is None:
+            undecided = f"{gate.title} has not decided yet."
+            unfrozen = f"The rules of {gate.title} are not frozen."
+            yield StudyWarning("missing", undecided if gate.lock else unfrozen, gate.page)
 
 
-def _blocked(audit: Audit, gate: str) -> str:
+def _blocked_text(gate: GateView, by: str, empty: list[str]) -> str:
     """A blocked gate, and those after it that have nobody to judge: one line for them all."""
-    by = formatting.listed(audit.decisions[gate].value["blocked_by"])
-    empty = [formatting.gate_title(names.gate_of(rung)).lower() for rung in audit.study.rungs if _empty(audit, rung)]
     verb = "has" if len(empty) == 1 else "have"
     after = f"; {formatting.listed(empty)} {verb} no candidates" if empty else ""
-    return f"{formatting.gate_title(gate)} is blocked by {by} and promotes nobody{after}."
+    return f"{gate.title} is blocked by {by} and promotes nobody{after}."
 
 
-def _empty(audit: Audit, rung: str) -> bool:
-    return bool(promotion_paths.why_empty(audit, rung)) and names.gate_of(rung) in audit.decisions
+def _missing_runs(gates: Iterable[GateView]) -> Iterator[StudyWarning]:
+    for gate in gates:
+        if gate.missing:
+            text = f"{gate.rung_title}: {formatting.count(len(gate.missing), 'run')} missing from the ledger."
+            yield StudyWarning("missing", text, f"{gate.page}#Evidence")
 
 
-def _missing(audit: Audit) -> Iterator[Warning_]:
-    for rung in audit.study.rungs:
-        if gone := promotion_paths.missing_runs(audit, rung):
-            text = f"{formatting.rung_title(rung)}: {formatting.count(len(gone), 'run')} missing from the ledger."
-            yield Warning_("missing", text, gate_page(names.gate_of(rung)) + "#Evidence")
-    if audit.corpus is None:
+def _missing_artifacts(view: StudyView) -> Iterator[StudyWarning]:
+    if view.files.corpus is None:
         path = (names.CORPUS / "manifest.json").as_posix()
-        yield Warning_(
-            "missing", f"{path}: what the text holds is not told; `dvc pull` fetches it.", "method.html#Text"
-        )
-    if curveless := _curveless(audit):
-        many = formatting.count(curveless, "run")
+        text = f"{path}: what the text holds is not told; `dvc pull` fetches it."
+        yield StudyWarning("missing", text, "method.html#Text")
+    finished = [run.record.id for run in view.executed if run.record.status == "finished"]
+    curves = (view.files.root / names.trace_path(run) / "curve.csv" for run in finished)
+    if without := sum(1 for curve in curves if not curve.is_file()):
+        many = formatting.count(without, "run")
         text = f"{names.TRACES.as_posix()}: {many} without a curve; `dvc pull` fetches them."
-        yield Warning_("missing", text, "verify.html#Artifacts")
+        yield StudyWarning("missing", text, "verify.html#Artifacts")
 
 
-def _curveless(audit: Audit) -> int:
-    """How many finished runs have no curve here."""
-    finished = [run.record.id for run in audit.executed if run.record.status == "finished"]
-    return sum(1 for run in finished if not (audit.root / names.trace_path(run) / "curve.csv").is_file())
-
-
-def _broken(audit: Audit) -> Iterator[Warning_]:
+def _broken_runs(executed: list[LedgerRun]) -> Iterator[StudyWarning]:
     for status in ("diverged", "failed"):
-        bad = [run.record for run in audit.executed if run.record.status == status]
-        if bad:
-            text = f"{formatting.count(len(bad), 'run')} {status}: {formatting.listed([one.id for one in bad], 3)}."
-            yield Warning_(status, text, f"runs/{bad[0].id}.html")
+        runs = [run.record.id for run in executed if run.record.status == status]
+        if runs:
+            text = f"{formatting.count(len(runs), 'run')} {status}: {formatting.listed(runs, 3)}."
+            yield StudyWarning(status, text, f"runs/{runs[0]}.html")
 
 
 def current(target: str, folder: str, path: str) -> str:
@@ -131,16 +126,16 @@ def current(target: str, folder: str, path: str) -> str:
     return "page" if target == path else "true" if folder and path.startswith(folder) else ""
 
 
-def shared(audit: Audit) -> dict[str, Any]:
+def shared(view: StudyView) -> dict[str, object]:
     """The context of every page."""
     return {
-        "study": audit.study.study,
-        "clock": audit.clock,
-        "rated": audit.study.clock.kind == "rated",
+        "study": view.study.study,
+        "clock": view.clock,
+        "rated": view.study.clock.kind == "rated",
         "nav": PAGES,
         "current": current,
-        "gates": [names.gate_of(rung) for rung in audit.study.rungs],
-        "warnings": warnings(audit),
+        "gates": list(view.gates),
+        "warnings": warnings(view),
         "config_page": config_page,
         "gate_page": gate_page,
     }

@@ -65,7 +65,7 @@ class Accounting(Recorded):
     counterfactuals: list[Counterfactual]
 
 
-class Pair(Recorded):
+class HostPairAgreement(Recorded):
     """Two host blocks at one rung."""
 
     hosts: Annotated[list[Key], Field(min_length=2, max_length=2)]
@@ -76,7 +76,7 @@ class Pair(Recorded):
     inversions: list[Annotated[list[Key], Field(min_length=2, max_length=2)]]
 
 
-class Alone(Recorded):
+class HostAlone(Recorded):
     """What one host block alone would have decided."""
 
     outcome: Outcome
@@ -98,8 +98,8 @@ class RungAgreement(Recorded):
     leaders: dict[Key, Key | None]
     means: dict[Key, dict[Key, float | None]]
     ranks: dict[Key, dict[Key, Rank | None]]
-    pairs: list[Pair]
-    host_alone: dict[Key, Alone]
+    pairs: list[HostPairAgreement]
+    host_alone: dict[Key, HostAlone]
     overlap: Overlap
 
 
@@ -111,7 +111,7 @@ class Agreement(Recorded):
     rungs: dict[Rung, RungAgreement]
 
 
-class Step(Recorded):
+class RungStep(Recorded):
     """Two neighbouring rungs."""
 
     from_: Annotated[Rung, Field(alias="from")]
@@ -122,7 +122,7 @@ class Step(Recorded):
     leader_to: Key | None
 
 
-class Fate(Recorded):
+class LeaderFate(Recorded):
     """What became of the leader of a rung."""
 
     rung: Rung
@@ -149,12 +149,12 @@ class Stability(Recorded):
     """artifacts/summary/stability.json."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
-    steps: list[Step]
-    leader_fate: list[Fate]
+    steps: list[RungStep]
+    leader_fate: list[LeaderFate]
     optimism: list[Optimism]
 
 
-class Splits(Recorded):
+class CorpusManifest(Recorded):
     """artifacts/corpus/manifest.json, as far as the page on method shows it."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
@@ -162,7 +162,7 @@ class Splits(Recorded):
     splits: dict[str, dict[str, Any]]
 
 
-class Shapes(Recorded):
+class ModelFile(Recorded):
     """artifacts/protocol/configs.json: the model that each configuration builds."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]

@@ -1,15 +1,9 @@
 """Tables: one value that becomes an HTML table on a page, a CSV file and a JSON file beside it.
 
-    python -m pytest tests/report/test_tables.py
-
 The HTML shows rounded numbers; CSV and JSON hold the values as they are. Every table names its source and the clock
-that its seconds and hours speak of.
-
-The body of a table as HTML, written directly: a large study has half a million cells, where templates are slow.
-
-    python -m pytest tests/report/test_tables.py
-
-Every text goes through `escape`; this and `render.script_json` are the only places that make markup by hand.
+that its seconds and hours are of. The body of an HTML table is written directly, since a large study has half a million
+cells and templates are slow: every text goes through `escape`. This module and `render` are the only places that write
+markup by hand.
 """
 
 from __future__ import annotations
@@ -21,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from markupsafe import Markup
 
@@ -31,16 +25,21 @@ Kind = Literal["text", "count", "number", "bpb", "signed", "mean", "hours", "dig
 NUMERIC = frozenset({"count", "number", "bpb", "signed", "mean", "hours"})
 #: What makes a spreadsheet take a text for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `key` in CSV and JSON, `label` on the page, `kind` how a value is shown and sorted."""
+    """A column: `key` in CSV and JSON, `label` on the page, `kind` how a value is shown and sorted.
+
+    `get` takes the value or `Cell` from the item that a row is made of; without it, the attribute called `key`.
+    """
 
     key: str
     label: str
     kind: Kind = "text"
     hint: str = ""
+    get: Callable[[Any], object] | None = None
     #: In the files alone: numbers that the page shows inside another column.
     hidden: bool = False
     #: On the page alone: what the files hold in other columns.
@@ -55,12 +54,16 @@ class Column:
         """Whether values stand to the right and sort as numbers."""
         return self.kind in NUMERIC
 
+    def value(self, item: object) -> object:
+        """The value or `Cell` of this column for an item."""
+        return self.get(item) if self.get else getattr(item, self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A value with what the page adds: another text, a link (from the root of the site), a mark for its colour."""
 
-    value: Any
+    value: Any = None
     text: str | None = None
     href: str = ""
     mark: str = ""
@@ -78,7 +81,7 @@ class Row:
     name holds. The first cell heads the row."""
 
     id: str
-    cells: dict[str, Any]
+    cells: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -96,29 +99,47 @@ class Table:
     #: What the page says where there is no row: whether something is missing, or there is none.
     empty: str = "None in this study."
     #: A line of sums under the rows, on the page alone.
-    foot: dict[str, Any] | None = None
+    foot: dict[str, object] | None = None
 
     @property
     def shown(self) -> list[Column]:
         """The columns of the page."""
-        return [one for one in self.columns if not one.hidden]
+        return [column for column in self.columns if not column.hidden]
 
     @property
     def kept(self) -> list[Column]:
         """The columns of the files."""
-        return [one for one in self.columns if not one.page_only]
+        return [column for column in self.columns if not column.page_only]
 
     @property
     def hints(self) -> list[tuple[str, str]]:
         """(label, what it means) of the columns that say more than their label."""
-        return [(one.label, one.hint) for one in self.shown if one.hint]
+        return [(column.label, column.hint) for column in self.shown if column.hint]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
         """(heading, how many columns) from left to right; empty where no column has one."""
-        if not any(one.group for one in self.shown):
-            return []
-        return [(name, len(list(many))) for name, many in groupby(one.group for one in self.shown)]
+        headings = [column.group for column in self.shown]
+        return [(name, len(list(many))) for name, many in groupby(headings)] if any(headings) else []
+
+
+def tabulate(
+    id: str,
+    title: str,
+    columns: list[Column],
+    items: Iterable[Item],
+    anchor: Callable[[Item], str],
+    *,
+    source: str,
+    clock: str,
+    note: str = "",
+    tools: bool = True,
+    empty: str = "None in this study.",
+    foot: dict[str, object] | None = None,
+) -> Table:
+    """The table with a row for every item; `anchor` gives the id of a row."""
+    rows = [Row(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+    return Table(id, title, columns, rows, source, clock, note, tools, empty, foot)
 
 
 _SHOW = {
@@ -147,11 +168,11 @@ def show(column: Column, value: Any) -> str:
 
 def cell(column: Column, value: Any) -> Cell:
     """The cell of a column with its shown text."""
-    found = value if isinstance(value, Cell) else Cell(value)
-    if found.text is not None:
-        return found
-    note = found.note or (str(found.value) if column.kind == "digest" and found.value else "")
-    return replace(found, text=show(column, found.value), note=note)
+    whole = value if isinstance(value, Cell) else Cell(value)
+    if whole.text is not None:
+        return whole
+    note = whole.note or (str(whole.value) if column.kind == "digest" and whole.value else "")
+    return replace(whole, text=show(column, whole.value), note=note)
 
 
 def raw(value: Any) -> Any:
@@ -168,8 +189,8 @@ def as_json(table: Table, study: str) -> bytes:
         "title": table.title,
         "source": table.source,
         "clock": table.clock,
-        "columns": [{"key": one.key, "label": one.label, "kind": one.kind} for one in table.kept],
-        "rows": [[raw(row.cells.get(one.key)) for one in table.kept] for row in table.rows],
+        "columns": [{"key": column.key, "label": column.label, "kind": column.kind} for column in table.kept],
+        "rows": [[raw(row.cells.get(column.key)) for column in table.kept] for row in table.rows],
     }
     # The canonical form, without the slow walk that checks what can only be text, numbers, booleans and None here.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -191,8 +212,8 @@ def as_csv(table: Table) -> bytes:
     """The table as CSV (RFC 4180, LF). A text that a spreadsheet would run as a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([one.key for one in table.kept])
-    writer.writerows([[_csv(row.cells.get(one.key)) for one in table.kept] for row in table.rows])
+    writer.writerow([column.key for column in table.kept])
+    writer.writerows([[_csv(row.cells.get(column.key)) for column in table.kept] for row in table.rows])
     return out.getvalue().encode("utf-8")
 
 
@@ -213,31 +234,26 @@ def holds(value: bool | None, effect: str) -> Cell:
     return Cell(value, f"{glyph} {text}", mark=f"holds-{mark}")
 
 
-def rows(items: Iterable[tuple[str, dict[str, Any]]]) -> list[Row]:
-    """Rows from (anchor, cells)."""
-    return [Row(anchor, cells) for anchor, cells in items]
-
-
 Link = Callable[[str], str]
 
 
-def _inner(found: Cell, link: Link) -> str:
-    text = escape(found.text or "")
-    if found.href:
-        text = f'<a href="{escape(link(found.href))}">{text}</a>'
-    for tag in found.tags:
+def _inner(content: Cell, link: Link) -> str:
+    text = escape(content.text or "")
+    if content.href:
+        text = f'<a href="{escape(link(content.href))}">{text}</a>'
+    for tag in content.tags:
         text += f' <span class="role">{escape(tag)}</span>'
-    return text + (f"<small>{escape(found.small)}</small>" if found.small else "")
+    return text + (f"<small>{escape(content.small)}</small>" if content.small else "")
 
 
-def _attributes(column: Column, found: Cell, sortable: bool) -> str:
+def _attributes(column: Column, content: Cell, sortable: bool) -> str:
     kind = "num" if column.numeric else "mono" if column.kind == "digest" else ""
-    marks = " ".join(filter(None, (kind, found.mark)))
+    marks = " ".join(filter(None, (kind, content.mark)))
     text = f' class="{escape(marks)}"' if marks else ""
-    key = found.sort if found.sort is not None else found.value if column.numeric else None
+    key = content.sort if content.sort is not None else content.value if column.numeric else None
     if sortable and key is not None:
         text += f' data-v="{escape(str(key))}"'
-    return text + (f' title="{escape(found.note)}"' if found.note else "")
+    return text + (f' title="{escape(content.note)}"' if content.note else "")
 
 
 def _plain(column: Column, value: object, sortable: bool) -> str:
@@ -252,7 +268,7 @@ def _plain(column: Column, value: object, sortable: bool) -> str:
     return f'<td class="num"{data}>{escape(text)}</td>'
 
 
-def _row(shown: list[Column], cells: dict[str, Any], link: Link, sortable: bool) -> str:
+def _row(shown: list[Column], cells: dict[str, object], link: Link, sortable: bool) -> str:
     """The cells of one row; the first is its header."""
     parts = []
     for n, column in enumerate(shown):
@@ -260,12 +276,12 @@ def _row(shown: list[Column], cells: dict[str, Any], link: Link, sortable: bool)
         if n and not isinstance(value, Cell):
             parts.append(_plain(column, value, sortable))
             continue
-        found = cell(column, value)
+        content = cell(column, value)
         if n:
-            parts.append(f"<td{_attributes(column, found, sortable)}>{_inner(found, link)}</td>")
+            parts.append(f"<td{_attributes(column, content, sortable)}>{_inner(content, link)}</td>")
         else:
             first = Column(column.key, column.label)  # a header is text, whatever its kind
-            parts.append(f'<th scope="row"{_attributes(first, found, False)}>{_inner(found, link)}</th>')
+            parts.append(f'<th scope="row"{_attributes(first, content, False)}>{_inner(content, link)}</th>')
     return "".join(parts)
 
 
@@ -280,5 +296,6 @@ def body(table: Table, link: Link, sortable: bool, anchor: Callable[[str], str])
 
 def foot(table: Table, link: Link) -> Markup:
     """The line of sums, which neither sorts nor filters: what it has no sum of stays empty."""
-    cells = {column.key: Cell(None, "") for column in table.shown} | (table.foot or {})
+    cells: dict[str, object] = {column.key: Cell(None, "") for column in table.shown}
+    cells |= table.foot or {}
     return Markup(f"<tr>{_row(table.shown, cells, link, False)}</tr>")

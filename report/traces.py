@@ -1,7 +1,4 @@
-"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable is said, never made up.
-
-python -m pytest tests/report/test_traces.py
-"""
+"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable reads as missing."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from stages.domain import files, names
 
@@ -19,16 +17,19 @@ COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
 #: Points that a page and its files carry; the whole curve is the trace's, whose digest the page names.
 MOST_POINTS = 24
 MAX_BYTES = 16 << 20
+#: A row of the curve, by its columns; None for a number that is not finite.
+CurvePoint = dict[str, float | None]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Trace:
     """A run's curve, thinned, and its telemetry; the digests are of the whole files, None where one is missing."""
 
-    points: list[dict[str, float | None]]
+    points: list[CurvePoint]
     rows: int
     curve_sha256: str | None
-    telemetry: dict[str, Any]
+    telemetry: Mapping[str, object]
     telemetry_sha256: str | None
     problem: str = ""
 
@@ -38,7 +39,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _thin(rows: list[Any]) -> list[Any]:
+def _thin(rows: list[Row]) -> list[Row]:
     """At most `MOST_POINTS` of the rows, closer where a loss falls steeply; the first and the last among them."""
     if len(rows) <= MOST_POINTS:
         return rows
@@ -66,8 +67,8 @@ def read_trace(root: Path, run: str) -> Trace:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
-    told = _read_telemetry(root, run)
-    return Trace(points, count, _sha256(data), _object(told), _sha256(told), problem)
+    telemetry = _read_telemetry(root, run)
+    return Trace(points, count, _sha256(data), _object(telemetry), _sha256(telemetry), problem)
 
 
 def _sha256(data: bytes | None) -> str | None:
@@ -78,12 +79,12 @@ def _read_telemetry(root: Path, run: str) -> bytes | None:
     return _read(root / names.trace_path(run) / "telemetry.json")
 
 
-def read_telemetry(root: Path, run: str) -> dict[str, Any]:
+def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
     """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
     return _object(_read_telemetry(root, run))
 
 
-def _object(data: bytes | None) -> dict[str, Any]:
+def _object(data: bytes | None) -> Mapping[str, object]:
     try:
         value = json.loads(data or b"null")
     except (ValueError, RecursionError):

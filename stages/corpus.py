@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -20,7 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
 from stages.domain import canonical, files, names, yamlio
-from stages.domain.corpus import Data, FilesSource
+from stages.domain.corpus import Data, DataFiles, Manifest
 from stages.domain.data_files import check_files
 from stages.domain.errors import Refused
 from stages.domain.schema import Invalid, parse
@@ -63,27 +62,20 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def pin_files(source: FilesSource, out: Path) -> dict[str, Any]:
-    """Check the files that a command reads, and write the manifest that holds their digests."""
-    value = {
-        "schema": 1,
-        "source": source.model_dump(mode="json"),
-        "files": check_files(source),
-        "splits": {},
-    }
+def pin_files(source: DataFiles, out: Path) -> str:
+    """Check the files that a command reads, write the manifest with their digests, and say what they are."""
+    rows = check_files(source)
+    value = {"schema": 1, "source": source.model_dump(mode="json"), "files": rows, "splits": {}}
     files.write_whole(out / "manifest.json", canonical.dumps(value))
-    return value
+    return f"corpus: {out.as_posix()}\nfiles: {len(rows)}, {sum(row['bytes'] for row in rows)} bytes, all as pinned"
 
 
-def _summary(manifest: dict[str, Any], out: Path) -> str:
-    if rows := manifest.get("files"):
-        return f"corpus: {out.as_posix()}\nfiles: {len(rows)}, {sum(row['bytes'] for row in rows)} bytes, all as pinned"
-    splits = manifest["splits"]
-    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest['tokenizer']['vocab_size']}"]
-    for name, split in splits.items():
+def _summary(manifest: Manifest, out: Path) -> str:
+    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest.tokenizer.vocab_size}"]
+    for name, split in manifest.splits.items():
         lines.append(
-            f"{name}: {split['documents']} documents, {split['bytes']} bytes, {split['tokens']} tokens, "
-            f"{split['bytes'] / split['tokens']:.3f} bytes/token"
+            f"{name}: {split.documents} documents, {split.bytes} bytes, {split.tokens} tokens, "
+            f"{split.bytes / split.tokens:.3f} bytes/token"
         )
     return "\n".join(lines)
 
@@ -97,11 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         value = yamlio.read(options.params, "run this in the root of a study")
         data = parse(_Params, value, options.params.as_posix()).data
-        if isinstance(data.source, FilesSource):
-            manifest = pin_files(data.source, options.out)
-        else:
-            with _progress() as progress:
-                manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
+        if isinstance(data.source, DataFiles):
+            print(pin_files(data.source, options.out))
+            return 0
+        with _progress() as progress:
+            manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
     except (CorpusError, Invalid, Refused, yamlio.BadYaml, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -86,8 +86,10 @@ class Live:
             self._path.unlink(missing_ok=True)
         facts = record["facts"] or {}
         parts = [record["status"]]
-        if facts.get("val_bpb") is not None:
-            parts.append(f"val_bpb {facts['val_bpb']:.6f}")
+        score = (record["spec"] or {}).get("score", {}).get("name", "val_bpb")
+        value = facts.get("score", facts.get("val_bpb"))
+        if value is not None:
+            parts.append(f"{score} {value:.6f}")
         if facts.get("steps") is not None:
             parts.append(f"{facts['steps']} steps")
         if record["reason"]:

@@ -1,71 +1,120 @@
-"""A gate: its rules, what each says of every candidate and by what margin, the evidence, the chain of digests.
-
-python -m report && python -m webbrowser site/gates/gate3.html
-
-What each host block alone would have decided at a gate, by the same frozen rules.
-
-python -m report && python -m webbrowser site/gates/gate3.html#Hosts
-
-What surrounds a gate's decision: the noise floor, the locked split, the amendments of its lock.
-
-python -m report && python -m webbrowser site/gates/gate3.html#Evidence
-"""
+"""A gate: its rules, what each says of every candidate and by what margin, the evidence, the chain of digests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from report import host_agreement, promotion_paths
-from report.chain import chains, standing
-from report.decisions import nearest_floor, what_if
-from report.load import Audit, Decision
-from report.page import Page, config_page, gate_page, rung_page
+from report.gates import GateView
+from report.host_agreement import SOURCE, RungHosts, host_order
+from report.page import Page, link_config, rung_page
 from report.pages import gate_evidence, gate_outcome, gate_rules
 from report.pages.gate_evidence import run_score
-from report.tables import Cell, Column, Table, holds, rows
+from report.shapes import HostAlone
+from report.tables import Cell, Column, Table, holds, tabulate
+from report.views import StudyView
 from stages.domain import formatting, names
-from stages.domain.decision import decision_from_json, why_blocked
+from stages.domain.decision import Decision, RankedCandidate, why_blocked
+from stages.domain.locks import Amendment
 
 
-def tables(audit: Audit, gate: str, rung: str, decision: Decision) -> list[Table]:
-    """The one table; none in a what-if, whose rules the summary does not judge by, or with one host block."""
-    told = dict(host_agreement.rungs(audit)).get(rung)
-    same = host_agreement.same_alone(audit, rung, told) if told else None
-    if told is None or same is None or len(same) < 2:
+def pages(view: StudyView) -> Iterator[Page]:
+    """One page a gate."""
+    order = list(view.gates)
+    for before, gate, after in zip([None, *order], view.gates.values(), [*order[1:], None], strict=False):
+        yield _page(view, gate, before, after)
+
+
+def _page(view: StudyView, gate: GateView, before: str | None, after: str | None) -> Page:
+    chain, decision = view.chains[gate.name], gate.decision
+    return Page(
+        path=gate.page,
+        template="gate.html",
+        title=gate.title,
+        context={
+            "gate": gate.name,
+            "rung": gate.rung,
+            "before": before,
+            "after": after,
+            "last": gate.final,
+            "decision": decision,
+            "entry": gate.entry,
+            "blocked": gate.blocked,
+            "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
+            "empty": gate.why_empty,
+            "lock": gate.lock_file,
+            "budget": gate.budget,
+            "cells": len(gate.cells),
+            "rung_page": rung_page(gate.rung),
+            "chain": chain,
+            "standing": chain.standing,
+            "what_if": gate.what_if,
+            "frozen_promoted": decision.frozen_promoted if decision else None,
+            "floor": view.noise(gate.name),
+            "missing": gate.missing,
+            "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
+        },
+        tables=_tables(view, gate),
+    )
+
+
+def _tables(view: StudyView, gate: GateView) -> list[Table]:
+    place = list(view.gates).index(gate.name)
+    steps = {config: view.paths[config].steps[place] for config in gate.candidates or []}
+    tables = [gate_evidence.evidence_table(gate, steps, view.clock)]
+    if gate.entry is None or not gate.entry.decision.candidates:
+        tables.append(gate_rules.planned_table(gate, view.clock))
+    else:
+        tables += [
+            gate_outcome.outcome_table(gate, steps, view.noise(gate.name), view.clock),
+            gate_rules.rules_table(gate.entry, view.clock),
+            *gate_rules.verdict_tables(gate.entry, view.clock),
+            gate_rules.matrix_table(gate.entry, view.clock),
+            gate_rules.findings_table(gate.entry, view.clock),
+            *alone_tables(gate.entry.decision, view.hosts.get(gate.rung), view.clock),
+            *floor_tables(gate, view.clock),
+            *locked_tables(gate, view.clock),
+        ]
+    if gate.lock and gate.lock.frozen.amendments:
+        tables.append(amendments_table(gate.name, gate.lock.frozen.amendments, view.clock))
+    return tables
+
+
+def alone_tables(decision: Decision, hosts: RungHosts | None, clock: str) -> list[Table]:
+    """What each host block alone would have decided; nothing in a what-if, whose rules the summary does not judge by,
+    or with one host block."""
+    if hosts is None or hosts.same_alone is None or len(hosts.same_alone) < 2:
         return []
-    last = promotion_paths.is_last(audit, rung)
-    made = []
-    for host, alike in same.items():
-        alone = told["host_alone"][host]
-        cells: dict[str, Any] = {
-            "host": host,
-            "same": Cell(alike, "✓ the same" if alike else "✕ differs", mark="holds-yes" if alike else "holds-no"),
-            "outcome": alone["outcome"],
-        }
-        cells |= _verdict_cells(alone, decision) if last else _promotion_cells(alone, decision)
-        made.append((f"alone.{host}", cells))
-    columns = [Column("host", "Host block"), Column("same", "Against the decision"), Column("outcome", "Outcome")]
-    columns += _verdict_columns(decision) if last else _PROMOTION_COLUMNS
-    return [
-        Table(
-            id="alone",
-            title="Had each host block decided alone",
-            columns=columns,
-            rows=rows(made),
-            source=host_agreement.SOURCE,
-            clock=audit.clock,
-            note="Rules that compare host blocks are left out.",
-            tools=False,
-        )
+    same, alone = hosts.same_alone, hosts.summary.host_alone
+    columns = [
+        Column("host", "Host block", get=lambda host: host),
+        Column("same", "Against the decision", get=lambda host: _same_cell(same[host])),
+        Column("outcome", "Outcome", get=lambda host: alone[host].outcome),
+        *(_verdict_columns(decision, alone) if hosts.gate.final else _promotion_columns(set(decision.promoted), alone)),
     ]
+    table = tabulate(
+        "alone",
+        "Had each host block decided alone",
+        columns,
+        same,
+        lambda host: f"alone.{host}",
+        source=SOURCE,
+        clock=clock,
+        note="Rules that compare host blocks are left out.",
+        tools=False,
+    )
+    return [table]
 
 
-_PROMOTION_COLUMNS = [
-    Column("promoted", "Would promote"),
-    Column("added", "Promoted only by it"),
-    Column("dropped", "Not promoted by it"),
-]
+def _same_cell(alike: bool) -> Cell:
+    return Cell(alike, "✓ the same" if alike else "✕ differs", mark="holds-yes" if alike else "holds-no")
+
+
+def _promotion_columns(promoted: set[str], alone: dict[str, HostAlone]) -> list[Column]:
+    return [
+        Column("promoted", "Would promote", get=lambda host: _names(set(alone[host].promoted))),
+        Column("added", "Promoted only by it", get=lambda host: _names(set(alone[host].promoted) - promoted)),
+        Column("dropped", "Not promoted by it", get=lambda host: _names(promoted - set(alone[host].promoted))),
+    ]
 
 
 def _names(configs: set[str]) -> Cell:
@@ -73,195 +122,108 @@ def _names(configs: set[str]) -> Cell:
     return Cell(text or None, text or "nobody")
 
 
-def _promotion_cells(alone: dict[str, Any], decision: Decision) -> dict[str, Any]:
-    mine, promoted = set(alone["promoted"]), set(decision.value["promoted"])
-    return {"promoted": _names(mine), "added": _names(mine - promoted), "dropped": _names(promoted - mine)}
+def _verdict_columns(decision: Decision, alone: dict[str, HostAlone]) -> list[Column]:
+    def of_rule(rule: str) -> Column:
+        outcome = decision.rule(rule)
+        hint = outcome.text.rstrip(".") if outcome else ""
+        return Column(rule, rule, "holds", hint, get=lambda host: holds(alone[host].verdicts.get(rule), "verdict"))
+
+    winner = Column("winner", "Winner", get=lambda host: link_config(alone[host].first))
+    return [winner, *map(of_rule, decision.verdicts)]
 
 
-def _verdict_columns(decision: Decision) -> list[Column]:
-    told = {rule["id"]: rule["text"] for rule in decision.value["rules"]}
-    return [
-        Column("winner", "Winner"),
-        *(Column(rule, rule, "holds", told.get(rule, "").rstrip(".")) for rule in decision.value["verdicts"]),
-    ]
-
-
-def _verdict_cells(alone: dict[str, Any], decision: Decision) -> dict[str, Any]:
-    first = alone["first"]
-    verdicts = {rule: holds(alone["verdicts"].get(rule), "verdict") for rule in decision.value["verdicts"]}
-    return {"winner": Cell(first, href=config_page(first) if first else ""), **verdicts}
-
-
-def floor_table(audit: Audit, rung: str, decision: Decision) -> Table:
+def floor_tables(gate: GateView, clock: str) -> list[Table]:
     """The A/A runs of the reference with the noise that they make: what a threshold must be larger than."""
-    floor = decision.value["floor"]
-    found = [run for run in audit.by_rung[rung] if run.record.purpose == "floor" and run.record.executed]
-    made = []
-    for host in sorted(floor, key=audit.host_order):
-        cells = {"host": host, "runs": floor[host]["runs"], "sd": floor[host]["variance"] ** 0.5}
-        scores = {f"seed_{run.record.seed}": run_score(run) for run in found if run.record.host == host}
-        made.append((f"floor.{host}", {**cells, **scores}))
-    seeds = sorted({run.record.seed for run in found})
-    return Table(
-        id="floor",
-        title="A/A noise floor: the reference against itself, other seeds",
-        columns=[
-            Column("host", "Host block"),
-            Column("runs", "Runs", "count"),
-            Column(
-                "sd",
-                "Standard deviation of val_bpb",
-                "bpb",
-                "of the runs to the right, as of a sample (n − 1)",
-            ),
-            *(Column(f"seed_{seed}", f"Seed {seed}", "bpb") for seed in seeds),
-        ],
-        rows=rows(made),
-        source=f"{decision.source}; ledger/runs.jsonl",
-        clock=audit.clock,
+    if gate.entry is None or not gate.entry.decision.floor:
+        return []
+    floor = gate.entry.decision.floor
+    runs = {(run.record.host, run.record.seed): run for run in gate.executed if run.record.purpose == "floor"}
+
+    def of_seed(seed: int) -> Column:
+        def score(host: str) -> Cell | None:
+            return run_score(runs[host, seed]) if (host, seed) in runs else None
+
+        return Column(f"seed_{seed}", f"Seed {seed}", "bpb", get=score)
+
+    hint = "of the runs to the right, as of a sample (n − 1)"
+    columns = [
+        Column("host", "Host block", get=lambda host: host),
+        Column("runs", "Runs", "count", get=lambda host: floor[host].runs),
+        Column("sd", "Standard deviation of val_bpb", "bpb", hint, get=lambda host: floor[host].variance ** 0.5),
+        *map(of_seed, sorted({seed for _, seed in runs})),
+    ]
+    table = tabulate(
+        "floor",
+        "A/A noise floor: the reference against itself, other seeds",
+        columns,
+        sorted(floor, key=host_order(gate.study.hosts)),
+        lambda host: f"floor.{host}",
+        source=f"{gate.entry.source}; ledger/runs.jsonl",
+        clock=clock,
         tools=False,
     )
+    return [table]
 
 
-def locked_table(audit: Audit, rung: str, decision: Decision) -> Table | None:
-    """Means on the locked split beside those that the gates read; None where the rung was not scored on it."""
-    cells = audit.study.cells(rung)
-    found: list[tuple[str, float, float]] = []
-    for one in decision.value["ranking"]:
-        facts = [audit.runs[run].record.facts or {} for run in _ids(audit, rung, one["config"]) if run in audit.runs]
-        scores = [fact["locked_bpb"] for fact in facts if fact.get("locked_bpb") is not None]
-        if len(scores) == len(cells):
-            found.append((one["config"], one["mean"], sum(scores) / len(scores)))
-    if not found:
-        return None
-    ranks = {name: n for n, (name, _, _) in enumerate(sorted(found, key=lambda one: (one[2], one[0])), start=1)}
-    made = []
-    for n, (name, mean, locked) in enumerate(found, start=1):
-        told = {"config": Cell(name, href=config_page(name)), "mean": mean, "rank": n, "locked": round(locked, 9)}
-        made.append((f"locked.{name}", {**told, "locked_rank": ranks[name], "difference": round(locked - mean, 9)}))
-    return Table(
-        id="locked",
-        title="The locked split: text that no gate ever read",
-        columns=[
-            Column("config", "Candidate"),
-            Column("mean", "Mean val_bpb", "mean"),
-            Column("rank", "Rank", "count"),
-            Column("locked", "Mean locked_bpb", "mean"),
-            Column("locked_rank", "Rank, locked", "count"),
-            Column("difference", "Locked less val", "signed"),
-        ],
-        rows=rows(made),
+def locked_tables(gate: GateView, clock: str) -> list[Table]:
+    """Means on the locked split beside those that the gates read; nothing where the rung was not scored on it."""
+    scored = {row.config: mean for row in gate.ranking if (mean := _locked_mean(gate, row)) is not None}
+    if not scored:
+        return []
+    ranking = [row for row in gate.ranking if row.config in scored]
+    ranks = {row.config: place for place, row in enumerate(ranking, start=1)}
+    order = sorted(scored, key=lambda config: (scored[config], config))
+    columns = [
+        Column("config", "Candidate", get=lambda row: link_config(row.config)),
+        Column("mean", "Mean val_bpb", "mean"),
+        Column("rank", "Rank", "count", get=lambda row: ranks[row.config]),
+        Column("locked", "Mean locked_bpb", "mean", get=lambda row: round(scored[row.config], 9)),
+        Column("locked_rank", "Rank, locked", "count", get=lambda row: order.index(row.config) + 1),
+        Column("difference", "Locked less val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
+    ]
+    table = tabulate(
+        "locked",
+        "The locked split: text that no gate ever read",
+        columns,
+        ranking,
+        lambda row: f"locked.{row.config}",
         source="ledger/runs.jsonl",
-        clock=audit.clock,
+        clock=clock,
         tools=False,
     )
+    return [table]
 
 
-def _ids(audit: Audit, rung: str, config: str) -> list[str]:
-    return [names.run_id(rung, config, host, seed) for host, seed in audit.study.cells(rung)]
+def _locked_mean(gate: GateView, row: RankedCandidate) -> float | None:
+    """The mean on the locked split; None unless every cell was scored on it."""
+    runs = [gate.run(row.config, cell) for cell in gate.cells]
+    scores = [(run.record.facts or {}).get("locked_bpb") for run in runs if run]
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if len(known) == len(gate.cells) else None
 
 
-def amendments_table(audit: Audit, gate: str) -> Table:
+def amendments_table(gate: str, amendments: list[Amendment], clock: str) -> Table:
     """Every change of the lock after evidence of its rung existed."""
-    made = []
-    for n, one in enumerate(audit.locks[gate].lock.frozen.amendments, start=1):
-        for where, both in sorted(one.changed.items()):
-            made.append(
-                (
-                    f"amendment.{n}.{where}",
-                    {
-                        "number": n,
-                        "reason": one.reason,
-                        "what": where,
-                        "was": str(both.get("was")),
-                        "is": str(both.get("is")),
-                        "replaces": one.replaces,
-                    },
-                )
-            )
-    return Table(
-        id="amendments",
-        title="Amendments: rules changed after evidence existed",
-        columns=[
-            Column("number", "No.", "count"),
-            Column("reason", "Reason given"),
-            Column("what", "What"),
-            Column("was", "Was"),
-            Column("is", "Is"),
-            Column("replaces", "Replaces lock", "digest"),
-        ],
-        rows=rows(made),
+    changes = [
+        (number, amendment, where, both)
+        for number, amendment in enumerate(amendments, start=1)
+        for where, both in sorted(amendment.changed.items())
+    ]
+    columns = [
+        Column("number", "No.", "count", get=lambda change: change[0]),
+        Column("reason", "Reason given", get=lambda change: change[1].reason),
+        Column("what", "What", get=lambda change: change[2]),
+        Column("was", "Was", get=lambda change: str(change[3].get("was"))),
+        Column("is", "Is", get=lambda change: str(change[3].get("is"))),
+        Column("replaces", "Replaces lock", "digest", get=lambda change: change[1].replaces),
+    ]
+    return tabulate(
+        "amendments",
+        "Amendments: rules changed after evidence existed",
+        columns,
+        changes,
+        lambda change: f"amendment.{change[0]}.{change[2]}",
         source=names.lock_path(gate).as_posix(),
-        clock=audit.clock,
+        clock=clock,
         tools=False,
     )
-
-
-def pages(audit: Audit) -> Iterator[Page]:
-    """One page a gate."""
-    order = [names.gate_of(rung) for rung in audit.study.rungs]
-    for place, gate in enumerate(order):
-        beside = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
-        yield _page(audit, gate, names.rung_of(gate), beside)
-
-
-def _tables(audit: Audit, gate: str, rung: str) -> list[Table]:
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    made = [gate_evidence.evidence_table(audit, rung)]
-    if decision is None or not decision.value["candidates"]:
-        made.append(gate_rules.planned_table(audit, gate))
-    else:
-        made += [
-            gate_outcome.outcome_table(audit, gate, rung, decision),
-            gate_rules.rules_table(audit, gate, decision),
-            *gate_rules.verdict_tables(audit, gate, decision),
-            gate_rules.matrix_table(audit, gate, decision),
-            gate_rules.findings_table(audit, gate, decision),
-            *tables(audit, gate, rung, decision),
-        ]
-        if decision.value["floor"]:
-            made.append(floor_table(audit, rung, decision))
-        if (locked := locked_table(audit, rung, decision)) is not None:
-            made.append(locked)
-    if lock is not None and lock.lock.frozen.amendments:
-        made.append(amendments_table(audit, gate))
-    return made
-
-
-def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | None]) -> Page:
-    decision, lock, chain = audit.decisions.get(gate), audit.locks.get(gate), chains(audit)[gate]
-    value: dict[str, Any] = decision.value if decision else {}
-    return Page(
-        path=gate_page(gate),
-        template="gate.html",
-        title=formatting.gate_title(gate),
-        context={
-            "gate": gate,
-            "rung": rung,
-            "before": beside[0],
-            "after": beside[1],
-            "last": promotion_paths.is_last(audit, rung),
-            "decision": decision,
-            "blocked": value.get("outcome") == "blocked",
-            "why_blocked": [formatting.typeset(line) for line in why_blocked(decision_from_json(value, gate, ""))]
-            if value
-            else [],
-            "empty": promotion_paths.why_empty(audit, rung),
-            "lock": lock,
-            "budget": audit.study.rungs[rung].budget_seconds,
-            "cells": len(audit.study.cells(rung)),
-            "rung_page": rung_page(rung),
-            "chain": chain,
-            "standing": standing(chain),
-            "what_if": what_if(audit, gate),
-            "frozen_promoted": value.get("frozen_promoted"),
-            "floor": nearest_floor(audit, gate),
-            "missing": promotion_paths.missing_runs(audit, rung),
-            "signature": (audit.root / f"{names.lock_path(gate).as_posix()}.sig").is_file(),
-        },
-        tables=_tables(audit, gate, rung),
-    )
-
-
-def _why_blocked(value: dict[str, Any]) -> list[str]:
-    return why_blocked(decision_from_json(value, "decision", "")) if value else []

@@ -1,121 +1,121 @@
-"""The overview: question, verdict, promotion path, cost and agreement at a glance. A team lead reads this page alone.
-
-python -m report && python -m webbrowser site/index.html
-"""
+"""The overview: question, verdict, promotion path, cost and agreement at a glance. Many read this page alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from report import cost, host_agreement, machines, path_figure, promotion_paths
-from report.load import Audit
+from report import cost, host_agreement
+from report.host_agreement import RungHosts
 from report.page import Page
-from report.tables import Cell, Column, Row, Table
-from report.verdict import verdict
-from stages.domain import formatting, names
+from report.pages.agreement import alone_cell, rung_cell
+from report.path_figure import candidate_counts, path_figure, path_table
+from report.promotion_paths import PromotionPath
+from report.tables import Cell, Column, Table, tabulate
+from report.verdict import reach_verdict
+from report.views import StudyView
+from stages.domain import formatting
 
 #: Rows of the matrix on this page; the whole of it stands on the page of configurations.
 MOST_ROWS = 60
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+@dataclass(frozen=True)
+class CostGlance:
+    """Cost in short: hours by rung and in all, and what the widest counterfactual would have added at the last rung."""
+
+    study: cost.StudyCost
+    source: str = cost.SOURCE
+
+    @property
+    def rungs(self) -> list[tuple[str, float]]:
+        """(rung, its device-hours) in order."""
+        return [(rung, cost.total_hours(parts)) for rung, parts in self.study.rungs.items()]
+
+    @property
+    def rest(self) -> float:
+        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
+        widest, last = self.study.widest, self.study.last
+        return max(0.0, widest.hours - last) if widest and last is not None else 0.0
+
+    @property
+    def rest_text(self) -> str:
+        """Who would have used `rest`, and where from."""
+        widest = self.study.widest
+        if widest is None:
+            return ""
+        return f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
+
+
+def pages(view: StudyView) -> Iterator[Page]:
     """The one overview."""
-    everybody = list(promotion_paths.ladder(audit).values())
+    paths, gates = list(view.paths.values()), list(view.gates.values())
     yield Page(
         path="index.html",
         template="overview.html",
         title="Overview",
         context={
-            "verdict": verdict(audit),
-            "counts": promotion_paths.counts(audit),
-            "more": max(0, len(everybody) - MOST_ROWS),
-            "figures": [path_figure.path_figure(audit, everybody, "paths")],
-            "states": _states(everybody),
-            "cost": _cost(audit),
-            "facts": _facts(audit),
-            "plainly": machines.plainly(audit),
-            "one_host": len(audit.study.hosts) == 1,
+            "verdict": reach_verdict(view),
+            "counts": candidate_counts(gates),
+            "more": max(0, len(paths) - MOST_ROWS),
+            "figures": [path_figure(paths, gates, view.stars, "paths")],
+            "states": _states(paths),
+            "cost": view.cost,
+            "glance": CostGlance(view.cost),
+            "facts": _facts(view),
+            "plainly": view.machines.sentence,
+            "one_host": len(view.study.hosts) == 1,
         },
-        tables=[path_figure.path_table(audit, everybody[:MOST_ROWS], "paths"), agreement_table(audit)],
+        tables=[path_table(paths[:MOST_ROWS], gates, view.clock), agreement_table(view.hosts.values(), view.clock)],
     )
 
 
-def _states(everybody: list[promotion_paths.Path]) -> list[str]:
+def _states(paths: list[PromotionPath]) -> list[str]:
     """The states that occur, in the order of the legend."""
-    seen = {step.state for path in everybody for step in path.steps}
+    seen = {step.state for path in paths for step in path.steps}
     return [state for state in formatting.STATES if state in seen and state != "absent"]
 
 
-def _cost(audit: Audit) -> dict[str, Any]:
-    """Hours by rung, in all, of the A/A floor, and what the widest counterfactual would have added."""
-    found = cost.rungs(audit)
-    total, widest = cost.total_hours(audit), cost.widest(audit)
-    last = next((cost.hours(one) for rung, one in found if rung == audit.study.last_rung), None)
+def _facts(view: StudyView) -> dict[str, int]:
+    files = view.files
     return {
-        "rungs": [(rung, cost.hours(one)) for rung, one in found],
-        "total": total,
-        "floor": cost.floor_hours(audit),
-        "last": last,
-        "widest": widest,
-        "rest": widest["hours"] - last if widest and last is not None and widest["hours"] > last else 0.0,
-        "unpriced": cost.unpriced(audit),
-        "source": cost.SOURCE,
+        "runs": len(view.executed),
+        "frozen": len(files.locks),
+        "gates": len(view.gates),
+        "decided": sum(1 for gate in view.gates.values() if gate.decision and not gate.blocked),
+        "amended": sum(len(file.lock.frozen.amendments) for file in files.locks.values()),
+        "missing": view.missing,
     }
 
 
-def _facts(audit: Audit) -> dict[str, Any]:
-    amended = sum(len(one.lock.frozen.amendments) for one in audit.locks.values())
-    return {
-        "configs": len(audit.study.configs),
-        "hosts": len(audit.study.hosts),
-        "runs": len(audit.executed),
-        "frozen": len(audit.locks),
-        "gates": len(audit.study.gates),
-        "decided": sum(1 for one in audit.decisions.values() if one.value["outcome"] == "decided"),
-        "amended": amended,
-        "missing": sum(len(promotion_paths.missing_runs(audit, rung)) for rung in audit.study.rungs),
-    }
-
-
-def agreement_table(audit: Audit) -> Table:
+def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
     """For each decided rung: tau of the hosts, their leaders, and whether each alone would have decided the same."""
-    return Table(
-        id="agreement-glance",
-        title="Do the host blocks tell one story?",
-        columns=[
-            Column("rung", "Rung"),
-            Column("tau_b", "τ-b", "number", "Kendall's tau-b; the smallest where there are several pairs", digits=2),
-            Column("leaders", "Leader on each block"),
-            Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
-        ],
-        rows=[_agreement_row(audit, rung, told) for rung, told in host_agreement.rungs(audit)],
+    tau = "Kendall's tau-b; the smallest where there are several pairs"
+    alone = "host blocks that alone would have decided the same"
+    columns = [
+        Column("rung", "Rung", get=rung_cell),
+        Column("tau_b", "τ-b", "number", tau, get=_smallest_tau, digits=2),
+        Column("leaders", "Leader on each block", get=_leaders),
+        Column("alone", "Same decision alone", "number", alone, get=alone_cell),
+    ]
+    return tabulate(
+        "agreement-glance",
+        "Do the host blocks tell one story?",
+        columns,
+        rungs,
+        lambda hosts: f"agreement.{hosts.gate.rung}",
         source=host_agreement.SOURCE,
-        clock=audit.clock,
+        clock=clock,
         tools=False,
         empty="No rung has evidence yet.",
     )
 
 
-def _agreement_row(audit: Audit, rung: str, told: dict[str, Any]) -> Row:
-    same = host_agreement.same_alone(audit, rung, told)
-    taus = [pair["tau_b"] for pair in told["pairs"] if pair["tau_b"] is not None]
-    leaders = list(
-        dict.fromkeys(one for host in host_agreement.hosts(audit, told) if (one := told["leaders"].get(host)))
-    )
-    many = sum(same.values()) if same is not None else None
+def _smallest_tau(hosts: RungHosts) -> float | None:
+    return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
+
+
+def _leaders(hosts: RungHosts) -> Cell:
+    leaders = hosts.leaders
     sign = "✓ " if len(leaders) == 1 else "✕ "
-    return Row(
-        f"agreement.{rung}",
-        {
-            "rung": Cell(rung, formatting.rung_title(rung), f"agreement.html#{rung}"),
-            "tau_b": min(taus, default=None),
-            "leaders": Cell(", ".join(leaders), sign + formatting.listed(leaders) if leaders else formatting.DASH),
-            "alone": Cell(many, formatting.DASH if same is None else f"{many} of {len(same)}", alone_page(rung)),
-        },
-    )
-
-
-def alone_page(rung: str) -> str:
-    """Where a gate's page tells what each host block alone would have decided."""
-    return f"gates/{names.gate_of(rung)}.html#Hosts"
+    return Cell(", ".join(leaders), sign + formatting.listed(leaders) if leaders else formatting.DASH)

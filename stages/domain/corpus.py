@@ -1,4 +1,4 @@
-"""The `data` section of params.yaml: which text a study reads, how it is split, how large its vocabulary is.
+"""The `data` section of params.yaml, and the manifest of the corpus that is built from it.
 
     python -m stages.corpus        builds what this section says
 
@@ -8,7 +8,7 @@ Nothing here touches a disk: whether the files exist and are the pinned ones, `s
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,6 +29,8 @@ def inside(path: str) -> str:
         raise ValueError("a path that stays inside its folder, without '..'")
     if plain.as_posix() != path or path == ".":
         raise ValueError(f"the plain path of a file, such as {plain.as_posix()!r}")
+    if not path.isprintable():
+        raise ValueError("a path of printable characters")
     return path
 
 
@@ -51,7 +53,11 @@ class PackageSource(Strict):
 
 
 class PinnedFile(Strict):
-    """A file of the repository and what it must hold. Without a digest the build stops and says it."""
+    """A file of the repository, a folder (every file in it) or a pattern such as `data/*.jsonl`, and its digest.
+
+    The digest of a folder or pattern is that of the list `sha256sum` prints of its files, sorted by path.
+    Without a digest the build stops and says it.
+    """
 
     path: RelativePath
     sha256: Sha256 | None = None
@@ -70,20 +76,35 @@ class _Files(Strict):
 
 
 class TextSource(_Files):
-    """UTF-8 text files. A document ends at a blank line or only at the end of its file."""
+    """UTF-8 text files, plain, `.gz` or `.zst`. A document ends at a blank line or only at the end of its file."""
 
     kind: Literal["text"]
     separator: Literal["blank-line", "end-of-file"] = "blank-line"
 
 
+class JsonLinesSource(_Files):
+    """Files of one JSON object a line, plain, `.gz` or `.zst`; `text` is a key, or keys joined by dots.
+
+    Neighbouring lines of a file that agree in all keys of `document` are one document: their texts, one a line.
+    """
+
+    kind: Literal["jsonl"]
+    text: Annotated[str, Field(min_length=1)] = "text"
+    document: list[str] = Field(default_factory=list)
+
+
 class ParquetSource(_Files):
-    """Parquet shards, one document a row, in the string column `column`."""
+    """Parquet shards, one document a row, in the string or binary column `column`, nested ones joined by dots."""
 
     kind: Literal["parquet"]
     column: Annotated[str, Field(min_length=1)] = "text"
 
 
-class FilesSource(_Files):
+FileSource = TextSource | JsonLinesSource | ParquetSource
+Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+
+
+class DataFiles(_Files):
     """Files that a command reads as they are. `root` is their folder, inside the repository or anywhere else.
 
     What the trainer writes beside them, such as a cache of tokens, is no part of the data.
@@ -93,11 +114,6 @@ class FilesSource(_Files):
     root: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-#: What the corpus stage makes tokens of.
-TokenSource = PackageSource | TextSource | ParquetSource
-Source = Annotated[TokenSource | FilesSource, Field(discriminator="kind")]
-
-
 class Data(Strict):
     """The whole section. Splits are in thousandths of the documents; the rest is the training split.
 
@@ -105,7 +121,7 @@ class Data(Strict):
     learns from; a split of fewer than `min_split_tokens` tokens is refused.
     """
 
-    source: Source
+    source: Annotated[PackageSource | FileSource | DataFiles, Field(discriminator="kind")]
     #: 0 where a command reads files as they are and has a tokenizer of its own.
     vocab_size: Annotated[int, Field(ge=257, le=65536)] = 0
     val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
@@ -115,6 +131,42 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _vocabulary(self) -> Data:
-        if not self.vocab_size and not isinstance(self.source, FilesSource):
+        if not self.vocab_size and not isinstance(self.source, DataFiles):
             raise ValueError("data.vocab_size: missing; the tokenizer learns so many tokens")
         return self
+
+
+class CorpusFile(Strict):
+    """A file of the corpus folder and its SHA-256 (hex)."""
+
+    file: str
+    sha256: str
+
+
+class SplitFile(CorpusFile):
+    """A token file, with its tokens, and the documents and bytes of text that they spell."""
+
+    tokens: int
+    bytes: int
+    documents: int
+
+
+class TokenizerFile(CorpusFile):
+    """The tokenizer's file; `vocab_size` counts the special token, whose id is `bos`."""
+
+    vocab_size: int
+    bos: int
+
+
+class Manifest(Strict):
+    """artifacts/corpus/manifest.json: what the corpus was built from, and the digest of every other file of it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    source: Source
+    tokenizer: TokenizerFile
+    token_bytes: CorpusFile
+    splits: dict[str, SplitFile]
+
+    def to_json(self) -> dict[str, Any]:
+        """The value that the manifest's canonical bytes say."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import files, names
-from stages.domain.corpus import FilesSource
+from stages.domain.corpus import DataFiles
 from stages.domain.errors import Refused
 
 MEMORY = names.SCRATCH / "digests.json"
 
 
-def find_root(source: FilesSource, study: Path = Path()) -> Path:
+def find_root(source: DataFiles, study: Path = Path()) -> Path:
     """The folder of the files: as it is written where it is absolute, else inside the study."""
     return study / Path(source.root).expanduser()
 
 
-def digest_files(source: FilesSource, study: Path = Path(), *, forget: bool = False) -> list[dict[str, Any]]:
+def digest_files(source: DataFiles, study: Path = Path(), *, forget: bool = False) -> list[dict[str, Any]]:
     """Path, SHA-256 and bytes of every file, in the order of params.yaml. `Refused` names one that is missing."""
     memory = {} if forget else _read_memory(study)
     rows: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ def _read_memory(study: Path) -> dict[str, str]:
     return value if isinstance(value, dict) else {}
 
 
-def check_files(source: FilesSource, study: Path = Path(), *, forget: bool = False) -> list[dict[str, Any]]:
+def check_files(source: DataFiles, study: Path = Path(), *, forget: bool = False) -> list[dict[str, Any]]:
     """The rows of `digest_files`. `Refused` where a file has no digest in params.yaml, or another one."""
     rows = digest_files(source, study, forget=forget)
     if any(file.sha256 is None for file in source.files):

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
 from stages.domain.command import CommandSettings, RunnerSection, find_problems
-from stages.domain.corpus import Data, FilesSource
+from stages.domain.corpus import Data, DataFiles
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
@@ -171,7 +171,7 @@ def _runner(study: Study) -> None:
     """What the runner needs of the other sections, and what only the other runner can do."""
     settings = study.command
     options = {name: rung.with_ for name, rung in study.rungs.items()}
-    is_files = isinstance(study.data.source, FilesSource)
+    is_files = isinstance(study.data.source, DataFiles)
     if settings is None:
         needs = "needs the command runner (runner.kind: command)"
         if study.clock.kind == "given":

@@ -22,7 +22,7 @@ from typing import Any
 
 from stages.domain import canonical, files
 from stages.domain.command import PATH_NAMES, WITH, CommandSettings, fill
-from stages.domain.corpus import FilesSource
+from stages.domain.corpus import DataFiles
 from stages.domain.data_files import check_files, find_root
 from stages.domain.errors import Refused
 from stages.domain.locks import LockRefused
@@ -187,7 +187,7 @@ class CommandRunner:
                 "`dvc repro` makes it anew"
             )
         source = canonical.loads(manifest.read_bytes())["source"]
-        check_files(parse(FilesSource, source, manifest.as_posix()))
+        check_files(parse(DataFiles, source, manifest.as_posix()))
 
     def load(self) -> None:
         """Nothing: the trainer imports what it needs."""
@@ -288,7 +288,7 @@ class _Execution:
         out.mkdir(parents=True)
         shared.mkdir(exist_ok=True)
         manifest = self._corpus / "manifest.json"
-        source = parse(FilesSource, canonical.loads(manifest.read_bytes())["source"], manifest.as_posix())
+        source = parse(DataFiles, canonical.loads(manifest.read_bytes())["source"], manifest.as_posix())
         paths = {
             "out": str(out),
             "scratch": str(shared),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_texts import pin
 
 from stages.domain.corpus import Data
 from stages.domain.schema import parse
+from tests.corpora.texts import pin
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from report.build import build
-from report.chain import chains, standing, supported
 from report.layout import warnings
-from report.load import load
-from report.verdict import verdict
+from report.verdict import reach_verdict
+from report.views import view_study
 from stages.domain import locks
 from tests.report import broken
 from tests.report.conftest import copy_of, make_study
@@ -29,19 +28,19 @@ def copied(default_study: Path, tmp_path: Path) -> Path:
 
 
 def band(root: Path) -> list[tuple[str, str, str]]:
-    return [(one.kind, one.text, one.href) for one in warnings(load(root))]
+    return [(one.kind, one.text, one.href) for one in warnings(view_study(root))]
 
 
 def doubted(root: Path) -> bool:
-    found = verdict(load(root))
+    found = reach_verdict(view_study(root))
     return not found.sure and found.sentence.startswith("Not supported by the ledger: The reference, d8-c007, wins")
 
 
 def test_a_whole_study_has_whole_chains_and_a_sure_verdict(default_study: Path) -> None:
-    audit = load(default_study)
-    assert all(chain.proven for chain in chains(audit).values())
-    assert supported(audit)
-    assert verdict(audit).sure
+    view = view_study(default_study)
+    assert all(chain.proven for chain in view.chains.values())
+    assert view.supported
+    assert reach_verdict(view).sure
     assert band(default_study) == []
 
 
@@ -65,12 +64,12 @@ def test_one_changed_score_is_told_and_the_verdict_is_not_supported(copied: Path
 def test_a_line_that_the_decision_names_otherwise_is_marked_on_its_page_and_in_its_rung(copied: Path) -> None:
     broken.score(copied, CELL, 1.5)
     build(copied)
-    audit = load(copied)
+    view = view_study(copied)
     run, rung = "/".join(map(str, CELL)), copied / "site" / "runs" / "rung3"
-    named = audit.decisions["gate3"].value["evidence"][run]
+    named = view.gates["gate3"].decision.evidence[run]
     page = " ".join(read(copied / "site" / "runs" / f"{run}.html").text.split())
     assert f"The decision of gate 3 names this run with another md5: {named}. It did not stand on this line." in page
-    assert "ledger line, md5: what dvc.lock must hold for the record " + audit.runs[run].line.md5 in page
+    assert "ledger line, md5: what dvc.lock must hold for the record " + view.files.runs[run].line.md5 in page
     text = read(rung.with_suffix(".html")).text
     assert (text.count("✕ another md5"), text.count("✓ this line")) == (1, 45)
     other = rung / "d8-c007" / "cpu-fp32" / "3001.html"
@@ -100,7 +99,7 @@ def test_a_missing_lock_and_a_rule_that_params_yaml_no_longer_has_leave_the_deci
     (copied / "locks" / "gate5.yaml").unlink()
     broken.params(copied, lambda value: value["gates"]["gate5"].pop("R6"))
     assert "“The sentinel is at most 0.02 above the reference, by mean paired gap.” does not hold" in (
-        verdict(load(copied)).sentence
+        reach_verdict(view_study(copied)).sentence
     )
     build(copied)
 
@@ -116,14 +115,14 @@ def test_a_missing_lock_and_a_rule_that_params_yaml_no_longer_has_leave_the_deci
 def test_what_params_yaml_says_otherwise_than_a_lock_is_told(copied: Path, change: Any, told: str) -> None:
     broken.params(copied, change)
     assert any(told in text for kind, text, _ in band(copied) if kind == "moved on")
-    assert not verdict(load(copied)).sure
-    assert not any(chain.faults for chain in chains(load(copied)).values())
+    assert not reach_verdict(view_study(copied)).sure
+    assert not any(chain.faults for chain in view_study(copied).chains.values())
 
 
 def test_a_params_yaml_that_moved_on_leaves_the_ledgers_support_and_is_told_on_the_gates_page(copied: Path) -> None:
     broken.params(copied, lambda value: value["gates"]["gate3"]["R7"].update(k=5))
-    assert supported(load(copied))
-    assert verdict(load(copied)).sentence.startswith(
+    assert view_study(copied).supported
+    assert reach_verdict(view_study(copied)).sentence.startswith(
         "params.yaml has moved on from the lock: The reference, d8-c007, wins"
     )
     build(copied)
@@ -135,8 +134,8 @@ def test_a_params_yaml_that_moved_on_leaves_the_ledgers_support_and_is_told_on_t
 
 def test_a_configuration_that_params_yaml_gained_since_is_no_other_decision(copied: Path) -> None:
     broken.params(copied, lambda value: value["configs"].update(new=value["configs"]["d8-c007"]))
-    assert not chains(load(copied))["gate1"].faults
-    assert "configs.new" in chains(load(copied))["gate1"].moved
+    assert not view_study(copied).chains["gate1"].faults
+    assert "configs.new" in view_study(copied).chains["gate1"].moved
 
 
 def test_a_changed_knob_is_told_at_the_first_gate(copied: Path) -> None:
@@ -160,13 +159,13 @@ def test_records_and_a_decision_that_name_another_lock_are_told(copied: Path) ->
 
 
 def test_a_decision_that_its_records_do_not_give_is_told(copied: Path) -> None:
-    ranking = load(copied).decisions["gate5"].value["ranking"]
+    ranking = [row.model_dump() for row in view_study(copied).gates["gate5"].decision.ranking]
     ranking[0]["mean"] = 1.0
     broken.decision(copied, "gate5", ranking=ranking)
     assert [text for _, text, _ in band(copied)] == [
         "Gate 5: judged again by its lock, the records of the ledger give another decision."
     ]
-    assert verdict(load(copied)).doubt == "Not supported by the ledger"
+    assert reach_verdict(view_study(copied)).doubt == "Not supported by the ledger"
 
 
 def test_a_missing_run_of_the_noise_floor_is_missing_too(copied: Path) -> None:
@@ -188,9 +187,9 @@ def test_a_run_that_no_rule_missed_still_leaves_the_verdict_unsupported(tmp_path
 
         patch.setattr(synthetic, "_write", write)
         root = make_study(tmp_path / "study", value)
-    audit = load(root)
-    assert not any(chain.faults for chain in chains(audit).values())
-    assert not supported(audit)
+    view = view_study(root)
+    assert not any(chain.faults for chain in view.chains.values())
+    assert not view.supported
     assert ("missing", "Rung 2: 1 run missing from the ledger.", "gates/gate2.html#Evidence") in band(root)
 
 
@@ -201,8 +200,8 @@ def test_an_amended_lock_says_so_and_does_not_claim_to_come_first(hostile: Path)
 
 
 def test_the_rules_of_a_frozen_gate_stand_with_what_its_records_name(default_study: Path) -> None:
-    audit = load(default_study)
-    assert standing(chains(audit)["gate3"]) == (
+    view = view_study(default_study)
+    assert view.chains["gate3"].standing == (
         "Frozen in locks/gate3.yaml, whose digest every record of this rung names."
     )
     text = read(default_study / "site" / "gates" / "gate3.html").text
@@ -225,14 +224,14 @@ def test_a_lock_under_another_gates_name_is_refused_with_the_remedy(copied: Path
     with pytest.raises(
         ValueError, match=r"locks/gate3\.yaml: frozen\.gate: found gate2, expected gate3; `git checkout"
     ):
-        load(copied)
+        view_study(copied)
 
 
 def test_differences_are_those_that_freezing_would_see(default_study: Path) -> None:
-    audit = load(default_study)
-    for gate, one in audit.locks.items():
+    view = view_study(default_study)
+    for gate, one in view.files.locks.items():
         again = locks.frozen_of(
-            audit.study,
+            view.study,
             gate,
             runner=one.lock.frozen.runner,
             corpus=one.lock.frozen.corpus,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from report import cost, host_agreement
 from report.build import build
 from report.layout import shared
-from report.load import load
-from report.pages.cost import cost_figure, gates_table, rungs_table
+from report.pages.cost import cost_figure, decisions_table, rungs_table
+from report.tables import Table
+from report.views import StudyView, view_study
 from stages.domain import formatting
 from tests.report import broken
 from tests.report.conftest import copy_of, make_study
@@ -19,21 +19,25 @@ from tests.report.pages import read
 from tests.support import synthetic
 
 
+def table_of(view: StudyView) -> Table:
+    return rungs_table(view.cost, list(view.gates.values()), view.clock)
+
+
 def test_the_noise_floor_is_part_of_what_was_executed(default_study: Path) -> None:
-    audit = load(default_study)
-    totals = audit.accounting["totals"]
-    assert totals["floor_hours"] > 0
-    assert cost.total_hours(audit) == pytest.approx(totals["executed_hours"] + totals["floor_hours"])
+    view = view_study(default_study)
+    totals = view.files.accounting.totals
+    assert totals.floor_hours > 0
+    assert view.cost.total == pytest.approx(totals.executed_hours + totals.floor_hours)
     text = " ".join(read(default_study / "site" / "index.html").text.split())
     assert "of device time were executed, of which 1 min for the A/A floor" in text
 
 
 def test_the_sums_stand_below_the_rungs_and_not_in_the_files(default_study: Path) -> None:
-    audit = load(default_study)
-    table = rungs_table(audit)
+    view = view_study(default_study)
+    table = table_of(view)
     assert table.foot is not None
-    assert table.foot["total_hours"] == cost.total_hours(audit)
-    assert table.foot["executed_runs"] + table.foot["floor_runs"] == len(audit.executed)
+    assert table.foot["total_hours"] == view.cost.total
+    assert table.foot["executed_runs"] + table.foot["floor_runs"] == len(view.executed)
     assert len((default_study / "site" / "cost.rungs.csv").read_text(encoding="utf-8").splitlines()) == 6
     assert "All rungs" in read(default_study / "site" / "cost.html").text
 
@@ -45,10 +49,10 @@ def test_a_rung_that_ran_under_a_lock_that_is_missing_makes_the_cost_unknown(
     (root / "locks" / "gate4.yaml").unlink()
     for path in (root / "artifacts" / "summary").iterdir():
         path.unlink()
-    audit = load(root)
-    assert cost.total_hours(audit) is None
-    assert cost.unpriced(audit) == ["rung4", "rung5"]
-    foot = rungs_table(audit).foot or {}
+    view = view_study(root)
+    assert view.cost.total is None
+    assert view.cost.unpriced == ["rung4", "rung5"]
+    foot = table_of(view).foot or {}
     assert foot["executed_hours"] is None
 
 
@@ -77,21 +81,24 @@ def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ten_rungs_and_more_stand_in_the_order_of_the_study_everywhere(twelve: Path) -> None:
-    audit = load(twelve)
+    view = view_study(twelve)
     order = [f"rung{n}" for n in range(1, 13)]
-    assert [rung for rung, _ in cost.rungs(audit)] == order
-    assert [rung for rung, _ in host_agreement.rungs(audit)] == order
-    assert [row.id for row in rungs_table(audit).rows] == order
-    assert shared(audit)["gates"] == [f"gate{n}" for n in range(1, 13)]
+    assert list(view.cost.rungs) == order
+    assert list(view.hosts) == order
+    assert [row.id for row in table_of(view).rows] == order
+    assert shared(view)["gates"] == [f"gate{n}" for n in range(1, 13)]
     for name, key in (("index.agreement-glance", 0), ("agreement.pairs", 0), ("cost.rungs", 0)):
         lines = (twelve / "site" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[1:]
         assert [line.split(",")[key] for line in lines] == order, name
 
 
 def test_the_next_rung_of_the_ninth_is_the_tenth(twelve: Path) -> None:
-    audit = load(twelve)
-    made = {row.cells["gate"].value: row.cells["not_run_hours"] for row in gates_table(audit).rows}
-    stopped = len(audit.decisions["gate1"].value["stopped"])
+    view = view_study(twelve)
+    made = {
+        row.cells["gate"].value: row.cells["not_run_hours"]
+        for row in decisions_table(view.cost, view.gates, view.clock).rows
+    }
+    stopped = len(view.gates["gate1"].decision.stopped)
     assert made["gate1"] == pytest.approx(stopped * 2 * 2.0 / 3600)
     assert made["gate9"] == 0.0
     assert made["gate12"] is None
@@ -100,16 +107,17 @@ def test_the_next_rung_of_the_ninth_is_the_tenth(twelve: Path) -> None:
 def test_the_figure_speaks_the_unit_of_the_text_and_shows_the_plan_only_where_it_differs(
     default_study: Path, tmp_path: Path
 ) -> None:
-    figure = cost_figure(load(default_study))
+    view = view_study(default_study)
+    figure = cost_figure(view.cost, view.clock)
     assert figure.layout["xaxis"]["title"]["text"] == "device time, h (rated clock)"
     bars = {bar["y"][0] for bar in figure.data}
     assert "planned" not in bars
     assert {"Rung 3", "A/A"} <= {text for bar in figure.data for text in bar.get("text", [])}
-    total = formatting.device_time(cost.total_hours(load(default_study)))
+    total = formatting.device_time(view.cost.total)
     assert figure.layout["annotations"][0]["text"] == total
     assert total.endswith("h")
     root = copy_of(default_study, tmp_path / "study")
     broken.lines(root, "runs.jsonl", lambda one: None if one["rung"] == "rung4" and one["config"] == "d8-c007" else one)
     for path in (root / "artifacts" / "summary").iterdir():
         path.unlink()
-    assert "planned" in {bar["y"][0] for bar in cost_figure(load(root)).data}
+    assert "planned" in {bar["y"][0] for bar in cost_figure(view_study(root).cost, view.clock).data}

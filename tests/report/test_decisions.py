@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.decisions import flip_of
+from report.decisions import Flips
 from stages.domain.decision import decide
 from stages.domain.evidence import Evidence
 from stages.domain.records import Record
@@ -82,11 +82,11 @@ def test_a_candidate_flips_just_beyond_its_distance_and_not_just_before(
 ) -> None:
     rules = parse_rules(told, "test")
     plain = {rule_id: rule.model_dump() for rule_id, rule in rules.items()}
-    roles = {"reference": "c0"}
-    decision = decide(evidence(scores, plain, Fraction(0), "")).to_json()
+    decision = decide(evidence(scores, plain, Fraction(0), ""))
+    flips = Flips(decision, rules, {"reference": "c0"})
     for who in scores:
-        flip = flip_of(decision, plain, roles, who)
-        now = who in decision["promoted"]
+        flip = flips.flip(who)
+        now = who in decision.promoted
         if flip.shift is None:
             for far in (-Fraction(9, 10), Fraction(50)):
                 assert (who in decide(evidence(scores, plain, far, who)).promoted) is now
@@ -104,7 +104,7 @@ def test_a_kept_role_never_flips() -> None:
     scores = {
         name: {(host, seed): 1_000_000 + n for host in HOSTS for seed in SEEDS} for n, name in enumerate(("c1", "c0"))
     }
-    decision = decide(evidence(scores, plain, Fraction(0), "")).to_json()
-    flip = flip_of(decision, plain, {"reference": "c0"}, "c0")
+    decision = decide(evidence(scores, plain, Fraction(0), ""))
+    flip = Flips(decision, parse_rules(plain, "test"), {"reference": "c0"}).flip("c0")
     assert (flip.shift, flip.rule) == (None, "R1")
     assert "role" in flip.note

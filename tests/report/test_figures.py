@@ -8,39 +8,38 @@ from typing import Any
 
 import pytest
 
-from report import figures, host_agreement, promotion_paths
+from report import figures
 from report.build import build
-from report.figures import MOST_LETTERS, Stars, look
-from report.load import load
+from report.figures import MOST_LETTERS, Stars, look_of
 from report.pages import agreement
 from report.pages.stability import best_of
-from report.path_figure import path_figure, path_table, stars
-from report.path_figure import told as told_of
-from report.promotion_paths import Step
+from report.path_figure import path_figure, path_table, step_text
+from report.promotion_paths import PathStep, PromotionPath
+from report.views import view_study
 from tests.report.conftest import make_study
 from tests.support import synthetic
 
 
-def path(config: str, *roles: str) -> promotion_paths.Path:
-    return promotion_paths.Path(config, roles, (Step("rung1", "promoted", 1, 1.5),))
+def path(config: str, *roles: str) -> PromotionPath:
+    return PromotionPath(config, roles, (PathStep("rung1", "promoted", 1, 1.5),))
 
 
 def test_a_winner_keeps_the_colour_and_the_dash_of_its_role() -> None:
     best = Stars("b", "c")
-    reference, comparator = look(path("a", "reference"), best), look(path("b", "comparator"), best)
+    reference, comparator = look_of(path("a", "reference"), best), look_of(path("b", "comparator"), best)
     assert (comparator.colour, comparator.dash, comparator.width) == ("@c2", "dash", 4)
     assert (reference.colour, reference.dash, reference.width) == ("@c1", "solid", 2.5)
-    assert look(path("b"), best).colour == "@ink"
-    assert look(path("c"), best).colour not in (look(path("d"), best).colour, "@ink")
+    assert look_of(path("b"), best).colour == "@ink"
+    assert look_of(path("c"), best).colour not in (look_of(path("d"), best).colour, "@ink")
 
 
 def of_study(root: Path) -> figures.Figure:
-    audit = load(root)
-    return path_figure(audit, list(promotion_paths.ladder(audit).values()), "paths")
+    view = view_study(root)
+    return path_figure(list(view.paths.values()), list(view.gates.values()), view.stars, "paths")
 
 
 def test_only_the_winner_ends_in_a_star(default_study: Path) -> None:
-    best = stars(load(default_study))
+    best = view_study(default_study).stars
     for line in of_study(default_study).data:
         won = line["text"][0].startswith(f"{best.winner}<br>")
         assert (line["marker"]["symbol"][-1] == "star") is won
@@ -48,14 +47,14 @@ def test_only_the_winner_ends_in_a_star(default_study: Path) -> None:
 
 
 def test_a_line_that_ended_before_the_last_rung_bears_the_rule_alone(default_study: Path) -> None:
-    figure, audit = of_study(default_study), load(default_study)
+    figure, view = of_study(default_study), view_study(default_study)
     notes = figure.layout["annotations"]
     inner = [one["text"] for one in notes if one["xanchor"] == "left" and one["x"] < 4]
     assert inner
-    rules = {rule for gate in audit.study.gates.values() for rule in gate}
+    rules = {rule for gate in view.study.gates.values() for rule in gate}
     assert set(inner) <= rules
     ends = [one["text"] for one in notes if one["xanchor"] == "left" and one["x"] == 4]
-    assert len(ends) == len(audit.decisions["gate5"].value["candidates"])
+    assert len(ends) == len(view.gates["gate5"].decision.candidates)
 
 
 def test_the_legend_says_in_words_what_the_lines_are(default_study: Path) -> None:
@@ -99,12 +98,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_slopes_of_a_large_rung_draw_the_best_and_whoever_has_a_name(large: Path) -> None:
-    audit = load(large)
-    told = dict(host_agreement.rungs(audit))["rung1"]
-    figure = agreement.slopes(audit, "rung1", told, host_agreement.pairs(audit, told))
+    view = view_study(large)
+    figure = agreement.slope_figure(view.hosts["rung1"], view.paths, view.stars)
     drawn = {line["text"][0] for line in figure.data}
-    best = stars(audit)
-    assert {best.winner, best.early, *audit.study.roles.values()} <= drawn
+    best = view.stars
+    assert {best.winner, best.early, *view.study.roles.values()} <= drawn
     assert figures.MOST_LINES <= len(drawn) < 60
     assert f"{len(drawn)} of 120 drawn; logarithmic axis." in figure.alt
     assert figure.layout["yaxis"]["type"] == "log"
@@ -116,11 +114,11 @@ def test_the_promotion_path_of_a_large_study_says_what_it_leaves_out(large: Path
 
 
 def test_named_marks_that_lie_on_each_other_are_all_seen_and_named_beside_the_figure(default_study: Path) -> None:
-    audit = load(default_study)
-    told = dict(host_agreement.rungs(audit))["rung3"]
-    figure = agreement.scatter(audit, "rung3", told, host_agreement.pairs(audit, told)[0])
+    view = view_study(default_study)
+    hosts = view.hosts["rung3"]
+    figure = agreement.scatter_figure(hosts, hosts.pairs[0], view.paths, view.stars)
     marks = figure.data[1]
-    named = {*audit.study.roles.values(), stars(audit).early} & set(marks["text"])
+    named = {*view.study.roles.values(), view.stars.early} & set(marks["text"])
     assert "annotations" not in figure.layout  # a name inside would lie on other marks
     assert {text.split(" · ")[0] for *_, text in figure.legend} == {*named, "other candidates"}
     assert set(marks["text"][-len(named) :]) == named  # drawn over the plain ones
@@ -132,18 +130,17 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
     value = synthetic.params(6)
     value["gates"]["gate3"]["R8"]["gap"] = 0.012
     root = make_study(tmp_path / "study", value)
-    audit = load(root)
+    view = view_study(root)
     kept = [
         (path.config, path.steps[2])
-        for path in promotion_paths.ladder(audit).values()
+        for path in view.paths.values()
         if path.steps[2].state == "kept" and path.steps[2].against
     ]
     assert kept
     for config, step in kept:
-        assert told_of(step) == f"kept by role ({step.by[0]}) against R8"
-        cells = {
-            row.id: row.cells for row in path_table(audit, list(promotion_paths.ladder(audit).values()), "paths").rows
-        }
+        assert step_text(step) == f"kept by role ({step.by[0]}) against R8"
+        table = path_table(view.paths.values(), list(view.gates.values()), view.clock)
+        cells = {row.id: row.cells for row in table.rows}
         assert "against R8" in cells[f"path.{config}"]["rung3"].small
     build(root)
     text = (root / "site" / "gates" / "gate3.outcome.csv").read_text(encoding="utf-8")

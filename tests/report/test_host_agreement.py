@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from report import host_agreement
 from report.build import build
-from report.load import load
+from report.host_agreement import RungHosts
 from report.pages import agreement
-from report.verdict import verdict
+from report.verdict import reach_verdict
+from report.views import view_study
 from stages.summary import pairs
 from tests.report import broken
 from tests.report.conftest import copy_of, make_study
@@ -49,11 +50,18 @@ def torn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def changed_alone(hosts: RungHosts, host: str, **changed: Any) -> RungHosts:
+    """The host blocks, had one of them alone decided otherwise."""
+    alone = hosts.summary.host_alone
+    host_alone = {**alone, host: alone[host].model_copy(update=changed)}
+    return replace(hosts, summary=hosts.summary.model_copy(update={"host_alone": host_alone}))
+
+
 def test_hosts_with_opposite_winners_do_not_decide_the_same_at_the_last_gate(torn: Path) -> None:
-    audit = load(torn)
-    told = dict(host_agreement.rungs(audit))["rung5"]
-    assert [one["promoted"] for one in told["host_alone"].values()] == [[], []]
-    assert host_agreement.same_alone(audit, "rung5", told) == {"cpu-fp32": False, "cpu-bf16": True}
+    view = view_study(torn)
+    hosts = view.hosts["rung5"]
+    assert [alone.promoted for alone in hosts.summary.host_alone.values()] == [[], []]
+    assert hosts.same_alone == {"cpu-fp32": False, "cpu-bf16": True}
     assert [row["alone"] for row in rows(torn, "index.agreement-glance")][-1] == 1
     assert [row["alone"] for row in rows(torn, "agreement.pairs")][-1] == 1
     assert "cpu-fp32 alone would have decided otherwise." in read(torn / "site" / "agreement.html").text
@@ -80,42 +88,41 @@ def test_the_last_gate_shows_each_hosts_winner_and_verdicts(torn: Path) -> None:
             "R6": True,
         },
     ]
-    assert "the reference is first in only 2 of 4 cells" in verdict(load(torn)).sentence
+    assert "the reference is first in only 2 of 4 cells" in reach_verdict(view_study(torn)).sentence
 
 
 def test_an_earlier_gate_is_compared_by_whom_it_promotes_and_not_by_who_leads(torn: Path) -> None:
-    audit = load(torn)
-    told = dict(host_agreement.rungs(audit))["rung4"]
-    assert set(told["leaders"].values()) == {"d1-c000", "d2-c001"}
-    assert host_agreement.same_alone(audit, "rung4", told) == {"cpu-fp32": True, "cpu-bf16": True}
+    view = view_study(torn)
+    hosts = view.hosts["rung4"]
+    assert set(hosts.summary.leaders.values()) == {"d1-c000", "d2-c001"}
+    assert hosts.same_alone == {"cpu-fp32": True, "cpu-bf16": True}
 
 
 def test_another_winner_is_another_decision_even_where_all_verdicts_agree(torn: Path) -> None:
-    audit = load(torn)
-    told = dict(host_agreement.rungs(audit))["rung5"]
-    told["host_alone"]["cpu-fp32"]["verdicts"] = dict(audit.decisions["gate5"].value["verdicts"])
-    assert host_agreement.same_alone(audit, "rung5", told) == {"cpu-fp32": False, "cpu-bf16": True}
+    view = view_study(torn)
+    hosts = changed_alone(view.hosts["rung5"], "cpu-fp32", verdicts=dict(view.gates["gate5"].decision.verdicts))
+    assert hosts.same_alone == {"cpu-fp32": False, "cpu-bf16": True}
 
 
 def test_another_outcome_is_another_decision(default_study: Path, tmp_path: Path) -> None:
     root = copy_of(default_study, tmp_path / "study")
-    audit = load(root)
-    told = dict(host_agreement.rungs(audit))["rung5"]
-    told["host_alone"]["cpu-bf16"]["outcome"] = "blocked"
-    assert host_agreement.same_alone(audit, "rung5", told) == {"cpu-fp32": True, "cpu-bf16": False}
+    view = view_study(root)
+    hosts = changed_alone(view.hosts["rung5"], "cpu-bf16", outcome="blocked")
+    assert hosts.same_alone == {"cpu-fp32": True, "cpu-bf16": False}
     broken.drop(root, "gate5")
-    assert host_agreement.same_alone(load(root), "rung5", told) is None
+    assert view_study(root).hosts["rung5"].same_alone is None
 
 
 def test_blocks_stand_in_the_order_of_params_yaml_and_inversions_turn_with_them(default_study: Path) -> None:
-    audit = load(default_study)
-    for _, told in host_agreement.rungs(audit):
-        assert host_agreement.hosts(audit, told) == list(audit.study.hosts)
-        (pair,) = host_agreement.pairs(audit, told)
+    view = view_study(default_study)
+    for hosts in view.hosts.values():
+        assert hosts.hosts == list(view.study.hosts)
+        (pair,) = hosts.pairs
+        means = hosts.summary.means
         assert (pair.first, pair.second) == ("cpu-fp32", "cpu-bf16")
         for one, other in pair.inversions:
-            assert told["means"][one]["cpu-fp32"] < told["means"][other]["cpu-fp32"]
-            assert told["means"][one]["cpu-bf16"] > told["means"][other]["cpu-bf16"]
+            assert means[one]["cpu-fp32"] < means[other]["cpu-fp32"]
+            assert means[one]["cpu-bf16"] > means[other]["cpu-bf16"]
 
 
 def test_inversions_and_intervals_are_numbers_and_names_in_the_files(site: Path, default_study: Path) -> None:

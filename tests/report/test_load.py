@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from report.build import build
-from report.load import load, models
+from report.load import collect_models, load
 from stages.domain import canonical
 from stages.domain.schema import Invalid
 from tests.report import broken
@@ -73,13 +73,13 @@ def test_from_git_alone_cost_agreement_and_stability_are_whole(default_study: Pa
 
 
 def test_models_come_from_the_records_where_the_realised_ones_are_absent(default_study: Path) -> None:
-    audit = load(default_study)
-    record = next(run.record for run in audit.executed if run.record.config == "d1-c000")
+    study = load(default_study)
+    record = next(run.record for run in study.executed if run.record.config == "d1-c000")
     twin = record.model_copy(update={"config": "twin"})
-    made = models([*(run.record for run in audit.runs.values()), twin])
-    assert set(made) == {*audit.study.configs, "twin"}
+    made = collect_models([*(run.record for run in study.runs.values()), twin])
+    assert set(made) == {*study.study.configs, "twin"}
     same = {"d1-c000": ["twin"], "twin": ["d1-c000"]}
-    for run in audit.executed:
+    for run in study.executed:
         told = run.record.facts["model"]
         assert made[run.record.config] | {"digest": told["digest"]} == told | {
             "same_model_as": same.get(run.record.config, [])

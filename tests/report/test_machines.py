@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from report.load import load
-from report.machines import plainly, seen
+from report.views import view_study
 from tests.report.conftest import copy_of, make_study
 from tests.support import synthetic
 
@@ -27,21 +26,21 @@ def report(root: Path, host: str, **told: str) -> None:
 
 
 def test_blocks_that_nothing_tells_apart_report_one_hostname(default_study: Path) -> None:
-    assert plainly(load(default_study)) == (
+    assert view_study(default_study).machines.sentence == (
         "Both host blocks report one hostname, example: they differ in what they declare, such as precision."
     )
 
 
 def test_blocks_on_two_machines_are_named(copied: Path) -> None:
     report(copied, "cpu-bf16", hostname="other")
-    assert plainly(load(copied)) == "The host blocks report different machines: example and other."
-    assert seen(load(copied))["cpu-bf16"]["hostname"] == ["other"]
+    assert view_study(copied).machines.sentence == "The host blocks report different machines: example and other."
+    assert view_study(copied).machines.values("cpu-bf16", "hostname") == ["other"]
 
 
 def test_one_hostname_under_two_systems_is_two_machines(copied: Path) -> None:
     report(copied, "cpu-fp32", hostname="localhost", system="Windows 11", device_name="A100")
     report(copied, "cpu-bf16", hostname="localhost", system="Linux 6.8", device_name="L40S")
-    assert plainly(load(copied)) == (
+    assert view_study(copied).machines.sentence == (
         "The host blocks report different machines: localhost (L40S, Linux) and localhost (A100, Windows)."
     )
 
@@ -49,7 +48,7 @@ def test_one_hostname_under_two_systems_is_two_machines(copied: Path) -> None:
 def test_one_hostname_with_two_devices_may_be_one_machine_or_two(copied: Path) -> None:
     for host, device in (("cpu-fp32", "A100"), ("cpu-bf16", "EPYC")):
         report(copied, host, system="Linux 6.8", device_name=device)
-    assert plainly(load(copied)) == (
+    assert view_study(copied).machines.sentence == (
         "Host blocks report one hostname and system with several devices, which may be one machine or several: "
         "example (A100, Linux) and example (EPYC, Linux)."
     )
@@ -58,7 +57,9 @@ def test_one_hostname_with_two_devices_may_be_one_machine_or_two(copied: Path) -
 def test_another_release_of_a_system_is_no_other_machine(copied: Path) -> None:
     report(copied, "cpu-fp32", system="Linux 6.8", device_name="CPU")
     report(copied, "cpu-bf16", system="Linux 6.9", device_name="CPU")
-    assert plainly(load(copied)).startswith("Both host blocks report one hostname and one device, example (CPU, Linux)")
+    assert view_study(copied).machines.sentence.startswith(
+        "Both host blocks report one hostname and one device, example (CPU, Linux)"
+    )
 
 
 def test_two_of_three_blocks_that_report_one_machine_are_named(tmp_path: Path) -> None:
@@ -67,9 +68,11 @@ def test_two_of_three_blocks_that_report_one_machine_are_named(tmp_path: Path) -
     root = make_study(tmp_path / "study", value)
     for host, machine in (("cpu-fp32", "alpha"), ("cpu-bf16", "alpha"), ("third", "beta")):
         report(root, host, hostname=machine)
-    assert plainly(load(root)) == "Some host blocks report the same machine: cpu-fp32 and cpu-bf16 (alpha)."
+    assert (
+        view_study(root).machines.sentence == "Some host blocks report the same machine: cpu-fp32 and cpu-bf16 (alpha)."
+    )
 
 
 def test_without_telemetry_the_machines_are_not_known(copied: Path) -> None:
     shutil.rmtree(copied / "artifacts" / "traces")
-    assert plainly(load(copied)).startswith("No telemetry here names the machine of every host block")
+    assert view_study(copied).machines.sentence.startswith("No telemetry here names the machine of every host block")

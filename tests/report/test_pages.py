@@ -7,8 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from report.load import load
 from report.pages.method import PUBLISHED
+from report.views import view_study
 from stages.domain import files, names
 from tests.report.conftest import EVIL
 from tests.report.pages import kinds, read, target
@@ -80,30 +80,30 @@ def test_every_page_says_its_clock_and_carries_the_studys_note(site: Path) -> No
 def test_a_gate_shows_every_finding_of_its_decision_with_observed_threshold_and_margin(
     site: Path, default_study: Path
 ) -> None:
-    for gate, decision in load(default_study).decisions.items():
+    for gate, entry in view_study(default_study).files.decisions.items():
         value = json.loads((site / "gates" / f"{gate}.findings.json").read_bytes())
         keys = [column["key"] for column in value["columns"]]
         shown = [dict(zip(keys, row, strict=True)) for row in value["rows"]]
-        told = [(rule["id"], one) for rule in decision.value["rules"] for one in rule["results"]]
+        told = [(rule.id, finding.model_dump()) for rule in entry.decision.rules for finding in rule.results]
         assert len(shown) == len(told)
         for row, (rule, one) in zip(shown, told, strict=True):
             assert row["rule"] == rule
             assert {key: row[key] for key in ("candidate", "observed", "threshold", "margin", "holds", "note")} == one
         ids = set(read(site / "gates" / f"{gate}.html").ids)
-        assert {rule["id"] for rule in decision.value["rules"]} <= ids
-        assert set(decision.value["candidates"]) <= ids
+        assert {rule.id for rule in entry.decision.rules} <= ids
+        assert set(entry.decision.candidates) <= ids
         assert {f"{rule}.{'Gate' if one['candidate'] == '*' else one['candidate']}" for rule, one in told} <= ids
 
 
 def test_a_gate_shows_its_lock_the_chain_and_every_cell(site: Path, default_study: Path) -> None:
-    audit = load(default_study)
-    for rung in audit.study.rungs:
+    view = view_study(default_study)
+    for rung in view.study.rungs:
         gate = names.gate_of(rung)
         text = read(site / "gates" / f"{gate}.html").text
-        assert audit.locks[gate].lock.digest in text
-        assert audit.locks[gate].text.splitlines()[0] in text
-        assert audit.decisions[gate].line.md5 in text
-        runs = [run for run in audit.by_rung[rung] if run.record.executed]
+        assert view.files.locks[gate].lock.digest in text
+        assert view.files.locks[gate].text.splitlines()[0] in text
+        assert view.files.decisions[gate].line.md5 in text
+        runs = view.gates[gate].executed
         assert f"{len(runs)} of {len(runs)} executed records" in text
         for run in runs:
             if run.record.purpose == "candidate":
@@ -113,8 +113,8 @@ def test_a_gate_shows_its_lock_the_chain_and_every_cell(site: Path, default_stud
 
 
 def test_a_run_names_its_line_its_digests_and_the_command_that_repeats_it(site: Path, default_study: Path) -> None:
-    audit = load(default_study)
-    for run in audit.executed:
+    view = view_study(default_study)
+    for run in view.executed:
         text = read(site / "runs" / f"{run.record.id}.html").text
         for needed in (run.line.md5, run.line.sha256, run.record.lock, run.record.runner, run.record.corpus):
             assert needed in text
@@ -130,7 +130,7 @@ def test_a_run_names_its_line_its_digests_and_the_command_that_repeats_it(site: 
 
 
 def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, default_study: Path) -> None:
-    run = load(default_study).executed[0].record.id
+    run = view_study(default_study).executed[0].record.id
     text = read(site / "runs" / f"{run}.html").text
     for name in ("curve.csv", "telemetry.json"):
         path = default_study / names.trace_path(run) / name
@@ -148,9 +148,9 @@ def test_the_files_of_the_evidence_say_what_decided_as_the_page_does(site: Path)
 
 
 def test_a_stopped_configuration_names_the_rule_that_stopped_it(site: Path, default_study: Path) -> None:
-    audit = load(default_study)
-    decision = audit.decisions["gate3"].value
-    for name in decision["stopped"]:
+    view = view_study(default_study)
+    decision = view.gates["gate3"].decision
+    for name in decision.stopped:
         text = read(site / "configs" / f"{name}.html").text
         assert "It was stopped at gate 3. It was" in text
         assert "It did not meet R7 “Promote the best 3 by mean over cells.” It would have needed −0." in text
@@ -228,16 +228,12 @@ def test_amendments_are_shown_with_what_was_and_what_is(hostile: Path) -> None:
 
 
 def test_the_last_gate_shows_the_locked_split_beside_what_its_rules_read(site: Path, default_study: Path) -> None:
-    audit = load(default_study)
+    view = view_study(default_study)
     value = json.loads((site / "gates" / "gate5.locked.json").read_bytes())
     keys = [column["key"] for column in value["columns"]]
     shown = {row[0]: dict(zip(keys, row, strict=True)) for row in value["rows"]}
-    for name in audit.decisions["gate5"].value["candidates"]:
-        runs = [
-            run.record.facts or {}
-            for run in audit.by_rung["rung5"]
-            if run.record.executed and run.record.config == name
-        ]
+    for name in view.gates["gate5"].decision.candidates:
+        runs = [run.record.facts or {} for run in view.gates["gate5"].executed if run.record.config == name]
         scores = [facts["locked_bpb"] for facts in runs]
         assert abs(shown[name]["locked"] - sum(scores) / len(scores)) < 1e-9
         assert abs(shown[name]["difference"] - 0.01) < 1e-9

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from report import promotion_paths
 from report.build import build
+from report.gates import GateView
 from report.layout import warnings
-from report.load import load
-from report.verdict import verdict
+from report.load import LedgerDecision, LedgerLine
+from report.path_figure import candidate_counts
+from report.promotion_paths import PathStep, build_paths
+from report.verdict import reach_verdict
+from report.views import view_study
 from stages.domain import canonical
+from stages.domain.decision import decision_from_json
+from stages.domain.study import parse_study
 from tests.report.conftest import copy_of, make_study
 from tests.report.pages import read
 from tests.support import synthetic
@@ -42,24 +47,23 @@ def copied(default_study: Path, tmp_path: Path) -> Path:
 
 
 def test_the_path_agrees_with_every_decision(default_study: Path) -> None:
-    audit = load(default_study)
-    paths = promotion_paths.ladder(audit)
-    for gate, decision in audit.decisions.items():
-        number = int(gate.removeprefix("gate")) - 1
+    view = view_study(default_study)
+    paths = view.paths
+    for number, gate in enumerate(view.gates.values()):
+        decision = gate.decision
         for name, path in paths.items():
             step = path.steps[number]
-            assert (step.state != "absent") is (name in decision.value["candidates"])
+            assert (step.state != "absent") is (name in decision.candidates)
             if number < 4:
-                assert (step.state in ("promoted", "kept")) is (name in decision.value["promoted"])
+                assert (step.state in ("promoted", "kept")) is (name in decision.promoted)
             if step.rank:
-                assert decision.value["ranking"][step.rank - 1]["config"] == name
-    assert [many for _, many in promotion_paths.counts(audit)] == [
-        len(one.value["candidates"]) for one in audit.decisions.values()
-    ]
+                assert decision.ranking[step.rank - 1].config == name
+    gates = list(view.gates.values())
+    assert candidate_counts(gates) == [len(gate.decision.candidates) for gate in gates]
 
 
 def test_the_verdict_is_one_sentence_with_winner_lead_and_every_final_rule(default_study: Path) -> None:
-    found = verdict(load(default_study))
+    found = reach_verdict(view_study(default_study))
     assert found.sure
     assert found.sentence == (
         "The reference, d8-c007, wins: the lowest mean val_bpb (1.3510) at 12\N{NO-BREAK SPACE}min, "
@@ -78,9 +82,9 @@ def test_an_undecided_ladder_has_no_verdict_and_says_what_is_missing(copied: Pat
     ledger.write_bytes(
         b"".join(one for one in lines if b'"config":"d3-c002","corpus"' not in one or b"rung4" not in one)
     )
-    audit = load(copied)
-    assert verdict(audit).sentence == "No verdict yet: gate 4 has not decided; 4 runs of rung 4 are missing."
-    assert len(promotion_paths.missing_runs(audit, "rung4")) == 4
+    view = view_study(copied)
+    assert reach_verdict(view).sentence == "No verdict yet: gate 4 has not decided; 4 runs of rung 4 are missing."
+    assert len(view.gates["gate4"].missing) == 4
     build(copied)
     text = read(copied / "site" / "index.html").text
     assert "Gate 4 has not decided yet." in text
@@ -101,15 +105,15 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_blocked_gate_is_the_verdict_and_one_line_of_the_band(blocked: Path) -> None:
-    audit = load(blocked)
+    view = view_study(blocked)
     told = "gate 3 is blocked by R4 (Kendall's tau-b between any two hosts is at least 1)"
-    assert verdict(audit).sentence == f"No verdict: {told}."
-    assert [(one.kind, one.text) for one in warnings(audit)] == [
+    assert reach_verdict(view).sentence == f"No verdict: {told}."
+    assert [(one.kind, one.text) for one in warnings(view)] == [
         ("blocked", "Gate 3 is blocked by R4 and promotes nobody; gate 4 and gate 5 have no candidates.")
     ]
-    assert promotion_paths.winner(audit) is None
-    assert {path.steps[2].state for path in promotion_paths.ladder(audit).values()} == {"blocked", "absent"}
-    assert {path.steps[3].state for path in promotion_paths.ladder(audit).values()} == {"absent"}
+    assert view.winner is None
+    assert {path.steps[2].state for path in view.paths.values()} == {"blocked", "absent"}
+    assert {path.steps[3].state for path in view.paths.values()} == {"absent"}
 
 
 def test_a_blocked_gate_says_what_blocks_it_and_whom_its_rules_would_have_promoted(blocked: Path) -> None:
@@ -130,23 +134,61 @@ def test_a_gate_without_candidates_says_why_and_no_more(blocked: Path) -> None:
 
 def test_where_a_gate_has_not_decided_only_those_that_may_come_to_it_wait(copied: Path) -> None:
     drop(copied, "gate4", "gate5")
-    audit = load(copied)
-    promoted = set(audit.decisions["gate3"].value["promoted"])
-    for name, path in promotion_paths.ladder(audit).items():
+    view = view_study(copied)
+    promoted = set(view.gates["gate3"].decision.promoted)
+    for name, path in view.paths.items():
         assert [step.state for step in path.steps[3:]] == ["waiting" if name in promoted else "absent"] * 2
 
 
-def test_a_kept_role_that_merit_would_have_stopped_is_kept_whatever_else_promotes_it() -> None:
-    decision = {"outcome": "decided", "promoted": ["a", "b", "c"], "ranking": [], "rules": []}
-    kinds = {"R1": "keep_role", "R2": "top_k", "R3": "exceeds_gap"}
-    held = {
-        "a": {"promote": ("R1", "R2"), "stop": ("R3",)},
-        "b": {"promote": ("R1", "R2")},
-        "c": {"promote": ("R1",)},
+def judged(config: str, promoted: str, holds: dict[str, str], unknown: str = "") -> PathStep:
+    """The step of a candidate of a first gate; `holds` says of whom each rule holds, `unknown` which rule does not say."""
+
+    def finding(rule: str, name: str) -> dict[str, Any]:
+        answer = None if rule == unknown else name in holds[rule]
+        return {"candidate": name, "observed": None, "threshold": None, "margin": None, "holds": answer, "note": ""}
+
+    def outcome(rule: str, kind: str, effect: str) -> dict[str, Any]:
+        results = [finding(rule, name) for name in "abc"]
+        return {"id": rule, "kind": kind, "effect": effect, "text": "", "results": results}
+
+    study = parse_study(synthetic.params(), "params.yaml")
+    decision = {
+        "schema": 1,
+        "gate": "gate1",
+        "rung": "rung1",
+        "mode": "frozen",
+        "lock": "",
+        "outcome": "decided",
+        "blocked_by": [],
+        "candidates": list("abc"),
+        "promoted": list(promoted),
+        "stopped": {},
+        "promoted_by": {},
+        "verdicts": {},
+        "ranking": [],
+        "floor": {},
+        "evidence": {},
+        "rules": [
+            outcome("R1", "keep_role", "promote"),
+            outcome("R2", "top_k", "promote"),
+            outcome("R3", "exceeds_gap", "stop"),
+        ],
     }
-    rung = promotion_paths._Rung("rung1", decision, {}, held, kinds, last=False)
-    assert [rung.step(None, name).state for name in "abc"] == ["kept", "promoted", "kept"]
-    assert rung.step(None, "a").against == ("R3",)
+    entry = LedgerDecision(decision_from_json(decision, "a test", ""), LedgerLine("", 1, b""))
+    gate = GateView(study, "rung1", None, None, entry, [], {})
+    study = study.model_copy(update={"configs": {name: {} for name in "abc"}, "roles": {}})
+    return build_paths(study, [gate])[config].steps[0]
+
+
+def test_a_kept_role_that_merit_would_have_stopped_is_kept_whatever_else_promotes_it() -> None:
+    holds = {"R1": "abc", "R2": "ab", "R3": "a"}
+    assert [judged(name, "abc", holds).state for name in "abc"] == ["kept", "promoted", "kept"]
+    assert judged("a", "abc", holds).against == ("R3",)
+
+
+def test_a_stop_rule_that_cannot_be_evaluated_is_what_stopped_a_candidate() -> None:
+    step = judged("a", "", {"R1": "", "R2": "a", "R3": ""}, unknown="R3")
+    assert (step.state, step.by, step.decisive) == ("stopped", ("R3",), "R3")
 
 
 def test_a_what_if_is_marked_on_every_page(copied: Path) -> None:
@@ -155,7 +197,7 @@ def test_a_what_if_is_marked_on_every_page(copied: Path) -> None:
         path.read_text(encoding="utf-8").replace('"mode": "frozen"', '"mode": "exploratory"'), encoding="utf-8"
     )
     change_decision(copied, "gate3", mode="exploratory")
-    assert not verdict(load(copied)).sure
+    assert not reach_verdict(view_study(copied)).sure
     build(copied)
     for page in (copied / "site").rglob("*.html"):
         assert "A what-if: rules that nobody froze decided here" in read(page).text, page

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from report.load import load
 from report.search import entries, index
+from report.views import view_study
 from tests.report.pages import read
 
 
 def test_pages_gates_rungs_configurations_with_their_fate_and_rules_with_their_sentence_are_found(
     default_study: Path,
 ) -> None:
-    found = {text: href for text, href, _ in entries(load(default_study))}
+    found = {text: href for text, href, _ in entries(view_study(default_study))}
     assert found["Gate 3"] == "gates/gate3.html"
     assert found["Runs of rung 3"] == "runs/rung3.html"
     assert found["Stability"] == "stability.html"
@@ -24,13 +24,13 @@ def test_pages_gates_rungs_configurations_with_their_fate_and_rules_with_their_s
 
 
 def test_everything_that_is_found_is_there(default_study: Path, site: Path) -> None:
-    audit = load(default_study)
+    view = view_study(default_study)
     ids: dict[str, set[str]] = {}
-    for _, href, _ in entries(audit):
+    for _, href, _ in entries(view):
         page, _, fragment = href.partition("#")
         seen = ids.setdefault(page, set(read(site / page).ids))
         assert not fragment or fragment in seen, href
-    value = json.loads(index(audit).decode("utf-8").removeprefix("window.SITE_INDEX=").rstrip(";\n"))
+    value = json.loads(index(view).decode("utf-8").removeprefix("window.SITE_INDEX=").rstrip(";\n"))
     for place, runs in value["runs"].items():
         rung, host = place.split("/")
         for config, seed in runs:

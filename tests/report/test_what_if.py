@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from report import host_agreement, promotion_paths
 from report.build import build
 from report.layout import warnings
-from report.load import load
-from report.verdict import verdict
+from report.verdict import reach_verdict
+from report.views import view_study
 from stages import gate as gate_stage
 from stages import ledger
 from stages.domain import canonical, files, names, yamlio
@@ -56,26 +55,26 @@ def what_if(default_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def only_there(root: Path) -> list[str]:
-    value = load(root).decisions["gate3"].value
-    return sorted({*value["promoted"]} - {*value["frozen_promoted"]})
+    decision = view_study(root).gates["gate3"].decision
+    return sorted({*decision.promoted} - {*decision.frozen_promoted})
 
 
 def test_what_only_a_what_if_promotes_reads_as_promoted_and_not_run(what_if: Path) -> None:
     (name,) = only_there(what_if)
-    steps = promotion_paths.ladder(load(what_if))[name].steps
+    steps = view_study(what_if).paths[name].steps
     assert [step.state for step in steps[2:]] == ["promoted", "unrun", "absent"]
     assert "○ not run" in read(what_if / "site" / "index.html").text
-    assert promotion_paths.missing_runs(load(what_if), "rung4") == []
+    assert view_study(what_if).gates["gate4"].missing == []
 
 
 def test_a_what_if_is_told_in_the_band_the_heading_and_the_verdict(what_if: Path) -> None:
-    assert [(one.kind, one.text) for one in warnings(load(what_if))] == [
+    assert [(one.kind, one.text) for one in warnings(view_study(what_if))] == [
         (
             "exploratory",
             "A what-if: rules that nobody froze decided here (Gate 3). Nothing on these pages is a result.",
         )
     ]
-    found = verdict(load(what_if))
+    found = reach_verdict(view_study(what_if))
     assert not found.sure
     assert found.sentence.startswith("What-if: The reference, d8-c007, wins")
     for page in (what_if / "site").rglob("*.html"):
@@ -91,7 +90,7 @@ def test_the_gate_of_a_what_if_claims_no_order_and_shows_what_differs_from_its_l
     assert "Decision— names this lock, and decided by other rules than it holds" in text
     assert "Not told in a what-if: the summary judges each host block by the frozen rules." in text
     assert "Had each host block decided alone" not in text
-    assert host_agreement.same_alone(load(what_if), "rung3", dict(host_agreement.rungs(load(what_if)))["rung3"]) is None
+    assert view_study(what_if).hosts["rung3"].same_alone is None
 
 
 def test_method_names_the_gates_that_were_not_declared_beforehand(what_if: Path, site: Path) -> None:
@@ -108,8 +107,8 @@ ASKED = (
 def test_asking_for_a_what_if_that_has_not_decided_yet_is_another_warning(default_study: Path, tmp_path: Path) -> None:
     root = copy_of(default_study, tmp_path / "study")
     broken.params(root, lambda value: value["study"].update(mode="exploratory"))
-    assert [one.text for one in warnings(load(root))] == [ASKED]
-    assert verdict(load(root)).sentence.startswith("Before the what-if that params.yaml asks for: ")
+    assert [one.text for one in warnings(view_study(root))] == [ASKED]
+    assert reach_verdict(view_study(root)).sentence.startswith("Before the what-if that params.yaml asks for: ")
 
 
 def test_a_rule_tried_at_one_gate_before_the_ledger_is_made_again_breaks_nothing(
@@ -123,9 +122,9 @@ def test_a_rule_tried_at_one_gate_before_the_ledger_is_made_again_breaks_nothing
         value["gates"]["gate3"]["R7"]["k"] = 5
 
     broken.params(root, change)
-    assert [(one.kind, one.text) for one in warnings(load(root))] == [
+    assert [(one.kind, one.text) for one in warnings(view_study(root))] == [
         ("exploratory", ASKED),
         ("moved on", "Gate 3: params.yaml has moved on from its lock: rules.R7.k (frozen 3, now 5)."),
     ]
-    assert verdict(load(root)).doubt == "params.yaml has moved on from the lock"
-    assert not verdict(load(root)).sure
+    assert reach_verdict(view_study(root)).doubt == "params.yaml has moved on from the lock"
+    assert not reach_verdict(view_study(root)).sure

@@ -7,7 +7,6 @@ import base64
 import numpy as np
 import pytest
 import tiktoken
-from corpus_texts import prose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from stages.corpora import tokenizer as module
 from stages.corpora.inputs import CorpusError
 from stages.corpora.tokenizer import BOS, PATTERN, Tokenizer, learn
 from stages.domain.canonical import loads
+from tests.corpora.texts import prose
 
 
 @pytest.fixture(scope="module")

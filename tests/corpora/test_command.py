@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpus_texts import joined, prose
 
 from stages import corpus
 from stages.domain.corpus import Data
+from tests.corpora.texts import joined, prose
 
 
 def test_the_command_builds_and_says_what_it_built(

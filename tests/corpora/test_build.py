@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_texts import joined, pin, prose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from stages.corpora.inputs import CorpusError
 from stages.domain.canonical import loads_canonical
 from stages.domain.corpus import Data
 from stages.domain.schema import parse
+from tests.corpora.texts import joined, pin, prose
 
 TextData = Callable[..., Data]
 FILES = ["locked.bin", "manifest.json", "token_bytes.bin", "tokenizer.json", "train.bin", "val.bin"]
@@ -43,7 +43,7 @@ def failure(data: Data, root: Path) -> str:
 def test_the_folder_holds_what_its_manifest_says(text_data: TextData, tmp_path: Path) -> None:
     texts = prose(400)
     data = text_data(joined(texts), val_per_mille=100, locked_per_mille=100)
-    manifest = build(data, tmp_path, tmp_path / "out")
+    manifest = build(data, tmp_path, tmp_path / "out").to_json()
     files = contents(tmp_path / "out")
     assert list(files) == FILES
     assert loads_canonical(files["manifest.json"]) == manifest
@@ -68,10 +68,11 @@ def test_building_twice_gives_the_same_bytes_and_replaces_the_folder(text_data: 
     data = text_data(joined(prose(200)), val_per_mille=200, locked_per_mille=200)
     build(data, tmp_path, tmp_path / "out")
     first = contents(tmp_path / "out")
+    (tmp_path / ".out.1.part").mkdir()  # of a build that was killed
     (tmp_path / "out" / "stale.bin").write_bytes(b"left over")
     build(data, tmp_path, tmp_path / "out")
     assert contents(tmp_path / "out") == first
-    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 
 
 def test_threads_and_hash_seeds_change_no_byte(text_data: TextData, tmp_path: Path) -> None:
@@ -96,8 +97,8 @@ def test_threads_and_hash_seeds_change_no_byte(text_data: TextData, tmp_path: Pa
 def test_equal_documents_are_in_one_split_and_order_does_not_move_them(text_data: TextData, tmp_path: Path) -> None:
     texts = prose(100)
     shares = {"val_per_mille": 200, "locked_per_mille": 200}
-    one = build(text_data(joined(texts), **shares), tmp_path, tmp_path / "one")["splits"]
-    two = build(text_data(joined(texts[::-1] + texts), **shares), tmp_path, tmp_path / "two")["splits"]
+    one = build(text_data(joined(texts), **shares), tmp_path, tmp_path / "one").to_json()["splits"]
+    two = build(text_data(joined(texts[::-1] + texts), **shares), tmp_path, tmp_path / "two").to_json()["splits"]
     for name in one:
         assert two[name]["documents"] == 2 * one[name]["documents"]
         assert two[name]["bytes"] == 2 * one[name]["bytes"]
@@ -134,7 +135,7 @@ def test_the_split_of_a_document_is_pinned(text_data: TextData) -> None:
 def test_the_tokenizer_learns_from_the_training_split_only(text_data: TextData, tmp_path: Path) -> None:
     def ranks(texts: list[str]) -> str:
         data = text_data(joined(texts), val_per_mille=200, locked_per_mille=200)
-        return str(build(data, tmp_path, tmp_path / "out")["tokenizer"]["sha256"])
+        return str(build(data, tmp_path, tmp_path / "out").tokenizer.sha256)
 
     texts, others = prose(200), prose(200, seed=1)
     shares = text_data(b"x", val_per_mille=200, locked_per_mille=200)
@@ -177,8 +178,9 @@ def test_a_failed_build_leaves_the_old_corpus_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="could not write .*out: No space left on device; free space") as error:
         build(data, tmp_path, tmp_path / "out")
+    assert "out is as it was" in str(error.value)
     assert contents(tmp_path / "out") == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 
@@ -196,3 +198,18 @@ def test_parquet_and_text_of_the_same_documents_give_the_same_tokens(text_data: 
     one, two = contents(tmp_path / "parquet"), contents(tmp_path / "text")
     assert one.pop("manifest.json") != two.pop("manifest.json")
     assert one == two
+
+
+def test_a_link_in_the_place_of_the_folder_is_replaced_and_what_it_points_to_is_not(
+    text_data: TextData, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_bytes(b"kept")
+    try:
+        (tmp_path / "out").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links for this user")
+    build(text_data(joined(prose(200)), val_per_mille=200, locked_per_mille=200), tmp_path, tmp_path / "out")
+    assert list(contents(tmp_path / "out")) == FILES
+    assert contents(elsewhere) == {"kept": b"kept"}
