@@ -28,7 +28,7 @@ from stages.prune import tidy
 from stages.rungs import write_rungs
 
 if TYPE_CHECKING:
-    from stages.repo.history import Past
+    from stages.repo.history import PastLock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +47,13 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
     evidence is to be made a second time, and that must show.
     """
-    from stages.repo.history import past_here
+    from stages.repo.history import history_at_head
 
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, history = runner_digest(study), corpus_digest(), past_here()
-    past, foreign = history.judged_of(study.study.name), history.judged()
+    runner, corpus, history = runner_digest(study), corpus_digest(), history_at_head()
+    past, foreign = history.locks_with_evidence_of(study.study.name), history.locks_with_evidence()
     validate(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
@@ -78,7 +78,7 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     return {gate: told for gate, (_, told) in frozen.items()}
 
 
-def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
+def _refuse_seen(now: Frozen, judged: list[PastLock]) -> None:
     """Refuse to begin a gate with seeds whose evidence git holds under another study's name: it was seen already."""
     same = ("runner", "corpus", "budget_seconds")
     for lock in judged:
@@ -91,9 +91,9 @@ def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
             )
 
 
-def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
+def _judged(gate: str, old: Lock | None, past: dict[str, list[PastLock]]) -> list[PastLock]:
     """The locks of a gate that have judged evidence, the one that stands here last if it has."""
-    from stages.repo.history import Past
+    from stages.repo.history import PastLock
 
     found, here = list(past.get(gate, [])), executed_under(names.rung_of(gate))
     if old is None and here:
@@ -101,11 +101,13 @@ def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Pa
         raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
     known = {lock.digest for lock in found}
     if old is not None and old.digest not in known and (old.digest in here or (here and not found)):
-        found.append(Past(gate, old.digest, old.frozen.to_json()))
+        found.append(PastLock(gate, old.digest, old.frozen.to_json()))
     return found
 
 
-def _next(gate: str, old: Lock | None, now: Frozen, judged: list[Past], *, named: bool, reason: str | None) -> Frozen:
+def _next(
+    gate: str, old: Lock | None, now: Frozen, judged: list[PastLock], *, named: bool, reason: str | None
+) -> Frozen:
     """What the lock of `gate` is to hold: unchanged, new, or with an amendment for each lock that judged before it."""
     if judged:
         kept = [Amendment.model_validate(one) for one in judged[-1].frozen.get("amendments", [])]
@@ -132,7 +134,7 @@ def _replaced(lock: Lock) -> list[str]:
     return [one.replaces for one in lock.frozen.amendments]
 
 
-def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
+def _refusal(gate: str, judged: PastLock, now: Frozen, change: locks.Change) -> str:
     rung, path = names.rung_of(gate), names.lock_path(gate).as_posix()
     own = f'`promotion freeze {gate} --amend --reason "..."`; the evidence is then made anew'
     if change:
@@ -173,7 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
         assert lock is not None
         print(f"{gate}: {told}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
-            from stages.verify.signatures import sign
+            from stages.verify import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
     write_rungs(len(study.rungs))

@@ -25,14 +25,19 @@ def equal(one: Any, two: Any) -> bool:
     return isinstance(one, bool) == isinstance(two, bool) and bool(one == two)
 
 
-def differences(found: Any, expected: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(JSON pointer, found, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing."""
+def differences(
+    found: Any, expected: Any, pointer: str = "", *, into_lists: bool = True
+) -> Iterator[tuple[str, Any, Any]]:
+    """(JSON pointer, found, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing.
+
+    Lists of one length are compared item by item, or with `into_lists=False` as a whole.
+    """
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in sorted({*found, *expected}):
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(found.get(key, ABSENT), expected.get(key, ABSENT), at)
-    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
-        for place, (one, two) in enumerate(zip(found, expected, strict=True)):
-            yield from differences(one, two, f"{pointer}/{place}")
+            yield from differences(found.get(key, ABSENT), expected.get(key, ABSENT), at, into_lists=into_lists)
+    elif into_lists and isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for place, items in enumerate(zip(found, expected, strict=True)):
+            yield from differences(*items, f"{pointer}/{place}")
     elif not equal(found, expected):
         yield pointer, found, expected

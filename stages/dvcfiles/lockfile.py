@@ -1,12 +1,11 @@
-"""Reading dvc.lock without DVC: what each stage ran, read, was told and wrote, with the digests that DVC noted.
+"""dvc.lock without DVC: parsed, with the digests that DVC recorded, or as text whose stages can be put in order.
 
-    parse(data, "stages/rung1/dvc.lock")
+    parse(data, "stages/rung1/dvc.lock")        what each stage ran, read, was given and wrote
+    read(path_of("rung1"))                      the text of each stage as DVC wrote it
 
 DVC writes locks in one plain form, which `_plain` reads ten times faster than a YAML parser could: a lock of 20,000
 runs has 600,000 lines. It gives up on every line that could mean anything else in YAML, and the YAML parser, with its
 limits, then reads the whole file. A test holds both equal on whatever the fast one accepts.
-
-A rung's dvc.lock as text: its stages, each as DVC wrote it, so that some can be taken away or all put in order.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ class BadLock(Invalid):
 
 
 @dataclass(frozen=True)
-class Item:
-    """A dependency or an output: its path and what DVC noted of it; `at` is its place in the list.
+class LockedFile:
+    """A dependency or an output: its path and what DVC recorded of it; `at` is its place in the list.
 
     A folder's digest ends in `.dir`, and only a folder has a number of files.
     """
@@ -44,16 +43,16 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of a dvc.lock. `params` is by file, then by key."""
+class LockedStage:
+    """One stage of a dvc.lock. `deps` and `outs` are by path, `params` by file and key."""
 
     cmd: str
-    deps: dict[str, Item]
-    outs: dict[str, Item]
-    params: dict[str, dict[str, Any]]
+    deps: dict[str, LockedFile]
+    outs: dict[str, LockedFile]
+    params: dict[str, dict[str, object]]
 
 
-def parse(data: bytes, where: str) -> dict[str, Stage]:
+def parse(data: bytes, where: str) -> dict[str, LockedStage]:
     """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
     if len(data) > MAX_BYTES:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
@@ -62,43 +61,43 @@ def parse(data: bytes, where: str) -> dict[str, Stage]:
         value = yamlio.loads(data, where, max_bytes=MAX_BYTES, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
         raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
-    if strangers := sorted(set(value) - {"schema", "stages"}):
-        raise BadLock.at(where, "no such key, expected schema and stages", strangers[0])
+    if unknown := sorted(set(value) - {"schema", "stages"}):
+        raise BadLock.at(where, "no such key, expected schema and stages", unknown[0])
     stages = value.get("stages") or {}
     if not isinstance(stages, dict):
         raise BadLock.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
-    return {name: _stage(one, where, f"stages.{name}") for name, one in stages.items()}
+    return {name: _stage(stage, where, f"stages.{name}") for name, stage in stages.items()}
 
 
-def _stage(value: Any, where: str, at: str) -> Stage:
+def _stage(value: Any, where: str, at: str) -> LockedStage:
     if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
         raise BadLock.at(where, "expected a mapping with a `cmd`", at)
-    if strangers := sorted(set(value) - {"cmd", "deps", "outs", "params"}):
-        raise BadLock.at(where, "no such key, expected cmd, deps, params, outs", f"{at}.{strangers[0]}")
+    if unknown := sorted(set(value) - {"cmd", "deps", "outs", "params"}):
+        raise BadLock.at(where, "no such key, expected cmd, deps, params, outs", f"{at}.{unknown[0]}")
     params = value.get("params", {})
-    if not isinstance(params, dict) or not all(isinstance(one, dict) for one in params.values()):
+    if not isinstance(params, dict) or not all(isinstance(keys, dict) for keys in params.values()):
         raise BadLock.at(where, "expected keys by file", f"{at}.params")
     deps, outs = (_items(value.get(kind), where, f"{at}.{kind}") for kind in ("deps", "outs"))
-    return Stage(value["cmd"], deps, outs, params)
+    return LockedStage(value["cmd"], deps, outs, params)
 
 
-def _items(value: Any, where: str, at: str) -> dict[str, Item]:
+def _items(value: Any, where: str, at: str) -> dict[str, LockedFile]:
     if value is None:
         return {}
     if not isinstance(value, list):
         raise BadLock.at(where, f"found {type(value).__name__}, expected a list", at)
-    found: dict[str, Item] = {}
-    for number, one in enumerate(value):
-        path = one.get("path") if isinstance(one, dict) else None
-        if not isinstance(path, str) or path in found:
+    files: dict[str, LockedFile] = {}
+    for number, item in enumerate(value):
+        path = item.get("path") if isinstance(item, dict) else None
+        if not isinstance(path, str) or path in files:
             raise BadLock.at(where, f"found {path!r}, expected a path, once", f"{at}.{number}.path")
-        if strangers := sorted(one.keys() - set(_KEYS)):
-            raise BadLock.at(where, f"no such key, expected {', '.join(_KEYS)}", f"{at}.{number}.{strangers[0]}")
-        for key, (good, expected) in _NOTED.items():
-            if one.get(key) is not None and not good(one[key]):
-                raise BadLock.at(where, f"found {one[key]!r}, expected {expected}", f"{at}.{number}.{key}")
-        found[path] = Item(path, one.get("md5"), one.get("size"), one.get("nfiles"), number)
-    return found
+        if unknown := sorted(item.keys() - set(_KEYS)):
+            raise BadLock.at(where, f"no such key, expected {', '.join(_KEYS)}", f"{at}.{number}.{unknown[0]}")
+        for key, (valid, expected) in _VALUES.items():
+            if item.get(key) is not None and not valid(item[key]):
+                raise BadLock.at(where, f"found {item[key]!r}, expected {expected}", f"{at}.{number}.{key}")
+        files[path] = LockedFile(path, item.get("md5"), item.get("size"), item.get("nfiles"), number)
+    return files
 
 
 def _count(value: Any) -> bool:
@@ -106,9 +105,9 @@ def _count(value: Any) -> bool:
 
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-#: What DVC notes of a file or folder; `isexec` it notes of an executable file.
+#: What DVC records of a file or folder; `isexec` of an executable file alone.
 _KEYS = ("path", "hash", "md5", "size", "nfiles", "isexec")
-_NOTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hash": (lambda value: value == "md5", "'md5'"),
     "md5": (lambda value: isinstance(value, str) and _MD5.fullmatch(value) is not None, "32 hexadecimal digits"),
     "size": (_count, "a number of bytes"),
@@ -124,14 +123,14 @@ _DIGEST = re.compile(r"(?![0-9]+(?:e[0-9]+)?$|0b[01]+$)[0-9a-f]{32}(?:\.dir)?")
 _QUOTED = re.compile(r"'([ -&(-~]*)'")
 _WORDS = {"true": True, "false": False, "null": None}
 _AMBIGUOUS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
-_EMPTY: dict[str, type[dict[str, Any]] | type[list[Any]]] = {"{}": dict, "[]": list}
+_EMPTY: dict[str, Callable[[], object]] = {"{}": dict, "[]": list}
 
 
 class _NotPlain(Exception):
     """A line that only a YAML parser may read."""
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> object:
     if _DIGEST.fullmatch(text):
         return text
     if _INT.fullmatch(text):
@@ -176,18 +175,18 @@ class _Lines:
         self.indent, self.item = self.indent + 2, False
 
 
-def _mapping(lines: _Lines, indent: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _mapping(lines: _Lines, indent: int) -> dict[str, object]:
+    mapping: dict[str, object] = {}
     while lines.indent == indent and not lines.item:
         key = lines.key
-        if not key or key in found or key.lower() in _AMBIGUOUS:
+        if not key or key in mapping or key.lower() in _AMBIGUOUS:
             raise _NotPlain
         if lines.rest:
-            found[key] = _scalar(_folded(lines, indent))
+            mapping[key] = _scalar(_folded(lines, indent))
         else:
             lines.next()
-            found[key] = _block(lines, indent)
-    return found
+            mapping[key] = _block(lines, indent)
+    return mapping
 
 
 def _folded(lines: _Lines, indent: int) -> str:
@@ -200,7 +199,7 @@ def _folded(lines: _Lines, indent: int) -> str:
     return text
 
 
-def _block(lines: _Lines, above: int) -> Any:
+def _block(lines: _Lines, above: int) -> object:
     if lines.item and lines.indent >= above:
         return _sequence(lines, lines.indent)
     if lines.indent <= above:
@@ -208,24 +207,24 @@ def _block(lines: _Lines, above: int) -> Any:
     return _mapping(lines, lines.indent)
 
 
-def _sequence(lines: _Lines, indent: int) -> list[Any]:
-    found: list[Any] = []
+def _sequence(lines: _Lines, indent: int) -> list[object]:
+    items: list[object] = []
     while lines.indent == indent and lines.item:
         if lines.key:
             lines.inside_item()
-            found.append(_mapping(lines, indent + 2))
+            items.append(_mapping(lines, indent + 2))
         else:
-            found.append(_scalar(lines.rest))
+            items.append(_scalar(lines.rest))
             lines.next()
-    return found
+    return items
 
 
-def _plain(data: bytes) -> dict[str, Any] | None:
+def _plain(data: bytes) -> dict[str, object] | None:
     """The content of a lock in DVC's own plain form, or None where any line has another."""
     try:
         lines = _Lines(data.decode("ascii"))
-        found = _mapping(lines, 0)
-        return found if lines.indent == -1 else None
+        value = _mapping(lines, 0)
+        return value if lines.indent == -1 else None
     except (_NotPlain, UnicodeDecodeError, RecursionError):
         return None
 

@@ -1,26 +1,24 @@
-"""What DVC should have noted in its locks, expanded from the dvc.yaml files of the tree under audit. Never imports DVC.
+"""What DVC should have recorded in its locks, by the study alone. Never imports DVC.
 
-    expected_stages(dvc_yaml, params)      stage name -> what it runs, reads, is told and writes
+    rung_stages(study, "rung3")                a stage for every declared run, and the gate
+    root_stages(dvc_yaml, "dvc.yaml")          the stages of the hand-written dvc.yaml at the root
 
-Only what this project's own dvc.yaml files use is expanded: `${path.in.params}`, a matrix, and `${item.axis}`.
+The dvc.yaml of a rung is generated (`stages/rungs.py`): its stages are those of the generator's text, filled in for
+each run that the study declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
-from stages.domain.files import md5_bytes
+from stages.domain import yamlio
+from stages.domain.names import PARAMS
+from stages.domain.runs import Run, runs_of
 from stages.domain.schema import Invalid
+from stages.domain.study import Study
+from stages.rungs import rung_yaml
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-#: More stages than DVC itself could handle, and few enough to count.
-MAX_STAGES = 200_000
 #: What the stages at the root run. A team may add stages of its own; these are the study's.
 COMMANDS = {
     "corpus": "python -m stages.corpus",
@@ -29,14 +27,19 @@ COMMANDS = {
     "winner": "python -m stages.winner",
     "site": "python -m report",
 }
+#: What a stage of the study may say. `wdir`, `matrix` or `foreach` would give the same paths another meaning.
+_KEYS = frozenset(
+    ("desc", "cmd", "deps", "params", "outs", "metrics", "plots", "meta", "frozen", "always_changed", "wdir", "matrix")
+)
+_GENERATED_ALONE = frozenset(("wdir", "matrix"))
 
 
 class BadPipeline(Invalid):
-    """A dvc.yaml that says something which is not expanded here."""
+    """A dvc.yaml that is none, or says what no stage of a study says."""
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedStage:
     """A stage as dvc.yaml has it: `params` is by file, a tuple of keys."""
 
     cmd: str
@@ -44,110 +47,109 @@ class Planned:
     outs: tuple[str, ...]
     params: dict[str, tuple[str, ...]]
 
+    def filled(self, values: Mapping[str, str]) -> PlannedStage:
+        """The stage with each `${name}` replaced by its value."""
 
-def expected_stages(value: dict[str, Any], params: Mapping[str, Any], where: str) -> dict[str, Planned]:
-    """Every stage that a dvc.yaml stands for, by the name that DVC gives it."""
-    found: dict[str, Planned] = {}
+        def fill(text: str) -> str:
+            for name, value in values.items():
+                text = text.replace(f"${{{name}}}", value)
+            return text
+
+        params = {fill(file): tuple(map(fill, keys)) for file, keys in self.params.items()}
+        return PlannedStage(fill(self.cmd), tuple(map(fill, self.deps)), tuple(map(fill, self.outs)), params)
+
+
+def generated_yaml(rung: str) -> dict[str, object]:
+    """The dvc.yaml of a rung as `python -m stages.rungs` writes it, parsed."""
+    path = f"stages/{rung}/dvc.yaml"
+    return yamlio.loads(rung_yaml(int(rung.removeprefix("rung"))).encode("utf-8"), path)
+
+
+def parse_templates(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
+    """The stages of a rung's dvc.yaml with their variables, or `BadPipeline` where one has another shape."""
+    return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
+
+
+def rung_stages(study: Study, rung: str) -> dict[str, PlannedStage]:
+    """Every stage of a rung by the name that DVC gives it: its declared runs, then its gate."""
+    templates = parse_templates(generated_yaml(rung), f"stages/{rung}/dvc.yaml")
+    stages = {}
+    for run in runs_of(study, rung):
+        template = templates[run.stage_name.partition("@")[0]]
+        stages[run.stage_name] = template.filled(_variables(run))
+    stages["gate"] = templates["gate"]
+    return stages
+
+
+def _variables(run: Run) -> dict[str, str]:
+    """What the variables of a rung's dvc.yaml stand for in the stage of one run."""
+    config = "roles.reference" if run.purpose == "floor" else "item.config"
+    return {config: run.config, "item.host": run.host, "item.seed": str(run.seed)}
+
+
+def root_stages(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
+    """The study's own stages in the dvc.yaml of the root, by name. Stages that a team added are left out."""
+    stages = {name: stage for name, stage in _stages(value, where).items() if name in COMMANDS}
+    for name, stage in stages.items():
+        if isinstance(stage, dict) and (extra := sorted(_GENERATED_ALONE & stage.keys())):
+            raise BadPipeline.at(where, "no such key in a stage at the root", f"stages.{name}.{extra[0]}")
+    return {name: _stage(stage, where, name) for name, stage in stages.items()}
+
+
+def added_stages(value: Mapping[str, object], where: str) -> list[str]:
+    """The names of the stages that a team added to the dvc.yaml of the root."""
+    return sorted(_stages(value, where).keys() - COMMANDS.keys())
+
+
+def _stages(value: Mapping[str, object], where: str) -> dict[str, object]:
     stages = value.get("stages")
     if not isinstance(stages, dict):
         raise BadPipeline.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
-    for name, stage in stages.items():
-        at = f"stages.{name}"
-        if not isinstance(stage, dict) or not isinstance(stage.get("cmd"), str):
-            raise BadPipeline.at(where, "expected a mapping with a `cmd` of one line", at)
-        plan = _Plan(stage, params, where, at)
-        for item in plan.items():
-            suffix = f"@{'-'.join(item.values())}" if item else ""
-            found[f"{name}{suffix}"] = plan.of(item)
-            if len(found) > MAX_STAGES:
-                raise BadPipeline.at(where, f"more than {MAX_STAGES} stages", at)
-    return found
+    return stages
 
 
-class _Plan:
-    """A stage's texts, with everything but `${item...}` filled in once."""
-
-    def __init__(self, stage: dict[str, Any], params: Mapping[str, Any], where: str, at: str) -> None:
-        self._params, self._where, self._at = params, where, at
-        self._matrix = stage.get("matrix")
-        self._cmd = self._fill(stage["cmd"])
-        self._deps = [self._fill(one) for one in self._paths(stage, "deps")]
-        self._outs = [self._fill(one) for kind in ("outs", "metrics", "plots") for one in self._paths(stage, kind)]
-        self._keys = [(self._fill(file), self._fill(key)) for file, key in self._named(stage)]
-
-    def _list(self, stage: dict[str, Any], key: str) -> list[Any]:
-        value = stage.get(key) or []
-        if not isinstance(value, list):
-            raise BadPipeline.at(self._where, f"found {value!r:.80}, expected a list", f"{self._at}.{key}")
-        return value
-
-    def _paths(self, stage: dict[str, Any], key: str) -> Iterator[str]:
-        """The paths of a list of them; one with options is a mapping with one key."""
-        for number, one in enumerate(self._list(stage, key)):
-            path = next(iter(one)) if isinstance(one, dict) and len(one) == 1 else one
-            if not isinstance(path, str):
-                raise BadPipeline.at(self._where, f"found {one!r:.80}, expected a path", f"{self._at}.{key}.{number}")
-            yield path
-
-    def _named(self, stage: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """(file, key) of every parameter; one without a file is a key of params.yaml."""
-        for number, one in enumerate(self._list(stage, "params")):
-            for file, keys in (one if isinstance(one, dict) else {"params.yaml": [one]}).items():
-                if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-                    told = f"found {one!r:.80}, expected a key, or keys by file"
-                    raise BadPipeline.at(self._where, told, f"{self._at}.params.{number}")
-                yield from ((file, key) for key in keys)
-
-    def items(self) -> Iterator[dict[str, str]]:
-        """Every combination of the matrix; one that is empty where the stage has none."""
-        if self._matrix is None:
-            yield {}
-            return
-        at = f"{self._at}.matrix"
-        if not isinstance(self._matrix, dict):
-            raise BadPipeline.at(self._where, f"found {type(self._matrix).__name__}, expected a mapping", at)
-        axes: list[list[str]] = []
-        for axis, values in self._matrix.items():
-            whole = _VARIABLE.fullmatch(values) if isinstance(values, str) else None
-            listed = self._lookup(whole[1], f"{at}.{axis}") if whole else values
-            if not isinstance(listed, list | dict):
-                raise BadPipeline.at(self._where, f"found {listed!r:.80}, expected a list or a mapping", f"{at}.{axis}")
-            axes.append([str(one) for one in listed])
-        if math.prod(map(len, axes)) > MAX_STAGES:
-            raise BadPipeline.at(self._where, f"more than {MAX_STAGES} stages", self._at)
-        for combination in product(*axes):
-            yield dict(zip(self._matrix, combination, strict=True))
-
-    def _lookup(self, path: str, at: str) -> Any:
-        value: Any = self._params
-        for part in path.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                raise BadPipeline.at(self._where, f"${{{path}}} is not in params.yaml", at)
-            value = value[part]
-        return value
-
-    def _fill(self, text: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            return match[0] if match[1].startswith("item.") else str(self._lookup(match[1], self._at))
-
-        return _VARIABLE.sub(value, text)
-
-    def of(self, item: dict[str, str]) -> Planned:
-        """The stage for one combination of the matrix."""
-
-        def fill(text: str) -> str:
-            for axis, value in item.items():
-                text = text.replace(f"${{item.{axis}}}", value)
-            return text
-
-        params: dict[str, tuple[str, ...]] = {}
-        for file, key in self._keys:
-            name = fill(file)
-            params[name] = (*params.get(name, ()), fill(key))
-        return Planned(fill(self._cmd), tuple(map(fill, self._deps)), tuple(map(fill, self._outs)), params)
+def _stage(value: object, where: str, name: str) -> PlannedStage:
+    at = f"stages.{name}"
+    if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
+        raise BadPipeline.at(where, "expected a mapping with a `cmd` of one line", at)
+    if extra := sorted(map(str, value.keys() - _KEYS)):
+        raise BadPipeline.at(where, "no such key in a stage of the study", f"{at}.{extra[0]}")
+    matrix = value.get("matrix", {})
+    if not isinstance(matrix, dict) or not all(_is_variable(axis) for axis in matrix.values()):
+        raise BadPipeline.at(where, "expected a `${variable}` by axis", f"{at}.matrix")
+    deps = tuple(_paths(value, "deps", where, at))
+    outs = tuple(path for kind in ("outs", "metrics", "plots") for path in _paths(value, kind, where, at))
+    params: dict[str, tuple[str, ...]] = {}
+    for file, key in _parameters(value, where, at):
+        params[file] = (*params.get(file, ()), key)
+    return PlannedStage(value["cmd"], deps, outs, params)
 
 
-def folder_md5(files: Iterable[tuple[str, str]]) -> str:
-    """The digest that DVC gives a folder, from the relative paths and MD5 of its files."""
-    listed = [{"md5": md5, "relpath": path} for path, md5 in sorted(files)]
-    return md5_bytes(json.dumps(listed, sort_keys=True).encode("utf-8")) + ".dir"
+def _is_variable(axis: object) -> bool:
+    return isinstance(axis, str) and axis.startswith("${")
+
+
+def _list(stage: dict[str, object], key: str, where: str, at: str) -> list[object]:
+    value = stage.get(key) or []
+    if not isinstance(value, list):
+        raise BadPipeline.at(where, f"found {value!r:.80}, expected a list", f"{at}.{key}")
+    return value
+
+
+def _paths(stage: dict[str, object], key: str, where: str, at: str) -> Iterator[str]:
+    """The paths of a list of them; one with options is a mapping with one key."""
+    for number, item in enumerate(_list(stage, key, where, at)):
+        path = next(iter(item)) if isinstance(item, dict) and len(item) == 1 else item
+        if not isinstance(path, str):
+            raise BadPipeline.at(where, f"found {item!r:.80}, expected a path", f"{at}.{key}.{number}")
+        yield path
+
+
+def _parameters(stage: dict[str, object], where: str, at: str) -> Iterator[tuple[str, str]]:
+    """(file, key) of every parameter; one without a file is a key of params.yaml."""
+    for number, item in enumerate(_list(stage, "params", where, at)):
+        for file, keys in (item if isinstance(item, dict) else {PARAMS.as_posix(): [item]}).items():
+            if not isinstance(file, str) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                message = f"found {item!r:.80}, expected a key, or keys by file"
+                raise BadPipeline.at(where, message, f"{at}.params.{number}")
+            yield from ((file, str(key)) for key in keys)

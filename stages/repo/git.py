@@ -1,15 +1,12 @@
-"""Git, asked by its own command and never by a library: a bare checkout and any version of Git will do.
+"""Git by its own command, read-only: a bare checkout and any version of Git will do.
 
     Git(Path(".")).resolve("HEAD~3")
 
 Nothing here writes, reaches a network, or runs what the repository's own configuration names. Replacement objects,
-grafts and the commit-graph are switched off, because they show a history that nobody else has; what is read is hashed
-again (`stages/repo/git.py`).
+grafts and the commit-graph are switched off, because they show a history that nobody else has.
 
-Git's objects as they are stored, each held against its own name: an id is the digest of what it names.
-
-Git checks that when objects travel, and not when it reads what lies in .git: a folder handed over may hold any content
-under any id. So every commit, folder and file that an audit looks at is hashed here again.
+An object's id is the digest of its content. Git checks that when objects travel, and not when it reads what lies in
+.git: a folder that was handed over may hold any content under any id. So every commit, folder and file is hashed again.
 """
 
 from __future__ import annotations
@@ -31,6 +28,32 @@ from stages.domain.errors import Invalid
 #: Git's modes: a folder, a file, an executable file, a symbolic link, another repository.
 FOLDER, FILE, EXECUTABLE, LINK, REPOSITORY = "40000", "100644", "100755", "120000", "160000"
 _SECONDS = re.compile(rb"committer [^\n]*> (\d+) [+-]\d{4}")
+
+_QUIET = {
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+#: What would make git look elsewhere than in the folder that it is asked about (`git rev-parse --local-env-vars`).
+_ELSEWHERE = frozenset(
+    f"GIT_{name}"
+    for name in [
+        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "SHALLOW_FILE", "NAMESPACE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX"),
+        *("CONFIG", "CONFIG_PARAMETERS"),
+    ]
+)
+_OPTIONS = {
+    "core.quotePath": "off",
+    "core.commitGraph": "false",
+    "core.fsmonitor": "false",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+}
+MAX_OBJECT = 1 << 30
 
 
 class GitRefused(Invalid):
@@ -62,17 +85,17 @@ def object_id(kind: str, data: bytes, like: str) -> str:
     return digest.hexdigest()
 
 
-def true(oid: str, kind: str, data: bytes) -> bytes:
+def verify_object(oid: str, kind: str, data: bytes) -> bytes:
     """`data`, if it is what `oid` names; else `GitRefused`."""
     if object_id(kind, data, oid) != oid:
-        told = "found another content than its id names, expected its own: the repository was tampered with"
-        raise GitRefused.at(f"object {oid}", f"{told}; clone it anew")
+        message = "found another content than its id names, expected its own: the repository was tampered with"
+        raise GitRefused.at(f"object {oid}", f"{message}; clone it anew")
     return data
 
 
 def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
     """The entries of a folder by name."""
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     at, size = 0, len(oid) // 2
     while at < len(data):
         space = data.find(b" ", at)
@@ -81,8 +104,8 @@ def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
             raise GitRefused.at(f"object {oid}", "is no folder that git wrote; `git fsck` tells more")
         mode, name = data[at:space].decode("ascii", "replace"), data[space + 1 : end].decode("utf-8", "surrogateescape")
         at = end + 1 + size
-        found[name] = Entry(mode, data[end + 1 : at].hex())
-    return found
+        entries[name] = Entry(mode, data[end + 1 : at].hex())
+    return entries
 
 
 def parse_commit(oid: str, data: bytes) -> Commit:
@@ -94,35 +117,6 @@ def parse_commit(oid: str, data: bytes) -> Commit:
     if not trees:
         raise GitRefused.at(f"object {oid}", "is no commit that git wrote; `git fsck` tells more")
     return Commit(trees[0], parents, int(clock[1]) if clock else 0, data)
-
-
-__all__ = ["Commit", "Entry", "Git", "GitRefused", "open_git", "why_no_git"]
-
-_QUIET = {
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_GRAFT_FILE": os.devnull,
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
-}
-#: What would make git look elsewhere than in the folder that it is asked about (`git rev-parse --local-env-vars`).
-_ELSEWHERE = frozenset(
-    f"GIT_{name}"
-    for name in [
-        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "SHALLOW_FILE", "NAMESPACE", "PREFIX"),
-        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX"),
-        *("CONFIG", "CONFIG_PARAMETERS"),
-    ]
-)
-_OPTIONS = {
-    "core.quotePath": "off",
-    "core.commitGraph": "false",
-    "core.fsmonitor": "false",
-    "log.showSignature": "false",
-    "protocol.allow": "never",
-}
-MAX_OBJECT = 1 << 30
 
 
 def environment() -> dict[str, str]:
@@ -199,9 +193,9 @@ class Git:
         done = self.run("rev-parse", "--verify", "--quiet", "HEAD")
         return done.stdout.decode("ascii").strip() or None
 
-    def merge_base(self, one: str, two: str) -> str | None:
-        """The commit from which two others went apart; None where they have none in common, or it is not here."""
-        done = self.run("merge-base", one, two)
+    def merge_base(self, first: str, second: str) -> str | None:
+        """The merge base of two commits; None where they have no common ancestor, or it is not here."""
+        done = self.run("merge-base", first, second)
         return done.stdout.decode("ascii").split()[0] if done.returncode == 0 else None
 
     def read(self, oid: str, kind: str) -> bytes:
@@ -243,13 +237,13 @@ class Git:
 
     def entry(self, commit: str, path: str) -> Entry | None:
         """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
-        found = Entry(FOLDER, self.commit(commit).tree)
+        entry = Entry(FOLDER, self.commit(commit).tree)
         for name in filter(None, f"{self.prefix}{path}".split("/")):
-            inside = self.folder(found.oid) if found.mode == FOLDER else {}
+            inside = self.folder(entry.oid) if entry.mode == FOLDER else {}
             if name not in inside:
                 return None
-            found = inside[name]
-        return found
+            entry = inside[name]
+        return entry
 
     def files(self, commit: str) -> dict[str, Entry]:
         """Every file of a commit under `root`, by path."""
@@ -313,7 +307,7 @@ def _object(out: IO[bytes], oid: str, kind: str) -> bytes:
         raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
     data = out.read(size)
     out.read(1)
-    return true(oid, kind, data)
+    return verify_object(oid, kind, data)
 
 
 def open_git(root: Path) -> Git | None:
@@ -326,15 +320,15 @@ def open_git(root: Path) -> Git | None:
         done = git.run("rev-parse", "--git-dir")
     except GitRefused:
         return None
-    told = done.stderr.decode("utf-8", "replace").strip()
+    complaint = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode == 0:
         return git
-    if "not a git repository" in told:
+    if "not a git repository" in complaint:
         return None
     remedy = ""
-    if "dubious ownership" in told:
+    if "dubious ownership" in complaint:
         remedy = "\nit belongs to somebody else; if you trust them: `git config --global --add safe.directory FOLDER`"
-    raise GitRefused(f"{root.as_posix()}: git will not read this repository: {told}{remedy}")
+    raise GitRefused(f"{root.as_posix()}: git will not read this repository: {complaint}{remedy}")
 
 
 def why_no_git(root: Path) -> str:

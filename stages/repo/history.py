@@ -1,22 +1,21 @@
 """The history of a study as git holds it: the locks and the evidence of every commit that changed them.
 
-    case.past                  what an audit asks
+    read_history(git, git.head, None, {})
+    history_at_head()
 
 What counts is ancestry, which nobody can date back: a commit holds the digest of its parents. Dates are not looked at.
 A workspace with changes counts as one more commit.
 
-What single files of a past commit testify: which rule was frozen, and evidence of what.
-
-A past commit may be broken, or of another form of this program, so nothing here insists on today's schema: a lock is
-whatever states the digest of its own content, and evidence is whatever is not plainly the record of something that was
-never trained. What nobody can read counts as evidence of anything.
+A past commit may be broken, or of another version of this program, so nothing here insists on today's schemas: a lock
+is whatever states the digest of its own content, and evidence is whatever is not plainly the record of something that
+was never trained. What nobody can read may be evidence of anything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,21 +27,29 @@ from stages.dvcfiles import lockfile
 from stages.repo.git import FOLDER, REPOSITORY, Entry, Git, object_id, open_git
 from stages.repo.tree import Tree
 
-_RUNG_NAME = re.compile(r"rung[1-9][0-9]?")
+WORKSPACE = "the workspace"
+RUNS, DECISIONS = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions"))
+_RUNG = re.compile(r"rung[1-9][0-9]?")
 _GATE = re.compile(r"gate[1-9][0-9]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
+_DVC_LOCK_PATH = re.compile(r"stages/(rung[1-9][0-9]?)/dvc\.lock")
 
-#: (rung, digest of the lock): evidence of a rung, made under a lock. Empty where the evidence does not say.
-Made = tuple[str, str]
-UNKNOWN: Made = ("", "")
+#: What evidence commits to: (rung, digest of the lock that judges it). Empty where the evidence does not say.
+Commitment = tuple[str, str]
+UNKNOWN: Commitment = ("", "")
+
+
+# What single files of a commit hold
 
 
 @dataclass(frozen=True)
-class Past:
+class PastLock:
     """A lock as some commit held it. Its digest is that of what it froze; more is not known of it."""
 
     gate: str
     digest: str
+    #: JSON that any version of this program may have written.
     frozen: dict[str, Any]
 
     @property
@@ -52,68 +59,69 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Line:
+class EvidenceLine:
     """A line of runs.jsonl that is evidence. `run` is empty where it names none; a `failed` one may be repeated."""
 
-    made: Made
+    commitment: Commitment
     run: str = ""
     failed: bool = False
 
 
-def past_lock(data: bytes, gate: str) -> Past | None:
-    """The lock in a file of any form of this program, or None where its digest is not that of its content."""
+def parse_past_lock(data: bytes, gate: str) -> PastLock | None:
+    """The lock in a file of any version of this program, or None where its digest is not that of its content."""
     try:
         value = yamlio.loads(data, gate)
         frozen, digest = value.get("frozen"), value.get("digest")
         if isinstance(frozen, dict) and canonical.sha256(frozen) == digest:
-            return Past(gate, str(digest), frozen)
+            return PastLock(gate, str(digest), frozen)
     except (yamlio.BadYaml, canonical.NotCanonical):
         pass
     return None
 
 
-def _text(value: Any, pattern: re.Pattern[str]) -> str:
+def _matching(value: object, pattern: re.Pattern[str]) -> str:
     return value if isinstance(value, str) and pattern.fullmatch(value) else ""
 
 
-def line_of(data: bytes) -> Line | None:
+def parse_evidence_line(data: bytes) -> EvidenceLine | None:
     """A line of runs.jsonl as evidence; None for an empty one and for a record of a run that was never trained."""
     if not data:
         return None
     try:
-        value = canonical.loads(data)
+        value: Any = canonical.loads(data)
     except canonical.NotCanonical:
-        return Line(UNKNOWN)
+        return EvidenceLine(UNKNOWN)
     if not isinstance(value, dict):
-        return Line(UNKNOWN)
+        return EvidenceLine(UNKNOWN)
     status = value.get("status")
     if status in ("stopped", "unrun") and value.get("facts") is None and value.get("spec") is None:
         return None
-    made = (_text(value.get("rung"), _RUNG_NAME), _text(value.get("lock"), _SHA256))
-    if not isinstance(status, str) or status not in EXECUTED or not all(made):
-        return Line((made[0], ""))
-    told = [value.get(key) for key in ("config", "host", "seed", "purpose")]
-    return Line(made, names.run_id(made[0], *map(str, told)), status == "failed")  # type: ignore[arg-type]
+    rung, lock = _matching(value.get("rung"), _RUNG), _matching(value.get("lock"), _SHA256)
+    if not isinstance(status, str) or status not in EXECUTED or not rung or not lock:
+        return EvidenceLine((rung, ""))
+    config, host, seed, purpose = (str(value.get(key)) for key in ("config", "host", "seed", "purpose"))
+    run = names.run_id(rung, config, host, seed, purpose)  # type: ignore[arg-type]  # a seed that may be no number
+    return EvidenceLine((rung, lock), run, status == "failed")
 
 
-def line_of_record(record: Record) -> Line | None:
+def evidence_of_record(record: Record) -> EvidenceLine | None:
     """The same, of a record that was read already."""
-    return Line((record.rung, record.lock), record.id, record.status == "failed") if record.executed else None
+    return EvidenceLine((record.rung, record.lock), record.id, record.status == "failed") if record.executed else None
 
 
-def decision_of(data: bytes) -> Made | None:
-    """A line of decisions.jsonl as evidence; None for one of a gate that saw no run, since one before it is blocked."""
+def parse_decision_commitment(data: bytes) -> Commitment | None:
+    """What a line of decisions.jsonl commits to; None for a gate that saw no run, since one before it is blocked."""
     try:
-        value = canonical.loads(data) if data else None
+        value: Any = canonical.loads(data) if data else None
     except canonical.NotCanonical:
         return UNKNOWN
     if value is None or (isinstance(value, dict) and value.get("evidence") == {}):
         return None
-    gate = _text(value.get("gate"), _GATE) if isinstance(value, dict) else ""
-    return (names.rung_of(gate), _text(value.get("lock"), _SHA256)) if gate else UNKNOWN
+    gate = _matching(value.get("gate"), _GATE) if isinstance(value, dict) else ""
+    return (names.rung_of(gate), _matching(value.get("lock"), _SHA256)) if gate else UNKNOWN
 
 
-def trained(data: bytes, where: str) -> bool:
+def holds_trained_run(data: bytes, where: str) -> bool:
     """Whether a rung's dvc.lock speaks of a run that was trained. Yes, if nobody can read it."""
     try:
         stages = lockfile.parse(data, where)
@@ -122,31 +130,34 @@ def trained(data: bytes, where: str) -> bool:
     return any(_had_ticket(stage) for name, stage in stages.items() if name != "gate")
 
 
-def _had_ticket(stage: lockfile.Stage) -> bool:
-    held = [
-        value for file, told in stage.params.items() if file.endswith("/promotions.yaml") for value in told.values()
+def _had_ticket(stage: lockfile.LockedStage) -> bool:
+    tickets = [
+        ticket
+        for file, values in stage.params.items()
+        if file.endswith("/promotions.yaml")
+        for ticket in values.values()
     ]
-    return not held or any(value is not False for value in held)
+    return not tickets or any(ticket is not False for ticket in tickets)
 
 
-WORKSPACE = "the workspace"
-RUNS, DECISIONS = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions"))
-_LOCK = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
-_NOTED = re.compile(r"stages/(rung[1-9][0-9]?)/dvc\.lock")
-_RUNG = re.compile(r"rung[1-9][0-9]?")
+# The states that commits leave them in
 
 
 @dataclass(frozen=True)
-class State:
-    """What a commit holds. `held` is git's id of each file that matters here, `ever` every lock up to this commit."""
+class HistoryState:
+    """A commit that changed locks or evidence, and what it holds.
+
+    `parents`: the states right before it. `oids`: git's id of each file that matters, by path. `lines`: those of
+    runs.jsonl. `locks_so_far`: (gate, digest) of every lock that this commit or an ancestor held.
+    """
 
     commit: str
     parents: tuple[str, ...]
-    held: dict[str, str]
-    locks: dict[str, Past]
-    made: frozenset[Made]
+    oids: dict[str, str]
+    locks: dict[str, PastLock]
+    commitments: frozenset[Commitment]
     lines: frozenset[bytes]
-    ever: frozenset[tuple[str, str]]
+    locks_so_far: frozenset[tuple[str, str]]
 
     @property
     def title(self) -> str:
@@ -155,81 +166,88 @@ class State:
 
 
 @dataclass
-class Chronicle:
-    """The states in which locks or evidence changed, parents first; `tips` are those that the last commit stands on."""
+class History:
+    """The states of a history, parents first.
 
-    states: dict[str, State] = field(default_factory=dict)
+    `tips` are those that the last commit stands on. `cut` is the commit at which a shallow clone hides what came
+    before it, if evidence stands there already.
+    """
+
+    states: dict[str, HistoryState] = field(default_factory=dict)
     tips: tuple[str, ...] = ()
-    #: The commit at which a shallow clone hides what came before it, if evidence stands there already.
     cut: str | None = None
-    known: dict[bytes, Line | None] = field(default_factory=dict)
+    parsed_lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
 
-    def line(self, data: bytes) -> Line | None:
-        """A line of runs.jsonl as evidence; each is read once, however many commits hold it."""
-        if data not in self.known:
-            self.known[data] = line_of(data)
-        return self.known[data]
+    def line(self, data: bytes) -> EvidenceLine | None:
+        """A line of runs.jsonl as evidence; each is parsed once, however many commits hold it."""
+        if data not in self.parsed_lines:
+            self.parsed_lines[data] = parse_evidence_line(data)
+        return self.parsed_lines[data]
 
-    def before(self, state: State) -> list[State]:
+    def parents(self, state: HistoryState) -> list[HistoryState]:
         """The states right before one."""
         return [self.states[parent] for parent in state.parents]
 
-    def precedes(self, one: State, other: State) -> bool:
+    def precedes(self, state: HistoryState, other: HistoryState) -> bool:
         """Whether one state is an ancestor of another."""
         stack = list(other.parents)
         while stack:
             commit = stack.pop()
-            if commit == one.commit:
+            if commit == state.commit:
                 return True
             stack.extend(self.states[commit].parents)
         return False
 
-    def new_lines(self, state: State) -> frozenset[bytes]:
+    def new_lines(self, state: HistoryState) -> frozenset[bytes]:
         """The lines of a state that none of the states right before it holds."""
-        return state.lines.difference(*(parent.lines for parent in self.before(state)))
+        return state.lines.difference(*(parent.lines for parent in self.parents(state)))
+
+    def new_commitments(self, state: HistoryState) -> list[Commitment]:
+        """The commitments of a state's evidence that none of the states right before it has, sorted."""
+        return sorted(state.commitments.difference(*(parent.commitments for parent in self.parents(state))))
 
     @property
-    def locks(self) -> dict[tuple[str, str], Past]:
+    def locks(self) -> dict[tuple[str, str], PastLock]:
         """Every lock that ever stood here, by gate and digest, the earliest first."""
         return {(gate, lock.digest): lock for state in self.states.values() for gate, lock in state.locks.items()}
 
-    def judged(self) -> list[Past]:
+    def locks_with_evidence(self) -> list[PastLock]:
         """The locks under which evidence ever stood, the earliest first."""
         locks = self.locks
-        found: dict[tuple[str, str], Past] = {}
+        judged: dict[tuple[str, str], PastLock] = {}
         for state in self.states.values():
-            for rung, digest in sorted(state.made.difference(*(parent.made for parent in self.before(state)))):
+            for rung, digest in self.new_commitments(state):
                 gate = names.gate_of(rung) if rung else ""
-                rules = [locks.get((gate, digest))] if digest else self._standing(gate, state)
-                found |= {(lock.gate, lock.digest): lock for lock in rules if lock}
-        return list(found.values())
+                rules = [locks.get((gate, digest))] if digest else self._standing_locks(gate, state)
+                judged |= {(lock.gate, lock.digest): lock for lock in rules if lock}
+        return list(judged.values())
 
-    def judged_of(self, study: str) -> dict[str, list[Past]]:
+    def locks_with_evidence_of(self, study: str) -> dict[str, list[PastLock]]:
         """The same of one study, by gate."""
-        found: dict[str, list[Past]] = {}
-        for lock in self.judged():
+        by_gate: dict[str, list[PastLock]] = {}
+        for lock in self.locks_with_evidence():
             if lock.study == study:
-                found.setdefault(lock.gate, []).append(lock)
-        return found
+                by_gate.setdefault(lock.gate, []).append(lock)
+        return by_gate
 
-    def _standing(self, gate: str, state: State) -> list[Past | None]:
+    def _standing_locks(self, gate: str, state: HistoryState) -> list[PastLock | None]:
         """The rules of evidence that names none, such as that of a dvc.lock alone: those that stood right before it."""
-        before = [parent.locks.get(gate) for parent in self.before(state)]
+        before = [parent.locks.get(gate) for parent in self.parents(state)]
         return before if any(before) else [state.locks.get(gate)]
 
 
 class _Reader:
     """Reads commits into states: each content once, and nothing of a commit that changed nothing."""
 
-    def __init__(self, git: Git, found: Chronicle) -> None:
-        self._git, self._found = git, found
-        self._here: dict[str, bytes] = {}
+    def __init__(self, git: Git, history: History) -> None:
+        self._git, self._history = git, history
+        self._workspace: dict[str, bytes] = {}
         self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
-        self._locks: dict[tuple[str, str], Past | None] = {}
+        self._locks: dict[tuple[str, str], PastLock | None] = {}
         self._lines: dict[str, frozenset[bytes]] = {}
-        self._made: dict[str, frozenset[Made]] = {}
+        self._commitments: dict[str, frozenset[Commitment]] = {}
 
-    def held(self, commit: str) -> dict[str, str]:
+    def commit_oids(self, commit: str) -> dict[str, str]:
         """The ids of the files that matter, by path: locks, both ledgers, the dvc.lock of every rung."""
         tops = tuple(self._git.entry(commit, name) for name in ("locks", "ledger", "stages"))
         if tops not in self._folders:
@@ -238,104 +256,112 @@ class _Reader:
 
     def _files(self, tops: tuple[Entry | None, ...]) -> Iterator[tuple[str, str]]:
         locks, ledger, stages = map(self._inside, tops)
-        found = {f"locks/{name}": entry for name, entry in locks.items()}
-        found |= {f"ledger/{name}": entry for name, entry in ledger.items()}
+        files = {f"locks/{name}": entry for name, entry in locks.items()}
+        files |= {f"ledger/{name}": entry for name, entry in ledger.items()}
         for rung, folder in stages.items():
             if _RUNG.fullmatch(rung):
-                found |= {f"stages/{rung}/{name}": entry for name, entry in self._inside(folder).items()}
-        for path, entry in found.items():
+                files |= {f"stages/{rung}/{name}": entry for name, entry in self._inside(folder).items()}
+        for path, entry in files.items():
             if _matters(path) and entry.mode not in (FOLDER, REPOSITORY):
                 yield path, entry.oid
 
     def _inside(self, entry: Entry | None) -> dict[str, Entry]:
         return self._git.folder(entry.oid) if entry and entry.mode == FOLDER else {}
 
-    def workspace(self, tree: Tree) -> dict[str, str]:
+    def workspace_oids(self, tree: Tree) -> dict[str, str]:
         """The same of files that no commit holds yet."""
-        found = {}
-        for path in (one for folder in ("locks", "ledger", "stages") for one in tree.paths(folder) if _matters(one)):
-            with contextlib.suppress(Invalid):  # V01 tells what is no file
+        oids = {}
+        for path in (path for folder in ("locks", "ledger", "stages") for path in tree.paths(folder) if _matters(path)):
+            with contextlib.suppress(Invalid):  # V01 reports what is no file
                 data = tree.read(path)
                 if data is not None:
-                    found[path] = object_id("blob", data, self._git.head or "")
-                    self._here[found[path]] = data
-        return found
+                    oids[path] = object_id("blob", data, self._git.head or "")
+                    self._workspace[oids[path]] = data
+        return oids
 
-    def state(self, commit: str, parents: tuple[str, ...], held: dict[str, str]) -> None:
-        """Read a commit and add it to the chronicle."""
+    def add_state(self, commit: str, parents: tuple[str, ...], oids: dict[str, str]) -> None:
+        """Read a commit and add it to the history."""
         locks = {}
-        for path, oid in held.items():
-            if (name := _LOCK.fullmatch(path)) and (lock := self._lock(oid, name[1])):
+        for path, oid in oids.items():
+            if (name := _LOCK_PATH.fullmatch(path)) and (lock := self._lock(oid, name[1])):
                 locks[lock.gate] = lock
-        lines = self._runs(held[RUNS]) if RUNS in held else frozenset()
-        made = self._evidence(held.get(RUNS, ""), lines) | self._decisions(held.get(DECISIONS, ""))
-        for path, oid in held.items():
-            noted = _NOTED.fullmatch(path)
-            if noted and noted[1] not in {rung for rung, _ in made} and trained(self._load(oid), path):
-                made |= {(noted[1], "")}
-        ever = frozenset((gate, lock.digest) for gate, lock in locks.items())
-        ever = ever.union(*(self._found.states[parent].ever for parent in parents))
-        self._found.states[commit] = State(commit, parents, held, locks, made, lines, ever)
+        lines = self._run_lines(oids[RUNS]) if RUNS in oids else frozenset()
+        commitments = self._evidence(oids.get(RUNS, ""), lines) | self._decided(oids.get(DECISIONS, ""))
+        for path, oid in oids.items():
+            name = _DVC_LOCK_PATH.fullmatch(path)
+            if name and name[1] not in {rung for rung, _ in commitments} and holds_trained_run(self._load(oid), path):
+                commitments |= {(name[1], "")}
+        before = (self._history.states[parent].locks_so_far for parent in parents)
+        locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
+        state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far)
+        self._history.states[commit] = state
 
     def _load(self, oid: str) -> bytes:
-        return self._here[oid] if oid in self._here else self._git.blob(oid)
+        return self._workspace[oid] if oid in self._workspace else self._git.blob(oid)
 
-    def _lock(self, oid: str, gate: str) -> Past | None:
+    def _lock(self, oid: str, gate: str) -> PastLock | None:
         if (oid, gate) not in self._locks:
-            self._locks[oid, gate] = past_lock(self._load(oid), gate)
+            self._locks[oid, gate] = parse_past_lock(self._load(oid), gate)
         return self._locks[oid, gate]
 
-    def _runs(self, oid: str) -> frozenset[bytes]:
+    def _run_lines(self, oid: str) -> frozenset[bytes]:
         if oid not in self._lines:
             self._lines[oid] = frozenset(self._load(oid).split(b"\n"))
         return self._lines[oid]
 
-    def _evidence(self, oid: str, lines: frozenset[bytes]) -> frozenset[Made]:
-        if oid not in self._made:
-            read = (self._found.line(line) for line in lines)
-            self._made[oid] = frozenset(line.made for line in read if line)
-        return self._made[oid]
+    def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:
+        if oid not in self._commitments:
+            parsed = (self._history.line(line) for line in lines)
+            self._commitments[oid] = frozenset(line.commitment for line in parsed if line)
+        return self._commitments[oid]
 
-    def _decisions(self, oid: str) -> frozenset[Made]:
+    def _decided(self, oid: str) -> frozenset[Commitment]:
         lines = self._load(oid).split(b"\n") if oid else []
-        return frozenset(made for line in lines if (made := decision_of(line)))
+        return frozenset(commitment for line in lines if (commitment := parse_decision_commitment(line)))
 
 
 def _matters(path: str) -> bool:
-    return path in (RUNS, DECISIONS) or _LOCK.fullmatch(path) is not None or _NOTED.fullmatch(path) is not None
+    return path in (RUNS, DECISIONS) or bool(_LOCK_PATH.fullmatch(path) or _DVC_LOCK_PATH.fullmatch(path))
 
 
-def chronicle(git: Git, commit: str | None, tree: Tree | None, known: dict[bytes, Line | None]) -> Chronicle:
-    """The history up to a commit (None: there is none yet), and of a workspace on top of it where `tree` is one."""
-    found = Chronicle(known=known)
-    reader = _Reader(git, found)
-    near: dict[str, tuple[str, ...]] = {}
-    held: dict[str, dict[str, str]] = {}
-    for one, content in (git.ancestry(commit) if commit else {}).items():
-        parents = [parent for parent in content.parents if parent in near]
-        held[one] = reader.held(one)
-        below = tuple(dict.fromkeys(state for parent in parents for state in near[parent]))
-        if all(held[one] == held[parent] for parent in parents) if parents else not held[one]:
-            near[one] = below
+def read_history(
+    git: Git, commit: str | None, workspace: Tree | None, parsed_lines: dict[bytes, EvidenceLine | None]
+) -> History:
+    """The history up to a commit (None: there is none yet), and of a workspace on top of it where one is given.
+
+    `parsed_lines` are lines of runs.jsonl that were parsed already.
+    """
+    history = History(parsed_lines=parsed_lines)
+    reader = _Reader(git, history)
+    nearest: dict[str, tuple[str, ...]] = {}  # by commit, the states that it stands on
+    oids: dict[str, dict[str, str]] = {}
+    for oid, content in (git.ancestry(commit) if commit else {}).items():
+        parents = [parent for parent in content.parents if parent in nearest]
+        oids[oid] = reader.commit_oids(oid)
+        below = tuple(dict.fromkeys(state for parent in parents for state in nearest[parent]))
+        if all(oids[oid] == oids[parent] for parent in parents) if parents else not oids[oid]:
+            nearest[oid] = below
             continue
-        reader.state(one, below, held[one])
-        near[one] = (one,)
-    found.tips = near.get(commit or "", ())
-    for one in git.shallow & near.keys():
-        if any(found.states[state].made for state in near[one]):
-            found.cut = one
-    if tree is not None and (here := reader.workspace(tree)) != held.get(commit or "", {}):
-        reader.state(WORKSPACE, found.tips, here)
-        found.tips = (WORKSPACE,)
-    return found
+        reader.add_state(oid, below, oids[oid])
+        nearest[oid] = (oid,)
+    history.tips = nearest.get(commit or "", ())
+    for oid in git.shallow & nearest.keys():
+        if any(history.states[state].commitments for state in nearest[oid]):
+            history.cut = oid
+    if workspace is not None:
+        present = reader.workspace_oids(workspace)
+        if present != oids.get(commit or "", {}):
+            reader.add_state(WORKSPACE, history.tips, present)
+            history.tips = (WORKSPACE,)
+    return history
 
 
-def past_here() -> Chronicle:
-    """The history up to HEAD; an empty one outside git."""
+def history_at_head() -> History:
+    """The history up to HEAD of the repository around the current folder; an empty one outside git."""
     git = open_git(Path())
     if git is None:
-        return Chronicle()
+        return History()
     try:
-        return chronicle(git, git.head, None, {})
+        return read_history(git, git.head, None, {})
     finally:
         git.close()

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from stages.domain import files
 from stages.domain.errors import Invalid
 from stages.repo.git import FILE, LINK, REPOSITORY, Git
 
@@ -91,14 +90,14 @@ class WorkTree:
         self.title = "the workspace"
 
     @cached_property
-    def _found(self) -> list[str]:
-        found = []
+    def _files(self) -> list[str]:
+        files = []
         for folder, folders, names in os.walk(self.root):
             base = Path(folder).relative_to(self.root)
             links = [name for name in folders if (Path(folder) / name).is_symlink() or self._repository(base / name)]
             folders[:] = [name for name in folders if name not in self.SKIPPED and name not in links]
-            found += [(base / name).as_posix() for name in (*names, *links)]
-        return sorted(found)
+            files += [(base / name).as_posix() for name in (*names, *links)]
+        return sorted(files)
 
     def _repository(self, path: Path) -> bool:
         """Whether a folder is a repository of its own, which git would commit as a mere pointer."""
@@ -107,7 +106,7 @@ class WorkTree:
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""
         head = f"{under}/" if under else ""
-        return [path for path in self._found if path.startswith(head)]
+        return [path for path in self._files if path.startswith(head)]
 
     def _link(self, path: str) -> bool:
         parts = Path(path).parts
@@ -127,13 +126,13 @@ class WorkTree:
             raise Unreadable.at(path, "a link, expected a file")
         place = self.root / path
         try:
-            found = place.stat()
+            status = place.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise Unreadable.at(path, "not a regular file")
-        if found.st_size > MAX_BYTES:
-            raise Unreadable.at(path, f"{found.st_size} bytes, expected at most {MAX_BYTES}")
+        if status.st_size > MAX_BYTES:
+            raise Unreadable.at(path, f"{status.st_size} bytes, expected at most {MAX_BYTES}")
         return place.read_bytes()
 
 
@@ -150,9 +149,3 @@ def contents(tree: Tree, under: str) -> Iterable[tuple[str, bytes]]:
         data = tree.read(path)
         if data is not None:
             yield path.removeprefix(f"{under}/"), data
-
-
-def runner_digest(tree: Tree) -> str | None:
-    """The digest of the fixed runner in this tree, or None where there is no runner."""
-    modules = [(path, data) for path, data in contents(tree, "trainer") if path.endswith(".py")]
-    return files.digest_of(modules) if modules else None

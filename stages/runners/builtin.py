@@ -29,7 +29,6 @@ from stages.runners import (
     RunObserver,
     RunResult,
     StudyModels,
-    report_environment,
 )
 from trainer.errors import SpecError
 from trainer.shape import rated_steps, realise
@@ -326,19 +325,3 @@ def _expected_time(facts: Facts, finished: bool, spec: Spec) -> Iterator[tuple[s
     if finished or facts.steps > steps:
         yield "steps", steps, "its budget buys another number of steps"
     yield "rated_seconds", round(facts.steps * (flops * batch / rate), 6), "its steps take another time"
-
-
-def spec_of(
-    settings: RunnerJson, knobs: RunnerJson, block: RunnerJson, clock: str, seconds: float, seed: int, last: bool
-) -> RunnerJson:
-    """What the study says of a run's input, from its parts."""
-    host = cast(HostBlock, block)
-    return BuiltinRunner().make_given(Assignment("", "", "", seed, settings, knobs, host, clock, seconds, last))
-
-
-def check_corpus(expected: str, folder: Path = names.CORPUS) -> None:
-    """Refuse a corpus that is not the frozen one."""
-    BuiltinRunner().check_corpus(expected, folder)
-
-
-environment = report_environment

@@ -1,9 +1,9 @@
 """What a check is, what it may find, and why checks cannot run out of order.
 
-A check reads a `Case`: the tree under audit and what earlier checks have learnt from it. It yields `Problem`s; if
-there are any, the check ends in its own exception class. What a check proves, it hands on with `case.learn(...)`: a
-later check asks with `case.get(Kind)`, and asking for what nobody has learnt is `OutOfOrder`. `Check.needs` and
-`Check.gives` say the same beforehand, so that the sequence itself is refused when a check stands before what it needs.
+A check reads a `Case`: the tree under verification and what earlier checks have learnt from it. It yields `Problem`s;
+if there are any, it ends in `CheckFailed`. What a check proves, it hands on with `case.learn(...)`: a later check asks
+with `case.get(Kind)`, and asking for what nobody has learnt is `OutOfOrder`. `Check.needs` and `Check.gives` say the
+same beforehand, so that a sequence in which a check stands before what it needs is refused.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from typing import Any, Literal, TypeVar
 
 from stages.domain.errors import Invalid
 from stages.repo.git import Git, why_no_git
-from stages.repo.history import Chronicle, Line, chronicle
+from stages.repo.history import EvidenceLine, History, read_history
 from stages.repo.tree import Tree
 
 Depth = Literal["git", "artifacts", "replay"]
-Status = Literal["passed", "failed", "skipped"]
 Kind = TypeVar("Kind")
-#: More problems of one check than this say nothing more, and 20,000 of them would fill a screen for an hour.
-MAX_PROBLEMS = 200
 
 
 @dataclass(frozen=True)
@@ -48,15 +45,15 @@ class Problem:
 
 
 class CheckFailed(Exception):
-    """A check found problems. Every check has a subclass of its own."""
+    """A check found problems."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(one) for one in problems))
-        self.problems = problems
+    def __init__(self, check: Check, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.check, self.problems = check, problems
 
 
 class Skip(Exception):
-    """A check that cannot be made here: why, and the command that would enable it.
+    """A check that cannot be made on this machine or tree: why, and the command that would enable it.
 
     `applies` is false where the study has not come so far that there is anything to check.
     """
@@ -72,15 +69,20 @@ class OutOfOrder(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the person asked for."""
+    """What a verification is asked for.
 
-    depth: Depth
+    `depth`: None is `artifacts` where some are here, else `git`. `signers`: a file of allowed signers in OpenSSH's
+    format. `required`: ids of checks that may not be skipped where there is something to check (`required_checks`).
+    """
+
+    depth: Depth | None = None
     signers: Path | None = None
+    required: frozenset[str] = frozenset()
 
 
 @dataclass
 class Case:
-    """The tree under audit and what has been learnt from it. `commit` is None for the workspace."""
+    """The tree under verification and what has been learnt from it. `commit` is None for the workspace."""
 
     root: Path
     tree: Tree
@@ -89,18 +91,18 @@ class Case:
     options: Options
     notes: list[str] = field(default_factory=list)
     #: Lines of runs.jsonl that were read already, so that the history need not read them again.
-    lines: dict[bytes, Line | None] = field(default_factory=dict)
+    lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
     _learnt: dict[type, Any] = field(default_factory=dict)
 
     @cached_property
-    def past(self) -> Chronicle:
+    def history(self) -> History:
         """The history up to this tree, read when a check first asks; `Skip` where there is none to read."""
         if self.git is None:
             reason = why_no_git(self.root)
             remedy = "install git" if "installed" in reason else "git clone"
             raise Skip(f"{reason}, so nothing says what came first", remedy)
-        here = self.tree if self.commit is None else None
-        return chronicle(self.git, self.commit or self.git.head, here, self.lines)
+        workspace = self.tree if self.commit is None else None
+        return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
 
     def learn(self, value: Any) -> None:
         """Hand on a fact to later checks, once."""
@@ -116,107 +118,98 @@ class Case:
         """What an earlier check has learnt; `OutOfOrder` if none has."""
         if kind not in self._learnt:
             raise OutOfOrder(f"no check has learnt {kind.__name__} yet")
-        found: Kind = self._learnt[kind]
-        return found
+        value: Kind = self._learnt[kind]
+        return value
 
     def note(self, text: str) -> None:
         """Something that a reader should know and that is no failure."""
         self.notes.append(text)
 
 
-#: The function of a check. The first line of its docstring, behind the id, says what the check shows when it passes.
-Look = Callable[[Case], Iterable[Problem] | None]
+#: The function of a check. Its docstring says what the check shows when it passes.
+CheckFunction = Callable[[Case], Iterable[Problem] | None]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One step of the sequence."""
+    """One step of the sequence. `needs` and `gives` are the types that its function gets and learns."""
 
     id: str
     name: str
     depth: Depth
-    error: type[CheckFailed]
-    look: Look
+    function: CheckFunction
     needs: tuple[type, ...] = ()
     gives: tuple[type, ...] = ()
 
     @property
     def title(self) -> str:
-        """What the check shows when it passes: the first line of its function's docstring, without the id."""
-        return (self.look.__doc__ or "").split("\n")[0].partition(": ")[2]
+        """What the check shows when it passes: the first line of its function's docstring."""
+        return (self.function.__doc__ or "").split("\n")[0].rstrip(".")
 
+    @property
+    def description(self) -> str:
+        """The same in full: the docstring as one line."""
+        return " ".join((self.function.__doc__ or "").split())
 
-@dataclass(frozen=True)
-class Result:
-    """What came of a check."""
-
-    check: Check
-    status: Status
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-    enable: str = ""
-    applies: bool = True
-    more: int = 0
+    def __str__(self) -> str:
+        return f"{self.id} {self.name}"
 
 
 def perform(check: Check, case: Case) -> list[str]:
-    """Make one check. Returns its notes; raises its own exception, `Skip`, or `OutOfOrder` if it is made too early."""
+    """Make one check and return its notes. Raises `CheckFailed`, `Skip`, or `OutOfOrder` if it is made too early."""
     for kind in check.needs:
         case.get(kind)
     case.notes = []
     problems: list[Problem] = []
     try:
-        problems.extend(_looked(check, case))
+        problems.extend(_problems(check, case))
     except Skip:
         if not problems:  # what was found before it gave up is found
             raise
     if problems:
-        raise check.error(problems)
+        raise CheckFailed(check, problems)
     return case.notes
 
 
-def _looked(check: Check, case: Case) -> Iterator[Problem]:
+def _problems(check: Check, case: Case) -> Iterator[Problem]:
     """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too.
 
     A library that is missing is no problem of the study: the check is skipped.
     """
     try:
-        yield from check.look(case) or ()
+        yield from check.function(case) or ()
     except Invalid as error:
-        yield from (replace(one, file=named(one.file, case.root)) for one in told(error))
+        for problem in problems_of(error):
+            yield replace(problem, file=path_in_study(problem.file, case.root))
     except OSError as error:
-        file, meaning = named(str(error.filename or "the study"), case.root), "nobody can say what it holds"
+        file = path_in_study(str(error.filename or "the study"), case.root)
+        meaning = "nobody can say what it holds"
         yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
     except ImportError as error:
         raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
     except ValueError as error:
         if type(error).__module__ == "builtins":
             raise
-        yield from told(Invalid(str(error)))
+        yield from problems_of(Invalid(str(error)))
 
 
-def told(error: Invalid, meaning: str = "nothing that builds on it can be believed") -> Iterator[Problem]:
+def problems_of(error: Invalid, meaning: str = "nothing that builds on it can be believed") -> Iterator[Problem]:
     """What a parser refused, as problems."""
-    expected = "a file that this project wrote"
-    for one in error.mistakes:
-        found = one.found or "nothing"
-        yield Problem(one.file, found, one.expected or expected, meaning, line=one.line, pointer=_pointer(one.place))
+    for mistake in error.mistakes:
+        expected = mistake.expected or "a file that this project wrote"
+        pointer = "/" + mistake.place.replace(".", "/") if mistake.place else None
+        yield Problem(mistake.file, mistake.found or "nothing", expected, meaning, mistake.line, pointer)
     if not error.mistakes:
         yield Problem("the study", str(error), "something that can be verified", meaning)
 
 
-def _pointer(place: str) -> str | None:
-    return "/" + place.replace(".", "/") if place else None
-
-
-def named(file: str, root: Path) -> str:
+def path_in_study(file: str, root: Path) -> str:
     """A file by its path in the study, so that no report names a machine's folders."""
-    place = Path(file)
-    return (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+    path = Path(file)
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def in_order(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+def check_order(checks: tuple[Check, ...]) -> tuple[Check, ...]:
     """The checks, if their ids climb and none stands before what it needs; else `OutOfOrder`."""
     given: set[type] = set()
     for number, check in enumerate(checks, start=1):

@@ -1,7 +1,4 @@
-"""Check V01: what is read is plain files, and nothing stands among them that Python would import in their place.
-
-Made by `promotion verify`; the whole sequence stands in `stages/verify/sequence.py`.
-"""
+"""Check V01: what is read is plain files, and nothing stands among them that Python would import in their place."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 
 from stages.domain import names
 from stages.repo.git import EXECUTABLE, FILE, LINK, REPOSITORY
-from stages.verify.check import Case, CheckFailed, Problem
+from stages.verify.check import Case, Problem
 
 PARAMS = names.PARAMS.as_posix()
 FOLDERS = ("locks", "ledger", "trainer", "stages")
@@ -24,10 +21,6 @@ _COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
 _KINDS = {LINK: "a symbolic link", REPOSITORY: "another repository"}
 
 
-class NotPlainFiles(CheckFailed):
-    """V01: a link, a stranger, a look-alike name, or bytes that are not UTF-8 with LF line ends."""
-
-
 @dataclass(frozen=True)
 class PlainFiles:
     """The files of the study, known to be files."""
@@ -35,10 +28,13 @@ class PlainFiles:
     paths: tuple[str, ...]
 
 
-def plain_files(case: Case) -> Iterator[Problem]:
-    """V01: what is read here is plain files with plain names, UTF-8 and LF, and no stranger stands among them."""
-    whole = [path for path in (PARAMS, "dvc.yaml", "dvc.lock", *FOLDERS) if case.tree.mode(path)]
-    paths = whole + [path for folder in FOLDERS for path in case.tree.paths(folder)]
+def check_plain_files(case: Case) -> Iterator[Problem]:
+    """What is read is plain files with plain names, UTF-8 and LF, and no unexpected file stands among them.
+
+    No link or other repository stands in their place, and at the root is nothing that Python would import.
+    """
+    top = [path for path in (PARAMS, "dvc.yaml", "dvc.lock", *FOLDERS) if case.tree.mode(path)]
+    paths = top + [path for folder in FOLDERS for path in case.tree.paths(folder)]
     for path in paths:
         yield from _path(path, case)
     yield from _importable(case)
@@ -55,13 +51,14 @@ def _path(path: str, case: Case) -> Iterator[Problem]:
     elif not _PLAIN.fullmatch(path):
         expected = "a name of ASCII letters, digits, '.', '_', '-', '@'"
         yield Problem(path, f"the name {path!a}", expected, "a look-alike name can hide which file is read")
-    elif told := _stranger(path):
-        yield Problem(path, *told)
+    elif unexpected := _unexpected(path):
+        yield Problem(path, *unexpected)
     elif path.startswith(("locks/", "ledger/")) or path.endswith(("dvc.lock", PARAMS)):
         yield from _text(path, case)
 
 
-def _stranger(path: str) -> tuple[str, str, str] | None:
+def _unexpected(path: str) -> tuple[str, str, str] | None:
+    """(found, expected, meaning) of a file that does not belong where it stands."""
     folder = path.partition("/")[0]
     pattern = {"locks": _LOCKS, "ledger": _LEDGER}.get(folder)
     if pattern and pattern.fullmatch(path) is None:

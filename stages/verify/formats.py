@@ -1,192 +1,189 @@
-"""An audit as a table for people (rich), as Markdown for a pull request, and the history as a table.
+"""A verification as tables for people, as Markdown for a pull request, and as JUnit XML for CI systems.
 
-promotion verify
-promotion verify --markdown comment.md
+    print_report(report)                                      promotion verify
+    markdown(report, changed, steps)                          promotion verify --markdown comment.md
+    junit([report])                                           promotion verify --junit verify.xml
 
-An audit as JUnit XML, which every CI system shows: one test case a check.
-
-promotion verify --junit verify.xml
+rich is imported where a table is printed: a verification that writes files alone does not pay for it.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from stages import terminal
+from stages.verify.changes import ChangedDecision
+from stages.verify.result import CheckResult, Report, Status, Verdict
 
-from stages.verify.changes import Changed, Step
-from stages.verify.check import Result
-from stages.verify.result import Report, summary_line
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
-COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
-_COLOUR = {"verified": "green", "undecided": "yellow", "failed": "bold red"}
-_SIGN = {"verified": "✅", "undecided": "➖", "failed": "❌"}
-SHOWN = 8
+    from stages.verify import CommitStep
 
-
-def output() -> Console:
-    """The terminal, or lines of a fixed width where the output is not one."""
-    probe = Console()
-    return probe if probe.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+_STATUS_STYLE: dict[Status, str] = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+_VERDICT_STYLE: dict[Verdict, str] = {"verified": "green", "undecided": "yellow", "failed": "bold red"}
+_VERDICT_SIGN: dict[Verdict, str] = {"verified": "✅", "undecided": "➖", "failed": "❌"}
+#: How many problems and notes of one check a person is shown.
+MOST_SHOWN = 8
+#: How many problems, or failed commits, a comment lists.
+MOST_LISTED = 20
 
 
-def show(report: Report, console: Console) -> None:
+def print_report(report: Report) -> None:
     """Every check with its status, then every problem, in lines that stay whole and can be searched."""
-    table = Table(title=f"promotion verify: {report.target}", title_justify="left", box=None, pad_edge=False)
-    for column in ("check", "", "status", "what it shows"):
-        table.add_column(column, overflow="fold")
+    from rich.text import Text
+
+    console = terminal.console()
+    rows = [
+        (result.check.id, result.check.name, Text(result.status, _STATUS_STYLE[result.status]), _check_text(result))
+        for result in report.results
+    ]
+    _print_table(console, f"promotion verify: {report.target}", ("check", "", "status", "what it shows"), rows)
     for result in report.results:
-        table.add_row(result.check.id, result.check.name, Text(result.status, COLOURS[result.status]), _told(result))
-    console.print(table)
-    for result in report.results:
-        _problems(result, console)
-    console.print(Text(summary_line(report), _COLOUR[report.verdict]), soft_wrap=True)
-    if skipped := [one.check.id for one in report.results if one.status == "skipped"]:
+        _print_problems(result, console)
+    console.print(Text(report.summary(), _VERDICT_STYLE[report.verdict]), soft_wrap=True)
+    if skipped := report.skipped():
         console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"), soft_wrap=True)
 
 
-def _told(result: Result) -> Text:
+def _print_table(console: Console, title: str, heads: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _check_text(result: CheckResult) -> Text:
+    """What a check shows, with its first notes; or why it was skipped."""
+    from rich.text import Text
+
     if result.status == "skipped":
         return Text(f"{result.reason}; to enable: {result.enable}", "dim")
     text = Text(result.check.title)
-    for note in result.notes[:SHOWN]:
+    for note in result.notes[:MOST_SHOWN]:
         text.append(f"\n  note: {note}", "dim")
-    if len(result.notes) > SHOWN:
-        text.append(f"\n  and {len(result.notes) - SHOWN} more notes (--json has them)", "dim")
+    if len(result.notes) > MOST_SHOWN:
+        text.append(f"\n  and {len(result.notes) - MOST_SHOWN} more notes (--json has them)", "dim")
     return text
 
 
-def _problems(result: Result, console: Console) -> None:
-    for problem in result.problems[:SHOWN]:
+def _print_problems(result: CheckResult, console: Console) -> None:
+    from rich.text import Text
+
+    for problem in result.problems[:MOST_SHOWN]:
         console.print()
-        console.print(
-            f"[bold red]{result.check.id} {result.check.name}[/]: [bold]{escape(problem.place)}[/]", soft_wrap=True
-        )
+        head = Text.assemble((str(result.check), "bold red"), ": ", (problem.place, "bold"))
+        console.print(head, soft_wrap=True)
         for label, text in (("found", problem.found), ("expected", problem.expected), ("means", problem.meaning)):
             console.print(Text(f"  {label:<9} {text}"), soft_wrap=True)
-    hidden = len(result.problems) - SHOWN + result.more
+    hidden = len(result.problems) - MOST_SHOWN + result.more
     if hidden > 0:
         console.print(Text(f"  and {hidden} more problems of {result.check.id} (--json has them)", "dim"))
 
 
-def show_history(steps: list[Step], console: Console) -> None:
+def print_history(steps: Sequence[CommitStep]) -> None:
     """One line a commit: what it changed, by whom, and whether it verifies."""
-    table = Table(title="what changed rules, evidence or decisions", title_justify="left", box=None, pad_edge=False)
-    for column in ("commit", "who", "what changed", "verdict"):
-        table.add_column(column, overflow="fold")
+    from rich.text import Text
+
+    rows = []
     for step in steps:
-        verdict = step.report.verdict
-        told = f"failed: {step.report.first_failure()}"
-        if verdict != "failed":
-            told = f"{step.report.told}, {step.report.count('skipped')} skipped"
-        what = Text("\n".join(step.changes))
-        table.add_row(step.commit[:12], Text(step.who), what, Text(told, _COLOUR[verdict]))
-    console.print(table)
+        report, verdict = step.report, step.report.verdict
+        failed = f"failed: {report.first_failure()}"
+        text = failed if verdict == "failed" else f"{report.verdict_text}, {report.count('skipped')} skipped"
+        changes = Text("\n".join(step.changes))
+        rows.append((step.commit[:12], Text(step.author), changes, Text(text, _VERDICT_STYLE[verdict])))
+    title, heads = "what changed rules, evidence or decisions", ("commit", "who", "what changed", "verdict")
+    _print_table(terminal.console(), title, heads, rows)
 
 
-def show_changed(changed: list[Changed], against: str, console: Console) -> None:
+def print_changed_decisions(changed: Sequence[ChangedDecision], before: str) -> None:
     """The gates that decide otherwise than at another commit."""
+    from rich.text import Text
+
+    console = terminal.console()
     if not changed:
-        console.print(f"no decision changed since {against}")
+        console.print(f"no decision changed since {before}")
         return
-    table = Table(title=f"decisions that changed since {against}", title_justify="left", box=None, pad_edge=False)
-    for column in ("gate", "before", "now"):
-        table.add_column(column, overflow="fold")
-    for one in changed:
-        table.add_row(one.gate, Text(_fate(one.before)), Text(_fate(one.now)))
-    console.print(table)
+    rows = [[Text(text) for text in (change.gate, *_decisions(change))] for change in changed]
+    _print_table(console, f"decisions that changed since {before}", ("gate", "before", "now"), rows)
 
 
-def markdown(report: Report, changed: list[Changed], steps: list[Step] | None) -> str:
+def _decisions(change: ChangedDecision) -> tuple[str, str]:
+    before, after = (str(side) if side else "not decided" for side in (change.before, change.after))
+    return before, after
+
+
+def markdown(report: Report, changed: Sequence[ChangedDecision], steps: Sequence[CommitStep]) -> str:
     """The verdict and the decisions that changed, for a comment under a pull request."""
-    lines = [f"### {_SIGN[report.verdict]} {_cell(summary_line(report))}", ""]
-    bad = [step.commit[:12] for step in steps or [] if step.report.verdict == "failed"]
-    if steps and bad:
-        lines += [
-            f"{len(bad)} of {len(steps)} commits failed: {', '.join(bad[:20])}. The last of them is told here.",
-            "",
-        ]
+    lines = [f"### {_VERDICT_SIGN[report.verdict]} {_cell(report.summary())}", ""]
+    if failed := [step.commit[:12] for step in steps if step.report.verdict == "failed"]:
+        listed = ", ".join(failed[:MOST_LISTED])
+        lines += [f"{len(failed)} of {len(steps)} commits failed: {listed}. The last of them is shown here.", ""]
     if changed:
         lines += ["| gate | before | now |", "|---|---|---|"]
-        lines += [f"| {one.gate} | {_cell(_fate(one.before))} | {_cell(_fate(one.now))} |" for one in changed]
+        lines += [f"| {change.gate} | {' | '.join(map(_cell, _decisions(change)))} |" for change in changed]
     else:
         lines.append("No decision changed.")
-    problems = [(one.check.id, problem) for one in report.results for problem in one.problems]
+    problems = [(result.check.id, problem) for result in report.results for problem in result.problems]
     if problems:
         lines += ["", "| check | where | found | expected | means |", "|---|---|---|---|---|"]
-        for check, p in problems[:20]:
-            lines.append(
-                f"| {check} | {_cell(p.place)} | {_cell(p.found)} | {_cell(p.expected)} | {_cell(p.meaning)} |"
-            )
-        if len(problems) > 20:
-            lines.append(f"\nand {len(problems) - 20} more problems.")
-    skipped = [one.check.id for one in report.results if one.status == "skipped"]
-    if skipped:
+    for check, problem in problems[:MOST_LISTED]:
+        cells = (problem.place, problem.found, problem.expected, problem.meaning)
+        lines.append(f"| {check} | {' | '.join(map(_cell, cells))} |")
+    if len(problems) > MOST_LISTED:
+        lines.append(f"\nand {len(problems) - MOST_LISTED} more problems.")
+    if skipped := report.skipped():
         lines += ["", f"Not checked, and not counted as passed: {', '.join(skipped)}."]
     return "\n".join(lines) + "\n"
 
 
-def _fate(decision: dict[str, Any] | None) -> str:
-    if decision is None:
-        return "not decided"
-    promoted = ", ".join(decision["promoted"]) or "nobody"
-    verdicts = ", ".join(f"{rule} {value}" for rule, value in sorted(decision["verdicts"].items()))
-    return f"{decision['outcome']}: promotes {promoted}" + (f"; {verdicts}" if verdicts else "")
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " ", "@": "&#64;", "`": "'"})
 
 
 def _cell(text: str) -> str:
     """Text that cannot leave its cell, whatever a record or a file name holds."""
-    for old, new in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "\\|"),
-        ("\n", " "),
-        ("@", "&#64;"),
-        ("`", "'"),
-    ):
-        text = text.replace(old, new)
-    return text[:300]
+    return text.translate(_ESCAPES)[:300]
 
 
 #: What XML 1.0 cannot hold, whatever a tampered file may contain.
-_FORBIDDEN = re.compile("[^\t\n\r -퟿-�\U00010000-\U0010ffff]")
+_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(reports: list[Report]) -> bytes:
-    """Reports as UTF-8 XML: one suite, or of several commits a suite each."""
+def junit(reports: Sequence[Report]) -> bytes:
+    """Reports as UTF-8 XML, a test case a check: one suite, or of several commits a suite each."""
     suites = [_suite(report) for report in reports]
     top = suites[0]
     if len(suites) > 1:
         top = ElementTree.Element("testsuites", {"name": "promotion verify"})
         top.extend(suites)
     ElementTree.indent(top)
-    made: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
-    return made + b"\n"
+    xml: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
+    return xml + b"\n"
 
 
 def _suite(report: Report) -> ElementTree.Element:
+    skipped = [result for result in report.results if result.status == "skipped" and not report.refused(result)]
     counts = {
         "tests": str(len(report.results)),
-        "failures": str(sum(1 for one in report.results if report.refused(one))),
-        "skipped": str(sum(1 for one in report.results if one.status == "skipped" and not report.refused(one))),
+        "failures": str(sum(1 for result in report.results if report.refused(result))),
+        "skipped": str(len(skipped)),
     }
-    suite = ElementTree.Element(
-        "testsuite", {"name": _clean(f"promotion verify {report.target}"), "errors": "0", **counts}
-    )
+    name = _clean(f"promotion verify {report.target}")
+    suite = ElementTree.Element("testsuite", {"name": name, "errors": "0", **counts})
     for result in report.results:
-        name = f"{result.check.id} {result.check.name}"
-        case = ElementTree.SubElement(suite, "testcase", {"classname": "promotion.verify", "name": name})
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "promotion.verify", "name": str(result.check)})
         if report.refused(result):
-            text = "\n".join(str(one) for one in result.problems) or f"{result.reason}; to enable: {result.enable}"
-            message = text.split("\n")[0]
-            ElementTree.SubElement(case, "failure", {"message": _clean(message)}).text = _clean(text)
+            text = "\n".join(map(str, result.problems)) or f"{result.reason}; to enable: {result.enable}"
+            message = _clean(text.split("\n")[0])
+            ElementTree.SubElement(case, "failure", {"message": message}).text = _clean(text)
         elif result.status == "skipped":
             ElementTree.SubElement(case, "skipped", {"message": _clean(f"{result.reason}; {result.enable}")})
         if result.notes:

@@ -1,7 +1,4 @@
-"""Checks V07 and V08: the lines of the ledger, each of them and all of them.
-
-Made by `promotion verify`; the whole sequence stands in `stages/verify/sequence.py`.
-"""
+"""Checks V07 and V08: the lines of the ledger, each of them and all of them."""
 
 from __future__ import annotations
 
@@ -16,115 +13,130 @@ from stages.domain.records import Record, parse_ledger
 from stages.domain.runs import all_runs, ledger_order
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
-from stages.repo.history import line_of_record
-from stages.verify.check import Case, CheckFailed, Problem, Skip
+from stages.repo.history import evidence_of_record
+from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, RUNS
 
 
-class LedgerBroken(CheckFailed):
-    """V07: a line of the ledger is not the canonical line of a record or a decision."""
-
-
-class LedgerIncomplete(CheckFailed):
-    """V08: lines stand twice, in another order, for runs that the study does not have, or are missing."""
-
-
 @dataclass(frozen=True)
-class Run:
-    """One line of ledger/runs.jsonl."""
+class RecordLine:
+    """One line of ledger/runs.jsonl: its number, the record, its bytes."""
 
     line: int
     record: Record
     data: bytes
 
-    def problem(self, pointer: str, found: Any, expected: Any, meaning: str) -> Problem:
-        """A problem with this line, told with the run's name."""
-        told = f"{self.record.id}: {meaning}"
-        return Problem(RUNS, _short(found), _short(expected), told, line=self.line, pointer=pointer)
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Rung, configuration and host of the run."""
+        return self.record.rung, self.record.config, self.record.host
+
+    def problem(self, pointer: str, found: object, expected: object, meaning: str) -> Problem:
+        """A problem with this line; its meaning starts with the run's name."""
+        text = f"{self.record.id}: {meaning}"
+        return Problem(RUNS, _shortened(found), _shortened(expected), text, line=self.line, pointer=pointer)
 
 
-def _short(value: Any) -> str:
+def _shortened(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
 
 
 @dataclass(frozen=True)
+class DecisionLine:
+    """One line of ledger/decisions.jsonl: its number, its value and its bytes.
+
+    The value is a JSON object that names its gate, and may hold anything else: V15 makes the decision again and
+    compares. Only the recomputed `Decision` is read by other checks.
+    """
+
+    line: int
+    value: dict[str, Any]
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Ledger:
-    """The lines of ledger/, in their order. `decisions` is by gate: the line's number, its value, its bytes."""
+    """The lines of ledger/ in their order, the decisions by gate."""
 
-    runs: tuple[Run, ...]
-    decisions: dict[str, tuple[int, dict[str, Any], bytes]]
+    runs: tuple[RecordLine, ...]
+    decisions: dict[str, DecisionLine]
 
     @cached_property
-    def by_rung(self) -> dict[str, list[Run]]:
+    def by_rung(self) -> dict[str, list[RecordLine]]:
         """The runs of each rung that has any."""
-        found: dict[str, list[Run]] = {}
+        rungs: dict[str, list[RecordLine]] = {}
         for run in self.runs:
-            found.setdefault(run.record.rung, []).append(run)
-        return found
+            rungs.setdefault(run.record.rung, []).append(run)
+        return rungs
 
     @cached_property
-    def by_id(self) -> dict[str, Run]:
+    def by_id(self) -> dict[str, RecordLine]:
         """The runs by their name."""
         return {run.record.id: run for run in self.runs}
 
 
-def ledger_lines(case: Case) -> Iterator[Problem]:
-    """V07: every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision."""
+def check_ledger_lines(case: Case) -> Iterator[Problem]:
+    """Every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision."""
     data = case.tree.read(RUNS)
     decided = case.tree.read(DECISIONS)
     if data is None:
-        if decided is not None or b"ledger/runs.jsonl" in (case.tree.read("dvc.lock") or b""):
+        if decided is not None or RUNS.encode("ascii") in (case.tree.read("dvc.lock") or b""):
             yield Problem(RUNS, "no file", "the evidence", "decisions and dvc.lock speak of runs that are gone")
             return
         raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
-    runs = tuple(Run(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
-    case.lines.update((run.data.rstrip(b"\n"), line_of_record(run.record)) for run in runs)
-    case.learn(Ledger(runs, dict(_decisions(decided))))
+    runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
+    case.lines.update((run.data.rstrip(b"\n"), evidence_of_record(run.record)) for run in runs)
+    case.learn(Ledger(runs, parse_decision_lines(decided or b"")))
     if decided is None:
         yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")
 
 
-def _decisions(data: bytes | None) -> Iterator[tuple[str, tuple[int, dict[str, Any], bytes]]]:
-    lines = (data or b"").split(b"\n")
+def parse_decision_lines(data: bytes) -> dict[str, DecisionLine]:
+    """The lines of decisions.jsonl by gate; `Invalid` names the line that is not canonical or of another gate."""
+    lines = data.split(b"\n")
     if lines[-1]:
         raise Invalid.at(f"{DECISIONS}, line {len(lines)}", "the last line does not end; is the file whole?")
+    decisions: dict[str, DecisionLine] = {}
     for number, line in enumerate(lines[:-1], start=1):
-        where = f"{DECISIONS}, line {number}"
+        where, expected = f"{DECISIONS}, line {number}", f"gate{number}"
         try:
             value = canonical.loads_canonical(line + b"\n")
         except canonical.NotCanonical as error:
             raise Invalid.at(where, str(error)) from None
         gate = value.get("gate") if isinstance(value, dict) else None
-        if gate != f"gate{number}":
-            raise Invalid.at(where, f"found {gate!r}, expected 'gate{number}': decisions stand in their order", "gate")
-        yield gate, (number, value, line + b"\n")
+        if gate != expected:
+            raise Invalid.at(where, f"found {gate!r}, expected {expected!r}: decisions stand in their order", "gate")
+        decisions[expected] = DecisionLine(number, value, line + b"\n")
+    return decisions
 
 
-def complete(case: Case) -> Iterator[Problem]:
-    """V08: one line for every run of the study, in order; none for another; none missing where a gate decided."""
+def check_ledger_complete(case: Case) -> Iterator[Problem]:
+    """One line for every run of the study, in order; none for another; none missing where a gate decided."""
     study, ledger = case.get(Study), case.get(Ledger)
-    for one, two in pairwise(ledger.runs):
-        if ledger_order(one.record) >= ledger_order(two.record):
-            twice = one.record.id == two.record.id
-            yield two.problem(
-                "",
-                "the run a second time" if twice else f"the run after {one.record.id}",
-                "each run once, sorted by rung, purpose, configuration, host, seed",
-                "a run that counts twice or was moved changes what a gate sees" if twice else "the ledger was edited",
-            )
+    yield from _out_of_order(ledger)
     declared = {run.id: run.rung for run in all_runs(study)}
-    for run in ledger.runs:
-        if run.record.id not in declared:
-            yield run.problem("", "a run that params.yaml does not declare", "a declared cell", "evidence from nowhere")
+    for line in ledger.runs:
+        if line.record.id not in declared:
+            undeclared = "a run that params.yaml does not declare"
+            yield line.problem("", undeclared, "a declared cell", "evidence from nowhere")
     missing: dict[str, list[str]] = {}
-    for name in declared.keys() - ledger.by_id.keys():
-        missing.setdefault(declared[name], []).append(name)
-    for rung, names_ in sorted(missing.items()):
-        told = f"{len(names_)} runs of {rung} are missing, such as {min(names_)}"
-        if names.gate_of(rung) in ledger.decisions:
-            yield Problem(
-                RUNS, told, "a line for every run of a rung that was judged", "the gate judged without seeing all"
-            )
+    for run in declared.keys() - ledger.by_id.keys():
+        missing.setdefault(declared[run], []).append(run)
+    for rung, runs in sorted(missing.items()):
+        absent, gate = f"{len(runs)} runs of {rung} are missing, such as {min(runs)}", names.gate_of(rung)
+        if gate in ledger.decisions:
+            expected = "a line for every run of a rung that was judged"
+            yield Problem(RUNS, absent, expected, "the gate judged without seeing all")
         else:
-            case.note(f"{told}; {names.gate_of(rung)} has not decided")
+            case.note(f"{absent}; {gate} has not decided")
+
+
+def _out_of_order(ledger: Ledger) -> Iterator[Problem]:
+    expected = "each run once, sorted by rung, purpose, configuration, host, seed"
+    for before, after in pairwise(ledger.runs):
+        if before.record.id == after.record.id:
+            meaning = "a run that counts twice or was moved changes what a gate sees"
+            yield after.problem("", "the run a second time", expected, meaning)
+        elif ledger_order(before.record) >= ledger_order(after.record):
+            yield after.problem("", f"the run after {before.record.id}", expected, "the ledger was edited")

@@ -1,17 +1,13 @@
-"""Training a recorded run again, and what the comparison with its record says.
+"""Check V30, and training a recorded run again: what the comparison with its record says.
 
     promotion replay rung5/d8-ar48/cpu-fp32/501
     promotion replay --sample 3
 
-A run is given exactly what its record says it was given (on the wall clock also the recorded progress, step for
-step); neither record nor trace is touched, and a replay that was killed goes on where it was. On the same kind of
-machine the record must come out the same, byte for byte. On another kind, sums are rounded elsewhere and the last
-digits grow: then val_bpb must agree within a tolerance, which is half the smallest difference that a rule of the
-default study looks at.
-
-Check V30: runs trained again. `promotion verify` never trains; it says what would.
-
-promotion replay --sample 3
+`promotion verify` never trains; V30 says what would. A run is given exactly what its record says it was given (on the
+wall clock also the recorded progress, step for step); neither record nor trace is touched, and a replay that was killed
+goes on where it was. On the same kind of machine the record must come out the same, byte for byte. On another kind,
+sums are rounded elsewhere and the last digits grow: then val_bpb must agree within a tolerance, which is half the
+smallest difference that a rule of the default study looks at.
 """
 
 from __future__ import annotations
@@ -22,21 +18,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.domain import canonical, files, names
+from stages.domain import canonical, names
+from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
-from stages.domain.records import Record, parse_ledger
+from stages.domain.records import Record, parse_ledger, parse_line
 from stages.dvcfiles import lockfile
-from stages.dvcfiles.cache import folder_here
-from stages.verify.check import Case, CheckFailed, Problem, Skip
+from stages.dvcfiles.cache import md5_folder
+from stages.runners import Folder, report_environment, runner_of
+from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger
 
-TOLERANCE = 0.005
 #: What makes two machines one kind: the arithmetic library, and the unit that does the arithmetic.
 KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
 #: A machine may be busy; one that needs this many times the budget for a run's steps says that the run had more time.
 LONG = 1.5
 Outcome = Literal["identical", "within", "differs"]
+#: Telemetry, or a record that another version may have written, as JSON.
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Replayed:
             return None
         return round(self.again - self.recorded, 6)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The comparison as one value."""
         return {
             "run": self.run,
@@ -82,7 +81,7 @@ class Replayed:
         }
 
 
-def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
+def read_ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
     """The executed runs of the ledger by name."""
     path = root / names.LEDGER / "runs.jsonl"
     if not path.is_file():
@@ -90,7 +89,7 @@ def ledger(root: Path) -> dict[str, tuple[Record, bytes]]:
     return {record.id: (record, data) for record, data in parse_ledger(path.read_bytes(), "ledger/runs.jsonl")}
 
 
-def choose(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sample: int, seed: int) -> list[str]:
+def choose_runs(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sample: int, seed: int) -> list[str]:
     """The runs to repeat: those asked for, or a sample that everybody with the same seed draws."""
     executed = sorted(run for run, (record, _) in runs.items() if record.executed)
     wanted = list(asked)
@@ -103,24 +102,26 @@ def choose(runs: Mapping[str, tuple[Record, bytes]], asked: Iterable[str], sampl
     return wanted or random.Random(seed).sample(executed, sample)
 
 
-def check_place(record: Record, lock: Lock, root: Path) -> None:
+def _check_place(record: Record, lock: Lock, root: Path) -> None:
     """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
     from stages.hosts.machine import describe_machine, find_mismatches
-    from stages.runners.builtin import check_corpus
 
     if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
         raise Refused(
             f"{record.id}: its facts hold no progress; a run on the wall clock is repeated by it, step for step"
         )
-    runner = files.tree_digest(root / names.TRAINER)
-    if runner != record.runner:
-        raise Refused(f"trainer/: found sha256 {runner}, expected {record.runner}; check out the commit of {record.id}")
-    check_corpus(record.corpus, root / names.CORPUS)
+    runner = runner_of(lock.frozen.settings)
+    digest = runner.digest(Folder(root))
+    if digest != record.runner:
+        raise Refused(
+            f"{runner.title}: found sha256 {digest}, expected {record.runner}; check out the commit of {record.id}"
+        )
+    runner.check_corpus(record.corpus, root / names.CORPUS)
     if why := find_mismatches(lock.frozen.hosts[record.host], describe_machine()):
         raise Refused(f"{record.id} needs a machine like hosts.{record.host}: {'; '.join(why)}")
 
 
-def replay(record: Record, data: bytes, root: Path, tolerance: float, same_kind: bool = False) -> Replayed:
+def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_kind: bool = False) -> Replayed:
     """Train a run again and compare. Raises `Refused` where this machine cannot.
 
     `same_kind`: the reviewer says that this machine is of the kind that made a record whose telemetry is not here.
@@ -128,51 +129,36 @@ def replay(record: Record, data: bytes, root: Path, tolerance: float, same_kind:
     lock = read(record.gate, root)
     if lock is None:
         raise Refused(f"locks/{record.gate}.yaml is missing; `git checkout -- locks`")
-    check_place(record, lock, root)
-    there = recorded_machine(record, root)
-    from stages.runners.builtin import environment
-    from trainer.line import ProgressLine
-    from trainer.loop import train
-    from trainer.spec import Spec
-
-    progress = (record.facts or {}).get("progress")
+    _check_place(record, lock, root)
+    machine = recorded_machine(record, root)
     scratch = root / names.SCRATCH / "replay" / record.id
-    with ProgressLine() as line:
-        outcome = train(
-            Spec.from_json(record.spec or {}),
-            root / names.CORPUS,
-            scratch=scratch,
-            observer=line,
-            replay_progress=progress,
-        )
-    outcome.clear()
-    value = canonical.loads(data)
-    value.update(status=outcome.status, reason=outcome.reason, facts=outcome.facts)
-    value["environment"] = environment(list(lock.frozen.hosts[record.host].report), outcome.telemetry)
-    alike = is_same_kind(there, outcome.telemetry)
-    made = compare(record, data, value, True if alike is None and same_kind else alike, tolerance)
+    result = runner_of(lock.frozen.settings).repeat(record, root / names.CORPUS, scratch)
+    result.clear()
+    repeated = canonical.loads(data)
+    repeated.update(status=result.status, reason=result.reason, facts=result.facts)
+    repeated["environment"] = report_environment(list(lock.frozen.hosts[record.host].report), result.telemetry)
+    alike = is_same_kind(machine, result.telemetry)
+    replayed = compare_records(data, repeated, True if alike is None and same_kind else alike, tolerance)
     if record.budget.clock != "wall":
-        return made
-    took = outcome.telemetry["train_seconds"] - outcome.telemetry["first_steps_seconds"]
-    return replace(made, seconds=round(took, 3), budget=record.budget.seconds)
+        return replayed
+    seconds = result.telemetry["train_seconds"] - result.telemetry["first_steps_seconds"]
+    return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)
 
 
-def compare(record: Record, data: bytes, value: dict[str, Any], same_kind: bool | None, tolerance: float) -> Replayed:
-    """What a record made again says of the recorded one."""
-    from stages.domain.diff import differences
-
+def compare_records(data: bytes, repeated: Json, same_kind: bool | None, tolerance: float) -> Replayed:
+    """What the record of a repeated run says of the recorded line `data`."""
     recorded = canonical.loads(data)
-    changed = tuple(pointer for pointer, _, _ in differences(value, recorded))
-    was, now = ((one["facts"] or {}).get("val_bpb") for one in (recorded, value))
-    outcome: Outcome = "identical" if canonical.dumps(value) == data else "differs"
-    if outcome == "differs" and same_kind is not True and value["status"] == recorded["status"]:
+    changed = tuple(pointer for pointer, _, _ in differences(repeated, recorded))
+    was, now = ((record["facts"] or {}).get("val_bpb") for record in (recorded, repeated))
+    outcome: Outcome = "identical" if canonical.dumps(repeated) == data else "differs"
+    if outcome == "differs" and same_kind is not True and repeated["status"] == recorded["status"]:
         close = was is not None and now is not None and abs(now - was) <= tolerance
         outcome = "within" if close else "differs"
-    return Replayed(record.id, outcome, same_kind, was, now, changed)
+    return Replayed(parse_line(data, "the ledger").id, outcome, same_kind, was, now, changed)
 
 
-def recorded_machine(record: Record, root: Path) -> dict[str, Any] | None:
-    """The telemetry of a recorded run, as dvc.lock noted it; None where it is not here. Refuses a changed one.
+def recorded_machine(record: Record, root: Path) -> Json | None:
+    """The telemetry of a recorded run, as dvc.lock records it; None where it is not here. Refuses a changed one.
 
     It decides how much a repetition may differ, so it is believed no more than anything else.
     """
@@ -181,11 +167,11 @@ def recorded_machine(record: Record, root: Path) -> dict[str, Any] | None:
         return None
     lock = Path("stages") / record.rung / "dvc.lock"
     stages = lockfile.parse((root / lock).read_bytes(), lock.as_posix()) if (root / lock).is_file() else {}
-    noted = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
-    if (found := folder_here(root / folder)) not in noted:
-        expected = ", ".join(map(str, noted)) or "an entry of its own"
+    recorded = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
+    if (md5 := md5_folder(root / folder)) not in recorded:
+        expected = ", ".join(map(str, recorded)) or "an entry of its own"
         raise Refused(
-            f"{folder.as_posix()}: found {found}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
+            f"{folder.as_posix()}: found {md5}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
         )
     try:
         value = canonical.loads((root / folder / "telemetry.json").read_bytes())
@@ -194,16 +180,12 @@ def recorded_machine(record: Record, root: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else {}
 
 
-def is_same_kind(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> bool | None:
-    """Whether two machines are of one kind; None where nothing is known of the other."""
-    return None if there is None else all(there.get(key) == here.get(key) for key in KIND)
+def is_same_kind(recorded: Json | None, present: Json) -> bool | None:
+    """Whether two machines are of one kind, by their telemetry; None where nothing is known of the recorded one."""
+    return None if recorded is None else all(recorded.get(key) == present.get(key) for key in KIND)
 
 
-class ReplayDiffers(CheckFailed):
-    """V30: a run trained again gave another record."""
-
-
-def suggest_replay(case: Case) -> Iterable[Problem]:
-    """V30: only training shows that a score was ever reached."""
+def check_replay(case: Case) -> Iterable[Problem]:
+    """Only training shows that a score was ever reached."""
     executed = sum(1 for run in case.get(Ledger).runs if run.record.executed)
     raise Skip(f"{executed} runs were trained, and reading does not train", "promotion replay --sample 3")

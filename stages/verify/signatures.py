@@ -1,20 +1,15 @@
 """Checks V24 and V25: signatures of the locks, and of the commits and tags that brought them.
 
-Made by `promotion verify --signers FILE`; the whole sequence stands in `stages/verify/sequence.py`.
+    sign(Path("locks/gate3.yaml"), Path("~/.ssh/id_ed25519"))             writes locks/gate3.yaml.sig
+    verify_signature(lock, signature, Path("allowed_signers"))            who signed it
 
-SSH signatures of rule locks, in the format that git uses for commits, by OpenSSH's own `ssh-keygen -Y`.
-
-    sign(Path("locks/gate3.yaml"), Path("~/.ssh/id_ed25519"))       writes locks/gate3.yaml.sig
-    verify(lock, signature, Path("allowed_signers"))                who signed it
-
-The file of allowed signers is OpenSSH's (`man ssh-keygen`, ALLOWED SIGNERS): `alice@example.org ssh-ed25519 AAAA...`,
-a line a person. Keep it outside the repository that it is to judge, or pin its digest.
-
-The file of allowed signers, in OpenSSH's format (`man ssh-keygen`, ALLOWED SIGNERS), a line a person and key:
+Signatures are SSH's, in the format that git uses for commits, made and verified by OpenSSH's own `ssh-keygen -Y`. The
+file of allowed signers is OpenSSH's too (`man ssh-keygen`, ALLOWED SIGNERS), a line a person and key:
 
     "alice b",bob@example.org namespaces="git",valid-before="20270101" ssh-ed25519 AAAA... a comment
 
-ssh-keygen reads it where it verifies; this module reads it for the signatures that ssh-keygen does not know.
+Keep it outside the repository that it is to judge, or pin its digest. ssh-keygen reads it where it verifies;
+`read_allowed_signers` reads it for the signatures that ssh-keygen does not know.
 """
 
 from __future__ import annotations
@@ -31,7 +26,7 @@ from pathlib import Path
 from stages.domain import files, names
 from stages.domain.errors import Invalid
 from stages.repo.git import Git, why_no_git
-from stages.verify.check import Case, CheckFailed, Problem, Skip
+from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import Locks
 
 MAX_BYTES = 4 << 20
@@ -45,7 +40,7 @@ class BadSigners(Invalid):
 
 
 @dataclass(frozen=True)
-class Allowed:
+class AllowedSigner:
     """A line: who, under which conditions, with which public key (`ssh-ed25519 AAAA...`); `text` is the line itself."""
 
     names: str
@@ -56,7 +51,7 @@ class Allowed:
     def may(self, namespace: str, when: datetime) -> bool:
         """Whether its key may sign for this purpose at this time by itself, and not as an authority over other keys."""
         patterns = self.options.get("namespaces", "*").split(",")
-        if "cert-authority" in self.options or not any(fnmatchcase(namespace, one.strip()) for one in patterns):
+        if "cert-authority" in self.options or not any(fnmatchcase(namespace, pattern.strip()) for pattern in patterns):
             return False
         after, before = (self.options.get(f"valid-{side}") for side in ("after", "before"))
         return not ((after and when < _time(after)) or (before and when > _time(before)))
@@ -65,33 +60,33 @@ class Allowed:
 def _time(text: str) -> datetime:
     digits = text.removesuffix("Z")
     try:
-        found = datetime.strptime(digits, _TIMES[len(digits)])
+        time = datetime.strptime(digits, _TIMES[len(digits)])
     except (ValueError, KeyError):
         raise BadSigners.at("allowed signers", f"found the time {text!r}, expected YYYYMMDD[HHMM[SS]][Z]") from None
-    return found.replace(tzinfo=UTC) if text.endswith("Z") else found.astimezone()
+    return time.replace(tzinfo=UTC) if text.endswith("Z") else time.astimezone()
 
 
-def read(path: Path) -> list[Allowed]:
+def read_allowed_signers(path: Path) -> list[AllowedSigner]:
     """The lines of a file of allowed signers; what is no line of it is left out, as ssh-keygen does."""
     if not path.is_file():
         raise BadSigners(f"{path}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
     if path.stat().st_size > MAX_BYTES:
         raise BadSigners(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    return [one for line in lines if (one := _line(line)) is not None]
+    return [signer for line in lines if (signer := _parse_signer(line)) is not None]
 
 
-def _line(text: str) -> Allowed | None:
+def _parse_signer(text: str) -> AllowedSigner | None:
     words = _WORD.findall(text)
     if text.lstrip().startswith("#") or len(words) < 3:
         return None
     plain = words[1].startswith(("ssh-", "ecdsa-", "sk-"))
     options = {} if plain else {key.lower(): value for key, value in _OPTION.findall(words[1])}
     key = words[1:3] if plain else words[2:4]
-    return Allowed(words[0].strip('"'), options, " ".join(key), text) if len(key) == 2 else None
+    return AllowedSigner(words[0].strip('"'), options, " ".join(key), text) if len(key) == 2 else None
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """A name as it can be printed, whatever bytes the file holds."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -136,44 +131,43 @@ def sign(path: Path, key: Path, namespace: str = NAMESPACE) -> Path:
         raise BadSignature(f"{key}: no such key; `ssh-keygen -t ed25519 -f {key}` makes one")
     code, text = _keygen("-Y", "sign", "-f", str(place), "-n", namespace, stdin=path.read_bytes())
     if code:
-        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {shown(text)}")
+        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {printable(text)}")
     files.write_whole(signature_path(path), text.encode("ascii") + b"\n")
     return signature_path(path)
 
 
-def verify(
+def verify_signature(
     data: bytes, signature: bytes, signers: Path, namespace: str = NAMESPACE, seconds: int | None = None
 ) -> Signer:
     """Who of the allowed signers signed exactly these bytes for this purpose; `BadSignature` if nobody did.
 
     `seconds` (since 1970) is when the key must have been valid; now, if it is None.
     """
-    lines = read(signers)
+    lines = read_allowed_signers(signers)
     if len(signature) > MAX_SIGNATURE:
         raise BadSignature(f"a signature of {len(signature)} bytes, expected at most {MAX_SIGNATURE}")
     when = [] if seconds is None else [f"-Overify-time={_clock(seconds)}"]
     complaint = ""
     with tempfile.TemporaryDirectory() as folder:
-        place, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
-        place.write_bytes(signature)
+        signature_file, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
+        signature_file.write_bytes(signature)
+        files_given = ["-s", str(signature_file), "-f", str(allowed)]
         while True:
             text = "".join(f"{line.text}\n" for line in lines)
             allowed.write_bytes(text.encode("utf-8", "surrogateescape"))
-            found = _keygen("-Y", "find-principals", *when, "-s", str(place), "-f", str(allowed), stdin=b"")
-            if found[0] or not found[1]:
-                complaint = complaint or f"its key is not among {signers.name}: {_last(found[1])}"
-                raise BadSignature(complaint)
-            names = found[1].splitlines()[0]
-            for name in dict.fromkeys([names, *names.split(",")]):
-                told = ["-Y", "verify", *when, "-f", str(allowed), "-I", name, "-n", namespace, "-s", str(place)]
-                code, answer = _keygen(*told, stdin=data)
+            code, answer = _keygen("-Y", "find-principals", *when, *files_given, stdin=b"")
+            if code or not answer:
+                raise BadSignature(complaint or f"its key is not among {signers.name}: {_last_line(answer)}")
+            principals = answer.splitlines()[0]
+            for name in dict.fromkeys([principals, *principals.split(",")]):
+                code, answer = _keygen("-Y", "verify", *when, *files_given, "-I", name, "-n", namespace, stdin=data)
                 good = _GOOD.search(answer)
                 if code == 0 and good is not None:
-                    return Signer(shown(good[1]), good[3])
-                complaint = f"it does not hold for {shown(name)}: {_last(answer)}"
+                    return Signer(printable(good[1]), good[3])
+                complaint = f"it does not hold for {printable(name)}: {_last_line(answer)}"
             # ssh-keygen names the first line with this key alone; another one may allow what this one does not
-            rest = next((at for at, line in enumerate(lines, start=1) if line.names == names), len(lines))
-            lines = lines[rest:]
+            tried = next((at for at, line in enumerate(lines, start=1) if line.names == principals), len(lines))
+            lines = lines[tried:]
 
 
 def _clock(seconds: int) -> str:
@@ -184,8 +178,8 @@ def _clock(seconds: int) -> str:
         raise BadSignature(f"it claims the time {seconds}, which no calendar has") from None
 
 
-def _last(text: str) -> str:
-    return shown(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"
+def _last_line(text: str) -> str:
+    return printable(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"
 
 
 LOCKS = names.LOCKS.as_posix()
@@ -194,22 +188,14 @@ _SSH = b"-----BEGIN SSH SIGNATURE-----"
 _TAGGED = re.compile(rb"^tagger [^\n]*> (\d+) [+-]\d{4}$", re.M)
 
 
-class LockUnsigned(CheckFailed):
-    """V24: a lock has no signature, or none of an allowed signer."""
-
-
-class CommitForged(CheckFailed):
-    """V25: a commit or tag carries a signature that no allowed signer made."""
-
-
 def _signers(case: Case) -> Path:
     if case.options.signers is None:
         raise Skip("nobody said who may sign", ENABLE)
     return case.options.signers
 
 
-def lock_signatures(case: Case) -> Iterator[Problem]:
-    """V24: every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
+def check_lock_signatures(case: Case) -> Iterator[Problem]:
+    """Every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
     signers, gates = _signers(case), case.get(Locks).by_gate
     signatures = {gate: case.tree.read(f"locks/{gate}.yaml.sig") for gate in gates}
     if not any(signatures.values()):
@@ -221,7 +207,7 @@ def lock_signatures(case: Case) -> Iterator[Problem]:
             yield Problem(f"{path}.sig", "no file", remedy, f"nobody stands for the rule of {gate}")
             continue
         try:
-            signer = verify(case.tree.read(path) or b"", signature, signers)
+            signer = verify_signature(case.tree.read(path) or b"", signature, signers)
         except BadSignature as error:
             yield Problem(f"{path}.sig", str(error), "a signature by an allowed signer", f"nobody stands for {gate}")
         else:
@@ -229,7 +215,7 @@ def lock_signatures(case: Case) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedObject:
     """A commit or tag: what a person calls it, what was signed and how; `seconds` is its own clock (since 1970)."""
 
     title: str
@@ -238,8 +224,8 @@ class Signed:
     seconds: int | None
 
 
-def commit_signatures(case: Case) -> Iterator[Problem]:
-    """V25: signed commits that touched locks, and signed tags here, are signed by allowed signers."""
+def check_commit_signatures(case: Case) -> Iterator[Problem]:
+    """SignedObject commits that touched locks, and signed tags here, are signed by allowed signers."""
     signers = _signers(case)
     if case.git is None:
         raise Skip(why_no_git(case.root), "git clone")
@@ -247,40 +233,40 @@ def commit_signatures(case: Case) -> Iterator[Problem]:
     if head is None:
         raise Skip("there is no commit yet", "git commit")
     unsigned = others = 0
-    by: dict[Signer, list[str]] = {}
-    for one in (*_commits(case.git, head), *_tags(case.git, head)):
-        if not one.signature:
-            unsigned += one.title.startswith("commit")
-        elif not one.signature.startswith(_SSH):
+    by_signer: dict[Signer, list[str]] = {}
+    for signed in (*_commits(case.git, head), *_tags(case.git, head)):
+        if not signed.signature:
+            unsigned += signed.title.startswith("commit")
+        elif not signed.signature.startswith(_SSH):
             others += 1
         else:
             try:
-                signer = verify(one.payload, one.signature, signers, "git", one.seconds)
+                signer = verify_signature(signed.payload, signed.signature, signers, "git", signed.seconds)
             except BadSignature as error:
                 expected, meaning = "a signature by an allowed signer", "somebody else froze it or vouches for it"
-                yield Problem(one.title, str(error), expected, meaning)
+                yield Problem(signed.title, str(error), expected, meaning)
             else:
-                by.setdefault(signer, []).append(one.title)
+                by_signer.setdefault(signer, []).append(signed.title)
     if others:
         case.note(f"{others} signed by other means than SSH, of which the file of allowed signers says nothing")
-    if not by:
+    if not by_signer:
         raise Skip(
             f"none of the {unsigned + others} commits that touched locks/ is signed by SSH", "git commit --gpg-sign"
         )
-    for signer, titles in by.items():
+    for signer, titles in by_signer.items():
         case.note(f"{', '.join(titles)} signed by {signer.principal} ({signer.key})")
     if unsigned:
         case.note(f"{unsigned} commits that touched locks/ are not signed")
 
 
-def _commits(git: Git, head: str) -> Iterator[Signed]:
+def _commits(git: Git, head: str) -> Iterator[SignedObject]:
     """The commits that touched locks/, oldest first. Git's own checking is not asked: its settings name programs."""
     for oid, commit in git.ancestry(head).items():
         parents = [git.entry(parent, LOCKS) for parent in commit.parents if oid not in git.shallow]
-        here = git.entry(oid, LOCKS)
-        if any(here != parent for parent in parents) if parents else here:
+        locks = git.entry(oid, LOCKS)
+        if any(locks != parent for parent in parents) if parents else locks:
             payload, signature = _unsigned(commit.data)
-            yield Signed(f"commit {oid[:12]}", payload, signature, commit.seconds)
+            yield SignedObject(f"commit {oid[:12]}", payload, signature, commit.seconds)
 
 
 def _unsigned(data: bytes) -> tuple[bytes, bytes]:
@@ -300,7 +286,7 @@ def _unsigned(data: bytes) -> tuple[bytes, bytes]:
     return b"\n".join(kept) + blank + rest, b"\n".join(signature)
 
 
-def _tags(git: Git, head: str) -> Iterator[Signed]:
+def _tags(git: Git, head: str) -> Iterator[SignedObject]:
     """The annotated tags of a commit."""
     listed = git.ask(
         "for-each-ref", f"--points-at={head}", "--format=%(objecttype) %(objectname) %(refname:short)", "refs/tags"
@@ -311,4 +297,4 @@ def _tags(git: Git, head: str) -> Iterator[Signed]:
             payload, mark, rest = git.read(oid, "tag").partition(b"\n-----BEGIN ")
             signature = mark[1:] + rest
             seconds = _TAGGED.search(payload)
-            yield Signed(f"tag {name}", payload + b"\n", signature, int(seconds[1]) if seconds else None)
+            yield SignedObject(f"tag {name}", payload + b"\n", signature, int(seconds[1]) if seconds else None)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.domain import yamlio
+from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
+from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.lockfile import BadLock, parse
-from stages.dvcfiles.pipeline import BadPipeline, expected_stages, folder_md5
+from stages.dvcfiles.pipeline import BadPipeline, added_stages, root_stages, rung_stages
 from tests.support import dvclock as writer
 from tests.support.repo import Repo
 
@@ -143,13 +145,19 @@ def test_a_folders_digest_does_not_depend_on_the_order_of_its_files():
     assert folder_md5(files) == folder_md5(reversed(files))
 
 
-def test_the_stages_that_dvc_yaml_stands_for_are_those_in_the_locks(smoke: Repo):
-    params = yamlio.loads((smoke.root / "params.yaml").read_bytes(), "params.yaml")
-    for path in sorted(smoke.root.glob("stages/*/dvc.yaml")):
-        planned = expected_stages(yamlio.loads(path.read_bytes(), "dvc.yaml"), params, "dvc.yaml")
-        noted = parse(path.with_suffix(".lock").read_bytes(), "dvc.lock")
-        assert planned.keys() == noted.keys()
-        assert {name: plan.cmd for name, plan in planned.items()} == {name: one.cmd for name, one in noted.items()}
+def test_the_stages_planned_for_a_study_are_those_that_dvc_recorded(smoke: Repo):
+    study = parse_study(yamlio.loads((smoke.root / "params.yaml").read_bytes(), "params.yaml"), "params.yaml")
+    root = root_stages(yamlio.loads((smoke.root / "dvc.yaml").read_bytes(), "dvc.yaml"), "dvc.yaml")
+    planned = {"dvc.lock": root, **{f"stages/{rung}/dvc.lock": rung_stages(study, rung) for rung in study.rungs}}
+    for path, stages in planned.items():
+        recorded = parse((smoke.root / path).read_bytes(), path)
+        assert stages.keys() == recorded.keys()
+        for name, stage in stages.items():
+            assert stage.cmd == recorded[name].cmd
+            assert set(stage.deps) == recorded[name].deps.keys()
+            assert set(stage.outs) == recorded[name].outs.keys()
+            params = {file: set(keys) for file, keys in recorded[name].params.items()}
+            assert {file: set(keys) for file, keys in stage.params.items()} == params
 
 
 def test_the_locks_written_for_synthetic_studies_are_those_of_the_real_dvc(tmp_path):
@@ -165,18 +173,25 @@ def test_the_locks_written_for_synthetic_studies_are_those_of_the_real_dvc(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("stages", "message"),
     [
-        ({"stages": []}, "x: stages: found list, expected a mapping"),
-        ({"stages": {"a": {}}}, "x: stages.a: expected a mapping with a `cmd` of one line"),
-        ({"stages": {"a": {"cmd": "${no.such}"}}}, r"x: stages.a: \$\{no.such\} is not in params.yaml"),
-        ({"stages": {"a": {"cmd": "b", "matrix": 3}}}, "x: stages.a.matrix: found int, expected a mapping"),
-        (
-            {"stages": {"a": {"cmd": "b", "matrix": {"c": 3}}}},
-            "x: stages.a.matrix.c: found 3, expected a list or a mapping",
-        ),
+        ([], "x: stages: found list, expected a mapping"),
+        ({"site": {}}, "x: stages.site: expected a mapping with a `cmd` of one line"),
+        ({"site": {"cmd": "b", "matrix": {"c": [3]}}}, "x: stages.site.matrix: no such key in a stage at the root"),
+        ({"site": {"cmd": "b", "wdir": ".."}}, "x: stages.site.wdir: no such key in a stage at the root"),
+        ({"site": {"cmd": "b", "foreach": [3]}}, "x: stages.site.foreach: no such key in a stage of the study"),
+        ({"site": {"cmd": "b", "deps": "c"}}, "x: stages.site.deps: found 'c', expected a list"),
+        ({"site": {"cmd": "b", "outs": [3]}}, "x: stages.site.outs.0: found 3, expected a path"),
+        ({"site": {"cmd": "b", "params": [3]}}, "x: stages.site.params.0: found 3, expected a key, or keys by file"),
     ],
 )
-def test_a_pipeline_that_is_not_understood_is_refused_by_name(value, message):
-    with pytest.raises(BadPipeline, match=message):
-        expected_stages(value, {}, "x")
+def test_a_pipeline_that_is_not_understood_is_refused_by_name(stages, message):
+    with pytest.raises(BadPipeline) as caught:
+        root_stages({"stages": stages}, "x")
+    assert str(caught.value) == message
+
+
+def test_stages_that_a_team_added_are_named_and_not_read():
+    value = {"stages": {"site": {"cmd": "python -m report"}, "mine": {"foreach": [1], "do": {"cmd": "x"}}}}
+    assert list(root_stages(value, "x")) == ["site"]
+    assert added_stages(value, "x") == ["mine"]

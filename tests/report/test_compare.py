@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from report.compare import MOST_LISTED, as_html, as_text, changes, compare, main, snapshot
+from report.compare import MOST_LISTED, as_html, as_text, main, sections
 from stages.domain.schema import Invalid
 from stages.repo.git import GitRefused, open_git
 from stages.repo.tree import Tree, open_tree
+from stages.verify import compare_commits, compare_snapshots, read_snapshot
 from tests.report.conftest import EVIL, make_study
 from tests.report.pages import Seen
 from tests.support import synthetic
@@ -60,13 +61,13 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_flipped_decisions_changed_rules_and_changed_evidence_are_told(history: Path) -> None:
-    found = compare(history, "HEAD~1", "HEAD")
+    found = compare_commits(history, "HEAD~1", "HEAD")
     was = [json.loads(line) for line in blob(history, "HEAD~1", "ledger/decisions.jsonl").splitlines()]
     now = [json.loads(line) for line in blob(history, "HEAD", "ledger/decisions.jsonl").splitlines()]
     added = sorted({*now[2]["promoted"]} - {*was[2]["promoted"]})
     assert added
     assert [f"Gate 3: {name} is now promoted" for name in added] == [
-        line for line in found.flips if line.startswith("Gate 3")
+        line for line in found.decisions if line.startswith("Gate 3")
     ]
     assert "Gate 3: rules.R7.k was 3, is 5" in found.rules
     assert "Gate 4: seeds was [4000, 4001], is [4000, 4777]" in found.rules
@@ -84,7 +85,7 @@ def blob(root: Path, rev: str, path: str) -> str:
 
 
 def test_a_commit_and_itself_differ_in_nothing(history: Path) -> None:
-    text = as_text(compare(history, "HEAD", "HEAD"))
+    text = as_text(compare_commits(history, "HEAD", "HEAD"))
     assert "Decisions (0)\n  No decision flipped." in text
     assert "Evidence (0)\n  No record changed." in text
 
@@ -94,16 +95,16 @@ def test_the_workspace_is_not_looked_at(history: Path) -> None:
     kept = path.read_bytes()
     path.write_bytes(b"edited")
     try:
-        assert compare(history, "HEAD", "HEAD").evidence == []
+        assert compare_commits(history, "HEAD", "HEAD").evidence == []
     finally:
         path.write_bytes(kept)
 
 
 def test_the_page_holds_the_same_lines_and_runs_nothing(history: Path) -> None:
-    found = compare(history, "HEAD~1", "HEAD")
+    found = compare_commits(history, "HEAD~1", "HEAD")
     seen = Seen()
     seen.feed(as_html(found).decode("utf-8"))
-    for section in found.sections:
+    for section in sections(found):
         for line in (*section.summary, *section.lines, section.more):
             assert line in seen.text
     assert not seen.inline_scripts
@@ -115,19 +116,19 @@ def test_the_page_holds_the_same_lines_and_runs_nothing(history: Path) -> None:
 )
 def test_a_revision_that_is_none_is_refused(history: Path, rev: str, told: str) -> None:
     with pytest.raises(GitRefused, match=told):
-        compare(history, rev, "HEAD")
+        compare_commits(history, rev, "HEAD")
 
 
 def test_a_commit_without_a_study_is_refused(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "empty")
     with pytest.raises(Invalid, match=r"params\.yaml of commit .* is missing"):
-        compare(tmp_path, "HEAD", "HEAD")
+        compare_commits(tmp_path, "HEAD", "HEAD")
 
 
 def test_no_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GitRefused, match="no git repository"):
-        compare(tmp_path, "HEAD", "HEAD")
+        compare_commits(tmp_path, "HEAD", "HEAD")
 
 
 def test_the_command_prints_the_changes_and_writes_the_page(
@@ -143,7 +144,7 @@ def test_the_command_prints_the_changes_and_writes_the_page(
 
 
 def test_evidence_is_counted_by_rung_and_status_above_a_list_that_is_bounded(history: Path) -> None:
-    found = compare(history, "HEAD~1", "HEAD")
+    found = compare_commits(history, "HEAD~1", "HEAD")
     assert len(found.evidence) > MOST_LISTED
     assert any(
         re.fullmatch(r"Rung 3: 46 finished with the same score, otherwise changed(, \d+ stopped.*)?", t)
@@ -158,13 +159,13 @@ def test_evidence_is_counted_by_rung_and_status_above_a_list_that_is_bounded(his
 
 def test_a_gate_that_only_one_commit_decided_says_whom_it_promoted_or_who_leads(history: Path) -> None:
     """The first commit against one without decisions, in both directions."""
-    one = snapshot(open_tree_of(history, "HEAD~1"))
+    one = read_snapshot(open_tree_of(history, "HEAD~1"))
     none = replace_(one, decisions={})
-    promoted = ", ".join(one.decisions["gate4"]["promoted"][:-1])
-    found = changes(none, one).flips
+    promoted = ", ".join(one.decisions["gate4"].promoted[:-1])
+    found = compare_snapshots(none, one).decisions
     assert any(line.startswith(f"Gate 4: decided, promoted {promoted}") for line in found)
     assert "Gate 5: decided, d8-c007 leads" in found
-    assert "Gate 5: no longer decided; it was decided, d8-c007 leads" in changes(one, none).flips
+    assert "Gate 5: no longer decided; it was decided, d8-c007 leads" in compare_snapshots(one, none).decisions
 
 
 def open_tree_of(root: Path, rev: str) -> Tree:

@@ -21,7 +21,9 @@ from unittest import mock
 
 from stages import ledger, winner
 from stages.domain import canonical, files, names, promotions, yamlio
-from stages.dvcfiles.pipeline import Planned, expected_stages, folder_md5
+from stages.domain.study import parse_study
+from stages.dvcfiles.cache import folder_md5
+from stages.dvcfiles.pipeline import PlannedStage, root_stages, rung_stages
 from stages.rungs import write_rungs
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
@@ -75,7 +77,7 @@ def _scalar(item: Any) -> str:
     return str(item) if not isinstance(item, dict | list) else "{}" if isinstance(item, dict) else "[]"
 
 
-def _stage(name: str, plan: Planned, told: dict[str, dict[str, Any]], seen: dict[str, Any]) -> Iterator[str]:
+def _stage(name: str, plan: PlannedStage, told: dict[str, dict[str, Any]], seen: dict[str, Any]) -> Iterator[str]:
     yield f"  {name}:"
     yield f"    cmd: {plan.cmd}"
     for kind, paths in (("deps", plan.deps), ("params", ()), ("outs", plan.outs)):
@@ -106,7 +108,10 @@ def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
         told[path.as_posix()] = {name: held == "true" for name, held in promotions.read(path).items()}
     seen: dict[str, Any] = {}
     for stem in stems:
-        plans = expected_stages(yamlio.read(Path(f"{stem}.yaml"), ""), params, stem)
+        if stem == "dvc":
+            plans = root_stages(yamlio.read(Path("dvc.yaml"), ""), "dvc.yaml")
+        else:
+            plans = rung_stages(parse_study(params, "params.yaml"), Path(stem).parent.name)
         lines = ["schema: '2.0'", "stages:"]
         for name, plan in plans.items():
             if only is None or name in only:

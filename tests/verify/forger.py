@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from stages.domain.records import parse_ledger, parse_line
 from stages.domain.runs import ledger_order
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
-from stages.dvcfiles.pipeline import folder_md5
+from stages.dvcfiles.cache import folder_md5
 from stages.repo.git import Git, open_git
 from stages.repo.tree import open_tree
 from stages.summary import everything
-from stages.verify import decisions as judging
-from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Result, Skip, perform
-from stages.verify.dvc_locks import Content, content_of, ignored, known_contents
-from stages.verify.ledger import Ledger, Run
+from stages.verify.check import Case, CheckFailed, Depth, Options, OutOfOrder, Skip, perform
+from stages.verify.decisions import recompute
+from stages.verify.digests import Content, digest_path, ignored_patterns, known_contents
+from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import Locks
-from stages.verify.sequence import SEQUENCE, audit
+from stages.verify.result import CheckResult
+from stages.verify.sequence import SEQUENCE, run_checks
 from tests.support.repo import environment
 
 RUNS, DECISIONS, METRICS = "ledger/runs.jsonl", "ledger/decisions.jsonl", "ledger/metrics.json"
@@ -179,9 +180,10 @@ class Forger:
         gates = [f"gate{number}" for number in range(1, len(study.rungs) + 1)]
         known = Locks({gate: locks.loads(self.read(f"locks/{gate}.yaml"), gate) for gate in gates})
         parsed = parse_ledger(self.read(RUNS), RUNS)
-        runs = tuple(Run(n, record, data) for n, (record, data) in enumerate(parsed, start=1))
-        made = judging.recompute(study, known, Ledger(runs, {gate: (0, {}, b"") for gate in gates}))
-        self.write(DECISIONS, b"".join(canonical.dumps(one) for one in made.decisions.values()))
+        runs = tuple(RecordLine(n, record, data) for n, (record, data) in enumerate(parsed, start=1))
+        decided = {gate: DecisionLine(0, {}, b"") for gate in gates}
+        made = recompute(study, known, Ledger(runs, decided))
+        self.write(DECISIONS, b"".join(decision.to_bytes() for decision in made.decisions.values()))
         records = [record for record, _ in parsed]
         files = everything("frozen", sorted(study.configs), known.by_gate, records, made.decisions)
         self.write(METRICS, files[Path(METRICS)])
@@ -207,20 +209,22 @@ class Forger:
             with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
                 perform(check, case)
         known: dict[str, Content | str | None] = {**known_contents(case)}
-        known["locks"] = content_of(case.tree, "locks", ignored(case.tree))
+        known["locks"] = digest_path(case.tree, "locks", ignored_patterns(case.tree))
         for lock in self.dvc_locks():
             self.dvc(lock, lambda stages: _mend(stages, known | (more or {})))
 
-    # the audit
+    # the verification
 
-    def case(self, commit: str | None, depth: str = "git", signers: Path | None = None) -> Case:
+    def case(self, commit: str | None, depth: Depth = "git", signers: Path | None = None) -> Case:
         git: Git | None = open_git(self.root)
         return Case(self.root, open_tree(self.root, git, commit), git, commit, Options(depth, signers))
 
-    def audit(self, commit: str | None = None, depth: str = "git", signers: Path | None = None) -> list[Result]:
+    def audit(
+        self, commit: str | None = None, depth: Depth = "git", signers: Path | None = None
+    ) -> tuple[CheckResult, ...]:
         case = self.case(commit, depth, signers)
         try:
-            return audit(case)
+            return run_checks(case)
         finally:
             if case.git is not None:
                 case.git.close()
@@ -249,6 +253,6 @@ def _mend(stages: dict[str, Any], known: dict[str, Content | str | None]) -> Non
                     item.update({"nfiles": found.nfiles} if found.nfiles is not None else {})
 
 
-def failed(results: list[Result]) -> list[str]:
+def failed(results: Iterable[CheckResult]) -> list[str]:
     """The names of the checks that failed."""
     return [result.check.name for result in results if result.status == "failed"]

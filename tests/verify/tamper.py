@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical
-from stages.verify.check import Result
+from stages.verify.check import Depth
+from stages.verify.result import CheckResult
 from tests.verify.forger import METRICS, RUNS, Forger
 
 
@@ -26,14 +27,14 @@ class Manipulation:
     check: str
     text: str
     make: Callable[[Forger], None]
-    depth: str
+    depth: Depth
     committed: bool
 
     @property
     def id(self) -> str:
         return self.make.__name__
 
-    def attempt(self, study: Path, clone: Path, scratch: Path) -> list[Result]:
+    def attempt(self, study: Path, clone: Path, scratch: Path) -> tuple[CheckResult, ...]:
         """Falsify a copy of the `study` (for artifacts) or its `clone` (git alone), and audit it."""
         if self.depth == "artifacts":
             root = scratch / self.id
@@ -62,7 +63,7 @@ def restore(clone: Path) -> None:
 MANIPULATIONS: list[Manipulation] = []
 
 
-def caught(check: str, text: str, *, depth: str = "git", committed: bool = True) -> Callable[[Any], Any]:
+def caught(check: str, text: str, *, depth: Depth = "git", committed: bool = True) -> Callable[[Any], Any]:
     """Register a manipulation with the check that must catch it."""
 
     def register(make: Callable[[Forger], None]) -> Callable[[Forger], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stages.domain import canonical
-from stages.dvcfiles.cache import digest_here
+from stages.dvcfiles.cache import md5_path
 from tests.verify.forger import Forger
 from tests.verify.tamper import caught
 
@@ -21,7 +21,7 @@ def put(f: Forger, path: str, data: bytes) -> None:
 
 def mend(f: Forger, out: str, lock: str = "dvc.lock") -> None:
     """Let dvc.lock note the digest that an output has now."""
-    md5 = digest_here(f.path(out))
+    md5 = md5_path(f.path(out))
     f.dvc(lock, lambda stages: [o.update(md5=md5) for s in stages.values() for o in s["outs"] if o["path"] == out])
 
 

@@ -491,10 +491,10 @@ def page_changed(f: Forger) -> None:
 
 @caught("site", "a page of the site edited, its digest mended", depth="artifacts", committed=False)
 def page_changed_mended(f: Forger) -> None:
-    from stages.dvcfiles.cache import folder_here
+    from stages.dvcfiles.cache import md5_folder
 
     _spoil(f, "site/index.html")
-    f.dvc("dvc.lock", lambda stages: stages["site"]["outs"][0].update(md5=folder_here(f.root / "site")))
+    f.dvc("dvc.lock", lambda stages: stages["site"]["outs"][0].update(md5=md5_folder(f.root / "site")))
 
 
 @caught("artifacts", "a score and every digest that git holds, everything mended", depth="artifacts", committed=False)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.dvcfiles.cache import Cache, digest_here, files_here
+from stages.dvcfiles.cache import Cache, files_in, md5_path
 from stages.repo.tree import Unreadable
-from stages.verify.check import Result
+from stages.verify import derived
+from stages.verify.result import CheckResult
 from tests.support.repo import PROJECT, Repo, environment
 from tests.verify.forger import Forger, failed
 
@@ -24,7 +25,7 @@ def study(smoke: Repo, tmp_path: Path) -> Forger:
     return Forger(smoke.copy(tmp_path / "study").root)
 
 
-def results(study: Forger) -> dict[str, Result]:
+def results(study: Forger) -> dict[str, CheckResult]:
     return {one.check.name: one for one in study.audit(None, "artifacts")}
 
 
@@ -79,20 +80,26 @@ def test_a_folder_with_a_link_to_a_folder_has_no_digest(tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(Unreadable, match="a link to a folder, expected the folder"):
-        files_here(tmp_path / "a")
+        files_in(tmp_path / "a")
     with pytest.raises(OSError):
-        digest_here(tmp_path / "none")
+        md5_path(tmp_path / "none")
 
 
-def test_a_site_that_cannot_be_built_from_what_lies_here_is_a_problem_and_no_traceback(study: Forger, monkeypatch):
-    from report import build
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("of nothing")
-
-    monkeypatch.setattr(build, "write_site", broken)
+def test_a_site_that_cannot_be_built_from_what_lies_here_is_a_problem_and_no_traceback(study: Forger):
+    study.write("artifacts/summary/accounting.json", b"[]\n")
     problem = results(study)["site"].problems[0]
-    assert (problem.file, problem.found) == ("site", "ZeroDivisionError: of nothing")
+    assert problem.file == "site"
+    assert "accounting.json" in problem.found
+
+
+def test_the_site_is_built_by_the_code_that_verifies_and_never_by_that_of_the_study(study: Forger):
+    study.write("report/__main__.py", b"raise SystemExit('the code of the study ran')\n")
+    assert results(study)["site"].status == "passed"
+
+
+def test_a_site_that_takes_too_long_to_build_is_a_problem(study: Forger, monkeypatch):
+    monkeypatch.setattr(derived, "SITE_SECONDS", 0.01)
+    assert results(study)["site"].problems[0].found == "no site after 0.01 seconds"
 
 
 @pytest.mark.parametrize("library", ["scipy", "numpy"])

@@ -16,7 +16,7 @@ from stages.cli import build_parser
 from stages.commands import attest
 from stages.domain.errors import Refused
 from stages.domain.files import sha256_bytes, sha256_file
-from stages.verify.signatures import BadSignature
+from stages.verify import BadSignature
 from tests.verify.forger import DECISIONS, RUNS, Forger
 from tests.verify.tamper_artifacts import WEIGHTS, mend, put
 from tests.verify.test_signatures import make_key
@@ -72,7 +72,7 @@ def test_the_last_gates_statement_names_the_winning_weights(smoke, tmp_path, cap
     assert promotion(study.root, "--check", str(out)) == 0
     assert "model.safetensors is not here" in capsys.readouterr().out
     study.write("artifacts/winner/model.safetensors", b"other weights")
-    with pytest.raises(Refused, match="is not the one that dvc.lock notes"):
+    with pytest.raises(Refused, match="is not the one that dvc.lock records"):
         promotion(study.root, "--check", str(out))
 
 
@@ -93,7 +93,7 @@ def test_weights_that_cannot_be_held_against_their_run_are_left_out_and_said_so(
     shutil.rmtree(study.path(".dvc/cache"))
     assert promotion(study.root, "gate3", "--out", str(tmp_path / "gate3.json")) == 0
     assert len(json.loads((tmp_path / "gate3.json").read_bytes())["subject"]) == 1
-    assert "model.safetensors could not be held against its run: the trace of rung3/" in capsys.readouterr().out
+    assert "model.safetensors could not be compared with its run: the trace of rung3/" in capsys.readouterr().out
 
 
 def test_a_statement_made_without_weights_holds_where_weights_are(smoke, clone: Forger, tmp_path, capsys):

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from stages.cli import main
-from stages.verify.sequence import SEQUENCE
+from stages.verify import SEQUENCE
 from tests.support import dvclock
 from tests.support.repo import PROJECT, environment
 from tests.verify.forger import DECISIONS, RUNS, Forger

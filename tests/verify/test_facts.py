@@ -11,10 +11,10 @@ from stages.domain import canonical
 from stages.domain.records import parse_line
 from stages.domain.study import parse_study
 from stages.repo.tree import WorkTree
-from stages.verify import records
+from stages.verify import facts
 from stages.verify.check import Case, Options
-from stages.verify.ledger import Ledger, Run
-from stages.verify.records import Given
+from stages.verify.facts import ExpectedSpec, Specifications
+from stages.verify.ledger import Ledger, RecordLine
 from tests.support import synthetic
 from tests.support.contracts import make_contract
 
@@ -38,9 +38,9 @@ def wall(tmp_path, change: dict[str, Any], **record: Any) -> list[str]:
     line = canonical.dumps(made)
     case = Case(tmp_path, WorkTree(tmp_path), None, None, Options("git"))
     case.learn(study)
-    case.learn(Ledger((Run(1, parse_line(line, "x"), line),), {}))
-    case.learn(Given({("rung1", config, "cpu-fp32"): (made["spec"], True)}))
-    return [str(one.pointer) for one in records.follow(case)]
+    case.learn(Ledger((RecordLine(1, parse_line(line, "x"), line),), {}))
+    case.learn(Specifications({("rung1", config, "cpu-fp32"): ExpectedSpec(made["spec"], True)}))
+    return [str(one.pointer) for one in facts.check_facts_of_record(case)]
 
 
 def test_a_run_on_the_wall_clock_may_take_any_number_of_steps_that_its_clock_kept(tmp_path):

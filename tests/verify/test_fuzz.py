@@ -19,22 +19,20 @@ from stages.domain.records import Facts, parse_ledger
 from stages.domain.schema import parse
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
-from stages.dvcfiles.pipeline import expected_stages
+from stages.dvcfiles.pipeline import root_stages
 from stages.repo import git, history
 from stages.verify import artifacts, attestation, signatures
-from stages.verify.ledger import _decisions
-from stages.verify.sequence import SEQUENCE, audit
-from tests.support.repo import PROJECT
+from stages.verify.ledger import parse_decision_lines
+from stages.verify.sequence import SEQUENCE, run_checks
 from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 
-PARAMS = yamlio.read(PROJECT / "studies" / "smoke.yaml", "")
 PARSERS = {
     "params.yaml": lambda data: parse_study(yamlio.loads(data, "x"), "x"),
     "locks/gate1.yaml": lambda data: locks.loads(data, "x"),
     RUNS: lambda data: parse_ledger(data, "x"),
-    DECISIONS: lambda data: dict(_decisions(data)),
+    DECISIONS: parse_decision_lines,
     "stages/rung1/dvc.lock": lambda data: lockfile.parse(data, "x"),
-    "stages/rung1/dvc.yaml": lambda data: expected_stages(yamlio.loads(data, "x"), PARAMS, "x"),
+    "dvc.yaml": lambda data: root_stages(yamlio.loads(data, "x"), "x"),
 }
 MANY = settings(deadline=5000, max_examples=150, suppress_health_check=list(HealthCheck))
 #: Pieces that have broken parsers before.
@@ -128,14 +126,14 @@ def test_tickets_raise_documented_errors_alone(data):
 @MANY
 def test_attestations_raise_documented_errors_alone(data):
     try:
-        attestation.parse(data, "x")
+        attestation.parse_statement(data, "x")
     except (attestation.BadAttestation, Refused):
         pass
 
 
 #: Any JSON value, with the words that make a program believe that it knows what it reads.
 WORDS = st.sampled_from(
-    ["stages", "run", "cmd", "params.yaml", "configs", "${item.a}", "${hosts}", "path", "md5", "size"]
+    ["stages", "site", "cmd", "params.yaml", "configs", "${item.a}", "${hosts}", "path", "md5", "size"]
 )
 ANY: st.SearchStrategy[Any] = st.recursive(
     st.none()
@@ -164,8 +162,8 @@ def documented(parse: Callable[[], Any]) -> None:
 @given(shaped("cmd", "deps", "params", "outs", "metrics", "matrix", "wdir"))
 @MANY
 def test_a_pipeline_of_any_shape_raises_documented_errors_alone(stage):
-    for value in ({"stages": {"run": stage}}, {"stages": {"run": {**stage, "cmd": "true"}}}, stage):
-        documented(lambda value=value: expected_stages(value, PARAMS, "x"))
+    for value in ({"stages": {"site": stage}}, {"stages": {"site": {**stage, "cmd": "true"}}}, stage):
+        documented(lambda value=value: root_stages(value, "x"))
 
 
 @given(shaped("cmd", "deps", "params", "outs"), shaped("path", "hash", "md5", "size", "nfiles"))
@@ -179,7 +177,7 @@ def test_a_dvc_lock_of_any_shape_raises_documented_errors_alone(stage, item):
 @given(shaped("schema", "source", "splits", "tokenizer", "token_bytes") | ANY)
 @MANY
 def test_a_manifest_of_any_shape_raises_documented_errors_alone(value):
-    documented(lambda: artifacts._read(json.dumps(value).encode("utf-8")))
+    documented(lambda: artifacts.parse_manifest(json.dumps(value).encode("utf-8")))
 
 
 FACTS = ("val_bpb", "locked_bpb", "steps", "tokens", "train_loss", "rated_seconds", "progress", "model")
@@ -197,10 +195,10 @@ def test_facts_of_any_shape_raise_documented_errors_alone(value):
 @MANY
 def test_a_past_commit_may_hold_anything_without_an_error(value):
     data = json.dumps(value).encode("utf-8")
-    history.line_of(data)
-    history.decision_of(data)
-    history.past_lock(data + b"\n", "gate1")
-    history.trained(data + b"\n", "x")
+    history.parse_evidence_line(data)
+    history.parse_decision_commitment(data)
+    history.parse_past_lock(data + b"\n", "gate1")
+    history.holds_trained_run(data + b"\n", "x")
 
 
 @given(
@@ -220,7 +218,7 @@ def test_allowed_signers_raise_documented_errors_alone(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "signers"
     path.write_bytes(data)
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    documented(lambda: [line.may("git", now) for line in signatures.read(path)])
+    documented(lambda: [line.may("git", now) for line in signatures.read_allowed_signers(path)])
 
 
 @given(st.data())
@@ -231,7 +229,7 @@ def test_an_audit_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(sha
     whole = forger.read(name)
     try:
         forger.write(name, data.draw(spoilt(whole)))
-        assert len(audit(forger.case(None))) == len(SEQUENCE)
+        assert len(run_checks(forger.case(None))) == len(SEQUENCE)
     finally:
         forger.write(name, whole)
 
@@ -269,4 +267,4 @@ def test_a_bomb_of_json_is_refused(line):
 def test_folders_that_are_files_end_in_results(tmp_path: Path):
     (tmp_path / "ledger").write_bytes(b"")
     (tmp_path / "locks").write_bytes(b"")
-    assert {one.status for one in audit(Forger(tmp_path).case(None))} <= {"failed", "skipped", "passed"}
+    assert {one.status for one in run_checks(Forger(tmp_path).case(None))} <= {"failed", "skipped", "passed"}

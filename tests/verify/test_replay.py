@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from stages import verify as front_door
 from stages.cli import build_parser
 from stages.commands import replay as command
 from stages.domain import canonical
 from stages.domain.errors import Refused
 from stages.domain.records import parse_line
-from stages.verify import replay
+from stages.verify import choose_runs, read_ledger, replay
 from tests.support.repo import Repo, environment
 from tests.verify.forger import RUNS, Forger
 
@@ -59,7 +60,7 @@ def test_another_runner_or_corpus_is_no_place_to_repeat_a_run(smoke: Repo, tmp_p
 
 def test_the_machine_of_a_record_is_believed_only_as_dvc_lock_noted_it(smoke: Repo, tmp_path):
     study = Forger(smoke.copy(tmp_path / "study").root)
-    record, _ = replay.ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
+    record, _ = read_ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
     told = replay.recorded_machine(record, study.root)
     assert told is not None
     assert told["torch"]
@@ -80,7 +81,7 @@ def test_machines_are_of_one_kind_only_with_one_device_and_one_library():
 
 
 def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monkeypatch, capsys):
-    name, other = list(replay.ledger(clone.root))[:2]
+    name, other = list(read_ledger(clone.root))[:2]
     same = replay.Replayed(name, "identical", True, 1.0, 1.0, ())
 
     def again(record: Any, *_: Any) -> replay.Replayed:
@@ -88,7 +89,7 @@ def test_a_run_that_could_not_be_repeated_never_ends_with_0(clone: Forger, monke
             raise Refused("no such machine")
         return same
 
-    monkeypatch.setattr(replay, "replay", again)
+    monkeypatch.setattr(front_door, "replay_run", again)
     monkeypatch.chdir(clone.root)
     assert command.run(build_parser("replay").parse_args(["replay", name])) == 0
     assert command.run(build_parser("replay").parse_args(["replay", name, other])) == 2
@@ -105,7 +106,7 @@ def test_a_run_whose_steps_take_much_longer_than_their_budget_is_marked_on_the_s
     same_kind, seconds, long
 ):
     one = replay.Replayed("r/c/h/1", "identical", same_kind, 1.0, 1.0, (), seconds, 60.0)
-    told = command._told(one, 0.005)
+    told = command._comparison(one, 0.005)
     assert f"its steps took {seconds:g} s here, of a budget of 60 s" in told
     assert one.long is long and ("its clock may have been slowed" in told) is long
 
@@ -142,7 +143,7 @@ def test_the_same_kind_of_machine_must_agree_in_every_byte_and_another_within_th
     value["facts"]["val_bpb"] = 2.0
     data = canonical.dumps(value)
     value["facts"]["val_bpb"] = 2.0 + change
-    found = replay.compare(parse_line(data, "x"), data, value, same_kind, 0.005)
+    found = replay.compare_records(data, value, same_kind, 0.005)
     assert (found.outcome, found.difference) == (outcome, round(change, 6))
 
 
@@ -150,7 +151,7 @@ def test_another_status_differs_on_any_machine(clone: Forger):
     value = finished(clone)
     data = canonical.dumps(value)
     value.update(status="diverged", facts=None)
-    found = replay.compare(parse_line(data, "x"), data, value, None, 10.0)
+    found = replay.compare_records(data, value, None, 10.0)
     assert (found.outcome, found.difference) == ("differs", None)
 
 
@@ -159,25 +160,25 @@ def test_a_run_on_the_wall_clock_that_kept_no_progress_is_not_trained_again_for_
     value["budget"]["clock"] = "wall"
     record = parse_line(canonical.dumps(value), "x")
     with pytest.raises(Refused, match="its facts hold no progress"):
-        replay.check_place(record, None, clone.root)
+        replay._check_place(record, None, clone.root)
 
 
 def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
-    runs = replay.ledger(clone.root)
-    assert replay.choose(runs, [], 3, 7) == replay.choose(dict(reversed(runs.items())), [], 3, 7)
-    assert replay.choose(runs, [], 3, 7) != replay.choose(runs, [], 3, 8)
-    assert all(runs[name][0].executed for name in replay.choose(runs, [], 24, 0))
+    runs = read_ledger(clone.root)
+    assert choose_runs(runs, [], 3, 7) == choose_runs(dict(reversed(runs.items())), [], 3, 7)
+    assert choose_runs(runs, [], 3, 7) != choose_runs(runs, [], 3, 8)
+    assert all(runs[name][0].executed for name in choose_runs(runs, [], 24, 0))
 
 
 def test_what_cannot_be_repeated_is_refused_by_name(clone: Forger, tmp_path):
-    runs = replay.ledger(clone.root)
+    runs = read_ledger(clone.root)
     stopped = next(name for name, (record, _) in runs.items() if not record.executed)
     with pytest.raises(Refused, match="was not executed; executed runs look like rung1/"):
-        replay.choose(runs, [stopped], 0, 0)
+        choose_runs(runs, [stopped], 0, 0)
     with pytest.raises(Refused, match="is not in the ledger"):
-        replay.choose(runs, ["rung9/x/y/1"], 0, 0)
+        choose_runs(runs, ["rung9/x/y/1"], 0, 0)
     with pytest.raises(Refused, match="--sample 25: found 24 executed runs"):
-        replay.choose(runs, [], 25, 0)
+        choose_runs(runs, [], 25, 0)
     with pytest.raises(Refused, match=r"ledger/runs.jsonl is missing"):
-        replay.ledger(tmp_path)
+        read_ledger(tmp_path)
     assert RUNS == "ledger/runs.jsonl"

@@ -13,12 +13,12 @@ import pytest
 from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.repo.tree import WorkTree
-from stages.verify import sequence
-from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, in_order, perform, told
+from stages.verify import SEQUENCE, Report, sequence
+from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, check_order, perform, problems_of
+from stages.verify.documentation import PAGE, with_checks_table
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
-from stages.verify.result import Report, summary_line
-from stages.verify.sequence import SEQUENCE, audit
+from stages.verify.sequence import run_checks
 from tests.support.repo import PROJECT
 from tests.verify.forger import Forger
 
@@ -30,12 +30,12 @@ def case(root: Path) -> Case:
 def test_a_check_that_stands_before_what_it_needs_is_refused():
     late = [check for check in SEQUENCE if check.id in ("V03", "V04")]
     with pytest.raises(OutOfOrder, match="V01 needs Locks, which no earlier check gives"):
-        in_order((replace(late[1], id="V01"), replace(late[0], id="V02", needs=())))
+        check_order((replace(late[1], id="V01"), replace(late[0], id="V02", needs=())))
 
 
 def test_ids_climb_without_gaps():
     with pytest.raises(OutOfOrder, match="V03 stands at place 1"):
-        in_order((SEQUENCE[2],))
+        check_order((SEQUENCE[2],))
 
 
 @pytest.mark.parametrize("check", [one for one in SEQUENCE if one.needs], ids=lambda one: one.id)
@@ -53,34 +53,46 @@ def test_a_fact_is_learnt_once(tmp_path):
         one.get(Ledger)
 
 
-def test_every_check_has_an_exception_class_of_its_own_that_names_it():
-    errors = [check.error for check in SEQUENCE]
-    assert len(set(errors)) == len(SEQUENCE)
+def test_a_failed_check_is_named_by_its_exception(tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        perform(SEQUENCE[1], _with_plain_files(tmp_path))
+    assert caught.value.check is SEQUENCE[1]
+    assert caught.value.problems == [Problem("params.yaml", "no file", "the study", "there is nothing to verify")]
+
+
+def _with_plain_files(root: Path) -> Case:
+    one = case(root)
+    perform(SEQUENCE[0], one)
+    return one
+
+
+def test_every_check_function_is_named_after_its_check_and_stands_once_in_the_sequence():
     for check in SEQUENCE:
-        assert issubclass(check.error, CheckFailed)
-        assert (check.error.__doc__ or "").startswith(f"{check.id}: ")
-        assert (check.look.__doc__ or "").startswith(f"{check.id}: ")
-
-
-def test_every_check_function_stands_once_in_the_sequence():
-    functions = {check.look for check in SEQUENCE}
-    assert len(functions) == len(SEQUENCE)
+        assert check.function.__name__ == "check_" + check.name.replace("-", "_")
+        assert check.title
+    functions = {check.function for check in SEQUENCE}
     modules = {inspect.getmodule(function) for function in functions}
-    found = {
+    defined = {
         function
         for module in modules
-        for _, function in inspect.getmembers(module, inspect.isfunction)
-        if re.match(r"V\d\d: ", function.__doc__ or "")
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if name.startswith("check_") and list(inspect.signature(function).parameters) == ["case"]
     }
-    assert found == functions
+    assert defined == functions
 
 
-def test_the_docstring_and_the_documentation_list_the_sequence():
-    listed = re.findall(r"^    (V\d\d)  ([a-z-]+)", sequence.__doc__ or "", re.M)
-    assert listed == [(check.id, check.name) for check in SEQUENCE]
-    text = (PROJECT / "docs" / "verification.md").read_text(encoding="utf-8")
-    documented = re.findall(r"^\| (V\d\d) \| `([a-z-]+)` \| (git|artifacts|replay) \|", text, re.M)
-    assert documented == [(check.id, check.name, check.depth) for check in SEQUENCE]
+def test_the_documentation_lists_the_sequence():
+    page = (PROJECT / PAGE).read_text(encoding="utf-8")
+    assert page == with_checks_table(page), "python -m stages.verify.documentation writes it anew"
+
+
+def test_other_packages_use_the_front_door_alone():
+    """What stands in a module of stages/verify is its own affair."""
+    inside = [PROJECT / "stages" / "verify", PROJECT / "tests" / "verify"]
+    paths = [path for root in ("stages", "report", "bench", "tests") for path in (PROJECT / root).rglob("*.py")]
+    private = re.compile(r"^\s*(?:from|import) stages\.verify\.", re.M)
+    others = [path for path in paths if not any(path.is_relative_to(folder) for folder in inside)]
+    assert [path for path in others if private.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_what_builds_on_a_failed_check_is_skipped_and_says_so(clone: Forger):
@@ -97,11 +109,11 @@ def test_a_problem_found_before_a_check_gives_up_is_a_failure_and_not_skipped(tm
         raise Skip("the rest is not here", "dvc pull")
 
     with pytest.raises(CheckFailed):
-        perform(replace(SEQUENCE[0], look=half), case(tmp_path))
+        perform(replace(SEQUENCE[0], function=half), case(tmp_path))
 
 
 def test_an_empty_folder_passes_nothing_that_speaks_of_evidence(tmp_path):
-    results = {result.check.id: result.status for result in audit(case(tmp_path))}
+    results = {result.check.id: result.status for result in run_checks(case(tmp_path))}
     assert results.pop("V01") == "passed"
     assert results.pop("V02") == "failed"
     assert set(results.values()) == {"skipped"}
@@ -118,7 +130,7 @@ def test_what_a_parser_refuses_becomes_a_problem_with_file_line_and_place():
     error = Invalid.at("ledger/runs.jsonl, line 7", "found 'x', expected an int", "facts.steps")
     assert str(error) == "ledger/runs.jsonl, line 7: facts.steps: found 'x', expected an int"
     meaning = "nothing that builds on it can be believed"
-    assert list(told(error)) == [Problem("ledger/runs.jsonl", "'x'", "an int", meaning, 7, "/facts/steps")]
+    assert list(problems_of(error)) == [Problem("ledger/runs.jsonl", "'x'", "an int", meaning, 7, "/facts/steps")]
 
 
 def test_a_file_that_the_system_will_not_read_becomes_a_problem_and_no_traceback(tmp_path):
@@ -127,7 +139,7 @@ def test_a_file_that_the_system_will_not_read_becomes_a_problem_and_no_traceback
         (tmp_path / "none").read_bytes()
 
     with pytest.raises(CheckFailed) as caught:
-        perform(replace(SEQUENCE[0], look=unreadable), case(tmp_path))
+        perform(replace(SEQUENCE[0], function=unreadable), case(tmp_path))
     assert [one.place for one in caught.value.problems] == ["x", "none"]
 
 
@@ -135,14 +147,14 @@ def test_a_library_that_is_missing_skips_the_check_and_no_decision_counts_as_rec
     def without(_: Case) -> None:
         raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
 
-    changed = [replace(one, look=without) if one.name == "decisions" else one for one in SEQUENCE]
+    changed = [replace(one, function=without) if one.name == "decisions" else one for one in SEQUENCE]
     monkeypatch.setattr(sequence, "SEQUENCE", tuple(changed))
     results = tuple(clone.audit())
     decided = next(one for one in results if one.check.name == "decisions")
     assert (decided.status, decided.reason) == ("skipped", "scipy is not installed")
     report = Report("x", None, "git", results)
     assert (report.verdict, report.exit_status) == ("undecided", 0)
-    assert summary_line(report).startswith("x: no decision recomputed (")
+    assert report.summary().startswith("x: no decision recomputed (")
 
 
 def test_a_mistake_of_the_program_is_not_passed_off_as_one_of_the_study(tmp_path):
@@ -150,12 +162,12 @@ def test_a_mistake_of_the_program_is_not_passed_off_as_one_of_the_study(tmp_path
         return [Problem("", "", "", "", line=int("x"))]
 
     with pytest.raises(ValueError, match="invalid literal"):
-        perform(replace(SEQUENCE[0], look=broken), case(tmp_path))
+        perform(replace(SEQUENCE[0], function=broken), case(tmp_path))
 
 
 def test_a_study_is_learnt_even_from_an_exploratory_one_so_that_more_can_be_said(clone: Forger):
     clone.params(lambda value: value["study"].update(mode="exploratory"))
     one = clone.case(None)
-    results = {result.check.id: result.status for result in audit(one)}
+    results = {result.check.id: result.status for result in run_checks(one)}
     assert results["V02"] == "failed"
     assert one.knows(Study)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stages.repo.git import Git
-from stages.verify.signatures import BadSignature, BadSigners, sign, signature_path, verify
+from stages.verify import BadSignature, BadSigners, sign, verify_signature
+from stages.verify.signatures import signature_path
 from tests.verify.forger import Forger, failed
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
@@ -58,7 +59,7 @@ def test_a_signature_names_who_made_it(keys, tmp_path):
     lock.write_bytes(b"rules\n")
     made = sign(lock, keys / "alice")
     assert made == signature_path(lock) == tmp_path / "gate1.yaml.sig"
-    signer = verify(b"rules\n", made.read_bytes(), keys / "allowed")
+    signer = verify_signature(b"rules\n", made.read_bytes(), keys / "allowed")
     assert signer.principal == "alice@example.org"
     assert signer.key.startswith("SHA256:")
     sign(lock, keys / "alice")
@@ -77,7 +78,7 @@ def test_other_bytes_another_key_and_another_purpose_do_not_hold(data, key, name
     lock.write_bytes(b"rules\n")
     made = sign(lock, keys / key, namespace)
     with pytest.raises(BadSignature, match=message):
-        verify(data, made.read_bytes(), keys / "allowed")
+        verify_signature(data, made.read_bytes(), keys / "allowed")
 
 
 def test_what_is_no_key_or_no_signature_is_refused(keys, tmp_path):
@@ -89,9 +90,9 @@ def test_what_is_no_key_or_no_signature_is_refused(keys, tmp_path):
         sign(lock, keys / "allowed")
     for rubbish in (b"", b"rubbish", b"x" * (1 << 20)):
         with pytest.raises(BadSignature):
-            verify(b"rules\n", rubbish, keys / "allowed")
+            verify_signature(b"rules\n", rubbish, keys / "allowed")
     with pytest.raises(BadSigners, match="no such file"):
-        verify(b"rules\n", b"", tmp_path / "none")
+        verify_signature(b"rules\n", b"", tmp_path / "none")
 
 
 def test_signed_locks_verify_and_say_by_whom(clone, keys):
@@ -179,7 +180,7 @@ def test_any_line_of_the_allowed_signers_may_allow_a_signature(text, who, keys, 
     lock = tmp_path / "gate1.yaml"
     lock.write_bytes(b"rules\n")
     signature = sign(lock, keys / "alice").read_bytes()
-    assert verify(b"rules\n", signature, allow(keys, text)).principal == who
+    assert verify_signature(b"rules\n", signature, allow(keys, text)).principal == who
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_line_that_does_not_allow_this_purpose_or_time_does_not_hold(text, key
     lock.write_bytes(b"rules\n")
     signature = sign(lock, keys / "alice").read_bytes()
     with pytest.raises(BadSignature):
-        verify(b"rules\n", signature, allow(keys, text))
+        verify_signature(b"rules\n", signature, allow(keys, text))
 
 
 def test_a_commit_is_held_against_the_time_at_which_it_was_made(clone, keys):
