@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from report.gates import GateView
-from report.shapes import Accounting, Counterfactual, RungCost
 from stages.domain import formatting
+from stages.summary.accounting import Accounting, Counterfactual, RungCost
 
 #: Where every number of cost comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/accounting.json"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from report.gates import GateView
-from report.shapes import Agreement, HostAlone, HostPairAgreement, RungAgreement
+from stages.summary.agreement import Agreement, HostAlone, HostPairAgreement, RungAgreement
 
 #: Where every number of agreement comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/agreement.json"

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from report.shapes import Accounting, Agreement, CorpusManifest, ModelFile, Stability
+from report.shapes import CorpusManifest, ModelFile
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.locks import Lock
@@ -25,9 +25,9 @@ from stages.domain.records import Record, parse_ledger
 from stages.domain.schema import Invalid, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
-from stages.summary.accounting import accounting
-from stages.summary.agreement import agreement
-from stages.summary.stability import stability
+from stages.summary.accounting import Accounting, accounting
+from stages.summary.agreement import Agreement, agreement
+from stages.summary.stability import Stability, stability
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
@@ -145,9 +145,8 @@ def load(root: Path) -> StudyFiles:
         decided = {gate: entry.decision for gate, entry in decisions.items()}
         return build(study_.study.mode, sorted(study_.configs), frozen, records, decided)
 
-    def summarise(name: str, shape: type[Shape], compute: Callable[[Ladder], Any]) -> Shape:
-        stored = reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY)
-        return stored or parse_recorded(shape, compute(ladder()), name, LEDGER_REMEDY)
+    def summarise(name: str, shape: type[Shape], compute: Callable[[Ladder], Shape]) -> Shape:
+        return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or compute(ladder())
 
     built = reader.json(names.PROTOCOL / "configs.json", ModelFile, "`dvc repro protocol` writes it anew")
     hosts = summarise("agreement.json", Agreement, agreement)

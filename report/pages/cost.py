@@ -9,10 +9,10 @@ from report.cost import SOURCE, UNRUN, StudyCost, candidates_text, total_hours
 from report.figures import Figure, FigureSpec
 from report.gates import GateView
 from report.page import Page, link_gate, link_rung
-from report.shapes import Counterfactual
 from report.tables import Cell, Column, Kind, Table, tabulate
 from report.views import StudyView
 from stages.domain import formatting, names
+from stages.summary.accounting import Counterfactual
 
 #: How dark a rung is, from the first to the last.
 SHADES = (0.38, 0.5, 0.62, 0.8, 1.0)

@@ -9,12 +9,12 @@ from report.host_agreement import SOURCE, RungHosts, host_order
 from report.page import Page, link_config, rung_page
 from report.pages import gate_evidence, gate_outcome, gate_rules
 from report.pages.gate_evidence import run_score
-from report.shapes import HostAlone
 from report.tables import Cell, Column, Table, holds, tabulate
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.decision import Decision, RankedCandidate, why_blocked
 from stages.domain.locks import Amendment
+from stages.summary.agreement import HostAlone
 
 
 def pages(view: StudyView) -> Iterator[Page]:

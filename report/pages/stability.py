@@ -8,11 +8,11 @@ from statistics import NormalDist
 from report.page import Page, link_config, link_gate, link_rung
 from report.path_figure import path_figure
 from report.promotion_paths import PromotionPath
-from report.shapes import LeaderFate, Stability
 from report.tables import Cell, Column, Table, tabulate
 from report.verdict import early_leader, find_lead
 from report.views import StudyView
 from stages.domain import formatting
+from stages.summary.stability import LeaderFate, Stability
 
 #: Where every number comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from stages.domain import canonical
 from stages.domain import rules as r
@@ -24,7 +24,7 @@ from stages.domain.evidence import Evidence, as_number
 from stages.domain.judge import EVERYONE, Finding, judge_rules
 from stages.domain.promotions import Ticket
 from stages.domain.rules import RuleId
-from stages.domain.schema import Key, Recorded, parse_recorded
+from stages.domain.schema import GateName, Key, Recorded, RecordedFile, RungName, parse_recorded
 
 SCHEMA: Literal[1] = 1
 Mode = Literal["frozen", "exploratory"]
@@ -75,14 +75,11 @@ class NoiseFloor(Recorded):
     variance: Annotated[float, Field(ge=0)]
 
 
-class Decision(Recorded):
+class Decision(RecordedFile):
     """A line of ledger/decisions.jsonl. `frozen_promoted` stands in an exploratory decision alone."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    schema_: Annotated[Literal[1], Field(alias="schema")]
-    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
-    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    gate: GateName
+    rung: RungName
     mode: Mode
     lock: str
     outcome: Outcome
@@ -111,10 +108,6 @@ class Decision(Recorded):
         """The decision as a JSON value."""
         left_out = {"frozen_promoted"} if self.frozen_promoted is None else set()
         return self.model_dump(by_alias=True, exclude=left_out)
-
-    def to_bytes(self) -> bytes:
-        """The decision as a line of ledger/decisions.jsonl."""
-        return canonical.dumps(self.to_json())
 
 
 def parse_decision(data: bytes, where: str, remedy: str) -> Decision:

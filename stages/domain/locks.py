@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from stages.domain import canonical, names, yamlio
 from stages.domain.command import RunnerSection
 from stages.domain.rules import Gate
-from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
 from stages.domain.study import Clock, Host, Scalar, Seed, Study
 
 SCHEMA = 1
@@ -39,8 +39,8 @@ class Frozen(Strict):
     """What a lock freezes. Its canonical JSON is what is hashed."""
 
     study: Key
-    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
-    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    gate: GateName
+    rung: RungName
     rules: Gate
     roles: dict[Key, Key]
     budget_seconds: Annotated[float, Field(gt=0)]

@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
 from stages.domain.files import md5_bytes
-from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
 
 Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
 EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})
@@ -69,14 +69,14 @@ class Record(Strict):
     """One line of ledger/runs.jsonl."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
-    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    rung: RungName
     config: Key
     host: Key
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
     purpose: Literal["candidate", "floor"]
     status: Status
     reason: Text | None
-    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
+    gate: GateName
     lock: Sha256
     runner: Sha256
     corpus: Sha256

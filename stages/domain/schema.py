@@ -7,14 +7,26 @@ found 'x', expected a valid integer`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from stages.domain import names
+from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = ["Invalid", "Key", "Mistake", "Recorded", "Sha256", "Strict", "Text", "explain", "parse", "parse_recorded"]
+__all__ = [
+    "Invalid",
+    "Key",
+    "Mistake",
+    "Recorded",
+    "RecordedFile",
+    "Sha256",
+    "Strict",
+    "Text",
+    "explain",
+    "parse",
+    "parse_recorded",
+]
 
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
@@ -34,6 +46,22 @@ class Recorded(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class RecordedFile(Recorded):
+    """A whole stored JSON value with its schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value, its keys in the order of the fields."""
+        return self.model_dump(by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical.dumps(self.to_json())
+
+
 def _key(text: str) -> str:
     if names.is_device(text):
         raise ValueError("another name: Windows keeps this one for a device")
@@ -45,6 +73,8 @@ def _key(text: str) -> str:
 Key = Annotated[str, AfterValidator(_key)]
 _SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
+RungName = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+GateName = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)

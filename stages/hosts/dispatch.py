@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
+import dask
 from distributed import Client, Future, LocalCluster, as_completed
 
 from stages.domain.contract import Contract
@@ -26,6 +27,7 @@ from stages.domain.formatting import count
 from stages.domain.runs import Run, gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import remote, workers
+from stages.hosts.cluster import parse_address, use_cluster
 from stages.hosts.dispatch_view import DispatchView
 from stages.hosts.job import accept_outputs, execute_job, make_job
 from stages.hosts.processes import hold_lock
@@ -45,11 +47,11 @@ REMIND_SECONDS = 600.0
 class WaitingReport:
     """Reports which hosts of the waiting runs no worker offers, and which workers of this machine have ended.
 
-    `client` is Dask's, `processes` are the workers of this machine, `say` prints one line.
+    `say` prints one line.
     """
 
-    def __init__(self, client: Any, processes: Sequence[WorkerProcess], say: Callable[[str], None]) -> None:
-        self._client, self._processes, self._say = client, processes, say
+    def __init__(self, cluster: StartedCluster, say: Callable[[str], None]) -> None:
+        self._cluster, self._say = cluster, say
         self._missing: dict[str, int] = {}
         self._reported_at = 0.0
         self._ended: set[int] = set()
@@ -73,7 +75,7 @@ class WaitingReport:
 
     def report(self, rung: str, waiting: Sequence[Run]) -> None:
         """Report what has changed since the last call."""
-        for worker in self._processes:
+        for worker in self._cluster.processes:
             if not worker.is_running() and worker.process.pid not in self._ended:
                 self._ended.add(worker.process.pid)
                 self._say(f"a worker of this machine ended: {worker.describe_end()}")
@@ -82,58 +84,79 @@ class WaitingReport:
         now = time.monotonic()
         if missing and (missing != self._missing or now - self._reported_at >= REMIND_SECONDS):
             hosts = ", ".join(f"{host} ({count(runs, 'run')})" for host, runs in missing.items())
-            address = self._client.scheduler_info()["address"]
-            self._say(f"{rung} waits for a worker of {hosts}: `promotion dispatch --join {address}` on such a machine")
+            self._say(f"{rung} waits for a worker of {hosts}: `{self._cluster.join}` on such a machine")
             self._reported_at = now
         self._missing = missing
 
     def _list_offered(self) -> set[str]:
         """The hosts that a worker offers, or will offer when its process on this machine has started."""
-        connected = self._client.scheduler_info()["workers"].values()
+        connected = self._cluster.client.scheduler_info()["workers"].values()
         offered = {host for worker in connected for host in worker["resources"]}
-        return offered | {host for worker in self._processes if worker.is_running() for host in worker.slot.hosts}
+        return offered | {
+            host for worker in self._cluster.processes if worker.is_running() for host in worker.slot.hosts
+        }
+
+
+@dataclass(frozen=True)
+class StartedCluster:
+    """A scheduler's client, the workers of this machine, and the command with which others join."""
+
+    client: Client
+    processes: list[WorkerProcess]
+    join: str
 
 
 @contextmanager
 def start_cluster(
-    study: Study, listen: str, hosts: list[str], cpu_slots: int | None
-) -> Iterator[tuple[Client, list[WorkerProcess]]]:
-    """A scheduler that listens at `listen` (address:port), and the workers of this machine, one in every slot."""
-    address, _, port = listen.rpartition(":")
-    if not address or not port.isdigit():
-        raise Refused(f"--listen: found {listen!r}, expected ADDRESS:PORT, such as 127.0.0.1:8786")
-    slots = [] if cpu_slots == 0 else workers.find_slots(study, hosts, cpu_slots)
-    local = LocalCluster(
-        n_workers=0, host=address, scheduler_port=int(port), dashboard_address=None, silence_logs=40, protocol="tcp://"
-    )
-    with local, Client(local) as client:
-        started = workers.start_workers(slots, local.scheduler_address)
-        try:
-            yield client, started
-        finally:
-            workers.stop_workers(started)
+    study: Study, listen: str, folder: Path | None, hosts: list[str], cpu_slots: int | None
+) -> Iterator[StartedCluster]:
+    """A scheduler that listens at `listen` (ADDRESS:PORT), and the workers of this machine, one in every slot.
+
+    `folder` holds the certificates of the cluster; needed beyond the loopback. Its HTTP server listens on the loopback
+    and has no page.
+    """
+    host, port = parse_address(listen)
+    with use_cluster(listen, folder) as cluster, dask.config.set({"distributed.scheduler.http.routes": []}):
+        slots = [] if cpu_slots == 0 else workers.find_slots(study, hosts, cpu_slots)
+        local = LocalCluster(
+            n_workers=0,
+            host=host,
+            scheduler_port=port,
+            protocol="tls://",
+            security=cluster.make_security(),
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            silence_logs=40,
+        )
+        with local, Client(local) as client:
+            address = local.scheduler_address
+            started = workers.start_workers(slots, address, cluster)
+            join = f"promotion dispatch --join {address} --cluster {cluster.folder.as_posix()}"
+            try:
+                yield StartedCluster(client, started, join)
+            finally:
+                workers.stop_workers(started)
 
 
 @dataclass
 class Dispatcher:
-    """Works through a study with the workers of `client`."""
+    """Works through a study with the workers of a cluster."""
 
     study: Study
-    client: Client
+    cluster: StartedCluster
     view: DispatchView
-    processes: list[WorkerProcess] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     _committed_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._waiting_report = WaitingReport(self.client, self.processes, self.view.say)
+        self._waiting_report = WaitingReport(self.cluster, self.view.say)
 
     def dispatch(self) -> int:
         """Dispatch until every gate has decided; the exit status."""
         with hold_lock("work", "`promotion work` or `promotion dispatch` is running"), self.view:
             for path in remove_broken_files():
                 self.view.say(f"{path.as_posix()} was left half-written; it is written anew")
-            self.client.subscribe_topic("promotion", self.view.receive_progress)
+            self.cluster.client.subscribe_topic("promotion", self.view.receive_progress)
             if remote.run_dvc("repro", "protocol"):
                 raise Refused("the protocol did not let this study through; see above")
             for rung in self.study.rungs:
@@ -187,7 +210,7 @@ class Dispatcher:
     def _submit(self, run: Run, lock: str) -> Future[dict[str, bytes]]:
         # The key names the run and its lock: the same run is never twice in one scheduler.
         key = f"{run.id}-{lock[:16]}"
-        return self.client.submit(
+        return self.cluster.client.submit(
             execute_job, make_job(run).dumps(), key=key, resources={run.host: 1}, retries=RETRIES, pure=False
         )
 

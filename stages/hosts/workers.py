@@ -1,7 +1,7 @@
 """The Dask workers of this machine: how many runs it can train at a time, and one worker process for each.
 
-    promotion dispatch                                starts them beside its scheduler
-    promotion dispatch --join tcp://10.0.0.5:8786     starts them for a scheduler elsewhere
+    promotion dispatch                                              starts them beside its scheduler
+    promotion dispatch --join tls://10.0.0.5:8786 --cluster DIR     starts them for a scheduler elsewhere
 
 A slot trains one run at a time without slowing another: one slot for each GPU, which it alone sees, and on the CPU as
 many as the blocks' threads fit into the usable CPUs. Each worker has a log of its own under scratch/dispatch/.
@@ -22,6 +22,7 @@ from stages.domain import names
 from stages.domain.errors import Refused
 from stages.domain.study import Host, Study
 from stages.hosts import processes
+from stages.hosts.cluster import Cluster, find_own_address
 from stages.hosts.job import LOGS, read_log_end
 from stages.hosts.machine import Machine, WrongHost, describe_machine, find_mismatches
 
@@ -29,6 +30,11 @@ from stages.hosts.machine import Machine, WrongHost, describe_machine, find_mism
 JOIN_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.2
+#: Settings of Dask for which `dask worker` has no option.
+_WORKER_SETTINGS = {
+    "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
+}
 
 
 @dataclass(frozen=True)
@@ -88,23 +94,27 @@ def _find_gpu_slots(blocks: dict[str, Host], machine: Machine) -> Iterator[Slot]
             yield Slot(tuple(hosts), gpu.uuid)
 
 
-def start_workers(slots: Sequence[Slot], scheduler: str) -> list[WorkerProcess]:
-    """Start a Dask worker in every slot, each with a nanny that restarts it if it dies."""
+def start_workers(slots: Sequence[Slot], scheduler: str, cluster: Cluster) -> list[WorkerProcess]:
+    """Start a Dask worker in every slot, each with a nanny that restarts it if it dies.
+
+    Worker and nanny listen on the one address of this machine that reaches the scheduler, and accept only what has a
+    certificate of `cluster`; the worker's HTTP server listens on the loopback and has no page.
+    """
     LOGS.mkdir(parents=True, exist_ok=True)
-    logs = [LOGS / f"worker-{os.getpid()}-{number}.log" for number in range(1, len(slots) + 1)]
-    return [
-        WorkerProcess(slot, _start_worker(slot, scheduler, log), log) for slot, log in zip(slots, logs, strict=True)
-    ]
-
-
-def _start_worker(slot: Slot, scheduler: str, log: Path) -> subprocess.Popen[bytes]:
-    resources = " ".join(f"{host}=1" for host in slot.hosts)
-    arguments = ["-m", "stages.hosts.processes", "-m", "distributed.cli.dask_worker", scheduler]
-    arguments += ["--nworkers", "1", "--nthreads", "1", "--resources", resources, "--memory-limit", "0"]
-    arguments += ["--no-dashboard", "--local-directory", f"{names.SCRATCH.as_posix()}/dask"]
-    environment = {"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}
-    with log.open("wb") as output:
-        return processes.start_child(arguments, output.fileno(), environment)
+    own_address = find_own_address(*parse_scheduler(scheduler))
+    started = []
+    for number, slot in enumerate(slots, start=1):
+        resources = " ".join(f"{host}=1" for host in slot.hosts)
+        arguments = ["-m", "stages.hosts.processes", "-m", "distributed.cli.dask_worker", scheduler]
+        arguments += ["--nworkers", "1", "--nthreads", "1", "--resources", resources, "--memory-limit", "0"]
+        arguments += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--host", own_address]
+        arguments += [*cluster.make_arguments(), "--local-directory", f"{names.SCRATCH.as_posix()}/dask"]
+        log = LOGS / f"worker-{os.getpid()}-{number}.log"
+        environment = _WORKER_SETTINGS | ({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {})
+        with log.open("wb") as output:
+            process = processes.start_child(arguments, output.fileno(), environment)
+        started.append(WorkerProcess(slot, process, log))
+    return started
 
 
 def stop_workers(workers: Sequence[WorkerProcess]) -> None:
@@ -119,12 +129,23 @@ def stop_workers(workers: Sequence[WorkerProcess]) -> None:
             worker.process.wait()
 
 
+def parse_scheduler(address: str) -> tuple[str, int]:
+    """Host and port of tls://HOST:PORT; `Refused` where it is anything else."""
+    match = re.fullmatch(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
+    if match is None or not 0 < int(match[3]) < 65536:
+        raise Refused(f"--join: found {address!r}, expected tls://HOST:PORT, as the dispatcher tells it when it starts")
+    if match[1] == "tcp":
+        raise Refused(
+            f"--join: found {address!r}, but a dispatcher accepts TLS alone; expected tls://{match[2]}:{match[3]}, and "
+            "--cluster DIR with the certificates, as the dispatcher tells it when it starts"
+        )
+    return match[2].strip("[]"), int(match[3])
+
+
 def wait_for_scheduler(address: str, patience: float = JOIN_SECONDS) -> None:
-    """Wait until a scheduler listens at tcp://HOST:PORT; `Refused` if none does within `patience` seconds."""
-    match = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
-    if match is None or not 0 < int(match[2]) < 65536:
-        raise Refused(f"--join: found {address!r}, expected tcp://HOST:PORT, as the dispatcher tells it when it starts")
-    host, port, end = match[1].strip("[]"), int(match[2]), time.monotonic() + patience
+    """Wait until a scheduler listens at tls://HOST:PORT; `Refused` if none does within `patience` seconds."""
+    host, port = parse_scheduler(address)
+    end = time.monotonic() + patience
     while True:
         try:
             socket.create_connection((host, port), timeout=max(1.0, patience)).close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from stages.domain.contract import from_lock
 from stages.domain.decision import Decision
@@ -19,7 +20,7 @@ from stages.domain.records import Record
 
 
 @dataclass(frozen=True)
-class Rung:
+class LadderRung:
     """One frozen rung. `candidates` and `evidence` are None until the gate before has decided."""
 
     lock: Lock
@@ -70,15 +71,15 @@ class Ladder:
 
     mode: str
     configs: tuple[str, ...]
-    rungs: tuple[Rung, ...]
+    rungs: tuple[LadderRung, ...]
 
     @property
-    def clock(self) -> str | None:
+    def clock(self) -> Literal["wall", "rated"] | None:
         """wall or rated; None before anything is frozen."""
         return self.rungs[0].frozen.clock.kind if self.rungs else None
 
     @property
-    def last(self) -> Rung | None:
+    def last(self) -> LadderRung | None:
         """The study's last rung, or None while its gate is not frozen."""
         return self.rungs[-1] if self.rungs and self.rungs[-1].frozen.last else None
 
@@ -116,19 +117,19 @@ def build(
     by_rung: dict[str, list[Record]] = {}
     for record in records:
         by_rung.setdefault(record.rung, []).append(record)
-    rungs: list[Rung] = []
+    rungs: list[LadderRung] = []
     before: Decision | None = None
     while (lock := locks.get(f"gate{len(rungs) + 1}")) is not None:
         decision = decisions.get(lock.frozen.gate)
-        who = _candidates(decision, before, configs if not rungs else None)
-        mine = tuple(by_rung.get(lock.frozen.rung, ()))
-        evidence = None if who is None else gather(from_lock(lock), who, mine)
-        rungs.append(Rung(lock, mine, who, evidence, decision))
+        candidates = _list_candidates(decision, before, configs if not rungs else None)
+        known = tuple(by_rung.get(lock.frozen.rung, ()))
+        evidence = None if candidates is None else gather(from_lock(lock), candidates, known)
+        rungs.append(LadderRung(lock, known, candidates, evidence, decision))
         before = decision
     return Ladder(mode, tuple(sorted(configs)), tuple(rungs))
 
 
-def _candidates(
+def _list_candidates(
     decision: Decision | None, before: Decision | None, everybody: Sequence[str] | None
 ) -> tuple[str, ...] | None:
     if decision is not None:

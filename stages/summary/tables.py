@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stages.domain.evidence import as_number
+from stages.summary.agreement import Agreement
 from stages.summary.ladder import Ladder
 
 PATHS = ("config", "rung", "budget_seconds", "rank", "mean", "fate")
@@ -53,13 +54,13 @@ def _fates(ladder: Ladder) -> dict[str, str]:
     return fates
 
 
-def agreement(shown: Mapping[str, Any]) -> bytes:
+def agreement(summary: Agreement) -> bytes:
     """The mean of every candidate on two hosts, for every rung and pair of hosts."""
     rows = [
-        (name, f"{pair['hosts'][0]} and {pair['hosts'][1]}", config, *(means[host] for host in pair["hosts"]))
-        for name, rung in shown["rungs"].items()
-        for pair in rung["pairs"]
-        for config, means in rung["means"].items()
-        if all(means[host] is not None for host in pair["hosts"])
+        (name, f"{pair.hosts[0]} and {pair.hosts[1]}", config, *(means[host] for host in pair.hosts))
+        for name, rung in summary.rungs.items()
+        for pair in rung.pairs
+        for config, means in rung.means.items()
+        if all(means[host] is not None for host in pair.hosts)
     ]
     return csv_bytes(AGREEMENT, rows)

@@ -21,12 +21,14 @@ from rich.console import Console
 from stages.domain import canonical, names
 from stages.domain.runs import Run, runs_of
 from stages.hosts import dispatch, remote
-from stages.hosts.dispatch import Dispatcher, WaitingReport
+from stages.hosts.cluster import create_cluster, is_loopback
+from stages.hosts.dispatch import Dispatcher, StartedCluster, WaitingReport
 from stages.hosts.dispatch_view import DispatchView, RunProgress
 from stages.hosts.job import Job, RunFailed, read_outputs
 from stages.hosts.workers import Slot, WorkerProcess
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
+from tests.hosts.test_cluster import list_listening
 from tests.support.repo import Repo
 
 
@@ -82,6 +84,8 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     # One worker is killed in the middle of a run, which another one takes; then the dispatcher itself is killed.
     first = start(repo, logs[0], "dispatch", "--slots", "2")
     wait_for("started$", logs[0], first)
+    listening = list_listening(psutil.Process(first.pid))
+    assert listening and all(is_loopback(host) for host, _ in listening), listening
     victim = kill_a_worker(repo)
     wait_for(f"dispatch: {victim}: started again, after its worker died", logs[0], first)
     wait_for("finished, val_bpb", logs[0], first)
@@ -96,9 +100,12 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     before = {path: path.read_bytes() for path in repo.root.glob("artifacts/records/*/*/*/*.json")}
     assert before
     address = f"127.0.0.1:{free_port()}"
-    second = start(repo, logs[1], "dispatch", "--slots", "0", "--listen", address)
-    wait_for("workers may join at", logs[1], second)
-    joined = start(elsewhere, logs[2], "dispatch", "--join", f"tcp://{address}", "--slots", "2")
+    folder = create_cluster(tmp_path / "cluster").folder
+    second = start(repo, logs[1], "dispatch", "--slots", "0", "--listen", address, "--cluster", str(folder))
+    wait_for(f"workers may join: `promotion dispatch --join tls://{address} --cluster", logs[1], second)
+    joined = start(
+        elsewhere, logs[2], "dispatch", "--join", f"tls://{address}", "--cluster", str(folder), "--slots", "2"
+    )
     assert second.wait(PATIENCE) == 0, logs[1].read_text(encoding="utf-8")
     assert joined.wait(PATIENCE) == 0, "a worker that joined ends with the dispatcher"
     assert all(path.read_bytes() == line for path, line in before.items())
@@ -204,7 +211,7 @@ class Workers:
 
     def scheduler_info(self) -> dict[str, object]:
         """A worker of each host is tshown."""
-        return {"address": "tcp://127.0.0.1:8786", "workers": {"one": {"resources": {"cpu-fp32": 1, "cpu-bf16": 1}}}}
+        return {"workers": {"one": {"resources": {"cpu-fp32": 1, "cpu-bf16": 1}}}}
 
     def subscribe_topic(self, topic: str, heard: object) -> None:
         """Nothing is told."""
@@ -235,7 +242,7 @@ def engine(judged, monkeypatch):
 def work_through(study, outcomes: dict[str, object]) -> tuple[int, Workers, str]:
     workers = Workers(outcomes)
     shown, out = view(terminal=False)
-    return Dispatcher(study, workers, shown).dispatch(), workers, out.getvalue()
+    return Dispatcher(study, StartedCluster(workers, [], JOIN), shown).dispatch(), workers, out.getvalue()
 
 
 def test_a_run_goes_to_a_worker_of_its_host_block_under_a_key_of_run_and_rule(judged, engine):
@@ -280,9 +287,9 @@ def test_what_a_worker_makes_up_is_not_taken_in(judged, engine):
     assert not names.record_path(runs[0].id).exists()
 
 
-ADDRESS = "tcp://127.0.0.1:8786"
+JOIN = "promotion dispatch --join tls://127.0.0.1:8786 --cluster /study/scratch/dispatch/cluster-1"
 WAITING = [Run("rung1", name, host, 1, "candidate") for name, host in (("a", "fp32"), ("a", "bf16"), ("b", "bf16"))]
-MISSING = f"rung1 waits for a worker of bf16 (2 runs): `promotion dispatch --join {ADDRESS}` on such a machine"
+MISSING = f"rung1 waits for a worker of bf16 (2 runs): `{JOIN}` on such a machine"
 
 
 class Scheduler:
@@ -293,7 +300,7 @@ class Scheduler:
 
     def scheduler_info(self) -> dict[str, object]:
         workers = {f"worker of {host}": {"resources": {host: 1}} for host in self.hosts}
-        return {"address": ADDRESS, "workers": workers}
+        return {"workers": workers}
 
 
 def ended(log: Path, status: int) -> WorkerProcess:
@@ -311,7 +318,7 @@ def messages() -> list[str]:
 def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a_while(messages, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
-    report = WaitingReport(Scheduler("fp32"), [], messages.append)
+    report = WaitingReport(StartedCluster(Scheduler("fp32"), [], JOIN), messages.append)
     for passed in (0.0, 2.0, dispatch.REMIND_SECONDS):
         now[0] += passed
         report.report("rung1", WAITING)
@@ -320,7 +327,7 @@ def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a
 
 def test_a_worker_that_comes_and_one_that_goes_are_a_change(messages):
     scheduler = Scheduler("fp32", "bf16")
-    report = WaitingReport(scheduler, [], messages.append)
+    report = WaitingReport(StartedCluster(scheduler, [], JOIN), messages.append)
     report.report("rung1", WAITING)
     assert messages == []
     scheduler.hosts.remove("bf16")
@@ -334,9 +341,8 @@ def test_a_worker_that_comes_and_one_that_goes_are_a_change(messages):
 
 def test_a_worker_of_this_machine_that_is_still_starting_counts_as_there(messages):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        report = WaitingReport(
-            Scheduler("fp32"), [WorkerProcess(Slot(("bf16",)), process, Path("none"))], messages.append
-        )
+        worker = WorkerProcess(Slot(("bf16",)), process, Path("none"))
+        report = WaitingReport(StartedCluster(Scheduler("fp32"), [worker], JOIN), messages.append)
         report.report("rung1", WAITING)
     assert messages == []
 
@@ -344,7 +350,7 @@ def test_a_worker_of_this_machine_that_is_still_starting_counts_as_there(message
 def test_a_worker_of_this_machine_that_ended_is_told_once_with_the_end_of_its_log(messages, tmp_path):
     log = tmp_path / "worker.log"
     log.write_text("ImportError: no such thing\n", encoding="utf-8")
-    report = WaitingReport(Scheduler("fp32"), [ended(log, 3)], messages.append)
+    report = WaitingReport(StartedCluster(Scheduler("fp32"), [ended(log, 3)], JOIN), messages.append)
     report.report("rung1", WAITING)
     report.report("rung1", WAITING)
     assert messages[0].startswith("a worker of this machine ended: exit status 3; the end of ")
@@ -355,7 +361,7 @@ def test_a_worker_of_this_machine_that_ended_is_told_once_with_the_end_of_its_lo
 def test_it_looks_while_the_body_waits_and_no_longer(monkeypatch):
     monkeypatch.setattr(dispatch, "WATCH_SECONDS", 0.01)
     said = threading.Event()
-    report = WaitingReport(Scheduler(), [], lambda text: said.set())
+    report = WaitingReport(StartedCluster(Scheduler(), [], JOIN), lambda text: said.set())
     with report.watch("rung1", lambda: WAITING):
         assert said.wait(20)
     assert "waiting report" not in {thread.name for thread in threading.enumerate()}

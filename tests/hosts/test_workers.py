@@ -32,10 +32,10 @@ def member(folder: Path, code: str) -> WorkerProcess:
 
 
 @pytest.mark.parametrize(
-    "address", ["garbage", "127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:1", "tcp://a:0", "tcp://a:b"]
+    "address", ["garbage", "127.0.0.1:8786", "tls://127.0.0.1", "tls://:1", "tls://a:0", "tls://a:b"]
 )
 def test_what_is_no_address_is_refused_at_once(address):
-    with pytest.raises(Refused, match=r"--join: found '.*', expected tcp://HOST:PORT"):
+    with pytest.raises(Refused, match=r"--join: found '.*', expected tls://HOST:PORT"):
         workers.wait_for_scheduler(address)
 
 
@@ -44,11 +44,11 @@ def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
         one.bind(("127.0.0.1", 0))  # taken, and never listening
         port = one.getsockname()[1]
         told = (
-            rf"--join: nobody listens at tcp://127\.0\.0\.1:{port} .*; "
+            rf"--join: nobody listens at tls://127\.0\.0\.1:{port} .*; "
             rf"start `promotion dispatch --listen 127\.0\.0\.1:{port}` there first"
         )
         with pytest.raises(Refused, match=told):
-            workers.wait_for_scheduler(f"tcp://127.0.0.1:{port}", patience=0.0)
+            workers.wait_for_scheduler(f"tls://127.0.0.1:{port}", patience=0.0)
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -57,7 +57,7 @@ def test_an_address_at_which_somebody_listens_is_reached(family, host):
         pytest.skip("this machine has no IPv6")
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
-        workers.wait_for_scheduler(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+        workers.wait_for_scheduler(f"tls://[{host}]:{port}" if ":" in host else f"tls://{host}:{port}")
 
 
 def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_path):
@@ -106,7 +106,7 @@ def test_workers_that_end_well_are_no_news(tmp_path):
             ["--join", "tcp://a:1", "--slots", "0"],
             "--slots: found 0, expected 1 or more: a machine that joins brings slots",
         ),
-        (["--join", "garbage"], "--join: found 'garbage', expected tcp://HOST:PORT"),
+        (["--join", "garbage"], "--join: found 'garbage', expected tls://HOST:PORT"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_starts(judged, monkeypatch, words, told):
