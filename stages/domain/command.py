@@ -7,8 +7,8 @@
       score: {name: val_loss, unit: nats/token, line: "step {*}: train loss {*}, val loss {score}"}
 
 A word of the command is literal text and `{names}`; `{{` and `}}` are braces. A name is one of NAMES, `with.X` of the
-rung, or a knob of the configurations. `{out}`, `{scratch}`, `{data}` and `{spec}` are paths of one machine: they stay
-symbolic in the input that a record keeps, and only the process that trains replaces them.
+rung, or a knob of the configurations. `{seed}`, and the paths of one machine, `{out}`, `{scratch}`, `{data}` and
+`{spec}`, stay names in the input that a record keeps; only the process that trains replaces them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from stages.domain.corpus import RelativePath
 from stages.domain.line_template import BadTemplate, LineTemplate
@@ -262,4 +262,5 @@ else:
         Annotated[dict[str, Scalar], Tag("builtin")] | Annotated[CommandSettings, Tag("command")],
         Discriminator(_kind_of),
         AfterValidator(_to_plain),
+        PlainSerializer(dict, return_type=dict[str, Any]),
     ]

@@ -138,6 +138,22 @@ def min_host_agreement(rule: r.MinHostAgreement, e: Evidence) -> Iterable[Findin
             yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{one} and {other}")
 
 
+def budget_kept(rule: r.BudgetKept, e: Evidence) -> Iterable[Finding]:
+    """Observed: the most seconds that a finished run reports; threshold: its budget and the tolerance."""
+    reference = e.contract.roles.get("reference")
+    for name in e.candidates:
+        runs = [*e.of(name), *(e.floor if name == reference else ())]
+        finished = [run for run in runs if run.status == "finished"]
+        reported = [(run.facts or {}).get("reported", {}).get("seconds") for run in finished]
+        if not finished:  # it has no score that more time could have flattered
+            yield Finding(name, None, None, None, True, "no finished run")
+        elif any(seconds is None for seconds in reported):
+            yield _not_evaluable(name, f"{finished[reported.index(None)].id} reports no seconds")
+        else:
+            limit = _exact(finished[0].budget.seconds) * (1 + _exact(rule.tolerance))
+            yield _at_most(name, max(_exact(seconds) for seconds in reported), limit)
+
+
 def keep_role(rule: r.KeepRole, e: Evidence) -> Iterable[Finding]:
     """Holds for the configuration in the role, false for all others. No number is observed."""
     kept = e.contract.roles[rule.role]
@@ -286,6 +302,7 @@ _KINDS: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
         fixed_environment,
         above_noise_floor,
         min_host_agreement,
+        budget_kept,
         keep_role,
         top_k,
         within_gap,

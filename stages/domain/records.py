@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
 from stages.domain.files import md5_bytes
+from stages.domain.names import ClockKind
 from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
 
 Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
@@ -29,7 +30,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 class Budget(Strict):
     """What a run was given: the clock and its seconds."""
 
-    clock: Literal["wall", "rated", "given"]
+    clock: ClockKind
     seconds: Annotated[float, Field(gt=0)]
 
 

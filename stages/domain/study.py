@@ -15,9 +15,11 @@ from pydantic import Field, model_validator
 from stages.domain import names, yamlio
 from stages.domain.command import CommandSettings, RunnerSection, find_problems
 from stages.domain.corpus import Data, DataFiles
+from stages.domain.names import ClockKind
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
+    BudgetKept,
     FixedEnvironment,
     Gate,
     MeanGap,
@@ -52,7 +54,7 @@ class Clock(Strict):
     and order the rungs and set the time limit of a run.
     """
 
-    kind: Literal["wall", "rated", "given"]
+    kind: ClockKind
 
 
 class Host(Strict):
@@ -220,6 +222,14 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
         case MinHostAgreement():
             if len(study.hosts) < 2:
                 return "hosts: found 1, expected at least 2 to agree; add a host block, or remove the rule"
+        case BudgetKept():
+            if study.command is None:
+                return "the built-in runner keeps its budget by its own clock; remove the rule"
+            if "seconds" not in study.command.facts:
+                return (
+                    "runner.facts.seconds: missing; name the line in which the trainer says how long it trained, such "
+                    "as 'training_seconds: {value}', or remove the rule"
+                )
         case NearEquivalent() | MeanGap() if rule.role == rule.to:
             return f"it compares the {rule.role} with itself; name two roles"
     return None

@@ -218,6 +218,10 @@ class Runner(Protocol):
         """Train what a record was given once more, step for step where the clock is that of the wall."""
         ...
 
+    def check_trace(self, record: Record, trace: Mapping[str, bytes]) -> Iterator[FactMismatch]:
+        """What an executed record says that the files of its trace do not say."""
+        ...
+
     def make_facts_check(self, study: Study) -> FactsCheck:
         """A check of the facts of this study's records."""
         ...

@@ -67,6 +67,8 @@ DEVICE_VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCM_PATH",
 )  # fmt: skip
+#: What stays a name in the input of a record: the paths of one machine, and the seed, which has a key of its own.
+SYMBOLIC = PATH_NAMES | {"seed"}
 PROBE_SECONDS = 120.0
 PROGRESS_SECONDS = 0.25
 #: More points of a curve are thinned out: every second one goes.
@@ -129,13 +131,12 @@ class CommandRunner:
         return self.make_spec(assignment)
 
     def make_spec(self, assignment: Assignment, where: str = "params.yaml") -> RunnerJson:
-        """The whole input of a run: words and variables with everything filled in but the paths of a machine."""
+        """The whole input of a run: words and variables with all filled in but the seed and the paths of a machine."""
         settings, block = self.settings, assignment.block
         gpus = block.get("gpus", 1 if block["device"] == "cuda" else 0)
         values: dict[str, Any] = {
             **assignment.knobs,
             **{f"{WITH}{key}": value for key, value in assignment.options.items()},
-            "seed": assignment.seed,
             "budget_seconds": f"{assignment.seconds:g}",
             "config": assignment.config,
             "host": assignment.host,
@@ -148,7 +149,7 @@ class CommandRunner:
         }
 
         def render(word: str) -> str:
-            return fill(word, values, PATH_NAMES)
+            return fill(word, values, SYMBOLIC)
 
         score = settings.score.model_dump(by_alias=True, exclude_none=True)
         if settings.score.json_:
@@ -294,6 +295,7 @@ class _Execution:
             "scratch": str(shared),
             "data": str(find_root(source).absolute()),
             "spec": str(self._folder / "spec.json"),
+            "seed": str(self._spec["seed"]),
         }
         files.write_whole(self._folder / "spec.json", canonical.dumps(self._spec))
         return paths

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Literal
 
 from stages.domain import names
+from stages.domain.names import ClockKind
 from stages.domain.rules import Gate, KeepRole, TopK, WithinGap
 from stages.domain.schema import Recorded, RecordedFile
 from stages.domain.study import Study
@@ -47,7 +48,7 @@ class Plan(RecordedFile):
     """The content of `promotion plan --json`."""
 
     study: str
-    clock: Literal["wall", "rated"]
+    clock: ClockKind
     unit: Literal["device-hours"]
     bound: Literal["at most"]
     rungs: dict[str, RungPlan]

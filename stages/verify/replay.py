@@ -106,7 +106,8 @@ def _check_place(record: Record, lock: Lock, root: Path) -> None:
     """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
     from stages.hosts.machine import describe_machine, find_mismatches
 
-    if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
+    is_command = lock.frozen.settings.get("kind") == "command"
+    if not is_command and record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
         raise Refused(
             f"{record.id}: its facts hold no progress; a run on the wall clock is repeated by it, step for step"
         )
@@ -139,7 +140,7 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     repeated["environment"] = report_environment(list(lock.frozen.hosts[record.host].report), result.telemetry)
     alike = is_same_kind(machine, result.telemetry)
     replayed = compare_records(data, repeated, True if alike is None and same_kind else alike, tolerance)
-    if record.budget.clock != "wall":
+    if record.budget.clock != "wall" or lock.frozen.settings.get("kind") == "command":
         return replayed
     seconds = result.telemetry["train_seconds"] - result.telemetry["first_steps_seconds"]
     return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)
@@ -149,12 +150,17 @@ def compare_records(data: bytes, repeated: Json, same_kind: bool | None, toleran
     """What the record of a repeated run says of the recorded line `data`."""
     recorded = canonical.loads(data)
     changed = tuple(pointer for pointer, _, _ in differences(repeated, recorded))
-    was, now = ((record["facts"] or {}).get("val_bpb") for record in (recorded, repeated))
+    was, now = (_score(record["facts"] or {}) for record in (recorded, repeated))
     outcome: Outcome = "identical" if canonical.dumps(repeated) == data else "differs"
     if outcome == "differs" and same_kind is not True and repeated["status"] == recorded["status"]:
         close = was is not None and now is not None and abs(now - was) <= tolerance
         outcome = "within" if close else "differs"
     return Replayed(parse_line(data, "the ledger").id, outcome, same_kind, was, now, changed)
+
+
+def _score(facts: Json) -> float | None:
+    value: float | None = facts["score"] if "score" in facts else facts.get("val_bpb")
+    return value
 
 
 def recorded_machine(record: Record, root: Path) -> Json | None:
