@@ -51,6 +51,10 @@ class Invalid(ValueError):
         return cls(message, mistake(where, place, found.removeprefix(", ").removeprefix("found "), expected))
 
 
+class Unreadable(Invalid):
+    """A file that is a link, a folder or a device, or larger than anything that is read here."""
+
+
 FAILED = 2
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names
+from stages.domain.errors import Unreadable
 from stages.dvcfiles.lockfile import LockedFile
-from stages.repo.tree import Unreadable
 
 MAX_LISTING = 256 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")

@@ -1,23 +1,20 @@
-"""What DVC should have recorded in its locks, by the study alone. Never imports DVC.
+"""What DVC should record in its locks. Never imports DVC.
 
-    rung_stages(study, "rung3")                a stage for every declared run, and the gate
-    root_stages(dvc_yaml, "dvc.yaml")          the stages of the hand-written dvc.yaml at the root
+    rung_stages(dvc_yaml, runs_of(study, "rung3"), where)      a stage for every declared run, and the gate
+    root_stages(dvc_yaml, where)                               the stages of the hand-written dvc.yaml at the root
 
-The dvc.yaml of a rung is generated (`stages/rungs.py`): its stages are those of the generator's text, filled in for
-each run that the study declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
+The dvc.yaml of a rung is generated (`stages/rungs.py`): its two templates are filled in for each run that the study
+declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from stages.domain import yamlio
 from stages.domain.names import PARAMS
-from stages.domain.runs import Run, runs_of
+from stages.domain.runs import Run
 from stages.domain.schema import Invalid
-from stages.domain.study import Study
-from stages.rungs import rung_yaml
 
 #: What the stages at the root run. A team may add stages of its own; these are the study's.
 COMMANDS = {
@@ -59,22 +56,16 @@ class PlannedStage:
         return PlannedStage(fill(self.cmd), tuple(map(fill, self.deps)), tuple(map(fill, self.outs)), params)
 
 
-def generated_yaml(rung: str) -> dict[str, object]:
-    """The dvc.yaml of a rung as `python -m stages.rungs` writes it, parsed."""
-    path = f"stages/{rung}/dvc.yaml"
-    return yamlio.loads(rung_yaml(int(rung.removeprefix("rung"))).encode("utf-8"), path)
-
-
 def parse_templates(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
     """The stages of a rung's dvc.yaml with their variables, or `BadPipeline` where one has another shape."""
     return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
 
 
-def rung_stages(study: Study, rung: str) -> dict[str, PlannedStage]:
-    """Every stage of a rung by the name that DVC gives it: its declared runs, then its gate."""
-    templates = parse_templates(generated_yaml(rung), f"stages/{rung}/dvc.yaml")
+def rung_stages(value: Mapping[str, object], runs: Iterable[Run], where: str) -> dict[str, PlannedStage]:
+    """Every stage of a rung by the name that DVC gives it, from its generated dvc.yaml: its runs, then its gate."""
+    templates = parse_templates(value, where)
     stages = {}
-    for run in runs_of(study, rung):
+    for run in runs:
         template = templates[run.stage_name.partition("@")[0]]
         stages[run.stage_name] = template.filled(_variables(run))
     stages["gate"] = templates["gate"]

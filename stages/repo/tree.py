@@ -15,14 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from stages.domain.errors import Invalid
+from stages.domain.errors import Unreadable
 from stages.repo.git import FILE, LINK, REPOSITORY, Git
 
 MAX_BYTES = 256 << 20
-
-
-class Unreadable(Invalid):
-    """A file that is a link, a folder, or larger than anything that is read here."""
 
 
 class Tree(Protocol):

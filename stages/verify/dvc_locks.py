@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.domain import yamlio
 from stages.domain.diff import ABSENT, differences
+from stages.domain.runs import runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
@@ -15,11 +16,11 @@ from stages.dvcfiles.pipeline import (
     COMMANDS,
     PlannedStage,
     added_stages,
-    generated_yaml,
     parse_templates,
     root_stages,
     rung_stages,
 )
+from stages.rungs import rung_yaml
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.ledger import Ledger
@@ -88,11 +89,18 @@ def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> 
             locks.added.extend(added_stages(value, yaml_path))
         else:
             parse_templates(value, yaml_path)
-            locks.planned[lock_path] = rung_stages(case.get(Study), rung)
+            runs = runs_of(case.get(Study), rung)
+            locks.planned[lock_path] = rung_stages(_generated_yaml(rung), runs, yaml_path)
     if lock is not None:
         locks.recorded[lock_path] = lockfile.parse(lock, lock_path)
     if pipeline is None and lock is not None:
         yield Problem(yaml_path, "no file", f"the pipeline of {lock_path}", "nobody knows what was run")
+
+
+def _generated_yaml(rung: str) -> dict[str, object]:
+    """The dvc.yaml of a rung as `python -m stages.rungs` writes it, parsed."""
+    text = rung_yaml(int(rung.removeprefix("rung")))
+    return yamlio.loads(text.encode("utf-8"), f"stages/{rung}/dvc.yaml")
 
 
 def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
@@ -139,7 +147,7 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         path = f"stages/{rung}/dvc.yaml"
         pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
         if pipeline is not None:
-            generated = _without_descriptions(generated_yaml(rung))
+            generated = _without_descriptions(_generated_yaml(rung))
             for pointer, value, expected in differences(_without_descriptions(pipeline), generated):
                 meaning = "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)"
                 yield Problem(path, repr(value)[:200], repr(expected)[:200], meaning, pointer=pointer)

@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def url(site: Path) -> Iterator[str]:
-    with serve.server(site, 0) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    with serve.start_server(site, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        assert httpd.server_address[0] == "127.0.0.1"
-        yield f"http://127.0.0.1:{httpd.server_address[1]}/"
-        httpd.shutdown()
+        assert server.server_address[0] == "127.0.0.1"
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
         thread.join()
 
 
@@ -58,12 +58,12 @@ def test_nothing_else_is_served(url: str, name: str) -> None:
 
 def test_a_site_that_is_not_built_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"index\.html is missing; `promotion site` builds it"):
-        serve.server(tmp_path, 0)
+        serve.start_server(tmp_path, 0)
 
 
 def test_a_taken_port_is_refused_with_the_remedy(site: Path) -> None:
-    with serve.server(site, 0) as first, pytest.raises(Refused, match="take another one"):
-        serve.server(site, first.server_address[1])
+    with serve.start_server(site, 0) as first, pytest.raises(Refused, match="take another one"):
+        serve.start_server(site, first.server_address[1])
 
 
 def test_promotion_site_builds_the_site(default_study: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from unittest import mock
 
 from stages import ledger, winner
 from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.pipeline import PlannedStage, root_stages, rung_stages
@@ -103,15 +104,15 @@ def _stage(name: str, plan: PlannedStage, told: dict[str, dict[str, Any]], seen:
 def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
     """Write the dvc.lock beside every dvc.yaml in `stems`, for the study in the current folder."""
     params = yamlio.read(names.PARAMS, "")
+    study = parse_study(params, "params.yaml")
     told: dict[str, dict[str, Any]] = {"params.yaml": params}
     for path in names.GATES.glob("*/promotions.yaml"):
         told[path.as_posix()] = {name: held == "true" for name, held in promotions.read(path).items()}
     seen: dict[str, Any] = {}
     for stem in stems:
-        if stem == "dvc":
-            plans = root_stages(yamlio.read(Path("dvc.yaml"), ""), "dvc.yaml")
-        else:
-            plans = rung_stages(parse_study(params, "params.yaml"), Path(stem).parent.name)
+        pipeline = yamlio.read(Path(f"{stem}.yaml"), "")
+        runs = runs_of(study, Path(stem).parent.name) if stem != "dvc" else []
+        plans = rung_stages(pipeline, runs, stem) if runs else root_stages(pipeline, stem)
         lines = ["schema: '2.0'", "stages:"]
         for name, plan in plans.items():
             if only is None or name in only:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.domain.errors import Unreadable
 from stages.dvcfiles.cache import Cache, files_in, md5_path
-from stages.repo.tree import Unreadable
 from stages.verify import derived
 from stages.verify.result import CheckResult
 from tests.support.repo import PROJECT, Repo, environment
