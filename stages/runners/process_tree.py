@@ -96,9 +96,10 @@ class ProcessTree:
         self._signal(psutil.Process.kill, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _signal(self, act: Callable[[psutil.Process], None], number: int) -> None:
-        if hasattr(os, "killpg"):
+        signal_group = getattr(os, "killpg", None)  # Windows has none; there the tree is all that is known
+        if signal_group is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.root.pid, number)
+                signal_group(self.root.pid, number)
         for process in self.alive():
             with contextlib.suppress(psutil.Error):
                 act(process)
