@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from stages.domain.schema import Sha256, Strict
+from stages.domain.schema import WHOLE, Sha256, Strict
 
 # Pair counts are 32-bit inside rustbpe; below this many bytes none of them can overflow.
 MAX_TOKENIZER_BYTES = 2_000_000_000
@@ -123,11 +123,11 @@ class Data(Strict):
 
     source: Annotated[PackageSource | FileSource | DataFiles, Field(discriminator="kind")]
     #: 0 where a command reads files as they are and has a tokenizer of its own.
-    vocab_size: Annotated[int, Field(ge=257, le=65536)] = 0
-    val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
-    locked_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
-    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES)] = 1_000_000_000
-    min_split_tokens: Annotated[int, Field(ge=1)] = 16_384
+    vocab_size: Annotated[int, Field(ge=257, le=65536), WHOLE] = 0
+    val_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
+    locked_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
+    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES), WHOLE] = 1_000_000_000
+    min_split_tokens: Annotated[int, Field(ge=1), WHOLE] = 16_384
 
     @model_validator(mode="after")
     def _vocabulary(self) -> Data:
