@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from stages.domain import names
 from stages.domain.formatting import elapsed
+from stages.domain.metric import metric_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -86,7 +87,7 @@ class Live:
             self._path.unlink(missing_ok=True)
         facts = record["facts"] or {}
         parts = [record["status"]]
-        score = (record["spec"] or {}).get("score", {}).get("name", "val_bpb")
+        score = metric_of(record["spec"] or {}).name
         value = facts.get("score", facts.get("val_bpb"))
         if value is not None:
             parts.append(f"{score} {value:.6f}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.domain.decision import why_blocked
 from stages.domain.formatting import duration
+from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
 from stages.status import Standing, next_step, stand, training_now
 
@@ -138,9 +139,9 @@ def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
         console.print(verdict, soft_wrap=True)
     for run, ago in training_now():
         console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
-    winner = _winner(rungs)
+    winner, metric = _winner(rungs), metric_of(study.runner).name
     if winner:
-        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], val_bpb {winner[1]:.6f}")
+        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], {metric} {winner[1]:.6f}")
     why, command = next_step(study, rungs)
     console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence, tau_b
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 
 EVERYONE = "*"
@@ -107,7 +108,9 @@ def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]
     """
     thresholds = [t for t in (r.threshold_in_bpb(other) for other in e.rules.values()) if t is not None]
     if not thresholds:
-        yield Finding(EVERYONE, None, None, None, True, "no threshold in val_bpb at this gate")
+        yield Finding(
+            EVERYONE, None, None, None, True, f"no threshold in {metric_of(e.contract.settings).name} at this gate"
+        )
         return
     smallest = min(_exact(t) for t in thresholds)
     multiple = _exact(rule.multiple)

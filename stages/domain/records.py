@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
 from stages.domain.files import md5_bytes
+from stages.domain.metric import metric_of
 from stages.domain.names import ClockKind
 from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
 
@@ -119,6 +120,12 @@ class Record(Strict):
     def executed(self) -> bool:
         """Whether something was trained: finished, diverged or failed."""
         return self.status in EXECUTED
+
+    @property
+    def metric(self) -> str:
+        """What the score is called; a run that was not trained says val_bpb."""
+        name: str = metric_of(self.spec or {}).name
+        return name
 
     @property
     def val_bpb(self) -> Decimal | None:

@@ -22,6 +22,7 @@ from stages.domain import canonical, names
 from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
+from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
@@ -51,6 +52,7 @@ class Replayed:
     #: Seconds on the wall clock that the run's steps took here, and the budget that they had there; else None.
     seconds: float | None = None
     budget: float | None = None
+    metric: str = BUILTIN_NAME
 
     @property
     def long(self) -> bool:
@@ -155,7 +157,8 @@ def compare_records(data: bytes, repeated: Json, same_kind: bool | None, toleran
     if outcome == "differs" and same_kind is not True and repeated["status"] == recorded["status"]:
         close = was is not None and now is not None and abs(now - was) <= tolerance
         outcome = "within" if close else "differs"
-    return Replayed(parse_line(data, "the ledger").id, outcome, same_kind, was, now, changed)
+    record = parse_line(data, "the ledger")
+    return Replayed(record.id, outcome, same_kind, was, now, changed, metric=record.metric)
 
 
 def _score(facts: Json) -> float | None:
