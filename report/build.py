@@ -23,8 +23,8 @@ from report.render import HERE, environment, render
 from report.search import index
 from report.views import StudyView
 from stages.domain import canonical, names
+from stages.domain.errors import Invalid
 from stages.domain.metric import Metric, metric_of
-from stages.domain.schema import Invalid
 
 Progress = Callable[[int, int], None]
 ASSETS = ("site.css", "figures.js", "site.js")
@@ -82,12 +82,8 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     Pages are made one at a time and forgotten, so memory does not hold the site.
     """
     view = StudyView(files)
-    env, out, common, name = (
-        environment(),
-        _Writer(folder, metric_of(view.study.runner)),
-        shared(view),
-        view.study.study.name,
-    )
+    env, common, name = environment(), shared(view), view.study.study.name
+    out = _Writer(folder, metric_of(view.study.runner))
     for asset in ASSETS:
         out.write(f"assets/{asset}", (HERE / "assets" / asset).read_bytes().replace(b"\r\n", b"\n"))
     out.write("assets/plotly.min.js", plotly_file().read_bytes())

@@ -21,8 +21,8 @@ from stages.corpora.inputs import CorpusError
 from stages.domain import canonical, files, names, yamlio
 from stages.domain.corpus import Data, DataFiles, Manifest
 from stages.domain.data_files import check_files
-from stages.domain.errors import Refused
-from stages.domain.schema import Invalid, parse
+from stages.domain.errors import Invalid, Refused
+from stages.domain.schema import parse
 
 REFRESH_SECONDS = 0.25
 

@@ -16,10 +16,10 @@ import trainer
 from stages.domain import canonical, files, names
 from stages.domain.contract import HostBlock
 from stages.domain.diff import differences
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.locks import LockRefused
 from stages.domain.records import Facts, Record
-from stages.domain.schema import Invalid, parse, whole_number
+from stages.domain.schema import parse, whole_number
 from stages.domain.study import Study
 from stages.runners import (
     Assignment,

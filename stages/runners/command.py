@@ -24,10 +24,10 @@ from stages.domain import canonical, files
 from stages.domain.command import PATH_NAMES, WITH, CommandSettings, fill
 from stages.domain.corpus import DataFiles
 from stages.domain.data_files import check_files, find_root
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.locks import LockRefused
 from stages.domain.records import CommandFacts, Record
-from stages.domain.schema import Invalid, parse
+from stages.domain.schema import parse
 from stages.domain.study import Study
 from stages.runners import (
     Assignment,

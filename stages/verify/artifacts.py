@@ -11,8 +11,7 @@ from stages.domain import canonical, files, names
 from stages.domain.corpus import DataFiles
 from stages.domain.data_files import check_files, find_root
 from stages.domain.diff import differences
-from stages.domain.errors import Refused
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, md5_path
 from stages.dvcfiles.lockfile import LockedFile

@@ -48,6 +48,21 @@ def test_every_ending_stands_in_the_ledger_with_its_reason(finished):
     assert {run["config"] for run in records(finished) if run["status"] == "stopped"} == {"broken", "greedy"}
 
 
+def test_the_metric_has_its_own_name_wherever_it_is_shown(finished):
+    pages = [path for path in (finished.root / "site").rglob("*") if path.suffix in (".html", ".csv", ".json", ".js")]
+    named = [
+        path.name for path in pages if path.name != "plotly.min.js" and "val_bpb" in path.read_text(encoding="utf-8")
+    ]
+    assert named == []
+    assert "what the trainer reports as its score, in nats/token" in (finished.root / "site" / "index.html").read_text(
+        encoding="utf-8"
+    )
+    assert "val_loss" in finished.promotion("status").stdout
+    assert "winner_val_loss" in (finished.root / "ledger" / "metrics.json").read_text(encoding="utf-8")
+    decisions = (finished.root / "ledger" / "decisions.jsonl").read_text(encoding="utf-8")
+    assert "val_bpb" not in decisions
+
+
 def test_a_run_is_repeated_to_the_same_record(finished):
     assert "identical" in finished.promotion("replay", "rung3/small/any/4").stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import Study
 from stages.repo.tree import WorkTree
 from stages.verify import SEQUENCE, Report, sequence
