@@ -60,18 +60,18 @@ class _Writer:
         path.write_bytes(data)
         self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
-    def write_text(self, name: str, data: bytes) -> None:
+    def write_named(self, name: str, data: bytes) -> None:
         """Write a file that speaks of the metric. Pages say val_bpb; a command's study has a name of its own for it."""
         self.write(name, self.metric.rename(data.decode("utf-8")).encode("utf-8"))
 
 
 def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, object], study: str) -> None:
     context = {"figures": [], **common, **page.context, "title": page.title, "tables": {t.id: t for t in page.tables}}
-    out.write_text(page.path, render(env, page.template, page.path, context))
+    out.write_named(page.path, render(env, page.template, page.path, context))
     stem = page.path.removesuffix(".html")
     for table in page.tables:
-        out.write_text(f"{stem}.{table.id}.csv", tables.as_csv(table))
-        out.write_text(f"{stem}.{table.id}.json", tables.as_json(table, study))
+        out.write_named(f"{stem}.{table.id}.csv", tables.as_csv(table))
+        out.write_named(f"{stem}.{table.id}.json", tables.as_json(table, study))
     for name, data in page.extra.items():
         out.write(name, data)
 
@@ -91,7 +91,7 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     for done, page in enumerate(all_pages(view), start=1):
         _write_page(env, out, page, common, name)
         progress(done, total)
-    out.write_text("assets/search.js", index(view))
+    out.write_named("assets/search.js", index(view))
     manifest: dict[str, object] = {"schema": 1, "study": name, "files": out.files}
     (folder / "manifest.json").write_bytes(canonical.dumps(manifest))
     return manifest
