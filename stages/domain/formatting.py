@@ -87,6 +87,13 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def percent(share: float) -> str:
+    """A share in words: never 100 % of what was not always so, and never 0 % of what happened."""
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
+
+
 def count(value: int, singular: str, plural: str | None = None) -> str:
     """1 run, 2 runs."""
     return f"{plain(value)} {singular if value == 1 else plural or singular + 's'}"
