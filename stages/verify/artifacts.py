@@ -109,14 +109,14 @@ def check_corpus(case: Case) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True)
-class CorpusManifest:
-    """What the manifest of a corpus says: its source as JSON, and the SHA-256 of each file."""
+class ManifestDigests:
+    """What the manifest of a corpus says that can be compared: its source as JSON, and the SHA-256 of each file."""
 
     source: dict[str, object]
     files: dict[str, str]
 
 
-def parse_manifest(data: bytes) -> CorpusManifest:
+def parse_manifest(data: bytes) -> ManifestDigests:
     """The manifest in these bytes; `Invalid` where it is none."""
     try:
         value: Any = canonical.loads(data)
@@ -128,7 +128,7 @@ def parse_manifest(data: bytes) -> CorpusManifest:
         raise Invalid.at(MANIFEST, str(error)) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise Invalid.at(MANIFEST, f"found no {error}, expected the manifest of a corpus") from None
-    return CorpusManifest(value["source"], listed)
+    return ManifestDigests(value["source"], listed)
 
 
 def _manifest_bytes(case: Case) -> bytes | None:
