@@ -28,6 +28,7 @@ COMMANDS = {
     "pending": "what a host can run now, and what waits for whom",
     "work": "pull, run what this host can run, push, until nothing is left",
     "dispatch": "hand pending runs to several workers",
+    "what-if": "which fates other rules would have given the recorded evidence",
     "replay": "train recorded runs again and compare",
     "verify": "recompute every decision, from git alone",
     "attest": "export a decision as an in-toto statement, or check one",
@@ -37,7 +38,7 @@ COMMANDS = {
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"stages.commands.{command}")
+    return importlib.import_module(f"stages.commands.{command.replace('-', '_')}")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:

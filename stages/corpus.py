@@ -31,6 +31,16 @@ class _Params(BaseModel):
     data: Data
 
 
+def _read(params: Path) -> Data:
+    """The `data` section of params.yaml; `Invalid` tells every mistake with its line."""
+    content, where = yamlio.read_bytes(params, "run this in the root of a study"), params.as_posix()
+    value = yamlio.loads(content, where)
+    try:
+        return parse(_Params, value, where).data
+    except Invalid as error:
+        raise yamlio.with_lines(error, content, where) from None
+
+
 class _ProgressLine:
     """One line on a terminal's stderr: the step at hand, megabytes done, time; nothing where nobody looks."""
 
@@ -77,11 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=names.CORPUS, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        value = yamlio.read(options.params, "run this in the root of a study")
-        data = parse(_Params, value, options.params.as_posix()).data
+        data = _read(options.params)
         with _progress() as progress:
             manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
-    except (CorpusError, Invalid, yamlio.BadYaml, OSError) as error:
+    except (CorpusError, Invalid, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(_summary(manifest, options.out))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from stages.domain.schema import Sha256, Strict
+from stages.domain.schema import WHOLE, Sha256, Strict
 
 # Pair counts are 32-bit inside rustbpe; below this many bytes none of them can overflow.
 MAX_TOKENIZER_BYTES = 2_000_000_000
@@ -112,11 +112,11 @@ class Data(Strict):
     """
 
     source: Source
-    vocab_size: Annotated[int, Field(ge=257, le=65536)]
-    val_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
-    locked_per_mille: Annotated[int, Field(ge=1, le=499)] = 30
-    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES)] = 1_000_000_000
-    min_split_tokens: Annotated[int, Field(ge=1)] = 16_384
+    vocab_size: Annotated[int, Field(ge=257, le=65536), WHOLE]
+    val_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
+    locked_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
+    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES), WHOLE] = 1_000_000_000
+    min_split_tokens: Annotated[int, Field(ge=1), WHOLE] = 16_384
 
 
 class CorpusFile(Strict):

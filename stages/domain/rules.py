@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.domain.schema import Key, Strict, parse
+from stages.domain.schema import WHOLE, Key, Strict, parse
 
 Effect = Literal["require", "promote", "stop", "verdict"]
 By = Literal["mean", "worst_host", "each_host"]
@@ -82,7 +82,7 @@ class TopK(Strict):
     """Among the best k by mean over cells, by the worst host's mean, or by any one host's mean. Ties break by name."""
 
     kind: Literal["top_k"]
-    k: Annotated[int, Field(ge=1, le=10_000)]
+    k: Annotated[int, Field(ge=1, le=10_000), WHOLE]
     by: By = "mean"
 
 

@@ -7,9 +7,10 @@ found 'x', expected a valid integer`.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
@@ -28,6 +29,8 @@ __all__ = [
     "parse_recorded",
 ]
 
+#: A float beyond this is left one: no number of a study is as large.
+MAX_WHOLE = 10**21
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
 #: The same for a file that this project wrote itself, where the remedy is to write it anew.
@@ -38,6 +41,17 @@ class Strict(BaseModel):
     """Immutable, unknown keys refused, no coercion: `"2"` is not 2."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def whole_number(value: object) -> object:
+    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE:
+        return int(Decimal(repr(value)))
+    return value
+
+
+#: After the constraints of a whole number that people write in YAML, where `1e9` is a float.
+WHOLE = BeforeValidator(whole_number)
 
 
 class Recorded(BaseModel):
@@ -99,7 +113,20 @@ def _expected(error: Any) -> str:
         return f"one of {error['ctx']['expected_tags']}"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == _SHA256:
         return "64 hexadecimal digits in lower case"
-    return _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
+    if kind == "bool_type":
+        return "true or false"
+    return _TAIL.sub("", _LEAD.sub("", str(error["msg"]))) + _hint(kind, error["input"])
+
+
+def _hint(kind: str, value: object) -> str:
+    """What to write instead, where YAML reads something else than its writer meant."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ": put it in quotes"
+    if kind in ("int_type", "int_from_float", "float_type") and isinstance(value, str):
+        return ": take the quotes away" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) else ""
+    if kind in ("int_type", "int_from_float") and isinstance(whole := whole_number(value), int):
+        return f": write {whole}" if not isinstance(value, bool) else ""
+    return ""
 
 
 def _place(error: Any, value: Any) -> str:

@@ -25,7 +25,7 @@ from stages.domain.rules import (
     Rule,
     roles_named,
 )
-from stages.domain.schema import Invalid, Key, Strict, Text, parse
+from stages.domain.schema import WHOLE, Invalid, Key, Strict, Text, parse
 
 SCHEMA = 1
 Scalar = int | float | str | bool | None
@@ -58,9 +58,9 @@ class Host(Strict):
     device: Literal["cpu", "cuda"]
     device_name: Annotated[str, Field(max_length=100)] = ""
     precision: Literal["fp32", "bf16"]
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=1024), WHOLE]
     compile: bool
-    flops_per_second: Annotated[int, Field(ge=1)] | None = None
+    flops_per_second: Annotated[int | None, Field(ge=1), WHOLE] = None
     #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
     report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]
 
@@ -219,10 +219,20 @@ def parse_study(value: Any, where: str) -> Study:
     return parse(Study, value, where)
 
 
+def parse_bytes(data: bytes, where: str) -> Study:
+    """A study's file, `where` people know it; every mistake is told with its line."""
+    try:
+        return parse_study(yamlio.loads(data, where), where)
+    except yamlio.BadYaml:
+        raise
+    except Invalid as error:
+        raise yamlio.with_lines(error, data, where) from None
+
+
 def load(path: Path = names.PARAMS) -> Study:
     """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
     remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
-    return parse_study(yamlio.read(path, remedy), path.as_posix())
+    return parse_bytes(yamlio.read_bytes(path, remedy), path.as_posix())
 
 
-__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_study"]
+__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_bytes", "parse_study"]

@@ -35,7 +35,7 @@ def test_the_command_builds_and_says_what_it_built(
     ("params", "message"),
     [
         (None, "error: params.yaml is missing; run this in the root of a study\n"),
-        ("data: {vocab_size: 300}", "error: params.yaml: data.source: "
+        ("data: {vocab_size: 300}", "error: params.yaml, line 1: data.source: "
                                     "expected a value: the key is missing\n"),
         ("study: {}", "error: params.yaml: data: expected a value: the key is missing\n"),
     ],

@@ -124,7 +124,7 @@ def test_a_lock_that_dvc_did_not_write_is_refused_by_name(data, message):
 
 
 def test_a_key_that_stands_twice_is_refused():
-    with pytest.raises(yamlio.BadYaml, match="duplicate key"):
+    with pytest.raises(yamlio.BadYaml, match="stands twice in one mapping"):
         parse(LOCK.replace(b"    deps:", b"    cmd: python cheat.py\n    deps:"), "x")
 
 
