@@ -139,7 +139,8 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     repeated["environment"] = report_environment(list(lock.frozen.hosts[record.host].report), result.telemetry)
     alike = is_same_kind(machine, result.telemetry)
     replayed = compare_records(data, repeated, True if alike is None and same_kind else alike, tolerance)
-    if record.budget.clock != "wall":
+    timed = {"train_seconds", "first_steps_seconds"} <= result.telemetry.keys()
+    if record.budget.clock != "wall" or not timed:
         return replayed
     seconds = result.telemetry["train_seconds"] - result.telemetry["first_steps_seconds"]
     return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)

@@ -126,14 +126,14 @@ def test_a_study_that_is_too_large_to_run_is_refused_before_its_runs_are_counted
         value["rungs"]["rung1"]["seeds"] = list(range(1_000, 1_060))
 
     clone.params(grow)
-    results = {result.check.id: result for result in clone.audit()}
+    results = {result.check.id: result for result in clone.verify()}
     assert results["V02"].problems[0].expected == "at most 200000"
     assert results["V08"].status == "skipped"
 
 
 def test_what_builds_on_a_failed_check_is_skipped_and_says_so(clone: Forger):
     clone.write("params.yaml", b"study: 1\n")
-    results = {result.check.id: result for result in clone.audit()}
+    results = {result.check.id: result for result in clone.verify()}
     assert results["V02"].status == "failed"
     assert results["V05"].status == "skipped"
     assert results["V05"].reason == "V02 study failed, and this check builds on it"
@@ -156,7 +156,7 @@ def test_an_empty_folder_passes_nothing_that_speaks_of_evidence(tmp_path):
 
 
 def test_a_required_check_that_is_skipped_stands_in_the_way(clone: Forger):
-    results = tuple(clone.audit())
+    results = tuple(clone.verify())
     assert Report("x", None, "git", results).exit_status == 0
     refused = Report("x", None, "git", results, frozenset({"V24"}))
     assert (refused.exit_status, refused.verdict, refused.first_failure()) == (1, "failed", "V24 lock-signatures")
@@ -185,7 +185,7 @@ def test_a_library_that_is_missing_skips_the_check_and_no_decision_counts_as_rec
 
     changed = [replace(one, function=without) if one.name == "decisions" else one for one in SEQUENCE]
     monkeypatch.setattr(sequence, "SEQUENCE", tuple(changed))
-    results = tuple(clone.audit())
+    results = tuple(clone.verify())
     decided = next(one for one in results if one.check.name == "decisions")
     assert (decided.status, decided.reason) == ("skipped", "scipy is not installed")
     report = Report("x", None, "git", results)

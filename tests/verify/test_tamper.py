@@ -17,11 +17,11 @@ def test_the_suite_holds_more_than_two_hundred_distinct_manipulations():
 
 
 def test_the_untouched_study_verifies_in_git_alone(clone: Forger):
-    assert failed(clone.audit(clone.git("rev-parse", "HEAD"))) == []
+    assert failed(clone.verify(clone.git("rev-parse", "HEAD"))) == []
 
 
 def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
-    results = Forger(smoke.root).audit(None, "artifacts")
+    results = Forger(smoke.root).verify(None, "artifacts")
     assert failed(results) == []
     skipped = [one.check.name for one in results if one.status == "skipped"]
     assert skipped == ["lock-signatures", "commit-signatures", "replay"]
