@@ -23,7 +23,7 @@ from report.render import HERE, environment, render
 from report.search import index
 from report.views import StudyView
 from stages.domain import canonical, names
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 Progress = Callable[[int, int], None]
 ASSETS = ("site.css", "figures.js", "site.js")

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 from report.shapes import CorpusManifest, ModelFile
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid, Recorded, parse_recorded
+from stages.domain.schema import Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
 from stages.summary.accounting import Accounting, accounting

@@ -20,7 +20,8 @@ from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
 from stages.domain import names, yamlio
 from stages.domain.corpus import Data, Manifest
-from stages.domain.schema import Invalid, parse
+from stages.domain.errors import Invalid
+from stages.domain.schema import parse
 
 REFRESH_SECONDS = 0.25
 

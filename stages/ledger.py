@@ -23,10 +23,10 @@ from stages.summary import everything
 Lines = list[tuple[Record, bytes]]
 
 
-def frozen_gates() -> dict[str, Lock]:
+def read_frozen_gates() -> dict[str, Lock]:
     """The locks by gate, each the one that artifacts/protocol was made from."""
-    found: dict[str, Lock] = {}
-    while (lock := locks.read(gate := f"gate{len(found) + 1}")) is not None:
+    gates: dict[str, Lock] = {}
+    while (lock := locks.read(gate := f"gate{len(gates) + 1}")) is not None:
         contract = read(names.rung_of(gate))
         followed = contract.lock if isinstance(contract, Contract) else None
         if followed != lock.digest:
@@ -34,8 +34,8 @@ def frozen_gates() -> dict[str, Lock]:
                 f"{path_of(names.rung_of(gate))}: found lock {followed}, expected {lock.digest}, "
                 f"that of {names.lock_path(gate).as_posix()}; `dvc repro` brings it up to date"
             )
-        found[gate] = lock
-    return found
+        gates[gate] = lock
+    return gates
 
 
 def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
@@ -64,7 +64,7 @@ def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
 
 def read_decisions(gates: dict[str, Lock]) -> dict[str, Decision]:
     """The decisions by gate, up to the first gate that has not decided."""
-    found: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for gate, lock in gates.items():
         path = names.decision_path(gate)
         if not path.is_file():
@@ -72,8 +72,8 @@ def read_decisions(gates: dict[str, Lock]) -> dict[str, Decision]:
         decision = parse_decision(path.read_bytes(), path.as_posix(), "`dvc repro` judges anew")
         if decision.gate != gate or decision.lock != lock.digest:
             raise Refused(f"{path.as_posix()}: is not a decision by {names.lock_path(gate).as_posix()}; `dvc repro`")
-        found[gate] = decision
-    return found
+        decisions[gate] = decision
+    return decisions
 
 
 def main() -> None:
@@ -81,10 +81,10 @@ def main() -> None:
     params = yamlio.read(names.PARAMS, "run this in the root of a study")
     shapes = canonical.loads((names.PROTOCOL / "configs.json").read_bytes())
     configs = sorted(shapes["configs"])
-    gates = frozen_gates()
+    gates = read_frozen_gates()
     lines = read_records(gates, set(configs))
     decisions = read_decisions(gates)
-    made = everything(
+    summaries = everything(
         params["study"]["mode"],
         configs,
         gates,
@@ -92,8 +92,10 @@ def main() -> None:
         decisions,
     )
     files.write_whole(names.LEDGER / "runs.jsonl", b"".join(data for _, data in lines))
-    files.write_whole(names.LEDGER / "decisions.jsonl", b"".join(one.to_bytes() for one in decisions.values()))
-    for path, data in made.items():
+    files.write_whole(
+        names.LEDGER / "decisions.jsonl", b"".join(decision.to_bytes() for decision in decisions.values())
+    )
+    for path, data in summaries.items():
         files.write_whole(path, data)
 
 

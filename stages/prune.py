@@ -1,9 +1,9 @@
-"""Takes away what an earlier form of the study left behind: records, traces and dvc.lock entries of runs that it no
-longer asks for.
+"""Remove what an earlier form of the study left behind: records, traces and dvc.lock entries of runs that it no longer
+asks for.
 
 DVC keeps the entries of a matrix cell that is gone, and the files of that cell stay in folders on which gates depend;
-`promotion verify` takes both for runs from nowhere. `promotion freeze` tidies after a change of seeds, hosts or
-configurations. The DVC cache and git keep what is taken away.
+`promotion verify` takes both for runs from nowhere. `promotion freeze` prunes after a change of seeds, hosts or
+configurations. The DVC cache and git keep what is removed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 
 
-def tidy(study: Study) -> list[str]:
-    """Take it away; what was, as paths and stages."""
-    return [*_outputs(study), *(one for rung in study.rungs for one in _entries(study, rung))]
+def prune(study: Study) -> list[str]:
+    """Remove what no run of the study accounts for; returns the paths and stages that are gone."""
+    return [*_remove_outputs(study), *(entry for rung in study.rungs for entry in _remove_entries(study, rung))]
 
 
-def _outputs(study: Study) -> Iterator[str]:
+def _remove_outputs(study: Study) -> Iterator[str]:
     declared = {run.id for run in all_runs(study)}
     for folder, suffix in ((names.RECORDS, ".json"), (names.TRACES, "")):
         for path in sorted(folder.glob(f"rung*/*/*/*{suffix}")):
@@ -40,7 +40,7 @@ def _drop_empty(folder: Path, top: Path) -> None:
         folder = folder.parent
 
 
-def _entries(study: Study, rung: str) -> Iterator[str]:
+def _remove_entries(study: Study, rung: str) -> Iterator[str]:
     """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
     path = lockfile.path_of(rung)
     head, stages = lockfile.read(path)

@@ -24,7 +24,7 @@ HEARD_SECONDS = 600
 
 
 @dataclass(frozen=True)
-class Standing:
+class RungStatus:
     """One rung. `candidates` is None until the gate before has decided; `decision` is that of these very records."""
 
     rung: str
@@ -63,7 +63,7 @@ class Standing:
 
     def to_json(self) -> dict[str, Any]:
         """As `promotion status --json` has it."""
-        made = self.decision
+        decision = self.decision
         frozen = self.lock.frozen if self.lock else None
         return {
             "rung": self.rung,
@@ -78,13 +78,13 @@ class Standing:
             "amendments": len(frozen.amendments) if frozen else 0,
             "changed_since_frozen": list(self.changed),
             "outcome": self.outcome,
-            "mode": made.mode if made else None,
+            "mode": decision.mode if decision else None,
             "blocked_by": self.blocked_by,
-            "promoted": made.promoted if made else None,
+            "promoted": decision.promoted if decision else None,
         }
 
 
-def changed(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[str, ...]:
+def find_changes(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[str, ...]:
     """What params.yaml, the runner or the corpus of this workspace say otherwise than the lock, as dotted paths."""
     frozen = lock.frozen
     runner = runner_of(study.runner).digest(Folder()) or frozen.runner
@@ -93,109 +93,111 @@ def changed(study: Study, gate: str, lock: Lock, previous: str | None) -> tuple[
     return tuple(locks.difference(frozen, now))
 
 
-def _decision(rung: str) -> Decision | None:
-    """The decision of a rung's gate, if it is about the lock and the records that lie here."""
+def _read_current_decision(rung: str) -> Decision | None:
+    """The decision of a rung's gate, if it is about the lock and the records in the workspace."""
     if not is_decided(rung):
         return None
     return read_decision(rung)
 
 
-def _candidates(study: Study, before: Standing | None) -> tuple[str, ...] | None:
+def _list_candidates(study: Study, before: RungStatus | None) -> tuple[str, ...] | None:
     if before is None:
         return tuple(sorted(study.configs))
     return None if before.decision is None else tuple(before.decision.promoted)
 
 
-def stand(study: Study) -> list[Standing]:
+def read_status(study: Study) -> list[RungStatus]:
     """Every rung of the study, in order."""
-    found: list[Standing] = []
+    rows: list[RungStatus] = []
     most = most_candidates(study)
-    for rung, here in study.rungs.items():
-        gate, before = names.gate_of(rung), found[-1] if found else None
+    for rung, declared in study.rungs.items():
+        gate, before = names.gate_of(rung), rows[-1] if rows else None
         lock = locks.read(gate)
         previous = before.lock.digest if before and before.lock else None
         work = read_rung_work(study, rung)
-        who = _candidates(study, before)
+        candidates = _list_candidates(study, before)
         cells = len(study.cells(rung))
-        found.append(
-            Standing(
+        rows.append(
+            RungStatus(
                 rung=rung,
                 gate=gate,
-                budget_seconds=here.budget_seconds,
+                budget_seconds=declared.budget_seconds,
                 cells=cells,
-                candidates=who,
+                candidates=candidates,
                 most=most[rung],
                 done=sum(run.purpose == "candidate" for run in work.trained),
-                declared=None if who is None else len(who) * cells,
+                declared=None if candidates is None else len(candidates) * cells,
                 floor_done=sum(run.purpose == "floor" for run in work.trained),
-                floor_declared=len(study.hosts) * len(here.floor_seeds),
+                floor_declared=len(study.hosts) * len(declared.floor_seeds),
                 closed=work.closed,
                 lock=lock,
-                changed=changed(study, gate, lock, previous) if lock else (),
-                decision=_decision(rung),
+                changed=find_changes(study, gate, lock, previous) if lock else (),
+                decision=_read_current_decision(rung),
             )
         )
-    return found
+    return rows
 
 
-def training_now() -> list[tuple[str, float]]:
-    """Runs that train here and now, by their live curves, with the seconds since each was last heard of."""
+def list_training() -> list[tuple[str, float]]:
+    """Runs that train now in this workspace, by their live curves, with the seconds since each was last heard of."""
     now = time.time()
     curves = names.LIVE.rglob("*.csv") if names.LIVE.is_dir() else []
     heard = ((path.relative_to(names.LIVE).with_suffix("").as_posix(), now - path.stat().st_mtime) for path in curves)
     return sorted((run, max(0.0, seconds)) for run, seconds in heard if seconds < HEARD_SECONDS)
 
 
-def next_step(study: Study, rungs: list[Standing]) -> tuple[str, str]:
+def find_next_step(study: Study, rungs: list[RungStatus]) -> tuple[str, str]:
     """(why, command): what to do next."""
-    if gone := _lost_lock(rungs):
-        path = names.lock_path(gone).as_posix()
+    if lost := _find_lost_lock(rungs):
+        path = names.lock_path(lost).as_posix()
         return f"{path} is missing, and what was built on it is not", f"git checkout -- {path}"
-    if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _decided_in_ledger():
+    if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _has_decisions():
         why = "the ledger holds a study whose artifacts are not here (`dvc pull` fetches them, `dvc repro` trains anew)"
         return why, "promotion verify"
-    if all(one.lock is None for one in rungs):
+    if all(row.lock is None for row in rungs):
         if not (names.CORPUS / "manifest.json").is_file():
             return "the rules name the text by its digest, so the text comes first", "dvc repro corpus"
         return "no rule is frozen yet", "promotion freeze"
     if study.study.mode == "exploratory":
         return "this is a what-if; back to what was decided leads", "git checkout . && dvc checkout"
-    if changed_rung := next((one for one in rungs if one.changed), None):
-        return _changed(changed_rung)
-    for one in rungs:
-        if one.decision is None:
-            if one.lock is None:
-                told = "" if _in_ledger(rungs) else " (`dvc repro -s ledger site` writes down what was decided so far)"
-                return f"{one.gate} is not frozen, so {one.rung} may not start{told}", f"promotion freeze {one.gate}"
-            return f"{one.rung}: {one.closed or one.outcome}", "dvc repro"
-        if one.blocked_by:
-            return f"{one.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"
-    if not _in_ledger(rungs):
+    if changed := next((row for row in rungs if row.changed), None):
+        return _explain_change(changed)
+    for row in rungs:
+        if row.decision is None:
+            if row.lock is None:
+                hint = (
+                    "" if _is_in_ledger(rungs) else " (`dvc repro -s ledger site` writes down what was decided so far)"
+                )
+                return f"{row.gate} is not frozen, so {row.rung} may not start{hint}", f"promotion freeze {row.gate}"
+            return f"{row.rung}: {row.closed or row.outcome}", "dvc repro"
+        if row.blocked_by:
+            return f"{row.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"
+    if not _is_in_ledger(rungs):
         return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
     return "the study is complete", "promotion verify"
 
 
-def _changed(one: Standing) -> tuple[str, str]:
-    amend = ' --amend --reason "..."' if executed_runs(one.rung) else ""
-    what = ", ".join(one.changed[:3]) + (" and more" if len(one.changed) > 3 else "")
-    return f"{one.gate} was frozen otherwise ({what}): take it back, or", f"promotion freeze {one.gate}{amend}"
+def _explain_change(row: RungStatus) -> tuple[str, str]:
+    amend = ' --amend --reason "..."' if executed_runs(row.rung) else ""
+    what = ", ".join(row.changed[:3]) + (" and more" if len(row.changed) > 3 else "")
+    return f"{row.gate} was frozen otherwise ({what}): take it back, or", f"promotion freeze {row.gate}{amend}"
 
 
-def _lost_lock(rungs: list[Standing]) -> str | None:
+def _find_lost_lock(rungs: list[RungStatus]) -> str | None:
     """The first gate without a lock although a later gate has one or evidence of its rung exists."""
-    for number, one in enumerate(rungs):
+    for number, row in enumerate(rungs):
         later = any(other.lock is not None for other in rungs[number + 1 :])
-        if one.lock is None and (later or executed_runs(one.rung)):
-            return one.gate
+        if row.lock is None and (later or executed_runs(row.rung)):
+            return row.gate
     return None
 
 
-def _decided_in_ledger() -> bool:
+def _has_decisions() -> bool:
     path = names.LEDGER / "decisions.jsonl"
     return path.is_file() and path.stat().st_size > 0
 
 
-def _in_ledger(rungs: list[Standing]) -> bool:
+def _is_in_ledger(rungs: list[RungStatus]) -> bool:
     path = names.LEDGER / "decisions.jsonl"
-    made = b"".join(one.decision.to_bytes() for one in rungs if one.decision is not None)
-    return made == (path.read_bytes() if path.is_file() else b"")
+    lines = b"".join(row.decision.to_bytes() for row in rungs if row.decision is not None)
+    return lines == (path.read_bytes() if path.is_file() else b"")

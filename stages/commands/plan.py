@@ -13,7 +13,7 @@ import argparse
 import json
 
 from stages.domain.formatting import duration, spell, unit
-from stages.domain.study import load
+from stages.study_check import load_checked
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import Plan, plan
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    study_plan = plan(load())
+    study_plan = plan(load_checked())
     if arguments.json:
         print(json.dumps(study_plan.to_json(), indent=1))
     else:

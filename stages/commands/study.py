@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
 
 
-def find(name: str) -> Path:
+def find_study(name: str) -> Path:
     """The file of a study that is named or pointed at."""
     ready = STUDIES / f"{name}.yaml"
     if names.is_name(name) and ready.is_file():
@@ -63,7 +63,7 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    known = ", ".join(one.stem for one in sorted(STUDIES.glob("*.yaml")))
+    known = ", ".join(file.stem for file in sorted(STUDIES.glob("*.yaml")))
     raise Refused(f"{name}: no such study, and no such file; ready studies: {known}")
 
 
@@ -73,7 +73,7 @@ def read(path: Path) -> tuple[bytes, Study]:
     return path.read_bytes(), parse_study(value, path.as_posix())
 
 
-def summary(study: Study) -> str:
+def summarise(study: Study) -> str:
     """A study in one line."""
     budgets = ", ".join(f"{rung.budget_seconds:g}" for rung in study.rungs.values())
     return (
@@ -82,26 +82,30 @@ def summary(study: Study) -> str:
     )
 
 
-def belongings() -> list[Path]:
+def list_belongings() -> list[Path]:
     """The files and folders that exist here and belong to the study at hand, sorted."""
-    found = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
-    found += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
-    found += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
-    found += [Path("artifacts"), names.SITE]
-    return sorted(path for path in found if path.exists())
+    paths = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
+    paths += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
+    paths += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
+    paths += [Path("artifacts"), names.SITE]
+    return sorted(path for path in paths if path.exists())
 
 
-def differing(old: bytes, new: bytes) -> list[str]:
+def list_differing(old: bytes, new: bytes) -> list[str]:
     """The sections that differ, each with what that invalidates. What cannot be read differs altogether."""
     try:
         was = yamlio.loads(old, names.PARAMS.as_posix())
     except yamlio.BadYaml:
         was = {}
     now = yamlio.loads(new, "the new study")
-    return [f"{section}: {told}" for section, told in INVALIDATES.items() if was.get(section) != now.get(section)]
+    return [
+        f"{section}: {consequence}"
+        for section, consequence in INVALIDATES.items()
+        if was.get(section) != now.get(section)
+    ]
 
 
-def uncommitted() -> list[str]:
+def list_uncommitted() -> list[str]:
     """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
     git = shutil.which("git")
     paths = ["params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*"]
@@ -117,13 +121,13 @@ def clear(paths: list[Path]) -> None:
     """Remove files and folders, read-only ones (links into the DVC cache) as well."""
     for path in paths:
         inside = sorted(path.rglob("*"), reverse=True) if path.is_dir() and not path.is_symlink() else []
-        for one in [*inside, path]:
-            if one.is_dir() and not one.is_symlink():
-                one.rmdir()
+        for item in [*inside, path]:
+            if item.is_dir() and not item.is_symlink():
+                item.rmdir()
             else:
-                if not one.is_symlink():
-                    one.chmod(one.stat().st_mode | stat.S_IWRITE)  # Windows removes nothing that is read-only
-                one.unlink()
+                if not item.is_symlink():
+                    item.chmod(item.stat().st_mode | stat.S_IWRITE)  # Windows removes nothing that is read-only
+                item.unlink()
 
 
 def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
@@ -133,19 +137,19 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
     if data == old and not afresh:
         print(f"params.yaml already is {path.as_posix()}; nothing to do; --afresh clears its locks and its evidence")
         return 0
-    if not force and (changes := uncommitted()):
-        told = "\n".join(f"  {line}" for line in changes)
-        raise Refused(f"uncommitted changes would be lost; commit them first, or give --force:\n{told}")
-    doomed = belongings()
-    print(f"{study.study.name}: {summary(study)}")
-    for line in differing(old, data) if old else []:
+    if not force and (changes := list_uncommitted()):
+        lines = "\n".join(f"  {line}" for line in changes)
+        raise Refused(f"uncommitted changes would be lost; commit them first, or give --force:\n{lines}")
+    to_clear = list_belongings()
+    print(f"{study.study.name}: {summarise(study)}")
+    for line in list_differing(old, data) if old else []:
         print(f"  differs in {line}")
-    for one in doomed:
-        print(f"  will be cleared: {one.as_posix()}")
-    if not yes and not _agreed():
+    for item in to_clear:
+        print(f"  will be cleared: {item.as_posix()}")
+    if not yes and not _ask_to_go_on():
         print("nothing was changed")
         return 1
-    clear(doomed)
+    clear(to_clear)
     files.write_whole(names.PARAMS, data)
     write_rungs(len(study.rungs))
     _next_steps(study, again=data == old)
@@ -176,7 +180,7 @@ def _next_steps(study: Study, again: bool) -> None:
         )
 
 
-def _agreed() -> bool:
+def _ask_to_go_on() -> bool:
     if not sys.stdin.isatty():
         raise Refused("nobody to ask: --yes agrees to what is listed above")
     return input("go on? [y/N] ").strip().lower() in ("y", "yes")
@@ -185,12 +189,12 @@ def _agreed() -> bool:
 def run(arguments: argparse.Namespace) -> int:
     """List, show or switch."""
     if arguments.action == "use":
-        return use(find(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
+        return use(find_study(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
     if arguments.action == "show":
-        _, study = read(find(arguments.study))
-        print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summary(study)}")
+        _, study = read(find_study(arguments.study))
+        print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")
         return 0
     for path in sorted(STUDIES.glob("*.yaml")):
         _, study = read(path)
-        print(f"{path.stem:12} {study.study.title}: {summary(study)}")
+        print(f"{path.stem:12} {study.study.title}: {summarise(study)}")
     return 0

@@ -17,6 +17,9 @@ from stages.domain.schema import WHOLE, Sha256, Strict
 # Pair counts are 32-bit inside rustbpe; below this many bytes none of them can overflow.
 MAX_TOKENIZER_BYTES = 2_000_000_000
 
+_TEXT = "The key of the text; nested ones joined by dots."
+_DOCUMENT = "Keys: neighbouring lines that agree in all of them are one document."
+
 
 def inside(path: str) -> str:
     """`path`, if it is a POSIX path that leaves its folder on no system; else ValueError."""
@@ -44,12 +47,12 @@ class PackageSource(Strict):
     """
 
     kind: Literal["package"]
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Its name on PyPI.")]
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!-]*$")]
-    file: RelativePath
-    sha256: Sha256
-    text: str = "text"
-    document: list[str] = Field(default_factory=list)
+    file: Annotated[RelativePath, Field(description="The file's path inside the package.")]
+    sha256: Annotated[Sha256, Field(description="SHA-256 of the file.")]
+    text: Annotated[str, Field(description=_TEXT)] = "text"
+    document: Annotated[list[str], Field(default_factory=list, description=_DOCUMENT)]
 
 
 class PinnedFile(Strict):
@@ -59,12 +62,12 @@ class PinnedFile(Strict):
     Without a digest the build stops and says it.
     """
 
-    path: RelativePath
-    sha256: Sha256 | None = None
+    path: Annotated[RelativePath, Field(description="Relative to the repository.")]
+    sha256: Annotated[Sha256 | None, Field(description="Its digest; left out, the build stops and says it.")] = None
 
 
 class _Files(Strict):
-    files: Annotated[list[PinnedFile], Field(min_length=1)]
+    files: Annotated[list[PinnedFile], Field(min_length=1, description="Read in this order.")]
 
     @model_validator(mode="after")
     def _no_file_twice(self) -> _Files:
@@ -79,7 +82,9 @@ class TextSource(_Files):
     """UTF-8 text files, plain, `.gz` or `.zst`. A document ends at a blank line or only at the end of its file."""
 
     kind: Literal["text"]
-    separator: Literal["blank-line", "end-of-file"] = "blank-line"
+    separator: Annotated[Literal["blank-line", "end-of-file"], Field(description="What ends a document.")] = (
+        "blank-line"
+    )
 
 
 class JsonLinesSource(_Files):
@@ -89,15 +94,15 @@ class JsonLinesSource(_Files):
     """
 
     kind: Literal["jsonl"]
-    text: Annotated[str, Field(min_length=1)] = "text"
-    document: list[str] = Field(default_factory=list)
+    text: Annotated[str, Field(min_length=1, description=_TEXT)] = "text"
+    document: Annotated[list[str], Field(default_factory=list, description=_DOCUMENT)]
 
 
 class ParquetSource(_Files):
     """Parquet shards, one document a row, in the string or binary column `column`, nested ones joined by dots."""
 
     kind: Literal["parquet"]
-    column: Annotated[str, Field(min_length=1)] = "text"
+    column: Annotated[str, Field(min_length=1, description="The column of text; nested ones joined by dots.")] = "text"
 
 
 FileSource = TextSource | JsonLinesSource | ParquetSource
@@ -112,11 +117,17 @@ class Data(Strict):
     """
 
     source: Source
-    vocab_size: Annotated[int, Field(ge=257, le=65536), WHOLE]
-    val_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
-    locked_per_mille: Annotated[int, Field(ge=1, le=499), WHOLE] = 30
-    tokenizer_bytes: Annotated[int, Field(ge=1, le=MAX_TOKENIZER_BYTES), WHOLE] = 1_000_000_000
-    min_split_tokens: Annotated[int, Field(ge=1), WHOLE] = 16_384
+    vocab_size: Annotated[int, Field(ge=257, le=65536, description="Token ids, the special one included."), WHOLE]
+    val_per_mille: Annotated[
+        int, Field(ge=1, le=499, description="Thousandths of the documents that every gate looks at."), WHOLE
+    ] = 30
+    locked_per_mille: Annotated[
+        int, Field(ge=1, le=499, description="Thousandths that the last rung alone is scored on, for no rule."), WHOLE
+    ] = 30
+    tokenizer_bytes: Annotated[
+        int, Field(ge=1, le=MAX_TOKENIZER_BYTES, description="Training text that the tokenizer learns from."), WHOLE
+    ] = 1_000_000_000
+    min_split_tokens: Annotated[int, Field(ge=1, description="A split with fewer tokens is refused."), WHOLE] = 16_384
 
 
 class CorpusFile(Strict):

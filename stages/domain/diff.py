@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Absent:
-    """What stands where one of two values has nothing."""
+    """The value of a key or place that one of two values lacks."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -20,24 +20,24 @@ class _Absent:
 ABSENT = _Absent()
 
 
-def equal(one: Any, two: Any) -> bool:
-    """Whether two plain values are one: true is not 1."""
-    return isinstance(one, bool) == isinstance(two, bool) and bool(one == two)
+def equal(left: Any, right: Any) -> bool:
+    """Whether two plain values are equal: true is not 1."""
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
 def differences(
-    found: Any, expected: Any, pointer: str = "", *, into_lists: bool = True
+    actual: Any, expected: Any, pointer: str = "", *, into_lists: bool = True
 ) -> Iterator[tuple[str, Any, Any]]:
-    """(JSON pointer, found, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing.
+    """(JSON pointer, actual, expected) wherever two JSON values differ; `ABSENT` where one of them has nothing.
 
     Lists of one length are compared item by item, or with `into_lists=False` as a whole.
     """
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in sorted({*found, *expected}):
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        for key in sorted({*actual, *expected}):
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(found.get(key, ABSENT), expected.get(key, ABSENT), at, into_lists=into_lists)
-    elif into_lists and isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
-        for place, items in enumerate(zip(found, expected, strict=True)):
+            yield from differences(actual.get(key, ABSENT), expected.get(key, ABSENT), at, into_lists=into_lists)
+    elif into_lists and isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        for place, items in enumerate(zip(actual, expected, strict=True)):
             yield from differences(*items, f"{pointer}/{place}")
-    elif not equal(found, expected):
-        yield pointer, found, expected
+    elif not equal(actual, expected):
+        yield pointer, actual, expected

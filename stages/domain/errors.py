@@ -1,13 +1,10 @@
-"""What is wrong with a file, as values that a check can show and as one message that stands alone.
+"""The errors that this project expects, and how a command ends when it meets one.
 
     raise Invalid.at("ledger/runs.jsonl, line 7", "found 'x', expected a whole number", place="seed")
 
-`where` names the file and, where there is one, its line: `file` or `file, line 7` or `file, line 7, column 2`.
-
-How a command ends when it cannot do its work: one message that stands alone on stderr, and exit status 2.
-
-Everything that this project expects to go wrong is a ValueError or an OSError whose message names the file, the place,
-what was found, what was expected and the remedy. Anything else is a bug and keeps its traceback.
+An expected error is a ValueError or an OSError whose message names the file, the place, what was found, what was
+expected and the remedy: `main_guard` prints it on stderr and ends with status 2. Any other error is a bug and keeps its
+traceback. `where` names a file and, where there is one, its line: `file` or `file, line 7` or `file, line 7, column 2`.
 """
 
 from __future__ import annotations
@@ -29,11 +26,11 @@ class Mistake:
     expected: str
 
 
-def mistake(where: str, place: str, found: str, expected: str) -> Mistake:
+def mistake(where: str, place: str, actual: str, expected: str) -> Mistake:
     """A mistake at `where`."""
     file, _, rest = where.partition(", line ")
     number = rest.partition(",")[0]
-    return Mistake(file, int(number) if number.isdecimal() else None, place, found, expected)
+    return Mistake(file, int(number) if number.isdecimal() else None, place, actual, expected)
 
 
 class Invalid(ValueError):
@@ -44,11 +41,11 @@ class Invalid(ValueError):
         self.mistakes = mistakes
 
     @classmethod
-    def at(cls, where: str, told: str, place: str = "") -> Self:
-        """The error that `where` is wrong at `place`; `told` is `found X, expected Y`, or any other sentence."""
-        found, _, expected = f", {told}".partition(", expected ")
-        message = ": ".join(part for part in (where, place, told) if part)
-        return cls(message, mistake(where, place, found.removeprefix(", ").removeprefix("found "), expected))
+    def at(cls, where: str, problem: str, place: str = "") -> Self:
+        """The error that `where` is wrong at `place`; `problem` is `found X, expected Y`, or any other sentence."""
+        actual, _, expected = f", {problem}".partition(", expected ")
+        message = ": ".join(part for part in (where, place, problem) if part)
+        return cls(message, mistake(where, place, actual.removeprefix(", ").removeprefix("found "), expected))
 
 
 class Unreadable(Invalid):

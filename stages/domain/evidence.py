@@ -2,8 +2,6 @@
 
 Numbers are `Fraction`s made from the recorded decimals, so that a value on a threshold has one answer on
 every machine.
-
-Kendall's tau-b, by scipy, rounded so that it is the same number on every machine.
 """
 
 from __future__ import annotations

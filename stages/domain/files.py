@@ -61,8 +61,8 @@ def tree_digest(folder: Path, pattern: str = "*.py") -> str:
     This is the digest of the fixed runner: a name, a byte or a file more or less changes it; a checkout with
     other line ends, `__pycache__` and the clock do not.
     """
-    found = [(path.relative_to(folder).as_posix(), path) for path in folder.rglob(pattern)]
-    return digest_of((name, path.read_bytes()) for name, path in sorted(found) if "__pycache__" not in path.parts)
+    paths = [(path.relative_to(folder).as_posix(), path) for path in folder.rglob(pattern)]
+    return digest_of((name, path.read_bytes()) for name, path in sorted(paths) if "__pycache__" not in path.parts)
 
 
 def digest_of(contents: Iterable[tuple[str, bytes]]) -> str:

@@ -89,9 +89,9 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def count(value: int, one: str, many: str | None = None) -> str:
+def count(value: int, singular: str, plural: str | None = None) -> str:
     """1 run, 2 runs."""
-    return f"{plain(value)} {one if value == 1 else many or one + 's'}"
+    return f"{plain(value)} {singular if value == 1 else plural or singular + 's'}"
 
 
 def seconds(value: float) -> str:
@@ -150,16 +150,16 @@ def short_names(names: Iterable[str], most: int) -> dict[str, str]:
     short: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         short.setdefault(shortened(name, most), []).append(name)
-    found = {}
+    shortest = {}
     for text, alike in short.items():
         if len(alike) == 1:
-            found[alike[0]] = text
+            shortest[alike[0]] = text
             continue
         columns = enumerate(zip(*alike, strict=False))
         shared = next((n for n, letters in columns if len(set(letters)) > 1), min(map(len, alike)))
         rest = short_names((name[shared:] for name in alike), most - 1)
-        found |= {name: f"…{rest[name[shared:]]}" for name in alike}
-    return found
+        shortest |= {name: f"…{rest[name[shared:]]}" for name in alike}
+    return shortest
 
 
 def first_few(items: Sequence[T], most: int) -> tuple[Sequence[T], int]:

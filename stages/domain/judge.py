@@ -1,4 +1,4 @@
-"""Judging: each kind of rule as one function over the evidence, and the decision that follows from them all.
+"""Judging: each kind of rule as one function over the evidence; decision.py makes the decision of them all.
 
 Every rule reports for every candidate what it observed, the threshold, the signed margin (positive where the
 rule holds: how far the observation is from changing the answer) and whether it holds: true, false, or None where
@@ -96,8 +96,8 @@ def fixed_environment(rule: r.FixedEnvironment, e: Evidence) -> Iterable[Finding
                 Fraction(0),
             )
         else:
-            told = [", ".join(f"{k} {v}" for k, v in one) for one in sorted(seen)]
-            yield _count(EVERYONE, len(seen) - 1, f"{host}: " + " | ".join(told))
+            environments = [", ".join(f"{k} {v}" for k, v in facts) for facts in sorted(seen)]
+            yield _count(EVERYONE, len(seen) - 1, f"{host}: " + " | ".join(environments))
 
 
 def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]:
@@ -128,14 +128,14 @@ def min_host_agreement(rule: r.MinHostAgreement, e: Evidence) -> Iterable[Findin
     threshold = _exact(rule.tau)
     if len(e.contract.hosts) < 2:
         yield _not_evaluable(EVERYONE, "there is one host only", threshold)
-    for one, other in combinations(e.contract.hosts, 2):
-        means = [[float(e.mean(name, host) or 0) for name in names] for host in (one, other)]
+    for left, right in combinations(e.contract.hosts, 2):
+        means = [[float(e.mean(name, host) or 0) for name in names] for host in (left, right)]
         tau = tau_b(means[0], means[1])
         if tau is None:
-            yield _not_evaluable(EVERYONE, f"{one} and {other}: fewer than two comparable candidates", threshold)
+            yield _not_evaluable(EVERYONE, f"{left} and {right}: fewer than two comparable candidates", threshold)
         else:
             seen = Fraction(str(tau))
-            yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{one} and {other}")
+            yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{left} and {right}")
 
 
 def keep_role(rule: r.KeepRole, e: Evidence) -> Iterable[Finding]:
@@ -149,7 +149,7 @@ def _top_k_on(rule: r.TopK, e: Evidence, host: str | None) -> dict[str, Finding]
     """Margin: how far a candidate is from the first one on the other side of the cut."""
     ranking = e.ranking(rule.by, host)
     values = {name: e.value(name, rule.by, host) for name in ranking}
-    found: dict[str, Finding] = {}
+    findings: dict[str, Finding] = {}
     for rank, name in enumerate(ranking, start=1):
         inside = rank <= rule.k
         other = values[ranking[rule.k if inside else rule.k - 1]] if len(ranking) > rule.k else None
@@ -157,8 +157,8 @@ def _top_k_on(rule: r.TopK, e: Evidence, host: str | None) -> dict[str, Finding]
         margin = other - observed if other is not None and observed is not None else None
         tie = ", tie broken by name" if margin == 0 else ""
         note = f"rank {rank} of {len(ranking)}{f' on {host}' if host else ''}{tie}"
-        found[name] = Finding(name, observed, other, margin, inside, note)
-    return found
+        findings[name] = Finding(name, observed, other, margin, inside, note)
+    return findings
 
 
 def top_k(rule: r.TopK, e: Evidence) -> Iterable[Finding]:
@@ -166,11 +166,11 @@ def top_k(rule: r.TopK, e: Evidence) -> Iterable[Finding]:
     hosts = e.contract.hosts if rule.by == "each_host" else (None,)
     tables = [_top_k_on(rule, e, host) for host in hosts]
     for name in e.candidates:
-        found = [table[name] for table in tables if name in table]
-        if not found:
+        findings = [table[name] for table in tables if name in table]
+        if not findings:
             yield _not_evaluable(name, "not every cell finished")
         else:
-            yield max(found, key=lambda f: (f.holds is True, f.margin is None, f.margin or 0))
+            yield max(findings, key=lambda f: (f.holds is True, f.margin is None, f.margin or 0))
 
 
 def _gaps(rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterable[tuple[str, Fraction | None, str]]:
@@ -243,7 +243,7 @@ def near_equivalent(rule: r.NearEquivalent, e: Evidence) -> Iterable[Finding]:
     name, limit = e.contract.roles[rule.role], _exact(rule.margin)
     gap = e.paired_gap(rule.role, rule.to)
     if gap is None:
-        yield _not_evaluable(name, _absent(rule.role, rule.to, e), limit)
+        yield _not_evaluable(name, _explain_missing(rule.role, rule.to, e), limit)
     else:
         yield Finding(name, gap, limit, limit - abs(gap), abs(gap) <= limit, f"against {e.contract.roles[rule.to]}")
 
@@ -253,14 +253,16 @@ def mean_gap(rule: r.MeanGap, e: Evidence) -> Iterable[Finding]:
     name, limit = e.contract.roles[rule.role], _exact(rule.most)
     gap = e.paired_gap(rule.role, rule.to)
     if gap is None:
-        yield _not_evaluable(name, _absent(rule.role, rule.to, e), limit)
+        yield _not_evaluable(name, _explain_missing(rule.role, rule.to, e), limit)
     else:
         yield _at_most(name, gap, limit, f"against {e.contract.roles[rule.to]}")
 
 
-def _absent(role: str, to: str, e: Evidence) -> str:
-    gone = [f"the {one} ({e.contract.roles[one]})" for one in (role, to) if e.mean(e.contract.roles[one]) is None]
-    return f"{' and '.join(gone)} has no full set of finished cells at this rung"
+def _explain_missing(role: str, to: str, e: Evidence) -> str:
+    missing = [
+        f"the {name} ({e.contract.roles[name]})" for name in (role, to) if e.mean(e.contract.roles[name]) is None
+    ]
+    return f"{' and '.join(missing)} has no full set of finished cells at this rung"
 
 
 def _list(what: str, items: list[str]) -> str:

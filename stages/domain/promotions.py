@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, cast
 
 Ticket = Literal["true", "false", "what-if"]
 MAX_BYTES = 1 << 20
@@ -35,7 +35,7 @@ def loads(data: bytes, where: str = "promotions.yaml") -> dict[str, Ticket]:
     """Tickets by configuration; `BadTickets` names the line that is not one."""
     if len(data) > MAX_BYTES:
         raise BadTickets(f"{where}: {len(data)} bytes, expected at most {MAX_BYTES}")
-    found: dict[str, Any] = {}
+    tickets: dict[str, Ticket] = {}
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -44,12 +44,12 @@ def loads(data: bytes, where: str = "promotions.yaml") -> dict[str, Ticket]:
         raise BadTickets(f"{where}: the last line does not end; is the file whole?")
     for number, line in enumerate(lines[:-1], start=1):
         match = _LINE.fullmatch(line)
-        if match is None or match[1] in found:
+        if match is None or match[1] in tickets:
             raise BadTickets(
                 f"{where}, line {number}: found {line!r}, expected `configuration: true|false|what-if`, once each"
             )
-        found[match[1]] = match[2]
-    return found
+        tickets[match[1]] = cast(Ticket, match[2])
+    return tickets
 
 
 def read(path: Path) -> dict[str, Ticket]:

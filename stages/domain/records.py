@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
-from stages.domain.schema import GateName, Invalid, Key, RungName, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 
 Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
 EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})
@@ -137,15 +138,15 @@ def read(run: str) -> Record | None:
 def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]:
     """Every record of a rung in the workspace with its bytes, by run id, sorted. No folder: no records."""
     folder = root / names.RECORDS / rung
-    found: dict[str, tuple[Record, bytes]] = {}
+    records: dict[str, tuple[Record, bytes]] = {}
     for path in sorted(folder.glob("*/*/*.json")) if folder.is_dir() else []:
         run = path.relative_to(root / names.RECORDS).with_suffix("").as_posix()
         data = path.read_bytes()
         record = parse_line(data, path.as_posix())
         if record.id != run:
             raise Invalid.at(path.as_posix(), f"found the record of {record.id}, expected that of {run}")
-        found[run] = (record, data)
-    return found
+        records[run] = (record, data)
+    return records
 
 
 def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:

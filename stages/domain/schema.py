@@ -15,20 +15,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stages.domain import canonical, names
 from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = [
-    "Invalid",
-    "Key",
-    "Mistake",
-    "Recorded",
-    "RecordedFile",
-    "Sha256",
-    "Strict",
-    "Text",
-    "explain",
-    "parse",
-    "parse_recorded",
-]
-
 #: A float beyond this is left one: no number of a study is as large.
 MAX_WHOLE = 10**21
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
@@ -94,7 +80,7 @@ Text = Annotated[str, Field(max_length=4000)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _found(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -151,15 +137,15 @@ def _mistake(error: Any, where: str, value: Any) -> Mistake:
         return mistake(where, "", expected, "")
     if error["type"] in ("missing", "union_tag_not_found"):
         return mistake(where, place, "", expected)
-    found = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
-    return mistake(where, place, _found(found), expected)
+    actual = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
+    return mistake(where, place, _shorten(actual), expected)
 
 
-def _told(one: Mistake) -> str:
-    if not one.place:
-        return one.found
-    found = f"found {one.found}, " if one.found else ""
-    return f"{one.place}: {found}expected {one.expected}"
+def _write_line(entry: Mistake) -> str:
+    if not entry.place:
+        return entry.found
+    actual = f"found {entry.found}, " if entry.found else ""
+    return f"{entry.place}: {actual}expected {entry.expected}"
 
 
 def explain(error: ValidationError, where: str, value: Any = None) -> Invalid:
@@ -167,7 +153,7 @@ def explain(error: ValidationError, where: str, value: Any = None) -> Invalid:
     mistakes = [_mistake(item, where, value) for item in error.errors(include_url=False)[:MAX_MISTAKES]]
     if error.error_count() > MAX_MISTAKES:
         mistakes.append(mistake(where, "", f"and {error.error_count() - MAX_MISTAKES} more mistakes", ""))
-    return Invalid("\n".join(f"{where}: {_told(one)}" for one in mistakes), *mistakes)
+    return Invalid("\n".join(f"{where}: {_write_line(entry)}" for entry in mistakes), *mistakes)
 
 
 def parse(model: type[Model], value: Any, where: str) -> Model:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
 from stages.domain.corpus import Data
+from stages.domain.errors import Invalid
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
@@ -25,7 +26,7 @@ from stages.domain.rules import (
     Rule,
     roles_named,
 )
-from stages.domain.schema import WHOLE, Invalid, Key, Strict, Text, parse
+from stages.domain.schema import WHOLE, Key, Strict, Text, parse
 
 SCHEMA = 1
 Scalar = int | float | str | bool | None
@@ -36,41 +37,63 @@ Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 class About(Strict):
     """The `study` section: what this study is called and asks, and whether its rules bind."""
 
-    schema_: Annotated[int, Field(alias="schema")]
-    name: Key
-    title: Annotated[str, Field(max_length=200)]
-    question: Text
-    mode: Literal["frozen", "exploratory"]
-    note: Text = ""
+    schema_: Annotated[int, Field(alias="schema", description="The version of this format: 1.")]
+    name: Annotated[Key, Field(description="What locks and evidence call the study.")]
+    title: Annotated[str, Field(max_length=200, description="The headline of the site.")]
+    question: Annotated[Text, Field(description="What the study asks, in a sentence.")]
+    mode: Annotated[
+        Literal["frozen", "exploratory"],
+        Field(description="`exploratory` judges recorded evidence by unfrozen rules, and nothing of it verifies."),
+    ]
+    note: Annotated[Text, Field(description="What a reader must know besides.")] = ""
 
 
 class Clock(Strict):
     """How a budget's seconds are measured: by the wall, or rated through the host's declared FLOP/s."""
 
-    kind: Literal["wall", "rated"]
+    kind: Annotated[
+        Literal["wall", "rated"],
+        Field(description="`rated` turns seconds into steps through `flops_per_second`: the same records anywhere."),
+    ]
 
 
 class Host(Strict):
     """A host block: what a machine must be, to make evidence in its name."""
 
-    title: Annotated[str, Field(max_length=200)] = ""
-    system: Literal["any", "linux", "windows", "darwin"]
-    device: Literal["cpu", "cuda"]
-    device_name: Annotated[str, Field(max_length=100)] = ""
-    precision: Literal["fp32", "bf16"]
-    threads: Annotated[int, Field(ge=1, le=1024), WHOLE]
-    compile: bool
-    flops_per_second: Annotated[int | None, Field(ge=1), WHOLE] = None
-    #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
-    report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]
+    title: Annotated[str, Field(max_length=200, description="What people call the machine.")] = ""
+    system: Annotated[
+        Literal["any", "linux", "windows", "darwin"], Field(description="The operating system that it must have.")
+    ]
+    device: Annotated[Literal["cpu", "cuda"], Field(description="What the runs train on.")]
+    device_name: Annotated[
+        str, Field(max_length=100, description="What the device's name must contain; empty: any device.")
+    ] = ""
+    precision: Annotated[Literal["fp32", "bf16"], Field(description="The arithmetic of the forward pass.")]
+    threads: Annotated[int, Field(ge=1, le=1024, description="CPU threads of a run."), WHOLE]
+    compile: Annotated[bool, Field(description="Whether the model is compiled.")]
+    flops_per_second: Annotated[
+        int | None, Field(ge=1, description="What the rated clock takes the machine to do; it needs the key."), WHOLE
+    ] = None
+    report: Annotated[
+        list[Literal["torch", "device", "driver", "system"]],
+        Field(
+            default_factory=list,
+            description="Facts about the machine in every record, for a rule against drift.",
+        ),
+    ]
 
 
 class Rung(Strict):
     """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference."""
 
-    budget_seconds: Seconds
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=64)]
-    floor_seeds: Annotated[list[Seed], Field(max_length=64, default_factory=list)]
+    budget_seconds: Annotated[Seconds, Field(description="What every run may spend, on the study's clock.")]
+    seeds: Annotated[
+        list[Seed], Field(min_length=1, max_length=64, description="A run for each on every host; fresh at every rung.")
+    ]
+    floor_seeds: Annotated[
+        list[Seed],
+        Field(max_length=64, default_factory=list, description="A/A runs of `roles.reference`, for the noise floor."),
+    ]
 
 
 class Study(Strict):
@@ -78,13 +101,22 @@ class Study(Strict):
 
     study: About
     data: Data
-    runner: dict[str, Scalar]
+    runner: Annotated[dict[str, Scalar], Field(description="The runner's settings, the same for every run.")]
     clock: Clock
-    hosts: Annotated[dict[Key, Host], Field(min_length=1, max_length=32)]
-    configs: Annotated[dict[Key, dict[str, Scalar]], Field(min_length=1, max_length=10_000)]
-    roles: dict[Key, Key]
-    rungs: Annotated[dict[str, Rung], Field(min_length=1, max_length=12)]
-    gates: dict[str, Gate]
+    hosts: Annotated[
+        dict[Key, Host], Field(min_length=1, max_length=32, description="Host blocks by name: where every run is made.")
+    ]
+    configs: Annotated[
+        dict[Key, dict[str, Scalar]],
+        Field(min_length=1, max_length=10_000, description="What is compared: configurations and their knobs."),
+    ]
+    roles: Annotated[dict[Key, Key], Field(description="Names for configurations that rules speak of.")]
+    rungs: Annotated[
+        dict[str, Rung], Field(min_length=1, max_length=12, description="rung1, rung2, ...: budgets that climb.")
+    ]
+    gates: Annotated[
+        dict[str, Gate], Field(description="gate1, gate2, ...: the rules that judge each rung, by id: R1 to R999.")
+    ]
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -104,9 +136,9 @@ class Study(Strict):
 
 def _schema(study: Study) -> None:
     if study.study.schema_ != SCHEMA:
-        found = study.study.schema_
-        hint = "update staged-promotion" if found > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
-        raise ValueError(f"study.schema: found {found}, expected {SCHEMA}; {hint}")
+        schema = study.study.schema_
+        hint = "update staged-promotion" if schema > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
+        raise ValueError(f"study.schema: found {schema}, expected {SCHEMA}; {hint}")
 
 
 def _ladder(study: Study) -> None:
@@ -168,10 +200,10 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
                     "name some, or remove the rule"
                 )
         case AboveNoiseFloor():
-            found = len(study.rungs[rung].floor_seeds)
-            if found < 2:
+            count = len(study.rungs[rung].floor_seeds)
+            if count < 2:
                 return (
-                    f"rungs.{rung}.floor_seeds: found {found}, expected at least 2 A/A runs of the reference on each "
+                    f"rungs.{rung}.floor_seeds: found {count}, expected at least 2 A/A runs of the reference on each "
                     "host; add seeds that no rung uses, or remove the rule"
                 )
         case MinHostAgreement():
@@ -185,7 +217,8 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
 def _leads_on(study: Study) -> None:
     """A gate that no rule lets anybody through would close every rung after it."""
     for gate, rules in study.gates.items():
-        if gate != names.gate_of(study.last_rung) and not any(EFFECTS[one.kind] == "promote" for one in rules.values()):
+        promotes = any(EFFECTS[rule.kind] == "promote" for rule in rules.values())
+        if gate != names.gate_of(study.last_rung) and not promotes:
             raise ValueError(
                 f"gates.{gate}: no rule promotes anybody, so the rungs after it would stay empty; add one, such as "
                 "{kind: top_k, k: 4}"
@@ -233,6 +266,3 @@ def load(path: Path = names.PARAMS) -> Study:
     """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
     remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
     return parse_bytes(yamlio.read_bytes(path, remedy), path.as_posix())
-
-
-__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_bytes", "parse_study"]

@@ -15,7 +15,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from stages.domain.errors import Invalid
+from stages.domain.errors import Invalid, mistake
 
 MAX_BYTES = 4 << 20
 MAX_NODES = 500_000
@@ -210,19 +210,21 @@ def _child(node: Node | None, key: str) -> tuple[int | None, Node | None]:
     return None, None
 
 
-_PLACE = re.compile(r"([\w-]+(?:\.[\w-]+)*): ")
+_PLACE = re.compile(r"([\w-]+(?:\.[\w-]+)*)(?:: | )")
 
 
 def with_lines(error: Invalid, data: bytes, where: str) -> Invalid:
     """The same mistakes of the value that `data` says, each with the line of the key that it names."""
     text = data.decode("utf-8", "replace")
+    messages = str(error).split("\n")
+    known = error.mistakes or tuple(mistake(where, "", message, "") for message in messages)
+    if len(messages) != len(known):
+        return error  # not a list of mistakes, one a line
     lines, mistakes = [], []
-    for message, mistake in zip(str(error).split("\n"), error.mistakes, strict=False):
+    for message, former in zip(messages, known, strict=True):
         rest = message.removeprefix(f"{where}: ")
         named = _PLACE.match(rest)
         line = line_of(text, named[1].split(".")) if named and rest != message else None
         lines.append(f"{where}, line {line}: {rest}" if line else message)
-        mistakes.append(replace(mistake, line=line))
-    if len(lines) != len(error.mistakes) or len(lines) != str(error).count("\n") + 1:
-        return error  # not a list of mistakes, one a line
+        mistakes.append(replace(former, line=line))
     return Invalid("\n".join(lines), *mistakes)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import files, yamlio
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
 MAX_NODES = 20_000_000

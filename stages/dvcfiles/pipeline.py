@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from stages.domain.errors import Invalid
 from stages.domain.names import PARAMS
 from stages.domain.runs import Run
-from stages.domain.schema import Invalid
 
 #: What the stages at the root run. A team may add stages of its own; these are the study's.
 COMMANDS = {

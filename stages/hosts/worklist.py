@@ -15,10 +15,10 @@ from typing import Any
 from stages.domain import canonical, locks, names, promotions, records
 from stages.domain.contract import Contract, read
 from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.domain.runs import Run, gate_stage, runs_of
-from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.runners import assign, runner_of
 

@@ -8,7 +8,7 @@ runner: width is depth x aspect rounded up to whole heads).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,10 +16,10 @@ import trainer
 from stages.domain import canonical, files, names
 from stages.domain.contract import HostBlock
 from stages.domain.diff import differences
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.locks import LockRefused
 from stages.domain.records import Facts, Record
-from stages.domain.schema import Invalid, parse
+from stages.domain.schema import parse, whole_number
 from stages.domain.study import Study
 from stages.runners import (
     Assignment,
@@ -32,7 +32,7 @@ from stages.runners import (
 )
 from trainer.errors import SpecError
 from trainer.shape import rated_steps, realise
-from trainer.spec import Spec
+from trainer.spec import Config, Runner, Spec
 
 if TYPE_CHECKING:
     from trainer.outcome import Outcome
@@ -162,12 +162,26 @@ def _result_of(outcome: Outcome) -> RunResult:
 def parse_spec(value: RunnerJson, config: str, where: str = "params.yaml") -> Spec:
     """The trainer's own reading of a specification; its refusal names the paths that params.yaml has."""
     try:
-        return Spec.from_json(value)
-    except SpecError as error:
-        text = str(error)
+        return Spec.from_json(_with_whole_numbers(value))
+    except (SpecError, OverflowError) as error:  # a whole number of 400 digits is no float
+        text = str(error) if isinstance(error, SpecError) else f"configs.{config}: holds a number that is too large"
         for section, path in (("config", f"configs.{config}"), ("runner", "runner"), ("clock", "clock")):
             text = text.replace(f"spec.{section}", path)
         raise Invalid(f"{where}: {text}") from None
+
+
+def _with_whole_numbers(value: RunnerJson) -> RunnerJson:
+    """The same specification with `1e5` as a whole number where the trainer wants one: YAML reads it as a float."""
+    sections: dict[str, type[Config | Runner]] = {"config": Config, "runner": Runner}
+    whole = {
+        name: {field.name for field in fields(kind) if "int" in str(field.type)} for name, kind in sections.items()
+    }
+    return {
+        name: {key: whole_number(item) if key in whole[name] else item for key, item in section.items()}
+        if name in whole and isinstance(section, dict)
+        else section
+        for name, section in value.items()
+    }
 
 
 def _require_tokens(study: Study, tokens: dict[str, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.domain import canonical, files, names
 from stages.domain.diff import differences
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Cache, cache_folder, files_in, md5_path
 from stages.dvcfiles.lockfile import LockedFile

@@ -19,9 +19,9 @@ from typing import Any
 from stages.domain import canonical, files, formatting, locks, names, yamlio
 from stages.domain.decision import Decision, decision_from_json
 from stages.domain.diff import differences
+from stages.domain.errors import Invalid
 from stages.domain.locks import Lock, LockRefused
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
 from stages.repo.git import GitRefused, open_git
 from stages.repo.tree import CommitTree, Tree, open_tree
 from stages.verify.locks import DECISIONS, PARAMS, RUNS

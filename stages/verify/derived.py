@@ -21,9 +21,9 @@ from pathlib import Path
 from stages import winner as winner_stage
 from stages.domain import canonical, files, names
 from stages.domain.diff import differences
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
-from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Outputs, folder_md5, md5_file, md5_folder
 from stages.verify.artifacts import PULL

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from stages.domain import canonical, names
+from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_ledger
 from stages.domain.runs import all_runs, ledger_order
-from stages.domain.schema import Invalid
 from stages.domain.study import Study
 from stages.repo.history import evidence_of_record
 from stages.verify.check import Case, Problem, Skip

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from stages.domain import rules, yamlio
 from stages.domain.corpus import Data
 from stages.domain.diff import differences
-from stages.domain.schema import Invalid, parse
+from stages.domain.errors import Invalid
+from stages.domain.schema import parse
 from stages.domain.study import Study
 from stages.repo.git import Git
 from stages.repo.history import WORKSPACE

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain.corpus import Data, inside
-from stages.domain.schema import Invalid, parse
+from stages.domain.errors import Invalid
+from stages.domain.schema import parse
 
 TEXT = {"kind": "text", "separator": "blank-line"}
 

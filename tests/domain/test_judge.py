@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from stages.domain import canonical, decision, rules
 from stages.domain.contract import Contract
+from stages.domain.errors import Invalid
 from stages.domain.evidence import Evidence, gather
 from stages.domain.judge import judge_rules
 from stages.domain.records import Record, parse_line
-from stages.domain.schema import Invalid
 from tests.support.contracts import make_contract
 
 HOSTS, SEEDS = ("h1", "h2"), (31, 32)

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from stages.domain import names, yamlio
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import load, parse_study
 from tests.support.synthetic import params
 

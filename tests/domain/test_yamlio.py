@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.domain import yamlio
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import load, parse_bytes
 from tests.support.repo import PROJECT
 

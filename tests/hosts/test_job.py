@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.runs import Run, runs_of
-from stages.domain.schema import Invalid
 from stages.hosts import job as jobs
 from stages.hosts.job import Job, RunFailed, accept_outputs, make_job, read_outputs, run_job
 from stages.hosts.worklist import read_current_contract, read_rung_work

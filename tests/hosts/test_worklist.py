@@ -21,7 +21,7 @@ from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
 from stages.hosts import recovery, remote, worklist
 from stages.hosts.worklist import read_rung_work
-from stages.status import stand
+from stages.status import read_status
 
 
 def forget(run: Run) -> None:
@@ -140,7 +140,7 @@ def test_pending_tells_each_rung_in_one_line_and_names_the_runs_of_a_host(judged
     assert lines[0] == "rung1  2 s: 12 runs done; judged"
     assert lines[2] == "rung3  10 s: 14 runs done, 6 A/A; its gate waits for 2 runs of cpu-bf16"
     assert lines[3] == "rung4  1 min: waits: gate3 has not decided"
-    assert [one.done for one in stand(judged)[:3]] == [12, 12, 14], "`promotion status` counts alike"
+    assert [one.done for one in read_status(judged)[:3]] == [12, 12, 14], "`promotion status` counts alike"
     assert lines[5:] == ["cpu-bf16 can run now: 2", f"  {one.id}", f"  {two.id}"]
 
 

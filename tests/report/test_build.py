@@ -16,7 +16,7 @@ import pytest
 from report import build as builder
 from report.build import build
 from report.traces import MOST_POINTS, _thin
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.report.conftest import copy_of, make_study
 from tests.support import synthetic
 from tests.support.memory import STATUS

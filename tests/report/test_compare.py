@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from report.compare import MOST_LISTED, as_html, as_text, main, sections
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.repo.git import GitRefused, open_git
 from stages.repo.tree import Tree, open_tree
 from stages.verify import compare_commits, compare_snapshots, read_snapshot

@@ -15,7 +15,7 @@ import pytest
 from report.build import build
 from report.load import collect_models, load
 from stages.domain import canonical
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.report import broken
 from tests.report.conftest import copy_of
 from tests.report.pages import read

@@ -57,7 +57,7 @@ def make(root: Path, value: dict[str, Any] | None = None) -> Case:
     synthetic.build(root, value)
     with chdir(root):
         known = study.load()
-        gates = ledger.frozen_gates()
+        gates = ledger.read_frozen_gates()
         lines = ledger.read_records(gates, set(known.configs))
         decisions = ledger.read_decisions(gates)
     return Case(root, tuple(sorted(known.configs)), gates, tuple(record for record, _ in lines), decisions)

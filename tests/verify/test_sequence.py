@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import Study
 from stages.repo.tree import WorkTree
 from stages.verify import SEQUENCE, Report, required_checks, sequence, verify, verify_history

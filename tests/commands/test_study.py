@@ -14,6 +14,7 @@ from stages.commands import study as command
 from stages.domain import files
 from stages.domain.errors import Refused
 from tests.support import repo as repos
+from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
 
 
@@ -23,9 +24,11 @@ def git(*words: str) -> str:
 
 
 @pytest.fixture
-def clone(judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A committed repository with a finished study, in which the test stands."""
     root = tmp_path / "study"
+    synthetic.build(root, synthetic.params(6, 2))
+    monkeypatch.chdir(root)
     shutil.copytree(PROJECT / "studies", root / "studies")
     files.write_whole(root / ".gitignore", b"/artifacts/\n/site/\n")
     for path in (
@@ -47,7 +50,7 @@ def clone(judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use(name: str, **options: bool) -> int:
-    return command.use(command.find(name), **{"yes": True, "force": False, **options})
+    return command.use(command.find_study(name), **{"yes": True, "force": False, **options})
 
 
 def test_the_new_study_starts_clean(clone, capsys):
@@ -142,7 +145,7 @@ def test_runs_that_only_a_cache_knows_are_not_restored_unseen(tmp_path, monkeypa
 
 def test_an_unknown_study_names_the_known_ones(clone):
     with pytest.raises(Refused, match=r"no such study, and no such file; ready studies: .*paper.*smoke"):
-        command.find("unheard-of")
+        command.find_study("unheard-of")
 
 
 def test_the_ready_studies_are_listed_and_shown(clone, capsys):
