@@ -34,7 +34,10 @@ COMMANDS = {
     "attest": "export a decision as an in-toto statement, or check one",
     "site": "build the audit site, or compare two commits",
     "serve": "open the audit site on localhost",
+    "heal": "remove what a killed process left half-written",
 }
+#: Subcommands that begin with what `promotion heal` does. The others only read, or heal by themselves.
+HEALING = ("study", "freeze", "status", "pending", "replay", "site")
 
 
 def _module(command: str) -> ModuleType:
@@ -66,7 +69,13 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     command = next((word for word in words if word in COMMANDS), None)
     arguments = build_parser(command).parse_args(words)
-    main_guard(lambda: int(_module(arguments.command).run(arguments) or 0))
+    main_guard(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command in HEALING:
+        _module("heal").heal_workspace()
+    return int(_module(arguments.command).run(arguments) or 0)
 
 
 if __name__ == "__main__":

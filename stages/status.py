@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from stages.domain import locks, names
+from stages.domain.canonical import JsonObject
 from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.study import Study
@@ -61,7 +61,7 @@ class RungStatus:
         left = (self.declared or 0) - self.done + self.floor_declared - self.floor_done
         return f"{left} runs to do" if left else "ready to judge"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As `promotion status --json` has it."""
         decision = self.decision
         frozen = self.lock.frozen if self.lock else None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.formatting import duration
 from stages.domain.study import Study, load
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def to_json(study: Study, rungs: list[RungStatus]) -> dict[str, Any]:
+def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
     """The content of --json."""
     why, command = find_next_step(study, rungs)
     return {

@@ -1,7 +1,10 @@
-"""Switch params.yaml to another study.
+"""Write a study, check it, and switch params.yaml to it.
 
     promotion study list                  the ready studies
     promotion study show paper            what one of them is
+    promotion study check mine.yaml       whether a study's file is right, as far as that shows without its corpus
+    promotion study new mine --budget 60 --budget 300 --text data/essays.txt
+                                          write a commented study to edit into studies/
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
     promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
@@ -23,10 +26,13 @@ import sys
 from pathlib import Path
 
 from stages.domain import files, names, yamlio
+from stages.domain.corpus import Data, PackageSource, PinnedFile
 from stages.domain.errors import Refused
 from stages.domain.formatting import count
-from stages.domain.study import Study, parse_study
+from stages.domain.schema import parse
+from stages.domain.study import Study
 from stages.rungs import write_rungs
+from stages.study_check import check_study
 
 STUDIES = Path("studies")
 #: Section of params.yaml -> what is made anew when it differs.
@@ -45,14 +51,41 @@ INVALIDATES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
-    actions = parser.add_subparsers(dest="action", metavar="list|show|use", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use", required=True)
     actions.add_parser("list", help="the ready studies")
-    for name, text in (("show", "what a study is"), ("use", "make it this repository's study")):
+    _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
+    named = (
+        ("show", "what a study is"),
+        ("check", "whether a study's file is right"),
+        ("use", "make it this repository's study"),
+    )
+    for name, text in named:
         action = actions.add_parser(name, help=text)
         action.add_argument("study", metavar="NAME|PATH", help="a name from `promotion study list`, or a YAML file")
     action.add_argument("--afresh", action="store_true", help="clear its locks and evidence even if it is this study")
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
+
+
+def _add_new(action: argparse.ArgumentParser) -> None:
+    action.add_argument("name", metavar="NAME", help="what locks and evidence will call it")
+    action.add_argument("--title", default="", help="the headline of its site")
+    action.add_argument("--question", default="", help="what it asks, in a sentence")
+    action.add_argument(
+        "--budget",
+        type=float,
+        action="append",
+        metavar="SECONDS",
+        help="of a rung, once for each (60, 300, 1500)",
+    )
+    action.add_argument("--seeds", type=int, default=2, metavar="N", help="of every rung; default: %(default)s")
+    action.add_argument("--clock", choices=("wall", "rated"), default="rated", help="default: %(default)s")
+    action.add_argument(
+        "--text",
+        action="append",
+        metavar="PATH",
+        help="a file, folder or pattern of text here (the King James)",
+    )
 
 
 def find_study(name: str) -> Path:
@@ -69,8 +102,8 @@ def find_study(name: str) -> Path:
 
 def read(path: Path) -> tuple[bytes, Study]:
     """The bytes of a study's file and the study that they say; refuses one that is not valid."""
-    value = yamlio.read(path, "see `promotion study list`")
-    return path.read_bytes(), parse_study(value, path.as_posix())
+    data = yamlio.read_bytes(path, "see `promotion study list`")
+    return data, check_study(data, path.as_posix())
 
 
 def summarise(study: Study) -> str:
@@ -186,8 +219,62 @@ def _ask_to_go_on() -> bool:
     return input("go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def write_new(arguments: argparse.Namespace) -> int:
+    """Write a new study into studies/, where none of its name may exist."""
+    from stages.study_template import NewStudy, format_study
+
+    path = STUDIES / f"{arguments.name}.yaml"
+    if not names.is_name(arguments.name, names.KEY):
+        raise Refused(f"{arguments.name!r} is no name for a study, expected lower-case letters, digits, '_' and '-'")
+    if path.exists():
+        raise Refused(f"{path.as_posix()} exists; give the new study another name, or edit that file")
+    new = NewStudy(
+        name=arguments.name,
+        title=arguments.title or arguments.name,
+        question=arguments.question or "Which configuration earns the next budget?",
+        budgets=arguments.budget or [60.0, 300.0, 1500.0],
+        seeds=arguments.seeds,
+        clock=arguments.clock,
+        text=_pin(arguments.text) if arguments.text else (),
+    )
+    data = format_study(new).encode("utf-8")
+    study = check_study(data, path.as_posix())  # a flag's value may be none that a study can have
+    files.write_whole(path, data)
+    print(
+        f"{path.as_posix()}: {summarise(study)}; edit it, then `promotion study check {path.as_posix()}` and "
+        f"`promotion study use {arguments.name}`"
+    )
+    return 0
+
+
+def _pin(paths: list[str]) -> list[PinnedFile]:
+    """The text files of a new study, pinned as they are now."""
+    from stages.corpora.inputs import CorpusError, pin_files
+    from stages.study_template import source_kind
+
+    kinds = {source_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise Refused(f"--text: found files of kinds {', '.join(sorted(kinds))}, expected files of one kind")
+    entries = [{"path": Path(path).as_posix()} for path in paths]
+    section = {"source": {"kind": kinds.pop(), "files": entries}, "vocab_size": 2048}
+    source = parse(Data, section, "--text").source
+    if isinstance(source, PackageSource):
+        raise AssertionError("a file is no package")
+    try:
+        return pin_files(source, Path())
+    except CorpusError as error:
+        raise Refused(str(error).replace("params.yaml: data.source.files", "--text")) from None
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """List, show or switch."""
+    """List, show, check, write or switch."""
+    if arguments.action == "new":
+        return write_new(arguments)
+    if arguments.action == "check":
+        path = find_study(arguments.study)
+        _, study = read(path)
+        print(f"{path.as_posix()}: {summarise(study)}; nothing is wrong that shows without the corpus")
+        return 0
     if arguments.action == "use":
         return use(find_study(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
     if arguments.action == "show":

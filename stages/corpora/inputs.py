@@ -74,14 +74,16 @@ def _package_file(source: PackageSource) -> InputFile:
     return InputFile(path, f"{wanted}: {source.file}")
 
 
+def pin_files(source: FileSource, root: Path) -> list[PinnedFile]:
+    """The entries of `source` with the digests that their files have now; `CorpusError` where one cannot be read."""
+    return [
+        PinnedFile(path=entry.path, sha256=digest)
+        for entry, digest in zip(source.files, _expand_and_digest(source, root)[1], strict=True)
+    ]
+
+
 def _repository_files(source: FileSource, root: Path) -> list[InputFile]:
-    entries = [_expand(entry, f"data.source.files.{at}.path", root) for at, entry in enumerate(source.files)]
-    _refuse_overlap(source.files, entries)
-    digests = []
-    for entry, expanded in zip(source.files, entries, strict=True):
-        for file in expanded:
-            _check_format(source, file)
-        digests.append(_digest(entry, expanded, root))
+    entries, digests = _expand_and_digest(source, root)
     _refuse_unpinned(source.files, digests)
     for at, (entry, digest) in enumerate(zip(source.files, digests, strict=True)):
         if digest != entry.sha256:
@@ -91,6 +93,18 @@ def _repository_files(source: FileSource, root: Path) -> list[InputFile]:
                 "into params.yaml if the text was meant to change"
             )
     return [file for expanded in entries for file in expanded]
+
+
+def _expand_and_digest(source: FileSource, root: Path) -> tuple[list[list[InputFile]], list[str]]:
+    """The files of every entry of `source`, and the entry's digest."""
+    entries = [_expand(entry, f"data.source.files.{at}.path", root) for at, entry in enumerate(source.files)]
+    _refuse_overlap(source.files, entries)
+    digests = []
+    for entry, expanded in zip(source.files, entries, strict=True):
+        for file in expanded:
+            _check_format(source, file)
+        digests.append(_digest(entry, expanded, root))
+    return entries, digests
 
 
 def _is_pattern(path: str) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Contract:
             return seed in self.floor_seeds and config == self.roles.get("reference")
         return seed in self.seeds
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The contract as a JSON value."""
         value = {field.name: getattr(self, field.name) for field in fields(self)}
         seeds = {key: list(value[key]) for key in _SEEDS}
@@ -99,9 +100,9 @@ class Contract:
         status: str,
         reason: str | None,
         environment: dict[str, str] | None = None,
-        spec: dict[str, Any] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        spec: JsonObject | None = None,
+        facts: JsonObject | None = None,
+    ) -> JsonObject:
         """The record, as a JSON value, of a run under this contract. Without spec and facts nothing was trained."""
         return {
             "schema": SCHEMA,
@@ -134,7 +135,7 @@ class ClosedContract:
         """The gate that must be frozen first."""
         return names.gate_of(self.rung)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The contract as a JSON value."""
         return {"schema": SCHEMA, "open": False, "rung": self.rung, "gate": self.gate}
 
@@ -202,7 +203,7 @@ def from_lock(lock: Lock) -> Contract:
     return _from_json({**lock.frozen.to_json(), "lock": lock.digest})
 
 
-def _from_json(value: dict[str, Any]) -> Contract:
+def _from_json(value: JsonObject) -> Contract:
     content = {field.name: value[field.name] for field in fields(Contract)}
     seeds = {key: tuple(value[key]) for key in _SEEDS}
     return Contract(**{**content, **seeds, "clock": value["clock"]["kind"]})

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from stages.domain import canonical
 from stages.domain import rules as r
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.evidence import Evidence, as_number
 from stages.domain.judge import EVERYONE, Finding, judge_rules
@@ -104,7 +105,7 @@ class Decision(RecordedFile):
         """The outcome of one rule, or None where the gate has no such rule."""
         return next((rule for rule in self.rules if rule.id == rule_id), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The decision as a JSON value."""
         left_out = {"frozen_promoted"} if self.frozen_promoted is None else set()
         return self.model_dump(by_alias=True, exclude=left_out)

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import overload
 
 from stages.domain.contract import Contract, path_of
 from stages.domain.records import Record
 from stages.domain.rules import Rule, parse_rules
 
 Cell = tuple[str, int]
+#: Decimals of a number as it is written.
+DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,13 @@ def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Reco
     return Evidence(contract, judged, runs, tuple(floor))
 
 
+@overload
+def as_number(value: Fraction) -> float: ...
+@overload
+def as_number(value: Fraction | None) -> float | None: ...
 def as_number(value: Fraction | None) -> float | None:
     """A fraction as it is written: rounded half-even to nine decimals. Comparisons never use this."""
-    if value is None:
-        return None
-    return float(round(value, 9))
-
-
-DECIMALS = 9
+    return None if value is None else float(round(value, DECIMALS))
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -18,13 +18,14 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from stages.domain import canonical, names, yamlio
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.rules import Gate
 from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 from stages.domain.study import Clock, Host, Scalar, Seed, Study
 
 SCHEMA = 1
-Change = dict[str, Any]
+Change = JsonObject
 
 
 class Amendment(Strict):
@@ -58,7 +59,7 @@ class Frozen(Strict):
     previous: Sha256 | None
     amendments: list[Amendment]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The mapping that is hashed and written."""
         return self.model_dump(by_alias=True)
 
@@ -190,7 +191,7 @@ def difference(was: Frozen | Mapping[str, Any], now: Frozen | Mapping[str, Any])
     return dict(_compare("", before, after))
 
 
-def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, JsonObject]]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now}):
             yield from _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key))

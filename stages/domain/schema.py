@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid, Mistake, mistake
 
 #: A float beyond this is left one: no number of a study is as large.
@@ -53,7 +54,7 @@ class RecordedFile(Recorded):
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The JSON value, its keys in the order of the fields."""
         return self.model_dump(by_alias=True)
 

@@ -31,7 +31,7 @@ from stages.hosts.cluster import parse_address, use_cluster
 from stages.hosts.dispatch_view import DispatchView
 from stages.hosts.job import accept_outputs, execute_job, make_job
 from stages.hosts.processes import hold_lock
-from stages.hosts.recovery import remove_broken_files
+from stages.hosts.recovery import DYING_SECONDS, heal
 from stages.hosts.work import is_finished
 from stages.hosts.workers import WorkerProcess
 from stages.hosts.worklist import RungWork, read_current_contract, read_rung_work
@@ -154,7 +154,7 @@ class Dispatcher:
     def dispatch(self) -> int:
         """Dispatch until every gate has decided; the exit status."""
         with hold_lock("work", "`promotion work` or `promotion dispatch` is running"), self.view:
-            for path in remove_broken_files():
+            for path in heal(DYING_SECONDS):
                 self.view.say(f"{path.as_posix()} was left half-written; it is written anew")
             self.cluster.client.subscribe_topic("promotion", self.view.receive_progress)
             if remote.run_dvc("repro", "protocol"):

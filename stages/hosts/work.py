@@ -19,7 +19,7 @@ from stages.domain.runs import gate_stage, runs_of
 from stages.domain.study import Study
 from stages.hosts import machine, remote
 from stages.hosts.processes import hold_lock
-from stages.hosts.recovery import remove_broken_files
+from stages.hosts.recovery import DYING_SECONDS, heal
 from stages.hosts.worklist import RungWork, is_decided, read_rung_work
 
 #: So much budget is run between two pushes, so that short runs share one.
@@ -51,7 +51,7 @@ def is_finished(work: RungWork) -> bool:
 
 def prepare_study(remote_name: str | None) -> None:
     """Remove what a killed DVC left; then the corpus, from the remote if it is there, and the protocol."""
-    for path in remove_broken_files():
+    for path in heal(DYING_SECONDS):
         say(f"{path.as_posix()} was left half-written; it is written anew")
     remote.restore_outputs(["corpus"], remote_name)
     if remote.run_dvc("repro", "protocol"):

@@ -82,12 +82,7 @@ def counterfactual(source: str, candidates: int, cells: int, target: str, budget
         f"All {candidates} candidates of {source} at {target}: {candidates} × {cells} cells × "
         f"{spell(hours(1, budget_seconds))} h = {spell(total)} device-hours. {UNRUN}"
     )
-    return Counterfactual(from_rung=source, candidates=candidates, hours=round_hours(total), text=text)
-
-
-def round_hours(value: Fraction) -> float:
-    """Exact hours as they are written."""
-    return float(round(value, 9))
+    return Counterfactual(from_rung=source, candidates=candidates, hours=as_number(total), text=text)
 
 
 def _count_executed(rung: LadderRung, purpose: str) -> int:
@@ -124,9 +119,9 @@ def _price_rung(rung: LadderRung, configs: int) -> RungCost:
         missing_runs=None if evidence is None or declared is None else declared - len(evidence.runs),
         floor_runs=_count_executed(rung, "floor"),
         planned_hours=as_number(_planned(rung)),
-        executed_hours=round_hours(_executed(rung)),
-        floor_hours=round_hours(_floor(rung)),
-        unscreened_hours=round_hours(hours(configs * rung.cells, rung.frozen.budget_seconds)),
+        executed_hours=as_number(_executed(rung)),
+        floor_hours=as_number(_floor(rung)),
+        unscreened_hours=as_number(hours(configs * rung.cells, rung.frozen.budget_seconds)),
     )
 
 

@@ -10,10 +10,11 @@ from fractions import Fraction
 from typing import Literal
 
 from stages.domain import names
+from stages.domain.evidence import as_number
 from stages.domain.rules import Gate, KeepRole, TopK, WithinGap
 from stages.domain.schema import Recorded, RecordedFile
 from stages.domain.study import Study
-from stages.summary.accounting import Counterfactual, counterfactual, hours, round_hours
+from stages.summary.accounting import Counterfactual, counterfactual, hours
 
 SCHEMA: Literal[1] = 1
 
@@ -83,15 +84,15 @@ def _plan_rung(study: Study, rung: str, candidates: int) -> RungPlan:
     planned = study.rungs[rung]
     seconds, seeds, floor = planned.budget_seconds, len(planned.seeds), len(planned.floor_seeds)
     cells = len(study.hosts) * seeds
-    each = round_hours(hours(candidates * seeds + floor, seconds))
+    each = as_number(hours(candidates * seeds + floor, seconds))
     return RungPlan(
         budget_seconds=seconds,
         cells=cells,
         candidates=candidates,
         runs=candidates * cells,
         floor_runs=len(study.hosts) * floor,
-        hours=round_hours(hours(candidates * cells, seconds)),
-        floor_hours=round_hours(hours(len(study.hosts) * floor, seconds)),
+        hours=as_number(hours(candidates * cells, seconds)),
+        floor_hours=as_number(hours(len(study.hosts) * floor, seconds)),
         hosts=dict.fromkeys(study.hosts, each),
     )
 
@@ -108,11 +109,11 @@ def _add_up(study: Study, most: dict[str, int]) -> PlanTotals:
     return PlanTotals(
         runs=sum(candidates * len(study.cells(rung)) for rung, candidates in most.items()),
         floor_runs=sum(len(study.hosts) * len(rung.floor_seeds) for rung in study.rungs.values()),
-        hours=round_hours(runs),
-        floor_hours=round_hours(floor),
-        screening_hours=round_hours(runs - last),
-        last_rung_hours=round_hours(last),
-        hosts=dict.fromkeys(study.hosts, round_hours(per_host)),
+        hours=as_number(runs),
+        floor_hours=as_number(floor),
+        screening_hours=as_number(runs - last),
+        last_rung_hours=as_number(last),
+        hosts=dict.fromkeys(study.hosts, as_number(per_host)),
     )
 
 

@@ -183,7 +183,8 @@ def check_site(case: Case) -> Iterator[Problem]:
         raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
-    needed = (names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json")
+    needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
+    needed += [names.CONFIDENCE] if "confidence" in case.get(DvcLocks).recorded.get(ROOT, {}) else []
     if missing := [path for path in needed if not (case.root / path).exists()]:
         raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", PULL)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 import types
 from pathlib import Path
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -19,7 +14,7 @@ from stages.commands import pending
 from stages.domain import canonical, names, promotions
 from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
-from stages.hosts import recovery, remote, worklist
+from stages.hosts import remote, worklist
 from stages.hosts.worklist import read_rung_work
 from stages.status import read_status
 
@@ -218,82 +213,3 @@ def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
     path = write_lock("rung1", done)
     remote.order_lock("rung1", done[:-1])
     assert list(lockfile.read(path)[1])[-2:] == ["gate", done[-1].stage.rpartition(":")[2]]
-
-
-LOCK = """\
-schema: '2.0'
-stages:
-  run@d1-a-cpu-1:
-    cmd: python -m stages.run rung1 d1-a cpu 1
-    outs:
-    - path: artifacts/records/rung1/d1-a/cpu/1.json
-      hash: md5
-      md5: 5020de8010eabc588cef891c1707d3f1
-      size: 1462
-  gate:
-    cmd: python -m stages.gate rung1
-    outs:
-    - path: artifacts/gates/gate1/decision.json
-      hash: md5
-      md5: c6b7413c018d1d314f7b7ddd0edebc79
-      size: 99
-"""
-
-
-@pytest.mark.parametrize("length", range(0, len(LOCK), 7))
-def test_a_lock_that_ends_anywhere_but_behind_a_stage_is_removed(tmp_path, monkeypatch, length):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "stages" / "rung1" / "dvc.lock"
-    path.parent.mkdir(parents=True)
-    path.write_text(LOCK[:length], encoding="utf-8")
-    kept = LOCK[:length].endswith(("f1\n", "size: 1462\n", "79\n"))
-    assert recovery.remove_broken_files() == ([] if kept else [path.relative_to(tmp_path)])
-    assert path.exists() is kept
-
-
-def test_a_whole_lock_stays_and_a_half_written_rwlock_goes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "dvc.lock").write_text(LOCK, encoding="utf-8")
-    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
-    rwlock.parent.mkdir(parents=True)
-    rwlock.write_text('{"read": {}, "write": {}}', encoding="utf-8")
-    assert recovery.remove_broken_files() == []
-    rwlock.write_text('{"read": {}, "wr', encoding="utf-8")
-    assert [path.as_posix() for path in recovery.remove_broken_files()] == [".dvc/tmp/rwlock"]
-    assert (tmp_path / "dvc.lock").exists()
-
-
-def holds(pid: int) -> str:
-    info = {"pid": pid, "cmd": "dvc repro"}
-    return json.dumps({"write": {"/study/artifacts/protocol": info}, "read": {"/study/params.yaml": [info]}})
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only there are the dead kept until somebody asks")
-def test_what_a_dead_dvc_held_is_free_even_where_nobody_has_reaped_it_yet(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
-    rwlock.parent.mkdir(parents=True)
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:  # Popen has not asked for its status
-            time.sleep(0.01)
-        rwlock.write_text(holds(child.pid), encoding="utf-8")
-        recovery.remove_broken_files()
-        assert not rwlock.exists()
-    rwlock.write_text(holds(child.pid), encoding="utf-8")
-    recovery.remove_broken_files()
-    assert not rwlock.exists()
-
-
-def test_what_a_living_process_holds_stays_and_a_dying_one_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recovery, "DYING_SECONDS", 0.2)
-    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
-    rwlock.parent.mkdir(parents=True)
-    rwlock.write_text(holds(os.getpid()), encoding="utf-8")
-    recovery.remove_broken_files()
-    assert rwlock.exists()
-    monkeypatch.setattr(recovery, "DYING_SECONDS", 20.0)
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"]) as child:
-        rwlock.write_text(holds(child.pid), encoding="utf-8")
-        recovery.remove_broken_files()
-        assert not rwlock.exists()

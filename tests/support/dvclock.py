@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from stages import ledger, winner
+from stages.confidence import stored
 from stages.domain import canonical, files, names, promotions, yamlio
 from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
@@ -140,12 +141,14 @@ def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
 
 
 def _after_the_last_gate() -> None:
-    """A winner as its stage writes it, of weights that nobody trained, and a site of one page."""
+    """A winner as its stage writes it, of weights that nobody trained; stand-ins for confidence and site."""
     headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
     folder = names.TRACES / "rung5" / str(headline["winner"])
     for trace in folder.glob("*/*"):
         (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
     winner.main()
+    for path in (stored.RESULT, stored.METRICS):
+        files.write_whole(path, b"{}\n")
     files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
 
 
