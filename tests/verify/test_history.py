@@ -45,7 +45,7 @@ def test_a_study_that_is_left_for_another_one_raises_no_alarm(tmp_path):
     with chdir(f.root):
         shutil.rmtree(names.LEDGER, ignore_errors=True)
         f.commit("Whatever stands there")
-        switching.use(switching.find("smoke"), yes=True, force=False)
+        switching.use(switching.find_study("smoke"), yes=True, force=False)
         f.commit("Another study")
         assert head(f) == []
         manifest = {"splits": {key: {"tokens": 9999} for key in ("val", "locked")}, "tokenizer": {"vocab_size": 300}}
