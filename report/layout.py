@@ -10,6 +10,7 @@ from report.load import LedgerRun
 from report.page import config_page, gate_page
 from report.views import StudyView
 from stages.domain import formatting, names
+from stages.domain.metric import metric_of
 
 #: Pages of their own: path, name, and the folder whose pages belong to it, in the order of the navigation.
 PAGES = (
@@ -131,6 +132,7 @@ def shared(view: StudyView) -> dict[str, object]:
     return {
         "study": view.study.study,
         "clock": view.clock,
+        "metric": metric_of(view.study.runner),
         "rated": view.study.clock.kind == "rated",
         "nav": PAGES,
         "current": current,

@@ -211,7 +211,7 @@ def _compare_evidence(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, 
 
 def _score(record: Record) -> str:
     score = record.val_bpb
-    return record.status if score is None else f"{record.status} with val_bpb {score}, lock {record.lock[:12]}"
+    return record.status if score is None else f"{record.status} with {record.metric} {score}, lock {record.lock[:12]}"
 
 
 def _compare_params(was: dict[str, object], now: dict[str, object]) -> Iterator[str]:

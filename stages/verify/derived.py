@@ -103,14 +103,15 @@ def check_winner(case: Case) -> Iterator[Problem]:
     present = outputs.files(WINNER)
     if present is None:
         raise Skip(f"{WINNER} is not here as dvc.lock records it", f"{PULL} winner")
-    expected = {"model.json", winner_stage.WEIGHTS} if headline["winner"] else {"model.json"}
+    chosen = next((run for run in runs if run.config == headline["winner"]), None)
+    has_weights = chosen is not None and winner_stage.keeps_weights(chosen)
+    expected = {"model.json", winner_stage.WEIGHTS} if has_weights else {"model.json"}
     for name in sorted(present.keys() ^ expected):
         sides = ("a file", "no such file") if name in present else ("no file", "a file")
         yield Problem(f"{WINNER}/{name}", *sides, "the winner stage would not have left it so")
     if not present.keys() >= expected:
         return
-    chosen = next((run for run in runs if run.config == headline["winner"]), None)
-    if chosen is not None:
+    if chosen is not None and has_weights:
         yield from _compare_weights(outputs, chosen, present[winner_stage.WEIGHTS])
     model = winner_stage.told(runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS]))
     description = _compare_description(present["model.json"].read_bytes(), canonical.dumps(model))

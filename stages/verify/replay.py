@@ -23,6 +23,7 @@ from stages.domain.canonical import JsonObject
 from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
+from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
@@ -50,6 +51,7 @@ class Replayed:
     #: Seconds on the wall clock that the run's steps took here, and the budget that they had there; else None.
     seconds: float | None = None
     budget: float | None = None
+    metric: str = BUILTIN_NAME
 
     @property
     def long(self) -> bool:
@@ -105,7 +107,8 @@ def _check_place(record: Record, lock: Lock, root: Path) -> None:
     """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
     from stages.hosts.machine import describe_machine, find_mismatches
 
-    if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
+    is_command = lock.frozen.settings.get("kind") == "command"
+    if not is_command and record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
         raise Refused(
             f"{record.id}: its facts hold no progress; a run on the wall clock is repeated by it, step for step"
         )
@@ -138,8 +141,7 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     repeated["environment"] = report_environment(list(lock.frozen.hosts[record.host].report), result.telemetry)
     alike = is_same_kind(machine, result.telemetry)
     replayed = compare_records(data, repeated, True if alike is None and same_kind else alike, tolerance)
-    timed = {"train_seconds", "first_steps_seconds"} <= result.telemetry.keys()
-    if record.budget.clock != "wall" or not timed:
+    if record.budget.clock != "wall" or lock.frozen.settings.get("kind") == "command":
         return replayed
     seconds = result.telemetry["train_seconds"] - result.telemetry["first_steps_seconds"]
     return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)
@@ -149,12 +151,18 @@ def compare_records(data: bytes, repeated: JsonObject, same_kind: bool | None, t
     """What the record of a repeated run says of the recorded line `data`."""
     recorded = canonical.loads(data)
     changed = tuple(pointer for pointer, _, _ in differences(repeated, recorded))
-    was, now = ((record["facts"] or {}).get("val_bpb") for record in (recorded, repeated))
+    was, now = (_score(record["facts"] or {}) for record in (recorded, repeated))
     outcome: Outcome = "identical" if canonical.dumps(repeated) == data else "differs"
     if outcome == "differs" and same_kind is not True and repeated["status"] == recorded["status"]:
         close = was is not None and now is not None and abs(now - was) <= tolerance
         outcome = "within" if close else "differs"
-    return Replayed(parse_line(data, "the ledger").id, outcome, same_kind, was, now, changed)
+    record = parse_line(data, "the ledger")
+    return Replayed(record.id, outcome, same_kind, was, now, changed, metric=record.metric)
+
+
+def _score(facts: JsonObject) -> float | None:
+    value: float | None = facts["score"] if "score" in facts else facts.get("val_bpb")
+    return value
 
 
 def recorded_machine(record: Record, root: Path) -> JsonObject | None:
