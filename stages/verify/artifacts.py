@@ -163,7 +163,7 @@ def parse_manifest(data: bytes) -> ManifestDigests:
     try:
         value: Any = canonical.loads(data)
         if value["source"]["kind"] == "files":
-            return CorpusManifest(value["source"], {})
+            return ManifestDigests(value["source"], {})
         parts = [value["tokenizer"], value["token_bytes"], *value["splits"].values()]
         listed = {str(part["file"]): str(part["sha256"]) for part in parts}
         if not isinstance(value["source"], dict) or any("/" in name or "\\" in name for name in listed):
