@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from report.confidence import PAGE, SECTION, SOURCE, readable
 from report.page import Page, link_config, link_gate
 from report.pages.gate_confidence import DIGITS, noise_text
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
 from stages.confidence.results import GateConfidence, StudyConfidence, Winner
 from stages.domain import formatting
@@ -69,17 +69,10 @@ def gates_table(result: StudyConfidence, clock: str) -> Table:
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
         Column("hangs_on", "Hangs on", get=_hangs_on),
     ]
-    return tabulate(
-        "gates",
-        "How often would each gate decide the same?",
-        columns,
-        result.gates.values(),
-        lambda gate: f"sure.{gate.gate}",
-        source=SOURCE,
-        clock=clock,
-        tools=False,
-        empty="No gate has decided yet.",
+    spec = TableSpec(
+        "gates", "How often would each gate decide the same?", SOURCE, tools=False, empty="No gate has decided yet."
     )
+    return spec.fill(columns, result.gates.values(), lambda gate: f"sure.{gate.gate}", clock)
 
 
 def _kept(gate: GateConfidence) -> Cell:
@@ -132,17 +125,14 @@ def winner_table(winner: Winner, clock: str) -> Table:
     ]
     gates = formatting.capital(readable(formatting.listed(list(winner.fixed))))
     fixed = f" {gates}: as decided, without noise." if winner.fixed else ""
-    return tabulate(
+    spec = TableSpec(
         "winner",
         "Who wins when every gate is decided again?",
-        columns,
-        rows,
-        lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}",
-        source=SOURCE,
-        clock=clock,
+        SOURCE,
         note=f"Where a redraw lets somebody through who was never trained further, the end is open.{fixed}",
         tools=False,
     )
+    return spec.fill(columns, rows, lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}", clock)
 
 
 def rules_table(result: StudyConfidence, clock: str) -> Table:
@@ -158,13 +148,5 @@ def rules_table(result: StudyConfidence, clock: str) -> Table:
             get=lambda row: Cell(True, "◆ here", mark="holds-yes") if row[0] == applies else Cell(None, ""),
         ),
     ]
-    return tabulate(
-        "next",
-        "The first rule that applies is the answer",
-        columns,
-        [(rule, *both) for rule, both in RULES.items()],
-        lambda row: f"next.{row[0]}",
-        source="docs/confidence.md",
-        clock=clock,
-        tools=False,
-    )
+    spec = TableSpec("next", "The first rule that applies is the answer", "docs/confidence.md", tools=False)
+    return spec.fill(columns, [(rule, *both) for rule, both in RULES.items()], lambda row: f"next.{row[0]}", clock)

@@ -9,7 +9,7 @@ from functools import partial
 from report.confidence import SOURCE, Confidence, readable
 from report.gates import GateView
 from report.page import config_page, gate_page, link_config
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Threshold
 from stages.domain import formatting
 
@@ -131,16 +131,13 @@ def comparisons_table(gate: GateView, known: GateConfidence, clock: str) -> Tabl
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
-    return tabulate(
+    spec = TableSpec(
         "comparisons",
         "Paired differences: each candidate against whom its rule holds it",
-        columns,
-        known.comparisons,
-        lambda pair: f"comparison.{pair.rule}.{pair.config}",
-        source=SOURCE,
-        clock=clock,
+        SOURCE,
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
+    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}", clock)
 
 
 def _against(pair: Comparison) -> Cell:
@@ -247,15 +244,8 @@ def fates_table(known: GateConfidence, clock: str) -> Table:
         Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
         Column("hangs_on", "Hangs on", hidden=not any(fate.hangs_on for fate in rows), get=_hanging),
     ]
-    return tabulate(
-        "fates",
-        "How often would its fate be another one?",
-        columns,
-        rows,
-        lambda fate: f"fate.{fate.name}",
-        source=SOURCE,
-        clock=clock,
-    )
+    spec = TableSpec("fates", "How often would its fate be another one?", SOURCE)
+    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}", clock)
 
 
 def _fate_cell(gate: str, fate: Fate) -> Cell:
@@ -282,17 +272,14 @@ def deletions_table(known: GateConfidence, clock: str) -> Table:
         Column("left_out", "Left out", get=lambda deletion: f"{deletion.kind} {deletion.left_out}"),
         Column("changes", "What changes", get=lambda deletion: _changes(deletion.changes)),
     ]
-    return tabulate(
+    spec = TableSpec(
         "without",
         "Without one cell, one seed, one host",
-        columns,
-        changing,
-        lambda deletion: f"without.{deletion.kind}.{deletion.left_out}",
-        source=SOURCE,
-        clock=clock,
+        SOURCE,
         tools=False,
         note=f"{formatting.count(quiet, 'other')} left out in turn: nothing changes." if quiet else "",
     )
+    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}", clock)
 
 
 def thresholds_table(known: GateConfidence, clock: str) -> Table:
@@ -307,17 +294,14 @@ def thresholds_table(known: GateConfidence, clock: str) -> Table:
         Column("below", "Below that", get=lambda row: _beyond(row.lower)),
         Column("above", "Above that", get=lambda row: _beyond(row.upper)),
     ]
-    return tabulate(
+    spec = TableSpec(
         "thresholds",
         "How far each number could move",
-        columns,
-        known.thresholds,
-        lambda row: f"threshold.{row.rule}.{row.field}",
-        source=SOURCE,
-        clock=clock,
+        SOURCE,
         tools=False,
         note="Each number moves alone, all other rules as they are.",
     )
+    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}", clock)
 
 
 def _range(row: Threshold) -> Cell:

@@ -20,7 +20,7 @@ from report.views import StudyView, view_study
 from stages.confidence import __main__ as stage
 from stages.confidence import stored
 from stages.domain import canonical, files
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.report import broken
 from tests.report.conftest import EVIL, copy_of, make_study
 from tests.report.pages import read
