@@ -46,7 +46,8 @@ def section(gate: GateView, confidence: Confidence) -> Section:
     """What the section of a gate says above its tables."""
     known = confidence.gate(gate.name)
     if known is None:
-        return Section([], confidence.missing or "Nothing to say yet: this gate has not decided.")
+        why = "nobody was judged" if gate.decision else "this gate has not decided"
+        return Section([], confidence.missing or f"Nothing to say: {why}.")
     reminder = "These figures are of the frozen rules, not of the what-if." if gate.what_if else ""
     asked = f"{known.gate}.{known.thresholds[0].rule}.{known.thresholds[0].field}" if known.thresholds else ""
     try_it = f"`promotion what-if {asked}=VALUE` prints whose fate another value changes, here and at later gates."

@@ -170,7 +170,7 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
         return [f"How sure? {error}"]
     if result is None:
         return []
-    decided = {row.gate: len(row.decision.candidates) for row in rungs if row.decision}
+    decided = {row.gate: len(row.decision.candidates) for row in rungs if row.decision and row.decision.candidates}
     if {gate: known.candidates for gate, known in result.gates.items()} != decided:
         return [
             f"How sure? {stored.RESULT.as_posix()} is of other decisions; `dvc repro confidence` brings it up to date"
