@@ -24,6 +24,7 @@ from report.search import index
 from report.views import StudyView
 from stages.domain import canonical, names
 from stages.domain.errors import Invalid
+from stages.domain.metric import Metric, metric_of
 
 Progress = Callable[[int, int], None]
 ASSETS = ("site.css", "figures.js", "site.js")
@@ -42,8 +43,9 @@ def plotly_file() -> Path:
 class _Writer:
     """Writes files under a folder and remembers the digest and size of each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metric: Metric) -> None:
         self.folder = folder
+        self.metric = metric
         self.files: dict[str, dict[str, str | int]] = {}
         self._made: set[Path] = set()
 
@@ -58,14 +60,18 @@ class _Writer:
         path.write_bytes(data)
         self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
+    def write_named(self, name: str, data: bytes) -> None:
+        """Write a file that speaks of the metric. Pages say val_bpb; a command's study has a name of its own for it."""
+        self.write(name, self.metric.rename(data.decode("utf-8")).encode("utf-8"))
+
 
 def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, object], study: str) -> None:
     context = {"figures": [], **common, **page.context, "title": page.title, "tables": {t.id: t for t in page.tables}}
-    out.write(page.path, render(env, page.template, page.path, context))
+    out.write_named(page.path, render(env, page.template, page.path, context))
     stem = page.path.removesuffix(".html")
     for table in page.tables:
-        out.write(f"{stem}.{table.id}.csv", tables.as_csv(table))
-        out.write(f"{stem}.{table.id}.json", tables.as_json(table, study))
+        out.write_named(f"{stem}.{table.id}.csv", tables.as_csv(table))
+        out.write_named(f"{stem}.{table.id}.json", tables.as_json(table, study))
     for name, data in page.extra.items():
         out.write(name, data)
 
@@ -76,7 +82,8 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     Pages are made one at a time and forgotten, so memory does not hold the site.
     """
     view = StudyView(files)
-    env, out, common, name = environment(), _Writer(folder), shared(view), view.study.study.name
+    env, common, name = environment(), shared(view), view.study.study.name
+    out = _Writer(folder, metric_of(view.study.runner))
     for asset in ASSETS:
         out.write(f"assets/{asset}", (HERE / "assets" / asset).read_bytes().replace(b"\r\n", b"\n"))
     out.write("assets/plotly.min.js", plotly_file().read_bytes())
@@ -84,7 +91,7 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     for done, page in enumerate(all_pages(view), start=1):
         _write_page(env, out, page, common, name)
         progress(done, total)
-    out.write("assets/search.js", index(view))
+    out.write_named("assets/search.js", index(view))
     manifest: dict[str, object] = {"schema": 1, "study": name, "files": out.files}
     (folder / "manifest.json").write_bytes(canonical.dumps(manifest))
     return manifest

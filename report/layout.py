@@ -10,6 +10,7 @@ from report.load import LedgerRun
 from report.page import config_page, gate_page
 from report.views import StudyView
 from stages.domain import formatting, names
+from stages.domain.metric import metric_of
 
 #: Pages of their own: path, name, and the folder whose pages belong to it, in the order of the navigation.
 PAGES = (
@@ -22,6 +23,10 @@ PAGES = (
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
 )
+CLOCK_HINTS = {
+    "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
+    "wall": "Seconds are measured by the wall clock of each host.",
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ def shared(view: StudyView) -> dict[str, object]:
     return {
         "study": view.study.study,
         "clock": view.clock,
+        "clock_hint": CLOCK_HINTS[view.study.clock.kind],
+        "metric": metric_of(view.study.runner),
         "rated": view.study.clock.kind == "rated",
         "nav": PAGES,
         "current": current,

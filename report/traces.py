@@ -35,7 +35,7 @@ class Trace:
 
 
 def _number(text: str) -> float | None:
-    value = float(text)
+    value = float(text or "nan")  # a trainer that is not this project's prints what it likes
     return value if math.isfinite(value) else None
 
 

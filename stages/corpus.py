@@ -18,9 +18,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
-from stages.domain import names, yamlio
-from stages.domain.corpus import Data, Manifest
-from stages.domain.errors import Invalid
+from stages.domain import canonical, files, names, yamlio
+from stages.domain.corpus import Data, DataFiles, Manifest
+from stages.domain.data_files import check_files
+from stages.domain.errors import Invalid, Refused
 from stages.domain.schema import parse
 
 REFRESH_SECONDS = 0.25
@@ -71,6 +72,14 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+def pin_files(source: DataFiles, out: Path) -> str:
+    """Check the files that a command reads, write the manifest with their digests, and say what they are."""
+    rows = check_files(source)
+    value = {"schema": 1, "source": source.model_dump(mode="json"), "files": rows, "splits": {}}
+    files.write_whole(out / "manifest.json", canonical.dumps(value))
+    return f"corpus: {out.as_posix()}\nfiles: {len(rows)}, {sum(row['bytes'] for row in rows)} bytes, all as pinned"
+
+
 def _summary(manifest: Manifest, out: Path) -> str:
     lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest.tokenizer.vocab_size}"]
     for name, split in manifest.splits.items():
@@ -89,9 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         data = _read(options.params)
+        if isinstance(data.source, DataFiles):
+            print(pin_files(data.source, options.out))
+            return 0
         with _progress() as progress:
             manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
-    except (CorpusError, Invalid, OSError) as error:
+    except (CorpusError, Invalid, Refused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(_summary(manifest, options.out))

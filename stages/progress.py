@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from stages.domain import names
 from stages.domain.formatting import elapsed
+from stages.domain.metric import metric_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -86,8 +87,10 @@ class Live:
             self._path.unlink(missing_ok=True)
         facts = record["facts"] or {}
         parts = [record["status"]]
-        if facts.get("val_bpb") is not None:
-            parts.append(f"val_bpb {facts['val_bpb']:.6f}")
+        score = metric_of(record["spec"] or {}).name
+        value = facts.get("score", facts.get("val_bpb"))
+        if value is not None:
+            parts.append(f"{score} {value:.6f}")
         if facts.get("steps") is not None:
             parts.append(f"{facts['steps']} steps")
         if record["reason"]:

@@ -171,9 +171,8 @@ def check_place(run: RequestedRun, runner: Runner) -> None:
 
 def train(run: RequestedRun) -> None:
     """Train a run here and write its record and trace. Raises before training if anything is not as frozen."""
-    from stages.hosts import processes
-    from stages.hosts.machine import git_commit
-    from stages.runners import assign, report_environment, runner_of
+    from stages.hosts import orphans, processes
+    from stages.runners import assign, runner_of
 
     started = time.perf_counter()
     processes.watch_parent()
@@ -182,20 +181,32 @@ def train(run: RequestedRun) -> None:
     check_place(run, runner)
     spec = runner.make_spec(assign(contract, read_knobs(run.config), run.config, run.host, run.seed))
     with processes.hold_lock(run.id, f"{run.id} is being trained"):
-        result, observer = _run_spec(run, runner, spec)
-        record = run.make_record(
-            result.status,
-            result.reason,
-            environment=report_environment(contract.hosts[run.host]["report"], result.telemetry),
-            spec=spec,
-            facts=result.facts,
-        )
-        telemetry = {"schema": 1, "run": run.id, "status": result.status, **result.telemetry, "commit": git_commit()}
-        telemetry["process_seconds"] = round(time.perf_counter() - started, 3)
-        text = json.dumps(telemetry, indent=1, sort_keys=True) + "\n"
-        write_outputs(record, {**result.trace, "telemetry.json": text.encode("utf-8")}, result.large)
-        result.clear()  # not before: a process that dies in between must not have trained for nothing
-        observer.done(record, result.telemetry)
+        if orphans.restore_outputs(run.id, run.make_record("finished", None, spec=spec)):
+            print(f"{run.id}: finished after its DVC was killed; that record is taken up", file=sys.stderr)
+        else:
+            _train_and_write(run, runner, spec, started)
+        orphans.settle_outputs(run.id)
+
+
+def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, started: float) -> None:
+    """Train, and write record and trace. `started` is the `perf_counter` at which the process began with the run."""
+    from stages.hosts.machine import git_commit
+    from stages.runners import report_environment
+
+    result, observer = _run_spec(run, runner, spec)
+    record = run.make_record(
+        result.status,
+        result.reason,
+        environment=report_environment(run.contract.hosts[run.host]["report"], result.telemetry),
+        spec=spec,
+        facts=result.facts,
+    )
+    telemetry = {"schema": 1, "run": run.id, "status": result.status, **result.telemetry, "commit": git_commit()}
+    telemetry["process_seconds"] = round(time.perf_counter() - started, 3)
+    text = json.dumps(telemetry, indent=1, sort_keys=True) + "\n"
+    write_outputs(record, {**result.trace, "telemetry.json": text.encode("utf-8")}, result.large)
+    result.clear()  # not before: a process that dies in between must not have trained for nothing
+    observer.done(record, result.telemetry)
 
 
 def _run_spec(run: RequestedRun, runner: Runner, spec: RunnerJson) -> tuple[Any, Any]:

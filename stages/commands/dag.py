@@ -16,7 +16,7 @@ from stages.domain.formatting import duration
 from stages.domain.study import load
 from stages.status import RungStatus, read_status
 
-TAIL = ("winner", "site")
+TAIL = ("confidence", "winner", "site")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def draw(rungs: list[RungStatus]) -> Graph:
     """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
     nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
     nodes += [(row.rung, _label_rung(row)) for row in rungs]
-    nodes += [("ledger", ["git's copy"]), ("winner", ["weights"]), ("site", ["the audit"])]
+    nodes += [("ledger", ["git's copy"]), ("confidence", ["how sure it is"])]
+    nodes += [("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]
     edges += [
         (row.rung, after, _format_promoted(row)) for row, after in zip(rungs, [x.rung for x in rungs[1:]], strict=False)

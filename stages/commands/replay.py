@@ -75,7 +75,7 @@ def _comparison(run: Replayed, tolerance: float) -> str:
     kind = {True: "the same kind of machine", False: "another kind of machine", None: unknown}
     head = f"{run.run}: {run.outcome}, on {kind[run.same_kind]}"
     if run.outcome == "identical":
-        return f"{head}, val_bpb {run.again}{_duration(run)}"
+        return f"{head}, {run.metric} {run.again}{_duration(run)}"
     limit = "must be identical" if run.same_kind else f"tolerance {tolerance:g}"
     numbers = f"recorded {run.recorded}, now {run.again}, difference {run.difference}"
     return f"{head}: {numbers} ({limit}){_duration(run)}"

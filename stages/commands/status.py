@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.formatting import duration
+from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
 from stages.status import RungStatus, find_next_step, list_training, read_status
 
@@ -148,9 +149,9 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
         console.print(verdict, soft_wrap=True)
     for run, ago in list_training():
         console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
-    winner = _find_winner(rungs)
+    winner, metric = _find_winner(rungs), metric_of(study.runner).name
     if winner:
-        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], val_bpb {winner[1]:.6f}")
+        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], {metric} {winner[1]:.6f}")
     why, command = find_next_step(study, rungs)
     console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
 

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 from stages.domain import files, names, yamlio
-from stages.domain.corpus import Data, PackageSource, PinnedFile
+from stages.domain.corpus import Data, DataFiles, PackageSource, PinnedFile
 from stages.domain.errors import Refused
 from stages.domain.formatting import count
 from stages.domain.schema import parse
@@ -258,7 +258,7 @@ def _pin(paths: list[str]) -> list[PinnedFile]:
     entries = [{"path": Path(path).as_posix()} for path in paths]
     section = {"source": {"kind": kinds.pop(), "files": entries}, "vocab_size": 2048}
     source = parse(Data, section, "--text").source
-    if isinstance(source, PackageSource):
+    if isinstance(source, PackageSource | DataFiles):
         raise AssertionError("a file is no package")
     try:
         return pin_files(source, Path())

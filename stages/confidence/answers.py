@@ -13,20 +13,23 @@ from stages.confidence.comparisons import Margin, Pair
 from stages.confidence.gates import DecidedGate
 from stages.confidence.noise import NOT_MEASURED
 from stages.confidence.redraws import COUNT
-from stages.confidence.results import LEVEL, Comparison, GateConfidence, Grade, HowSure, WhatNext, Winner
+from stages.confidence.results import (
+    LEVEL,
+    Comparison,
+    GateConfidence,
+    Grade,
+    HowSure,
+    WhatNext,
+    Winner,
+    weakest_gate,
+)
+from stages.domain.formatting import percent
 
 #: Shares of redraws from which a study is called sure, and likely.
 SURE, LIKELY = 0.95, 0.80
 #: How many seeds What next asks for.
 MORE_SEEDS = 2
 REFERENCE, COMPARATOR = "reference", "comparator"
-
-
-def percent(share: float) -> str:
-    """A share in words: never 100 % of what was not always so, and never 0 % of what happened."""
-    if share in (0, 1):
-        return f"{share:.0%}".replace("%", " %")
-    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
 
 
 def how_sure(gates: Mapping[str, GateConfidence], winner: Winner | None, lead: Comparison | None) -> HowSure:
@@ -38,7 +41,7 @@ def how_sure(gates: Mapping[str, GateConfidence], winner: Winner | None, lead: C
     grade = _grade(winner, bool(blind), bool(hanging))
     parts = [f"{NOT_MEASURED} for {_listed(blind)}"] if blind else []
     parts += _about_winner(winner, lead)
-    if (weakest := _weakest(gates)) is not None:
+    if (weakest := weakest_gate(gates)) is not None:
         parts.append(f"the least certain gate is {_again(weakest)}{_source(weakest)}")
     parts.append("; ".join(hanging[:3]) if hanging else "no fate hangs on one cell, seed or host")
     if len(hanging) > 3:
@@ -85,7 +88,7 @@ def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence 
 
 
 def _again(gate: GateConfidence) -> str:
-    return f"{gate.gate}, the same in {percent(_kept(gate))}"
+    return f"{gate.gate}, the same in {percent(gate.kept)}"
 
 
 def _source(gate: GateConfidence) -> str:
@@ -94,17 +97,6 @@ def _source(gate: GateConfidence) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _kept(gate: GateConfidence) -> float:
-    """The share in which the gate decides the same: the set, and at a gate with verdicts these too."""
-    return 1.0 if gate.redraws is None else min(gate.redraws.same_set, gate.redraws.same_verdicts)
-
-
-def _weakest(gates: Mapping[str, GateConfidence]) -> GateConfidence | None:
-    """The gate whose decision is repeated least often, if any is not always repeated."""
-    doubtful = [gate for gate in gates.values() if gate.redraws is not None and _kept(gate) < 1]
-    return min(doubtful, key=_kept) if doubtful else None
 
 
 def rivals(gate: DecidedGate, confidence: GateConfidence, near: Margin | None) -> list[Comparison]:
@@ -135,9 +127,9 @@ def what_next(
         return _tie(last, leader, ties)
     if near_ones := [rival for rival in against if rival.lower is not None and rival.lower <= 0]:
         return _seeds_for(last, confidence, leader, near_ones)
-    weakest = _weakest(gates)
+    weakest = weakest_gate(gates)
     if weakest is not None and winner is not None and winner.same < SURE:
-        share = percent(_kept(weakest))
+        share = percent(weakest.kept)
         text = f"Add {MORE_SEEDS} seeds at {weakest.rung}: {weakest.gate} decides the same in {share} of redraws only."
         return WhatNext("add seeds", "N5", text, weakest.rung, ())
     if blind := [gate for gate in gates.values() if not gate.noise.known and reads_scores(gate)]:

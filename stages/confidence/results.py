@@ -10,6 +10,7 @@ rounded on the way out, so that two machines whose linear algebra differs in the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -170,6 +171,11 @@ class GateConfidence:
     hangs_on: tuple[str, ...]
     thresholds: tuple[Threshold, ...]
 
+    @property
+    def kept(self) -> float:
+        """The share in which the gate decides the same: the set, and at a gate with verdicts these too."""
+        return 1.0 if self.redraws is None else min(self.redraws.same_set, self.redraws.same_verdicts)
+
 
 @dataclass(frozen=True)
 class Winner:
@@ -225,6 +231,17 @@ class StudyConfidence:
     how_sure: HowSure
     what_next: WhatNext
 
+    @property
+    def weakest_gate(self) -> GateConfidence | None:
+        """The gate whose decision is repeated least often, if any is not always repeated."""
+        return weakest_gate(self.gates)
+
+
+def weakest_gate(gates: Mapping[str, GateConfidence]) -> GateConfidence | None:
+    """The gate whose decision is repeated least often, if any is not always repeated."""
+    doubtful = [gate for gate in gates.values() if gate.redraws is not None and gate.kept < 1]
+    return min(doubtful, key=lambda gate: gate.kept) if doubtful else None
+
 
 def to_json(value: Any) -> Any:
     """A result as JSON: dataclasses as objects, tuples as lists, numbers rounded."""
@@ -248,7 +265,7 @@ def from_json(value: Any, where: str) -> StudyConfidence:
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA
-        remedy = "update staged-promotion to read it" if newer else "`dvc repro` writes it anew"
+        remedy = "update staged-promotion to read it" if newer else "`dvc repro -s confidence` writes it anew"
         raise Invalid.at(where, f"found {schema!r}, expected {SCHEMA}; {remedy}", "schema")
     try:
         return TypeAdapter(StudyConfidence).validate_python(value)

@@ -19,7 +19,7 @@ from stages.corpora.inputs import CorpusError, input_files
 from stages.corpora.sources import documents
 from stages.corpora.tokenizer import Tokenizer, learn
 from stages.domain.canonical import dumps
-from stages.domain.corpus import CorpusFile, Data, Manifest, SplitFile, TokenizerFile
+from stages.domain.corpus import CorpusFile, Data, DataFiles, Manifest, SplitFile, TokenizerFile
 from stages.domain.files import sha256_bytes, write_whole
 
 SPLITS = ("train", "val", "locked")
@@ -74,6 +74,8 @@ def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, si
 
     `root`: the repository's folder. Whatever goes wrong (`CorpusError`, `OSError`), `out` stays as it was.
     """
+    if isinstance(data.source, DataFiles):
+        raise CorpusError("params.yaml: data.source.kind: found files, which a command reads as they are")
     files = input_files(data.source, root)
     tokenizer = learn(_training_texts(documents(data.source, files), data, observe), data.vocab_size)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -188,6 +190,7 @@ def _refuse_small(splits: dict[str, SplitFile], data: Data) -> None:
 
 
 def _write_rest(data: Data, tokenizer: Tokenizer, splits: dict[str, SplitFile], folder: Path) -> Manifest:
+    assert not isinstance(data.source, DataFiles)  # refused before anything was built
     ranks, lengths = tokenizer.to_json(), tokenizer.token_bytes()
     manifest = Manifest(
         source=data.source,

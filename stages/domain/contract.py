@@ -7,8 +7,8 @@ gate is not frozen the contract is closed and says which gate that is. Light to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
@@ -33,14 +33,16 @@ class HostBlock(TypedDict):
     compile: bool
     flops_per_second: int | None
     report: list[str]
+    gpus: NotRequired[int]
 
 
 @dataclass(frozen=True)
 class Contract:
     """What a lock froze for one rung, with the digest of that lock. `rules` are as in the lock; rules.py parses them.
 
-    `clock` is wall or rated. `configs` are the configurations that may enter and their knobs at the first rung; None at
-    later ones, where the gate before decides.
+    `clock` is wall, rated or given; `options` is the `with` of the rung, what a command is given there. `configs` are
+    the configurations that may enter and their knobs at the first rung; None at later ones, where the gate before
+    decides.
     """
 
     study: str
@@ -58,9 +60,10 @@ class Contract:
     floor_seeds: tuple[int, ...]
     earlier_seeds: tuple[int, ...]
     hosts: Mapping[str, HostBlock]
-    settings: Mapping[str, Scalar]
+    settings: Mapping[str, Any]
     configs: Mapping[str, Mapping[str, Scalar]] | None
     last: bool
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[tuple[str, int]]:
@@ -82,9 +85,10 @@ class Contract:
 
     def to_json(self) -> JsonObject:
         """The contract as a JSON value."""
-        value = {field.name: getattr(self, field.name) for field in fields(self)}
+        value = {name: getattr(self, name) for name in _KEYS}
         seeds = {key: list(value[key]) for key in _SEEDS}
-        return {"schema": SCHEMA, "open": True, **value, **seeds, "clock": {"kind": self.clock}}
+        options = {"with": dict(self.options)} if self.options else {}
+        return {"schema": SCHEMA, "open": True, **value, **seeds, "clock": {"kind": self.clock}, **options}
 
     def to_bytes(self) -> bytes:
         """The bytes of rungN.json."""
@@ -145,6 +149,8 @@ class ClosedContract:
 
 
 _SEEDS = ("seeds", "floor_seeds", "earlier_seeds")
+#: The keys that every contract has. `with` stands beside them where a rung gives a command anything.
+_KEYS = tuple(item.name for item in fields(Contract) if item.name != "options")
 #: The JSON type of every key whose value has one type alone.
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("study", "gate", "lock", "runner", "corpus"), str),
@@ -173,7 +179,7 @@ def read(rung: str) -> Contract | ClosedContract | None:
         raise Refused(f"{where}: found no contract of {rung}, schema {SCHEMA}; {remedy}")
     if value.get("open") is False:
         return ClosedContract(rung)
-    if missing := sorted({field.name for field in fields(Contract)} - value.keys()):
+    if missing := sorted(set(_KEYS) - value.keys()):
         raise Refused(
             f"{where}: {missing[0]} is missing; another version wrote it: `dvc repro protocol` writes it anew"
         )
@@ -204,6 +210,6 @@ def from_lock(lock: Lock) -> Contract:
 
 
 def _from_json(value: JsonObject) -> Contract:
-    content = {field.name: value[field.name] for field in fields(Contract)}
+    content = {name: value[name] for name in _KEYS}
     seeds = {key: tuple(value[key]) for key in _SEEDS}
-    return Contract(**{**content, **seeds, "clock": value["clock"]["kind"]})
+    return Contract(**{**content, **seeds, "clock": value["clock"]["kind"], "options": value.get("with", {})})

@@ -109,6 +109,18 @@ FileSource = TextSource | JsonLinesSource | ParquetSource
 Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
 
 
+class DataFiles(_Files):
+    """Files that a command reads as they are. `root` is their folder, inside the repository or anywhere else.
+
+    What the trainer writes beside them, such as a cache of tokens, is no part of the data.
+    """
+
+    kind: Literal["files"]
+    root: Annotated[
+        str, Field(min_length=1, max_length=1000, description="The folder of the files, what `{data}` stands for.")
+    ]
+
+
 class Data(Strict):
     """The whole section. Splits are in thousandths of the documents; the rest is the training split.
 
@@ -116,8 +128,9 @@ class Data(Strict):
     learns from; a split of fewer than `min_split_tokens` tokens is refused.
     """
 
-    source: Source
-    vocab_size: Annotated[int, Field(ge=257, le=65536, description="Token ids, the special one included."), WHOLE]
+    source: Annotated[PackageSource | FileSource | DataFiles, Field(discriminator="kind")]
+    #: 0 where a command reads files as they are and has a tokenizer of its own.
+    vocab_size: Annotated[int, Field(ge=257, le=65536, description="Token ids, the special one included."), WHOLE] = 0
     val_per_mille: Annotated[
         int, Field(ge=1, le=499, description="Thousandths of the documents that every gate looks at."), WHOLE
     ] = 30
@@ -128,6 +141,12 @@ class Data(Strict):
         int, Field(ge=1, le=MAX_TOKENIZER_BYTES, description="Training text that the tokenizer learns from."), WHOLE
     ] = 1_000_000_000
     min_split_tokens: Annotated[int, Field(ge=1, description="A split with fewer tokens is refused."), WHOLE] = 16_384
+
+    @model_validator(mode="after")
+    def _vocabulary(self) -> Data:
+        if not self.vocab_size and not isinstance(self.source, DataFiles):
+            raise ValueError("data.vocab_size: missing; the tokenizer learns so many tokens")
+        return self
 
 
 class CorpusFile(Strict):

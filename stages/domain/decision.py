@@ -23,6 +23,7 @@ from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.evidence import Evidence, as_number
 from stages.domain.judge import EVERYONE, Finding, judge_rules
+from stages.domain.metric import Metric, metric_of
 from stages.domain.promotions import Ticket
 from stages.domain.rules import RuleId
 from stages.domain.schema import GateName, Key, Recorded, RecordedFile, RungName, parse_recorded
@@ -132,6 +133,7 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
     """
     findings = judge_rules(evidence)
     contract = evidence.contract
+    metric = metric_of(contract.settings)
     blocked = [rule_id for rule_id in _rules_with(evidence, "require") if not _all_hold(findings[rule_id])]
     answers = {rule_id: {finding.candidate: finding.holds for finding in rows} for rule_id, rows in findings.items()}
     fates = {name: _Fate(name, evidence, answers) for name in evidence.candidates}
@@ -154,7 +156,7 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
         promoted_by={name: fate.promoted_by for name, fate in fates.items() if fate.promoted and not blocked},
         verdicts={rule_id: _verdict(findings[rule_id]) for rule_id in _rules_with(evidence, "verdict")},
         ranking=[_ranked(name, evidence) for name in evidence.ranking()],
-        rules=[_outcome(rule_id, rule, findings[rule_id]) for rule_id, rule in r.in_order(evidence.rules)],
+        rules=[_outcome(rule_id, rule, findings[rule_id], metric) for rule_id, rule in r.in_order(evidence.rules)],
         floor=_floor(evidence),
         evidence={record.id: record.md5 for record in records},
         frozen_promoted=None if frozen_promoted is None else list(frozen_promoted),
@@ -223,12 +225,12 @@ def _ranked(name: str, evidence: Evidence) -> RankedCandidate:
     )
 
 
-def _outcome(rule_id: str, rule: r.Rule, findings: list[Finding]) -> RuleOutcome:
+def _outcome(rule_id: str, rule: r.Rule, findings: list[Finding], metric: Metric) -> RuleOutcome:
     return RuleOutcome(
         id=rule_id,
         kind=rule.kind,
         effect=r.EFFECTS[rule.kind],
-        text=r.say(rule),
+        text=metric.rename(r.say(rule)),
         results=[
             RecordedFinding(
                 candidate=finding.candidate,

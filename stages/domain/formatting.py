@@ -1,8 +1,6 @@
-"""How numbers, budgets and states read: one place, so that every page says the same thing the same way.
+"""How numbers, times, states and names read: one place, so that pages and commands say the same thing the same way.
 
-python -m pytest tests/domain/test_formatting.py
-
-Numbers as people write them, for sentences and tables in the terminal.
+Pages use typographic signs (a true minus, no-break spaces); `spell`, `duration`, `elapsed` and `unit` serve terminals.
 """
 
 from __future__ import annotations
@@ -87,6 +85,13 @@ def plain(value: Any) -> str:
         text = _fixed(value, 6).rstrip("0") if abs(value) >= 1e-6 else f"{value:.3g}"
         return text.replace("-", MINUS)
     return str(value)
+
+
+def percent(share: float) -> str:
+    """A share in words: never 100 % of what was not always so, and never 0 % of what happened."""
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
 
 
 def count(value: int, singular: str, plural: str | None = None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from stages.domain import rules as r
 from stages.domain.evidence import Evidence, tau_b
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 
 EVERYONE = "*"
@@ -107,7 +108,9 @@ def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]
     """
     thresholds = [t for t in (r.threshold_in_bpb(other) for other in e.rules.values()) if t is not None]
     if not thresholds:
-        yield Finding(EVERYONE, None, None, None, True, "no threshold in val_bpb at this gate")
+        yield Finding(
+            EVERYONE, None, None, None, True, f"no threshold in {metric_of(e.contract.settings).name} at this gate"
+        )
         return
     smallest = min(_exact(t) for t in thresholds)
     multiple = _exact(rule.multiple)
@@ -136,6 +139,22 @@ def min_host_agreement(rule: r.MinHostAgreement, e: Evidence) -> Iterable[Findin
         else:
             seen = Fraction(str(tau))
             yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{left} and {right}")
+
+
+def budget_kept(rule: r.BudgetKept, e: Evidence) -> Iterable[Finding]:
+    """Observed: the most seconds that a finished run reports; threshold: its budget and the tolerance."""
+    reference = e.contract.roles.get("reference")
+    for name in e.candidates:
+        runs = [*e.of(name), *(e.floor if name == reference else ())]
+        finished = [run for run in runs if run.status == "finished"]
+        reported = [(run.facts or {}).get("reported", {}).get("seconds") for run in finished]
+        if not finished:  # it has no score that more time could have flattered
+            yield Finding(name, None, None, None, True, "no finished run")
+        elif any(seconds is None for seconds in reported):
+            yield _not_evaluable(name, f"{finished[reported.index(None)].id} reports no seconds")
+        else:
+            limit = _exact(finished[0].budget.seconds) * (1 + _exact(rule.tolerance))
+            yield _at_most(name, max(_exact(seconds) for seconds in reported), limit)
 
 
 def keep_role(rule: r.KeepRole, e: Evidence) -> Iterable[Finding]:
@@ -288,6 +307,7 @@ _KINDS: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
         fixed_environment,
         above_noise_floor,
         min_host_agreement,
+        budget_kept,
         keep_role,
         top_k,
         within_gap,

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from stages.domain import canonical, names, yamlio
 from stages.domain.canonical import JsonObject
+from stages.domain.command import RunnerSection
 from stages.domain.errors import Invalid
 from stages.domain.rules import Gate
 from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
@@ -50,7 +51,9 @@ class Frozen(Strict):
     earlier_seeds: list[Seed]
     clock: Clock
     hosts: Annotated[dict[Key, Host], Field(min_length=1)]
-    settings: dict[str, Scalar]
+    settings: RunnerSection
+    #: What a command is given at this rung. Absent where it is given nothing, so that older locks keep their bytes.
+    with_: Annotated[dict[Key, Scalar], Field(alias="with", default_factory=dict, exclude_if=lambda value: not value)]
     #: The configurations and their knobs, at the first gate; None at later ones, to which the gate before promotes.
     configs: dict[Key, dict[str, Scalar]] | None
     last: bool
@@ -95,6 +98,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         clock=study.clock,
         hosts=study.hosts,
         settings=study.runner,
+        **{"with": study.rungs[rung].with_},
         configs=None if earlier else study.configs,
         last=rung == study.last_rung,
         runner=runner,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
+
+#: How the seconds of a budget are measured; see `study.Clock`.
+ClockKind = Literal["wall", "rated", "given"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 #: Configurations, hosts and rungs become DVC keys, where a dot would mean "inside": so none here.
@@ -19,6 +23,7 @@ RECORDS = Path("artifacts/records")
 TRACES = Path("artifacts/traces")
 GATES = Path("artifacts/gates")
 SUMMARY = Path("artifacts/summary")
+CONFIDENCE = Path("artifacts/confidence")
 WINNER = Path("artifacts/winner")
 LOCKS = Path("locks")
 LEDGER = Path("ledger")

@@ -71,6 +71,13 @@ class MinHostAgreement(Strict):
     tau: Annotated[float, Field(ge=-1, le=1)]
 
 
+class BudgetKept(Strict):
+    """No finished run of a command reports (`runner.facts.seconds`) more than `tolerance`, a share, over its budget."""
+
+    kind: Literal["budget_kept"]
+    tolerance: Annotated[float, Field(ge=0, le=10, description="A share of the budget.")] = 0.05
+
+
 class KeepRole(Strict):
     """The configuration in this role goes on whatever it scores, even past a stop rule."""
 
@@ -149,6 +156,7 @@ Rule = Annotated[
     | FixedEnvironment
     | AboveNoiseFloor
     | MinHostAgreement
+    | BudgetKept
     | KeepRole
     | TopK
     | WithinGap
@@ -169,6 +177,7 @@ EFFECTS: dict[str, Effect] = {
     "fixed_environment": "require",
     "above_noise_floor": "require",
     "min_host_agreement": "require",
+    "budget_kept": "require",
     "keep_role": "promote",
     "top_k": "promote",
     "within_gap": "promote",
@@ -237,6 +246,8 @@ def say(rule: Rule) -> str:
             return f"Every val_bpb threshold of this gate is at least {rule.multiple:g} × the A/A noise floor."
         case MinHostAgreement():
             return f"Kendall's tau-b between any two hosts is at least {rule.tau:g}."
+        case BudgetKept():
+            return f"No run took more than {rule.tolerance:.1%} over its budget, as its trainer reports it."
         case KeepRole():
             return f"Promote the {rule.role}, whatever it scores."
         case TopK():

@@ -127,10 +127,15 @@ def _place(error: Any, value: Any) -> str:
     """The dotted path inside the file. pydantic also names the kind of a union that it chose, which no file holds."""
     kept: list[str] = []
     parts = [part for part in error["loc"] if not str(part).endswith("[key]")]
+    skipped = False  # a key of the chosen kind may have the kind's own name
     for at, part in enumerate(parts):
         last, absent = at == len(parts) - 1, isinstance(value, dict) and part not in value
         chosen = isinstance(value, dict) and value.get("kind") == part and not last
-        if chosen or (absent and not (error["type"] == "missing" and last)):
+        if chosen and not skipped:
+            skipped = True
+            continue
+        skipped = False
+        if absent and not (error["type"] == "missing" and last):
             continue
         kept.append(str(part))
         value = value[part] if isinstance(value, dict | list) and not absent else None

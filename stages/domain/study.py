@@ -13,11 +13,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
-from stages.domain.corpus import Data
+from stages.domain.command import CommandSettings, RunnerSection, find_problems
+from stages.domain.corpus import Data, DataFiles
 from stages.domain.errors import Invalid
+from stages.domain.names import ClockKind
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
+    BudgetKept,
     FixedEnvironment,
     Gate,
     MeanGap,
@@ -49,10 +52,14 @@ class About(Strict):
 
 
 class Clock(Strict):
-    """How a budget's seconds are measured: by the wall, or rated through the host's declared FLOP/s."""
+    """How a budget's seconds are measured: by the wall, rated through the host's declared FLOP/s, or given.
+
+    On the given clock the rungs' `with` says how long to train, in steps or tokens; the seconds are nominal. They price
+    and order the rungs and set the time limit of a run.
+    """
 
     kind: Annotated[
-        Literal["wall", "rated"],
+        ClockKind,
         Field(description="`rated` turns seconds into steps through `flops_per_second`: the same records anywhere."),
     ]
 
@@ -64,7 +71,9 @@ class Host(Strict):
     system: Annotated[
         Literal["any", "linux", "windows", "darwin"], Field(description="The operating system that it must have.")
     ]
-    device: Annotated[Literal["cpu", "cuda"], Field(description="What the runs train on.")]
+    device: Annotated[
+        Literal["cpu", "cuda", "any"], Field(description="What the runs train on; `any` is for a command alone.")
+    ]
     device_name: Annotated[
         str, Field(max_length=100, description="What the device's name must contain; empty: any device.")
     ] = ""
@@ -73,6 +82,12 @@ class Host(Strict):
     compile: Annotated[bool, Field(description="Whether the model is compiled.")]
     flops_per_second: Annotated[
         int | None, Field(ge=1, description="What the rated clock takes the machine to do; it needs the key."), WHOLE
+    ] = None
+    #: Not written where absent: older locks keep their bytes.
+    gpus: Annotated[
+        int | None,
+        Field(ge=1, le=64, description="GPUs that one run of a command uses.", exclude_if=lambda value: value is None),
+        WHOLE,
     ] = None
     report: Annotated[
         list[Literal["torch", "device", "driver", "system"]],
@@ -84,9 +99,21 @@ class Host(Strict):
 
 
 class Rung(Strict):
-    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference."""
+    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference.
+
+    `with` holds what a command is given at this rung, such as its number of steps.
+    """
 
     budget_seconds: Annotated[Seconds, Field(description="What every run may spend, on the study's clock.")]
+    with_: Annotated[
+        dict[Key, Scalar],
+        Field(
+            alias="with",
+            max_length=100,
+            default_factory=dict,
+            description="What a command is given here, such as its number of steps.",
+        ),
+    ]
     seeds: Annotated[
         list[Seed], Field(min_length=1, max_length=64, description="A run for each on every host; fresh at every rung.")
     ]
@@ -101,7 +128,7 @@ class Study(Strict):
 
     study: About
     data: Data
-    runner: Annotated[dict[str, Scalar], Field(description="The runner's settings, the same for every run.")]
+    runner: Annotated[RunnerSection, Field(description="The runner's settings, the same for every run.")]
     clock: Clock
     hosts: Annotated[
         dict[Key, Host], Field(min_length=1, max_length=32, description="Host blocks by name: where every run is made.")
@@ -120,9 +147,14 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _answerable, _leads_on, _clock, _stage_names):
+        for check in (_schema, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
             check(self)
         return self
+
+    @property
+    def command(self) -> CommandSettings | None:
+        """The settings of the command runner; None where the runner is the built-in one."""
+        return CommandSettings.model_validate(self.runner) if self.runner.get("kind") == "command" else None
 
     @property
     def last_rung(self) -> str:
@@ -182,6 +214,32 @@ def _roles(study: Study) -> None:
                     raise ValueError(f"gates.{gate}.{rule_id}: role {role!r} is not among roles: {known}")
 
 
+def _runner(study: Study) -> None:
+    """What the runner needs of the other sections, and what only the other runner can do."""
+    settings = study.command
+    options = {name: rung.with_ for name, rung in study.rungs.items()}
+    is_files = isinstance(study.data.source, DataFiles)
+    if settings is None:
+        needs = "needs the command runner (runner.kind: command)"
+        if study.clock.kind == "given":
+            raise ValueError(f"clock.kind: found given, which {needs}; expected wall or rated")
+        for name, values in options.items():
+            if values:
+                raise ValueError(f"rungs.{name}.with: {needs}")
+        for name, host in study.hosts.items():
+            if host.device == "any" or host.gpus is not None:
+                raise ValueError(
+                    f"hosts.{name}.{'device: found any, which' if host.device == 'any' else 'gpus:'} {needs}"
+                )
+        if is_files:
+            raise ValueError(f"data.source.kind: found files, which {needs}; expected package, text or parquet")
+        return
+    if not is_files:
+        raise ValueError("data.source.kind: a command reads files as they are: expected files, with a root and digests")
+    if problems := find_problems(settings, study.configs, options, study.clock.kind):
+        raise ValueError("; ".join(problems))
+
+
 def _answerable(study: Study) -> None:
     """A rule that no evidence could answer, or that any would, is found out before the evidence is paid for."""
     for gate, rules in study.gates.items():
@@ -209,6 +267,14 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
         case MinHostAgreement():
             if len(study.hosts) < 2:
                 return "hosts: found 1, expected at least 2 to agree; add a host block, or remove the rule"
+        case BudgetKept():
+            if study.command is None:
+                return "the built-in runner keeps its budget by its own clock; remove the rule"
+            if "seconds" not in study.command.facts:
+                return (
+                    "runner.facts.seconds: missing; name the line in which the trainer says how long it trained, such "
+                    "as 'training_seconds: {value}', or remove the rule"
+                )
         case NearEquivalent() | MeanGap() if rule.role == rule.to:
             return f"it compares the {rule.role} with itself; name two roles"
     return None

@@ -21,9 +21,12 @@ COMMANDS = {
     "corpus": "python -m stages.corpus",
     "protocol": "python -m stages.protocol",
     "ledger": "python -m stages.ledger",
+    "confidence": "python -m stages.confidence",
     "winner": "python -m stages.winner",
     "site": "python -m report",
 }
+#: Stages that studies of earlier versions do not have. A dvc.yaml may be without one, and a dvc.lock until it has run.
+OPTIONAL = frozenset({"confidence"})
 #: What a stage of the study may say. `wdir`, `matrix` or `foreach` would give the same paths another meaning.
 _KEYS = frozenset(
     ("desc", "cmd", "deps", "params", "outs", "metrics", "plots", "meta", "frozen", "always_changed", "wdir", "matrix")

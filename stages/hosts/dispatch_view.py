@@ -23,7 +23,7 @@ from stages.domain.runs import Run
 
 
 @dataclass
-class RunProgress:
+class WorkerProgress:
     """A run on a worker. `first` and `last` are (time of the report, seconds of its budget), once the clock has run.
 
     Between the two lies training alone, so their rate leaves out start-up and compilation, which no budget counts.
@@ -62,7 +62,7 @@ class DispatchView:
         self._console = console
         self._lock = threading.Lock()
         self._rung, self._budget, self._done, self._waiting = "", 1.0, 0, set[str]()
-        self._running: dict[str, RunProgress] = {}
+        self._running: dict[str, WorkerProgress] = {}
         self._live = Live(console=console, transient=True, refresh_per_second=2, get_renderable=self._render)
 
     def __enter__(self) -> Self:
@@ -96,7 +96,7 @@ class DispatchView:
             known = self._running.get(run)
             started = known is None or known.worker != worker
             if started:
-                self._running[run] = RunProgress(worker, time.monotonic())
+                self._running[run] = WorkerProgress(worker, time.monotonic())
             self._running[run].update(seconds)
         if started:
             self.say(f"{run}: started" + (" again, after its worker died" if known else ""))

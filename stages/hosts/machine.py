@@ -46,7 +46,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineDescription:
     """The machine as host blocks see it: `system` is linux, windows or darwin, `threads` the CPUs that may be used."""
 
     system: str
@@ -58,9 +58,9 @@ class Machine:
     triton: bool
 
 
-def describe_machine() -> Machine:
+def describe_machine() -> MachineDescription:
     """This machine. Imports no torch and takes milliseconds without a GPU."""
-    return Machine(
+    return MachineDescription(
         system=platform.system().lower(),
         machine=platform.machine(),
         cpu=_read_cpu_name(),
@@ -136,7 +136,7 @@ def _select_visible(rows: list[dict[str, str]], setting: str | None) -> list[dic
     return visible
 
 
-def find_mismatches(block: Host, machine: Machine) -> list[str]:
+def find_mismatches(block: Host, machine: MachineDescription) -> list[str]:
     """Why `machine` does not match `block`, one sentence each; empty where it does."""
     problems = []
     if block.system not in ("any", machine.system):
@@ -168,7 +168,7 @@ def _parse_capability(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else (0,)
 
 
-def _find_compile_mismatches(device: str, machine: Machine) -> list[str]:
+def _find_compile_mismatches(device: str, machine: MachineDescription) -> list[str]:
     if device == "cuda" and not machine.triton:
         return ["compile: found no triton, which torch.compile needs for CUDA (on Windows: the package triton-windows)"]
     if device == "cpu" and machine.compiler is None:
@@ -176,7 +176,7 @@ def _find_compile_mismatches(device: str, machine: Machine) -> list[str]:
     return []
 
 
-def format_machine(machine: Machine) -> str:
+def format_machine(machine: MachineDescription) -> str:
     """A machine in one line, as errors and `promotion host` show it."""
     gpus = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
     return f"{machine.system}, {machine.cpu}, {count(machine.threads, 'CPU')}, {gpus}"

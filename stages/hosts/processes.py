@@ -30,39 +30,18 @@ from filelock import FileLock, Timeout
 
 from stages.domain import names
 from stages.domain.errors import Refused
+from stages.runners.process_tree import find_process, identify, is_alive
 
 #: Exit status of a process that ended because its parent did.
 ORPHANED = 75
 #: The parent of everything that it starts: process id, a colon, seconds since 1970 at its creation.
 VARIABLE = "STAGED_PROMOTION_PARENT"
 WATCH_SECONDS = 0.5
-#: Linux computes the time of creation from a clock that may be set meanwhile; a process id is not used again so soon.
-CLOCK_SECONDS = 60.0
 LOCKS = names.SCRATCH / "locks"
 
 
 class LockHeld(Refused):
     """Another process of this clone holds the lock."""
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether a process is running; one that is dead and not yet reaped is not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:  # another user's, so it is there
-        return True
-
-
-def find_parent(identity: str) -> psutil.Process | None:
-    """The process that `identity`, the value of the variable, names; None if it has ended, whoever has its id now."""
-    pid, _, created = identity.partition(":")
-    try:
-        process = psutil.Process(int(pid))
-        return process if abs(process.create_time() - float(created)) < CLOCK_SECONDS else None
-    except psutil.NoSuchProcess:
-        return None
 
 
 def _exit_after(parent: psutil.Process | None) -> None:
@@ -77,7 +56,7 @@ def _exit_after(parent: psutil.Process | None) -> None:
 def watch_parent() -> None:
     """If `start_child` started this process or one above it, end with that parent from now on."""
     if identity := os.environ.get(VARIABLE):
-        threading.Thread(target=_exit_after, args=(find_parent(identity),), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(find_process(identity),), daemon=True).start()
 
 
 def start_child(
@@ -87,7 +66,7 @@ def start_child(
 
     `output` is where standard output and error go, as `subprocess` takes it. Standard input is empty.
     """
-    identity = f"{os.getpid()}:{psutil.Process().create_time():.3f}"
+    identity = identify(psutil.Process())
     variables = os.environ | (environment or {}) | {VARIABLE: identity}
     return subprocess.Popen(
         [sys.executable, *arguments], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output

@@ -107,7 +107,7 @@ def _find_dvc_processes() -> Iterator[int]:
     """The ids of processes that run DVC in this folder, or may: of one that is not ours the folder is unknown."""
     import psutil
 
-    from stages.hosts.processes import is_alive
+    from stages.runners.process_tree import is_alive
 
     root = Path.cwd().resolve()
     for process in psutil.process_iter():
@@ -132,7 +132,7 @@ def is_dvc_command(command: list[str]) -> bool:
 def _is_pid_alive(pid: int) -> bool:
     import psutil
 
-    from stages.hosts.processes import is_alive
+    from stages.runners.process_tree import is_alive
 
     try:
         return is_alive(psutil.Process(pid))

@@ -24,7 +24,7 @@ from stages.domain.study import Host, Study
 from stages.hosts import processes
 from stages.hosts.cluster import Cluster, find_own_address
 from stages.hosts.job import LOGS, read_log_end
-from stages.hosts.machine import Machine, WrongHost, describe_machine, find_mismatches
+from stages.hosts.machine import MachineDescription, WrongHost, describe_machine, find_mismatches
 
 #: How long a machine that joins waits for the scheduler; the two may be started in either order.
 JOIN_SECONDS = 30.0
@@ -63,7 +63,9 @@ class WorkerProcess:
         return f"exit status {status}; the end of {self.log.as_posix()}:\n{read_log_end(self.log)}"
 
 
-def find_slots(study: Study, only: list[str], cpu_slots: int | None, machine: Machine | None = None) -> list[Slot]:
+def find_slots(
+    study: Study, only: list[str], cpu_slots: int | None, machine: MachineDescription | None = None
+) -> list[Slot]:
     """The slots of `machine` (this one unless given) for the host blocks that it matches.
 
     `only` names the blocks that may be used (all where empty), `cpu_slots` sets the number of CPU slots. Raises
@@ -86,7 +88,7 @@ def find_slots(study: Study, only: list[str], cpu_slots: int | None, machine: Ma
     return slots
 
 
-def _find_gpu_slots(blocks: dict[str, Host], machine: Machine) -> Iterator[Slot]:
+def _find_gpu_slots(blocks: dict[str, Host], machine: MachineDescription) -> Iterator[Slot]:
     for gpu in machine.gpus:
         with_gpu = replace(machine, gpus=(gpu,))
         hosts = [n for n, block in blocks.items() if block.device == "cuda" and not find_mismatches(block, with_gpu)]

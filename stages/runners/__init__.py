@@ -31,19 +31,21 @@ REPORTABLE = {"torch": ("torch",), "device": ("device_name",), "driver": ("drive
 class Assignment:
     """What the study gives one run: a configuration, a host block, a seed and the budget of a rung.
 
-    `seconds` is the budget on `clock`; `last` says that this is the rung with the largest budget.
+    `seconds` is the budget on `clock`; `last` says that this is the rung with the largest budget; `options` is the
+    rung's `with`.
     """
 
     rung: str
     config: str
     host: str
     seed: int
-    settings: Mapping[str, Scalar]
+    settings: Mapping[str, Any]
     knobs: Mapping[str, Scalar]
     block: HostBlock
     clock: str
     seconds: float
     last: bool
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def assign(contract: Contract, knobs: Mapping[str, Scalar], config: str, host: str, seed: int) -> Assignment:
@@ -59,6 +61,7 @@ def assign(contract: Contract, knobs: Mapping[str, Scalar], config: str, host: s
         clock=contract.clock,
         seconds=contract.budget_seconds,
         last=contract.last,
+        options=contract.options,
     )
 
 
@@ -215,13 +218,21 @@ class Runner(Protocol):
         """Train what a record was given once more, step for step where the clock is that of the wall."""
         ...
 
+    def check_trace(self, record: Record, trace: Mapping[str, bytes]) -> Iterator[FactMismatch]:
+        """What an executed record says that the files of its trace do not say."""
+        ...
+
     def make_facts_check(self, study: Study) -> FactsCheck:
         """A check of the facts of this study's records."""
         ...
 
 
-def runner_of(settings: Mapping[str, Scalar]) -> Runner:
+def runner_of(settings: Mapping[str, Any]) -> Runner:
     """The runner that the `runner` section of a study, a lock or a contract asks for."""
+    if settings.get("kind") == "command":
+        from stages.runners.command import CommandRunner
+
+        return CommandRunner(settings)
     from stages.runners.builtin import BuiltinRunner
 
     return BuiltinRunner()

@@ -7,7 +7,7 @@ runner: width is depth x aspect rounded up to whole heads).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -83,7 +83,7 @@ class BuiltinRunner:
         block = assignment.block
         return {
             "config": dict(assignment.knobs),
-            "runner": dict(assignment.settings),
+            "runner": {key: value for key, value in assignment.settings.items() if key != "kind"},
             "host": {
                 "device": block["device"],
                 "precision": block["precision"],
@@ -141,6 +141,10 @@ class BuiltinRunner:
         with ProgressLine() as line:
             spec = Spec.from_json(record.spec or {})
             return _result_of(train(spec, corpus, scratch=scratch, observer=line, replay_progress=progress))
+
+    def check_trace(self, record: Record, trace: Mapping[str, bytes]) -> Iterator[FactMismatch]:
+        """Nothing: the trainer's score is made of tokens, which no log holds."""
+        return iter(())
 
     def make_facts_check(self, study: Study) -> BuiltinFactsCheck:
         """A check of the facts of this study's records."""

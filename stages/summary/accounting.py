@@ -15,6 +15,7 @@ from pydantic import Field
 
 from stages.domain.evidence import as_number
 from stages.domain.formatting import spell
+from stages.domain.names import ClockKind
 from stages.domain.schema import Recorded, RecordedFile, RungName
 from stages.summary.ladder import Ladder, LadderRung
 
@@ -63,7 +64,7 @@ class Totals(Recorded):
 class Accounting(RecordedFile):
     """artifacts/summary/accounting.json."""
 
-    clock: Literal["wall", "rated"] | None
+    clock: ClockKind | None
     unit: Literal["device-hours"]
     rungs: dict[RungName, RungCost]
     totals: Totals

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from stages.domain.contract import from_lock
 from stages.domain.decision import Decision
 from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Frozen, Lock
+from stages.domain.names import ClockKind
 from stages.domain.records import Record
 
 
@@ -74,7 +74,7 @@ class Ladder:
     rungs: tuple[LadderRung, ...]
 
     @property
-    def clock(self) -> Literal["wall", "rated"] | None:
+    def clock(self) -> ClockKind | None:
         """wall or rated; None before anything is frozen."""
         return self.rungs[0].frozen.clock.kind if self.rungs else None
 

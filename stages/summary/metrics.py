@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from stages.domain.evidence import as_number
+from stages.domain.metric import Metric, metric_of
 from stages.summary.accounting import Accounting, Totals
 from stages.summary.agreement import Agreement
 from stages.summary.ladder import Ladder
@@ -69,10 +70,11 @@ def metrics(ladder: Ladder, accounting: Accounting, agreement: Agreement) -> dic
     """The content of ledger/metrics.json, which is DVC's: nested mappings of numbers and words."""
     winner, last = ladder.winner, ladder.last
     mean = last.evidence.mean(winner) if winner and last and last.evidence else None
+    metric = metric_of(last.evidence.contract.settings) if last and last.evidence else Metric()
     return {
         "mode": _mode(ladder),
         "winner": winner,
-        "winner_val_bpb": as_number(mean),
+        f"winner_{metric.name}": as_number(mean),
         "gap": _gaps(ladder),
         "host_agreement": _lowest_agreement(agreement),
         "device_hours": _device_hours(accounting.totals),

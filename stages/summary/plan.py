@@ -11,6 +11,7 @@ from typing import Literal
 
 from stages.domain import names
 from stages.domain.evidence import as_number
+from stages.domain.names import ClockKind
 from stages.domain.rules import Gate, KeepRole, TopK, WithinGap
 from stages.domain.schema import Recorded, RecordedFile
 from stages.domain.study import Study
@@ -48,7 +49,7 @@ class Plan(RecordedFile):
     """The content of `promotion plan --json`."""
 
     study: str
-    clock: Literal["wall", "rated"]
+    clock: ClockKind
     unit: Literal["device-hours"]
     bound: Literal["at most"]
     rungs: dict[str, RungPlan]

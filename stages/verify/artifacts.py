@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.domain import canonical, files, names
+from stages.domain.corpus import DataFiles
+from stages.domain.data_files import check_files, find_root
 from stages.domain.diff import differences
-from stages.domain.errors import Invalid
+from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
-from stages.dvcfiles.cache import Cache, cache_folder, files_in, md5_path
+from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, md5_path
 from stages.dvcfiles.lockfile import LockedFile
+from stages.runners import runner_of
+from stages.runners.output import MAX_LOG_BYTES
 from stages.verify.check import Case, Problem, Skip, path_in_study
 from stages.verify.dvc_locks import DvcLocks
+from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
 
 PULL = "dvc pull"
@@ -47,10 +52,30 @@ def check_artifacts(case: Case) -> Iterator[Problem]:
             yield Problem(file.path, digest, f"{file.md5}, as in {path}, {at}", "the file was changed")
     if case.commit is None:
         yield from _unexpected_files(case)
+    if case.knows(Study) and case.knows(Ledger) and case.get(Study).command is not None:
+        yield from _check_logs(case)
     if absent == len(outputs):
         raise Skip("no output is here", PULL)
     if absent:
         case.note(f"{absent} of {len(outputs)} outputs are not here; `{PULL}` brings them")
+
+
+def _check_logs(case: Case) -> Iterator[Problem]:
+    """The score of a command is read again from the log of its run, where the trace is here."""
+    runner, absent = runner_of(case.get(Study).runner), 0
+    outputs = Outputs(case.root, case.get(DvcLocks).outputs())
+    for run in case.get(Ledger).runs:
+        if not run.record.executed:
+            continue
+        trace = outputs.files(names.trace_path(run.record.id).as_posix())
+        if trace is None:
+            absent += 1
+            continue
+        small = {name: path.read_bytes() for name, path in trace.items() if path.stat().st_size <= MAX_LOG_BYTES}
+        for mismatch in runner.check_trace(run.record, small):
+            yield run.problem(mismatch.pointer, mismatch.recorded, mismatch.expected, mismatch.meaning)
+    if absent:
+        case.note(f"the logs of {absent} runs are not here, so their scores were not read again; `{PULL}` brings them")
 
 
 def _cached_objects(cache: Cache, file: LockedFile) -> Iterator[tuple[str, str]]:
@@ -100,6 +125,8 @@ def check_corpus(case: Case) -> Iterator[Problem]:
     for pointer, was, should in differences(manifest.source, declared, "/source"):
         meaning = "the corpus was built from another text than params.yaml says"
         yield Problem(MANIFEST, repr(was), f"{should!r}, as data.source in params.yaml", meaning, pointer=pointer)
+    if case.commit is None:
+        yield from _check_data_files(case)
     for name, sha256 in manifest.files.items() if case.commit is None else ():
         file = case.root / names.CORPUS / name
         if not file.is_file():
@@ -108,18 +135,35 @@ def check_corpus(case: Case) -> Iterator[Problem]:
             yield Problem(f"{names.CORPUS.as_posix()}/{name}", digest, sha256, "runs were not made on this text")
 
 
+def _check_data_files(case: Case) -> Iterator[Problem]:
+    """The files that a command reads, where they are here, digested again whatever was remembered of them."""
+    source = case.get(Study).data.source
+    if not isinstance(source, DataFiles):
+        return
+    try:
+        check_files(source, case.root, forget=True)
+    except Refused as error:
+        root = find_root(source, case.root)
+        if all((root / file.path).is_file() for file in source.files):
+            yield Problem(root.as_posix(), str(error), "the files that params.yaml pins", "runs were not made on them")
+        else:
+            case.note(f"the data is not here: {error}")
+
+
 @dataclass(frozen=True)
-class CorpusManifest:
-    """What the manifest of a corpus says: its source as JSON, and the SHA-256 of each file."""
+class ManifestDigests:
+    """What the manifest of a corpus says that can be compared: its source as JSON, and the SHA-256 of each file."""
 
     source: dict[str, object]
     files: dict[str, str]
 
 
-def parse_manifest(data: bytes) -> CorpusManifest:
+def parse_manifest(data: bytes) -> ManifestDigests:
     """The manifest in these bytes; `Invalid` where it is none."""
     try:
         value: Any = canonical.loads(data)
+        if value["source"]["kind"] == "files":
+            return ManifestDigests(value["source"], {})
         parts = [value["tokenizer"], value["token_bytes"], *value["splits"].values()]
         listed = {str(part["file"]): str(part["sha256"]) for part in parts}
         if not isinstance(value["source"], dict) or any("/" in name or "\\" in name for name in listed):
@@ -128,7 +172,7 @@ def parse_manifest(data: bytes) -> CorpusManifest:
         raise Invalid.at(MANIFEST, str(error)) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise Invalid.at(MANIFEST, f"found no {error}, expected the manifest of a corpus") from None
-    return CorpusManifest(value["source"], listed)
+    return ManifestDigests(value["source"], listed)
 
 
 def _manifest_bytes(case: Case) -> bytes | None:

@@ -103,14 +103,15 @@ def check_winner(case: Case) -> Iterator[Problem]:
     present = outputs.files(WINNER)
     if present is None:
         raise Skip(f"{WINNER} is not here as dvc.lock records it", f"{PULL} winner")
-    expected = {"model.json", winner_stage.WEIGHTS} if headline["winner"] else {"model.json"}
+    chosen = next((run for run in runs if run.config == headline["winner"]), None)
+    has_weights = chosen is not None and winner_stage.keeps_weights(chosen)
+    expected = {"model.json", winner_stage.WEIGHTS} if has_weights else {"model.json"}
     for name in sorted(present.keys() ^ expected):
         sides = ("a file", "no such file") if name in present else ("no file", "a file")
         yield Problem(f"{WINNER}/{name}", *sides, "the winner stage would not have left it so")
     if not present.keys() >= expected:
         return
-    chosen = next((run for run in runs if run.config == headline["winner"]), None)
-    if chosen is not None:
+    if chosen is not None and has_weights:
         yield from _compare_weights(outputs, chosen, present[winner_stage.WEIGHTS])
     model = winner_stage.told(runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS]))
     description = _compare_description(present["model.json"].read_bytes(), canonical.dumps(model))
@@ -183,7 +184,8 @@ def check_site(case: Case) -> Iterator[Problem]:
         raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
-    needed = (names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json")
+    needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
+    needed += [names.CONFIDENCE] if "confidence" in case.get(DvcLocks).recorded.get(ROOT, {}) else []
     if missing := [path for path in needed if not (case.root / path).exists()]:
         raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", PULL)
     with tempfile.TemporaryDirectory() as folder:
@@ -200,8 +202,9 @@ def check_site(case: Case) -> Iterator[Problem]:
 def _build_site(root: Path, folder: Path) -> str:
     """Build the site of a study into a folder. Why it cannot be built; empty where it can."""
     command = [sys.executable, "-P", "-m", "report", "--out", str(folder)]  # -P: nothing is imported from the study
-    path = os.pathsep.join(filter(None, [str(installed_root().resolve()), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = [str(path.resolve()) for path in (installed_root(), *map(Path, own))]  # a relative one would be the study's
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=SITE_SECONDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.domain import names, yamlio
@@ -14,6 +14,7 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.dvcfiles.pipeline import (
     COMMANDS,
+    OPTIONAL,
     PlannedStage,
     added_stages,
     parse_templates,
@@ -118,7 +119,7 @@ def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[P
             yield Problem(path, "no file", f"what DVC recorded of {rung}", "its evidence has no second witness")
     decided = case.get(Ledger).decisions.keys() if case.knows(Ledger) else set()
     over = set(case.get(Study).gates) <= decided
-    needed = list(COMMANDS) if over else ["corpus", "protocol"] if rungs else []
+    needed = [name for name in COMMANDS if name not in OPTIONAL] if over else ["corpus", "protocol"] if rungs else []
     root = locks.recorded.get(ROOT, {})
     for name in needed:
         if name not in root:
@@ -138,7 +139,15 @@ def check_parameters(case: Case) -> Iterator[Problem]:
     for path, name, stage in locks.stages():
         planned = locks.planned.get(path, {}).get(name)
         if planned is not None:
-            yield from _compare_stage(path, name, stage, planned, values)
+            yield from _compare_stage(path, name, stage, _without_unrun(planned, locks), values)
+
+
+def _without_unrun(planned: PlannedStage, locks: DvcLocks) -> PlannedStage:
+    """A stage without the outputs and the code of optional stages that have not run, for which it could not wait."""
+    root = locks.planned.get(ROOT, {})
+    unrun = [name for name in OPTIONAL if name in root and name not in locks.recorded.get(ROOT, {})]
+    absent = {path for name in unrun for path in (*root[name].outs, f"stages/{name}")}
+    return replace(planned, deps=tuple(path for path in planned.deps if path not in absent))
 
 
 def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
@@ -153,6 +162,8 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
                 yield Problem(path, repr(value)[:200], repr(expected)[:200], meaning, pointer=pointer)
     planned = locks.planned.get(ROOT, {})
     for name, command in COMMANDS.items() if planned else ():
+        if name in OPTIONAL and name not in planned:
+            continue
         cmd = planned[name].cmd if name in planned else "no such stage"
         if cmd != command:
             meaning = "it makes what this project's stage should"

@@ -16,12 +16,14 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
+from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
@@ -34,8 +36,6 @@ KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
 #: A machine may be busy; one that needs this many times the budget for a run's steps says that the run had more time.
 LONG = 1.5
 Outcome = Literal["identical", "within", "differs"]
-#: Telemetry, or a record that another version may have written, as JSON.
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Replayed:
     #: Seconds on the wall clock that the run's steps took here, and the budget that they had there; else None.
     seconds: float | None = None
     budget: float | None = None
+    metric: str = BUILTIN_NAME
 
     @property
     def long(self) -> bool:
@@ -66,7 +67,7 @@ class Replayed:
             return None
         return round(self.again - self.recorded, 6)
 
-    def to_json(self) -> Json:
+    def to_json(self) -> JsonObject:
         """The comparison as one value."""
         return {
             "run": self.run,
@@ -106,7 +107,8 @@ def _check_place(record: Record, lock: Lock, root: Path) -> None:
     """Refuse where the run cannot be repeated: no progress on the wall clock, another runner, corpus or host block."""
     from stages.hosts.machine import describe_machine, find_mismatches
 
-    if record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
+    is_command = lock.frozen.settings.get("kind") == "command"
+    if not is_command and record.budget.clock == "wall" and (record.facts or {}).get("progress") is None:
         raise Refused(
             f"{record.id}: its facts hold no progress; a run on the wall clock is repeated by it, step for step"
         )
@@ -139,25 +141,31 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     repeated["environment"] = report_environment(list(lock.frozen.hosts[record.host].report), result.telemetry)
     alike = is_same_kind(machine, result.telemetry)
     replayed = compare_records(data, repeated, True if alike is None and same_kind else alike, tolerance)
-    if record.budget.clock != "wall":
+    if record.budget.clock != "wall" or lock.frozen.settings.get("kind") == "command":
         return replayed
     seconds = result.telemetry["train_seconds"] - result.telemetry["first_steps_seconds"]
     return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)
 
 
-def compare_records(data: bytes, repeated: Json, same_kind: bool | None, tolerance: float) -> Replayed:
+def compare_records(data: bytes, repeated: JsonObject, same_kind: bool | None, tolerance: float) -> Replayed:
     """What the record of a repeated run says of the recorded line `data`."""
     recorded = canonical.loads(data)
     changed = tuple(pointer for pointer, _, _ in differences(repeated, recorded))
-    was, now = ((record["facts"] or {}).get("val_bpb") for record in (recorded, repeated))
+    was, now = (_score(record["facts"] or {}) for record in (recorded, repeated))
     outcome: Outcome = "identical" if canonical.dumps(repeated) == data else "differs"
     if outcome == "differs" and same_kind is not True and repeated["status"] == recorded["status"]:
         close = was is not None and now is not None and abs(now - was) <= tolerance
         outcome = "within" if close else "differs"
-    return Replayed(parse_line(data, "the ledger").id, outcome, same_kind, was, now, changed)
+    record = parse_line(data, "the ledger")
+    return Replayed(record.id, outcome, same_kind, was, now, changed, metric=record.metric)
 
 
-def recorded_machine(record: Record, root: Path) -> Json | None:
+def _score(facts: JsonObject) -> float | None:
+    value: float | None = facts["score"] if "score" in facts else facts.get("val_bpb")
+    return value
+
+
+def recorded_machine(record: Record, root: Path) -> JsonObject | None:
     """The telemetry of a recorded run, as dvc.lock records it; None where it is not here. Refuses a changed one.
 
     It decides how much a repetition may differ, so it is believed no more than anything else.
@@ -180,7 +188,7 @@ def recorded_machine(record: Record, root: Path) -> Json | None:
     return value if isinstance(value, dict) else {}
 
 
-def is_same_kind(recorded: Json | None, present: Json) -> bool | None:
+def is_same_kind(recorded: JsonObject | None, present: JsonObject) -> bool | None:
     """Whether two machines are of one kind, by their telemetry; None where nothing is known of the recorded one."""
     return None if recorded is None else all(recorded.get(key) == present.get(key) for key in KIND)
 

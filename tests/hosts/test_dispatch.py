@@ -23,7 +23,7 @@ from stages.domain.runs import Run, runs_of
 from stages.hosts import dispatch, remote
 from stages.hosts.cluster import create_cluster, is_loopback
 from stages.hosts.dispatch import Dispatcher, StartedCluster, WaitingReport
-from stages.hosts.dispatch_view import DispatchView, RunProgress
+from stages.hosts.dispatch_view import DispatchView, WorkerProgress
 from stages.hosts.job import Job, RunFailed, read_outputs
 from stages.hosts.workers import Slot, WorkerProcess
 from tests.hosts import mini
@@ -174,7 +174,7 @@ def test_the_time_left_is_told_from_training_alone_never_from_compilation(judged
     """Ten minutes of start and compilation, then a second of budget each two seconds."""
     now = [0.0]
     monkeypatch.setattr("stages.hosts.dispatch_view.time.monotonic", lambda: now[0])
-    run = RunProgress("one", began=0.0)
+    run = WorkerProgress("one", began=0.0)
     for at, seconds in ((2.0, 0.0), (600.0, 1.0), (602.0, 1.0)):
         now[0] = at
         run.update(seconds)

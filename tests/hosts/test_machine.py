@@ -12,13 +12,13 @@ import pytest
 from stages.commands import host
 from stages.domain.study import Host
 from stages.hosts import machine
-from stages.hosts.machine import Gpu, Machine, WrongHost, find_mismatches, list_gpus, require_host
+from stages.hosts.machine import Gpu, MachineDescription, WrongHost, find_mismatches, list_gpus, require_host
 from tests.support import synthetic
 from tests.support.repo import PROJECT
 
 A100 = Gpu("NVIDIA A100-SXM4-80GB", "GPU-aaaa", "550", 81920, "8.0")
 T4 = Gpu("Tesla T4", "GPU-tttt", "550", 15360, "7.5")
-WINDOWS = Machine("windows", "AMD64", "Xeon", threads=16, gpus=(A100,), compiler=None, triton=True)
+WINDOWS = MachineDescription("windows", "AMD64", "Xeon", threads=16, gpus=(A100,), compiler=None, triton=True)
 
 
 def declared(**changes: object) -> Host:
@@ -27,7 +27,7 @@ def declared(**changes: object) -> Host:
     return Host.model_validate({**value, "compile": True, **changes})
 
 
-def make_machine(**changes: object) -> Machine:
+def make_machine(**changes: object) -> MachineDescription:
     return replace(WINDOWS, **changes)
 
 

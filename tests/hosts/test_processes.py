@@ -106,8 +106,8 @@ def test_it_says_why_it_ended(place):
 
 def test_another_process_that_has_the_parents_id_by_now_is_not_the_parent():
     here = psutil.Process()
-    assert processes.find_parent(f"{here.pid}:{here.create_time() + 1:.3f}") == here  # Linux reckons it from a clock
-    assert processes.find_parent(f"{here.pid}:{here.create_time() - 3600:.3f}") is None
+    assert processes.find_process(f"{here.pid}:{here.create_time() + 1:.3f}") == here  # Linux reckons it from a clock
+    assert processes.find_process(f"{here.pid}:{here.create_time() - 3600:.3f}") is None
 
 
 def test_without_a_parent_nothing_is_watched(place):

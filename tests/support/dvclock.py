@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from stages import ledger, winner
+from stages.confidence import stored
 from stages.domain import canonical, files, names, promotions, yamlio
 from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
@@ -145,12 +146,14 @@ def build_study(root: Path, params: dict[str, Any]) -> None:
 
 
 def _after_the_last_gate(rung: str) -> None:
-    """A winner as its stage writes it, of weights that nobody trained, and a site of one page."""
+    """A winner as its stage writes it, of weights that nobody trained; stand-ins for confidence and site."""
     headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
     folder = names.TRACES / rung / str(headline["winner"])
     for trace in folder.glob("*/*"):
         (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
     winner.main()
+    for path in (stored.RESULT, stored.METRICS):
+        files.write_whole(path, b"{}\n")
     files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.runners.line_template import (
+from stages.domain.line_template import (
     MAX_LINE,
     MAX_NUMBER,
     BadTemplate,
