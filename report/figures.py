@@ -157,6 +157,21 @@ def label_at(x: float, y: float, text: str, side: str, colour: str, **more: Any)
     }
 
 
+def rank_line(look: Look, x: list[int], ranks: list[int], texts: list[str], hover: str, **marker: Any) -> FigureSpec:
+    """A configuration's ranks as a line with marks."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": x,
+        "y": ranks,
+        "line": {"color": look.colour, "width": look.width, "dash": look.dash},
+        "marker": {"color": look.colour, **marker},
+        "text": texts,
+        "hovertemplate": hover,
+        "showlegend": False,
+    }
+
+
 def curve_figure(points: list[tuple[float, float | None]], clock: str, x_label: str) -> Figure:
     """Training loss of one run over its budget."""
     return Figure(

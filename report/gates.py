@@ -15,6 +15,7 @@ from stages.domain.decision import Decision, RankedCandidate
 from stages.domain.evidence import Cell
 from stages.domain.locks import Lock
 from stages.domain.rules import Rule
+from stages.domain.runs import runs_of
 from stages.domain.study import Study
 
 
@@ -162,14 +163,13 @@ class GateView:
     @cached_property
     def run_ids(self) -> list[str]:
         """Ids of the runs that its rung asks for, those of its A/A floor last. A what-if asks for none."""
-        judged = [config for config in self.candidates or [] if config not in self.unrun]
-        ids = [names.run_id(self.rung, config, host, seed) for config in judged for host, seed in self.cells]
-        reference = self.study.roles.get("reference")
-        if reference is None or not self.candidates:
-            return ids
-        seeds = self.study.rungs[self.rung].floor_seeds
-        floor = [(host, seed) for host in self.study.hosts for seed in seeds]
-        return ids + [names.run_id(self.rung, reference, host, seed, "floor") for host, seed in floor]
+        judged = {*(self.candidates or [])} - self.unrun
+        runs = [
+            run
+            for run in runs_of(self.study, self.rung)
+            if (self.candidates if run.purpose == "floor" else run.config in judged)
+        ]
+        return [run.id for run in sorted(runs, key=lambda run: (run.purpose == "floor", run.config))]
 
     @cached_property
     def missing(self) -> list[str]:

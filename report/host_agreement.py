@@ -19,8 +19,12 @@ class HostPair:
 
     first: str
     second: str
-    summary: HostPairAgreement
+    candidates: int
+    tau_b: float | None
+    interval: list[float] | None
+    discordant: int
     inversions: list[tuple[str, str]]
+    hosts: RungHosts
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class RungHosts:
     def _pair(self, summary: HostPairAgreement) -> HostPair:
         first, second = sorted(summary.hosts, key=self.hosts.index)
         turned = first != summary.hosts[0]
-        return HostPair(first, second, summary, [(b, a) if turned else (a, b) for a, b in summary.inversions])
+        inversions = [(b, a) if turned else (a, b) for a, b in summary.inversions]
+        numbers = (summary.candidates, summary.tau_b, summary.interval, summary.discordant)
+        return HostPair(first, second, *numbers, inversions, self)
 
     def _places(self, *hosts: str) -> tuple[int, ...]:
         return tuple(self.hosts.index(host) for host in hosts)

@@ -23,6 +23,10 @@ PAGES = (
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
 )
+CLOCK_HINTS = {
+    "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
+    "wall": "Seconds are measured by the wall clock of each host.",
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def shared(view: StudyView) -> dict[str, object]:
     return {
         "study": view.study.study,
         "clock": view.clock,
+        "clock_hint": CLOCK_HINTS[view.study.clock.kind],
         "metric": metric_of(view.study.runner),
         "rated": view.study.clock.kind == "rated",
         "nav": PAGES,

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from report.shapes import CorpusManifest, ModelFile
+from pydantic import Field
+
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Recorded, parse_recorded
+from stages.domain.schema import Key, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
 from stages.summary.accounting import Accounting, accounting
@@ -37,6 +38,21 @@ LEDGER_REMEDY = "`dvc repro -s ledger` writes it anew"
 Shape = TypeVar("Shape", bound=Recorded)
 #: What a runner says of a model that it built: foreign JSON, shown as it is.
 ModelFacts = dict[str, Any]
+
+
+class CorpusManifest(Recorded):
+    """artifacts/corpus/manifest.json, as far as the page on method shows it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    source: dict[str, object]
+    splits: dict[str, dict[str, object]]
+
+
+class ModelFile(Recorded):
+    """artifacts/protocol/configs.json: the model that each configuration builds."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    configs: dict[Key, ModelFacts]
 
 
 @dataclass(frozen=True)

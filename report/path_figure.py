@@ -10,13 +10,21 @@ from report.figures import Figure, FigureSpec, LegendEntry, Look, Stars
 from report.gates import GateView
 from report.page import gate_page, link_config
 from report.promotion_paths import PathStep, PromotionPath
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from stages.domain import formatting, names
 
 #: Pixels that a figure needs for its margins and for the way from rung to rung, to name the lines on both sides.
 MARGINS, STRIDE = 400, 60
 #: Words that are shorter in the table than those of `formatting.STATES`.
 SHORT = {"kept": "kept", "absent": "", "waiting": "undecided", "unrun": "not run", "blocked": "blocked"}
+
+PATH = TableSpec(
+    "paths",
+    "What became of every configuration at every rung",
+    "ledger/decisions.jsonl",
+    note="# is the rank by mean val_bpb among that rung's candidates; below it the mean, and the rule that stopped "
+    "or kept.",
+)
 
 
 def path_figure(paths: list[PromotionPath], gates: list[GateView], stars: Stars, table: str) -> Figure:
@@ -74,17 +82,7 @@ def path_table(paths: Iterable[PromotionPath], gates: list[GateView], clock: str
     ]
     for place, gate in enumerate(gates):
         columns += _rung_columns(gate, place)
-    return tabulate(
-        "paths",
-        "What became of every configuration at every rung",
-        columns,
-        paths,
-        lambda path: f"path.{path.config}",
-        source="ledger/decisions.jsonl",
-        clock=clock,
-        note="# is the rank by mean val_bpb among that rung's candidates; below it the mean, and the rule that stopped "
-        "or kept.",
-    )
+    return PATH.fill(columns, paths, lambda path: f"path.{path.config}", clock)
 
 
 def step_text(step: PathStep) -> str:
@@ -149,17 +147,10 @@ def _line(path: PromotionPath, stars: Stars) -> FigureSpec:
     sizes = [10 if step.state == "stopped" else 9 for _, step in steps]
     if path.config == stars.winner:
         marks[-1], sizes[-1] = "star", 16
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [place for place, _ in steps],
-        "y": [step.rank for _, step in steps],
-        "line": {"color": style.colour, "width": style.width, "dash": style.dash},
-        "marker": {"color": style.colour, "size": sizes, "symbol": marks, "opacity": 1, "line": {"width": 0}},
-        "text": [_hover(step, path.config) for _, step in steps],
-        "hovertemplate": "%{text}<br>rank %{y}<extra></extra>",
-        "showlegend": False,
-    }
+    places, ranks = [place for place, _ in steps], [step.rank or 0 for _, step in steps]
+    texts, hover = [_hover(step, path.config) for _, step in steps], "%{text}<br>rank %{y}<extra></extra>"
+    marker = {"size": sizes, "symbol": marks, "opacity": 1, "line": {"width": 0}}
+    return figures.rank_line(style, places, ranks, texts, hover, **marker)
 
 
 def _hover(step: PathStep, config: str) -> str:

@@ -1,12 +1,10 @@
-"""Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, links that are relative.
-
-python -m pytest tests/report/test_render.py
-"""
+"""Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, relative links."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from report import tables
+from report.prose import Prose, Span
 from stages.domain import formatting
 
 HERE = Path(__file__).parent
@@ -55,6 +54,18 @@ def link(prefix: str, target: str) -> str:
     return prefix + quote(path) + (f"#{quote(fragment)}" if fragment else "") if path else f"#{quote(fragment)}"
 
 
+def prose(parts: Prose, to: Callable[[str], str]) -> Markup:
+    """A sentence as a page shows it; `to` turns a target into a relative address."""
+    return Markup("").join(part if isinstance(part, str) else _element(part, to) for part in parts)
+
+
+def _element(span: Span, to: Callable[[str], str]) -> Markup:
+    css = Markup(' class="{}"').format(span.css) if span.css else ""
+    if span.href:
+        return Markup('<a{} href="{}">{}</a>').format(css, to(span.href), span.text)
+    return Markup("<{0}{1}>{2}</{0}>").format(span.tag, css, span.text) if span.text else Markup("<br>")
+
+
 def environment() -> Environment:
     """The one environment. A name that a template misspells is an error."""
     env = Environment(
@@ -88,6 +99,7 @@ def environment() -> Environment:
         body=tables.body,
         foot=tables.foot,
         anchor=anchor,
+        prose=prose,
         STATES=formatting.STATES,
         HOLDS=formatting.HOLDS,
         csp=CSP,

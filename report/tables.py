@@ -123,23 +123,28 @@ class Table:
         return [(name, len(list(many))) for name, many in groupby(headings)] if any(headings) else []
 
 
-def tabulate(
-    id: str,
-    title: str,
-    columns: list[Column],
-    items: Iterable[Item],
-    anchor: Callable[[Item], str],
-    *,
-    source: str,
-    clock: str,
-    note: str = "",
-    tools: bool = True,
-    empty: str = "None in this study.",
-    foot: dict[str, object] | None = None,
-) -> Table:
-    """The table with a row for every item; `anchor` gives the id of a row."""
-    rows = [Row(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
-    return Table(id, title, columns, rows, source, clock, note, tools, empty, foot)
+@dataclass(frozen=True)
+class TableSpec:
+    """A table before its rows; fields as those of `Table`."""
+
+    id: str
+    title: str
+    source: str
+    note: str = ""
+    tools: bool = True
+    empty: str = "None in this study."
+
+    def fill(
+        self,
+        columns: list[Column],
+        items: Iterable[Item],
+        anchor: Callable[[Item], str],
+        clock: str,
+        foot: dict[str, object] | None = None,
+    ) -> Table:
+        """The table with a row for every item; `anchor` gives the id of a row."""
+        rows = [Row(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+        return Table(self.id, self.title, columns, rows, self.source, clock, self.note, self.tools, self.empty, foot)
 
 
 _SHOW = {

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from stages.domain import rules
-from stages.domain.corpus import Data, JsonLinesSource, PackageSource, ParquetSource, PinnedFile, TextSource
+from stages.domain.command import CommandSettings, Score, Timeout
+from stages.domain.corpus import Data, DataFiles, JsonLinesSource, PackageSource, ParquetSource, PinnedFile, TextSource
 from stages.domain.study import About, Clock, Host, Rung, Study
 from tests.support.repo import PROJECT
 from trainer import spec
@@ -48,11 +49,14 @@ or, in VS Code with the YAML extension, map the schema to all of them in `.vscod
 SECTIONS: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("study", "", (About,)),
     ("data", "", (Data,)),
-    ("data.source", "One of four kinds.", (PackageSource, TextSource, JsonLinesSource, ParquetSource)),
+    ("data.source", "One of five kinds.", (PackageSource, TextSource, JsonLinesSource, ParquetSource, DataFiles)),
     ("data.source.files", "Of every kind but `package`.", (PinnedFile,)),
     ("clock", "", (Clock,)),
     ("hosts.NAME", "", (Host,)),
     ("rungs.rungN", "", (Rung,)),
+    ("runner, of kind `command`", "", (CommandSettings,)),
+    ("runner.score", "", (Score,)),
+    ("runner.timeout", "", (Timeout,)),
 )
 KNOBS = (
     ("runner", "The settings of the built-in runner (`trainer/`), the same for every run.", spec.Runner),
@@ -76,6 +80,8 @@ def described_type(value: JSON) -> str:
         low, high = value.get("minItems", 0), value.get("maxItems")
         size = f", {low} to {high} of them" if high else ", at least 1" if low else ""
         return f"a list{size}: {described_type(value['items'])}"
+    if value["type"] == "object":
+        return "a mapping"
     kind = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "`true` or `false`"}
     words = kind[value["type"]]
     low, high = value.get("minimum", value.get("exclusiveMinimum")), value.get("maximum")
@@ -102,6 +108,8 @@ def default(value: JSON, required: bool) -> str:
     return (
         {None: "none", "": "empty"}.get(given) or f"`{json.dumps(given).strip(chr(34))}`"
         if "default" in value
+        else "`{}`"
+        if value.get("type") == "object" or "$ref" in value
         else "`[]`"
     )
 
@@ -224,6 +232,10 @@ def test_every_key_of_a_section_is_explained() -> None:
         Clock,
         Host,
         Rung,
+        DataFiles,
+        CommandSettings,
+        Score,
+        Timeout,
     ):
         plain = {"kind", "source", "version"}
         assert [key for key, field in model.model_fields.items() if not field.description and key not in plain] == []

@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec, LegendEntry, Stars
 from report.host_agreement import SOURCE, HostPair, RungHosts
 from report.page import Page, link_config
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -67,7 +67,7 @@ def _section(view: StudyView, hosts: RungHosts) -> RungSection:
 
 def _pair_text(pair: HostPair) -> str:
     """How two host blocks order the candidates, in one sentence."""
-    inverted = pair.summary.discordant
+    inverted = pair.discordant
     if not inverted:
         return f"{pair.first} and {pair.second} order all candidates alike."
     few, _ = formatting.first_few(pair.inversions, MOST_NAMED)
@@ -94,7 +94,7 @@ def scatter_figure(hosts: RungHosts, pair: HostPair, paths: Paths, stars: Stars)
     looks = [figures.look_of(path, stars) for (path, _, _), _ in drawn]
     values = [value for _, x, y in points for value in (x, y)] or [0.0, 1.0]
     ends = [min(values), max(values)]
-    tau = "not defined" if pair.summary.tau_b is None else formatting.number(pair.summary.tau_b, 2)
+    tau = "not defined" if pair.tau_b is None else formatting.number(pair.tau_b, 2)
     return Figure(
         f"figure.scatter.{hosts.gate.rung}.{pair.first}.{pair.second}",
         f"{hosts.gate.rung_title}: {pair.second} against {pair.first}",
@@ -170,7 +170,7 @@ def slope_figure(hosts: RungHosts, paths: Paths, stars: Stars) -> Figure:
     ranks = _full_ranks(hosts)
     drawn = figures.choose_paths([paths[name] for name in ranks], stars)
     lowest = max((max(ranks[path.config]) for path in drawn), default=1)
-    inverted = formatting.count(sum(pair.summary.discordant for pair in hosts.pairs), "pair")
+    inverted = formatting.count(sum(pair.discordant for pair in hosts.pairs), "pair")
     room = figures.label_room(path.config for path in drawn)
     return Figure(
         f"figure.slopes.{hosts.gate.rung}",
@@ -213,18 +213,9 @@ def _slope_labels(drawn: list[PromotionPath], ranks: dict[str, list[int]], stars
 
 
 def _slope(path: PromotionPath, ranks: list[int], stars: Stars) -> FigureSpec:
-    style = figures.look_of(path, stars)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": list(range(len(ranks))),
-        "y": ranks,
-        "line": {"color": style.colour, "width": style.width, "dash": style.dash},
-        "marker": {"color": style.colour, "symbol": style.symbol, "size": 8},
-        "text": [formatting.html_text(path.config)] * len(ranks),
-        "hovertemplate": "%{text}: rank %{y}<extra></extra>",
-        "showlegend": False,
-    }
+    look, texts = figures.look_of(path, stars), [formatting.html_text(path.config)] * len(ranks)
+    hover = "%{text}: rank %{y}<extra></extra>"
+    return figures.rank_line(look, list(range(len(ranks))), ranks, texts, hover, symbol=look.symbol, size=8)
 
 
 def alone_cell(hosts: RungHosts) -> Cell:
@@ -239,68 +230,29 @@ def pairs_table(view: StudyView) -> Table:
     one_pair = len(blocks) == 2
     first, second = blocks if one_pair else ("the first", "the second")
     level = f"{formatting.plain(view.files.agreement.level * 100)} % interval"
+    alone = "host blocks that alone would have decided the same"
+    inverted = "pairs of candidates that the two blocks order differently"
+    overlap = "of those that any block alone would have promoted, the share that all would have"
     columns = [
-        Column("rung", "Rung", get=lambda row: rung_cell(row[0])),
-        Column(
-            "hosts",
-            "Host blocks",
-            hidden=one_pair,
-            get=lambda row: Cell(f"{row[1].first}, {row[1].second}", mark="name"),
-        ),
-        Column(
-            "alone",
-            "Same decision alone",
-            "number",
-            "host blocks that alone would have decided the same",
-            get=lambda row: alone_cell(row[0]),
-        ),
-        Column(
-            "tau_b",
-            "Kendall's τ-b",
-            "number",
-            "1: the same order; 0: unrelated; −1: reversed",
-            get=lambda row: row[1].summary.tau_b,
-            digits=3,
-        ),
-        Column(
-            "interval",
-            level,
-            "number",
-            f"none with fewer than {FEWEST} candidates",
-            get=lambda row: Cell(None, _interval_text(row[1].summary.interval)),
-            page_only=True,
-        ),
-        Column("interval_low", f"{level}, low", "number", hidden=True, get=lambda row: _end(row[1], 0)),
-        Column("interval_high", f"{level}, high", "number", hidden=True, get=lambda row: _end(row[1], 1)),
-        Column(
-            "inversions",
-            "Inversions",
-            "count",
-            "pairs of candidates that the two blocks order differently",
-            get=lambda row: row[1].summary.discordant,
-        ),
-        Column("leader_first", f"Leader on {first}", get=lambda row: _leader(row[0], row[1].first)),
-        Column("leader_second", f"Leader on {second}", get=lambda row: _leader(row[0], row[1].second)),
-        Column("candidates", "Candidates", "count", get=lambda row: row[1].summary.candidates),
-        Column(
-            "jaccard",
-            "Overlap",
-            "number",
-            "of those that any block alone would have promoted, the share that all would have",
-            get=lambda row: row[0].summary.overlap.jaccard,
-            digits=2,
-        ),
+        Column("rung", "Rung", get=lambda pair: rung_cell(pair.hosts)),
+        Column("hosts", "Host blocks", hidden=one_pair, get=lambda p: Cell(f"{p.first}, {p.second}", mark="name")),
+        Column("alone", "Same decision alone", "number", alone, get=lambda pair: alone_cell(pair.hosts)),
+        Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
+        Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", _interval, page_only=True),
+        Column("interval_low", f"{level}, low", "number", hidden=True, get=lambda p: p.interval and p.interval[0]),
+        Column("interval_high", f"{level}, high", "number", hidden=True, get=lambda p: p.interval and p.interval[1]),
+        Column("inversions", "Inversions", "count", inverted, get=lambda pair: pair.discordant),
+        Column("leader_first", f"Leader on {first}", get=lambda pair: _leader(pair, pair.first)),
+        Column("leader_second", f"Leader on {second}", get=lambda pair: _leader(pair, pair.second)),
+        Column("candidates", "Candidates", "count"),
+        Column("jaccard", "Overlap", "number", overlap, lambda p: p.hosts.summary.overlap.jaccard, digits=2),
     ]
-    return tabulate(
-        "pairs",
-        f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung",
+    title = f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung"
+    return TableSpec("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
         columns,
-        [(hosts, pair) for hosts in view.hosts.values() for pair in hosts.pairs],
-        lambda row: f"tau.{row[0].gate.rung}.{row[1].first}.{row[1].second}",
-        source=SOURCE,
-        clock=view.clock,
-        tools=False,
-        empty="No rung has evidence yet.",
+        [pair for hosts in view.hosts.values() for pair in hosts.pairs],
+        lambda pair: f"tau.{pair.hosts.gate.rung}.{pair.first}.{pair.second}",
+        view.clock,
     )
 
 
@@ -309,16 +261,13 @@ def rung_cell(hosts: RungHosts) -> Cell:
     return Cell(hosts.gate.rung, hosts.gate.rung_title, f"agreement.html#{hosts.gate.rung}")
 
 
-def _interval_text(interval: list[float] | None) -> str:
-    return " to ".join(formatting.number(end, 2) for end in interval) if interval else formatting.DASH
+def _interval(pair: HostPair) -> Cell:
+    ends = pair.interval
+    return Cell(None, " to ".join(formatting.number(end, 2) for end in ends) if ends else formatting.DASH)
 
 
-def _end(pair: HostPair, place: int) -> float | None:
-    return pair.summary.interval[place] if pair.summary.interval else None
-
-
-def _leader(hosts: RungHosts, host: str) -> Cell:
-    return link_config(hosts.summary.leaders.get(host))
+def _leader(pair: HostPair, host: str) -> Cell:
+    return link_config(pair.hosts.summary.leaders.get(host))
 
 
 def means_table(hosts: RungHosts, clock: str) -> Table:
@@ -327,14 +276,13 @@ def means_table(hosts: RungHosts, clock: str) -> Table:
     for host in hosts.hosts:
         columns += _host_columns(hosts, host)
     columns.append(Column("moves", "Ranks apart", "count", get=lambda name: _ranks_apart(hosts.ranks(name))))
-    return tabulate(
-        f"means-{hosts.gate.rung}",
-        f"Mean val_bpb and rank on each host block, {hosts.gate.rung_title.lower()}",
+    return TableSpec(
+        f"means-{hosts.gate.rung}", f"Mean val_bpb and rank on each host block, {hosts.gate.rung_title.lower()}", SOURCE
+    ).fill(
         columns,
         sorted(hosts.summary.means, key=lambda name: tuple(rank or 10**9 for rank in hosts.ranks(name))),
         lambda name: f"{hosts.gate.rung}.{name}",
-        source=SOURCE,
-        clock=clock,
+        clock,
     )
 
 
@@ -354,20 +302,16 @@ def _ranks_apart(ranks: list[int | None]) -> int | None:
 def inversions_table(hosts: RungHosts, clock: str) -> Table:
     """The pairs of candidates that two host blocks order differently, those with the widest gaps first."""
     rung, rows = hosts.gate.rung, [(pair, *names) for pair in hosts.pairs for names in pair.inversions]
-    total = sum(pair.summary.discordant for pair in hosts.pairs)
+    total = sum(pair.discordant for pair in hosts.pairs)
     columns = [
         Column("first", "First block", get=lambda row: Cell(row[0].first, mark="name")),
         Column("better_first", "Better there", get=lambda row: link_config(row[1])),
         Column("second", "Second block", get=lambda row: Cell(row[0].second, mark="name")),
         Column("better_second", "Better there", get=lambda row: link_config(row[2])),
     ]
-    return tabulate(
+    return TableSpec(
         f"inversions-{rung}",
         f"Inversions, {hosts.gate.rung_title.lower()}",
-        columns,
-        rows,
-        lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}",
-        source=SOURCE,
-        clock=clock,
+        SOURCE,
         note=f"The {len(rows)} with the widest gaps of {formatting.plain(total)}." if len(rows) < total else "",
-    )
+    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}", clock)

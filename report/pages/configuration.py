@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from report import labels
 from report.gates import GateView
@@ -13,24 +13,19 @@ from report.pages.gate_outcome import rules_cell
 from report.pages.runs import run_columns
 from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
-from report.tables import Cell, Column, Kind, Table, state, tabulate
+from report.prose import Prose, Span
+from report.tables import Cell, Column, Kind, Table, TableSpec, state
 from report.verdict import Lead, find_lead
 from report.views import StudyView
 from stages.domain import formatting, names
 
-
-@dataclass(frozen=True)
-class Ending:
-    """How a configuration's way ended, in words; `rules` are those to look at, with what they say, on the gate's page.
-
-    `how` leads from the words to the rules, `needed` says by how much its score missed.
-    """
-
-    text: str
-    gate: str = ""
-    rules: tuple[tuple[str, str], ...] = ()
-    how: str = ""
-    needed: str = ""
+MODELS = TableSpec(
+    "models",
+    "What was compared",
+    "params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
+    note="Knobs that are the same everywhere are left out.",
+)
+RANKS = TableSpec("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -75,16 +70,7 @@ def models_table(view: StudyView) -> Table:
         built("width", "Width"),
         *map(knob, varied),
     ]
-    return tabulate(
-        "models",
-        "What was compared",
-        columns,
-        view.paths.values(),
-        lambda path: path.config,
-        source="params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
-        clock=view.clock,
-        note="Knobs that are the same everywhere are left out.",
-    )
+    return MODELS.fill(columns, view.paths.values(), lambda path: path.config, view.clock)
 
 
 def _is_number(value: object) -> bool:
@@ -113,14 +99,15 @@ def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
     )
 
 
-def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Ending:
+def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Prose:
     """How a way ended at `gate`, which judged it last; `lead` is the lead at the last rung."""
     last = path.last
     if last is None or gate is None:
-        return Ending("It has not been judged yet.")
-    title = gate.title.lower()
+        return ["It has not been judged yet."]
+    evidence: Prose = [" ", Span("The evidence", f"{gate.page}#{path.config}"), "."]
     if last.state == "stopped":
-        return _stopped(path.config, last, gate)
+        return [*_stopped(path.config, last, gate), *evidence]
+    title = gate.title.lower()
     first = "It won" if lead is None or lead.clear else f"It {lead.verb}"
     texts = {
         "winner": f"{first}: the lowest mean val_bpb of {title}.",
@@ -128,20 +115,19 @@ def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> End
         "blocked": f"Its way ends at {title}, which is blocked.",
         "missing": f"It has no full set of finished cells at {title}.",
     }
-    return Ending(texts.get(last.state, f"It was promoted by {title}; the next gate has not decided."), gate.name)
+    return [texts.get(last.state, f"It was promoted by {title}; the next gate has not decided."), *evidence]
 
 
-def _stopped(config: str, step: PathStep, gate: GateView) -> Ending:
+def _stopped(config: str, step: PathStep, gate: GateView) -> Prose:
+    """Where it was stopped, by which rules with what they say, and by how much its score missed."""
     rank = f" It was {formatting.ordinal(step.rank)} there." if step.rank else ""
-    texts = {rule.id: formatting.typeset(rule.text) for rule in gate.decision.rules} if gate.decision else {}
+    text: Prose = [f"It was stopped at {gate.title.lower()}.{rank}"]
+    for place, rule in enumerate(step.by or step.unmet):
+        outcome = gate.decision.rule(rule) if gate.decision else None
+        before = ", " if place else " It met the stop rule " if step.by else " It did not meet "
+        text += [before, Span(rule, f"{gate.page}#{rule}"), f" “{formatting.typeset(outcome.text)}”" if outcome else ""]
     shift = gate.flips.flip(config).shift
-    return Ending(
-        f"It was stopped at {gate.title.lower()}.{rank}",
-        gate.name,
-        tuple((rule, texts[rule]) for rule in step.by or step.unmet),
-        "It met the stop rule" if step.by else "It did not meet",
-        f"It would have needed {formatting.signed(shift, 4)} to go on." if shift is not None else "",
-    )
+    return [*text, f" It would have needed {formatting.signed(shift, 4)} to go on."] if shift is not None else text
 
 
 def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> Table:
@@ -157,15 +143,8 @@ def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> 
         Column("rules", "Decided by", get=lambda row: rules_cell(row[1], row[0])),
         Column("evidence", "Evidence", page_only=True, get=lambda row: _evidence(path.config, *row)),
     ]
-    return tabulate(
-        "path",
-        f"{path.config}, rung by rung",
-        columns,
-        zip(path.steps, gates.values(), strict=True),
-        lambda row: row[0].rung,
-        source="ledger/decisions.jsonl",
-        clock=clock,
-        tools=False,
+    return TableSpec("path", f"{path.config}, rung by rung", "ledger/decisions.jsonl", tools=False).fill(
+        columns, zip(path.steps, gates.values(), strict=True), lambda row: row[0].rung, clock
     )
 
 
@@ -186,15 +165,8 @@ def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str
     ]
     for host in hosts:
         columns += _host_columns(path.config, gates, host)
-    return tabulate(
-        "ranks",
-        "Ranks on each host block",
-        columns,
-        [step for step in path.steps if step.rank is not None],
-        lambda step: f"ranks.{step.rung}",
-        source="ledger/decisions.jsonl",
-        clock=clock,
-        tools=False,
+    return RANKS.fill(
+        columns, [step for step in path.steps if step.rank is not None], lambda step: f"ranks.{step.rung}", clock
     )
 
 
@@ -228,12 +200,6 @@ def runs_table(config: str, runs: list[LedgerRun], clock: str) -> Table:
         line,
         Column("md5", "md5", "digest", get=lambda run: run.line.md5),
     ]
-    return tabulate(
-        "runs",
-        f"Every executed run of {config}",
-        columns,
-        runs,
-        lambda run: f"run.{run.record.id.replace('/', '.')}",
-        source="ledger/runs.jsonl",
-        clock=clock,
+    return TableSpec("runs", f"Every executed run of {config}", "ledger/runs.jsonl").fill(
+        columns, runs, lambda run: f"run.{run.record.id.replace('/', '.')}", clock
     )

@@ -9,7 +9,8 @@ from report.cost import SOURCE, UNRUN, StudyCost, candidates_text, total_hours
 from report.figures import Figure, FigureSpec
 from report.gates import GateView
 from report.page import Page, link_gate, link_rung
-from report.tables import Cell, Column, Kind, Table, tabulate
+from report.prose import Prose, term
+from report.tables import Cell, Column, Kind, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.summary.accounting import Counterfactual
@@ -26,16 +27,36 @@ _SUMMED = (
     *("executed_runs", "floor_runs", "missing_runs", "stopped_runs"),
 )
 
+RUNGS = TableSpec(
+    "rungs",
+    "Device-hours by rung",
+    SOURCE,
+    note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
+    tools=False,
+)
+DECISIONS = TableSpec(
+    "decisions",
+    "What each decision cost, and what it left unrun at the next rung",
+    f"{SOURCE}, ledger/decisions.jsonl",
+    note=UNRUN,
+    tools=False,
+    empty="No rung is frozen yet.",
+)
+UNRUN_WORK = TableSpec(
+    "unrun",
+    "Unrun work, by accounting alone",
+    SOURCE,
+    note=UNRUN,
+    tools=False,
+    empty="It takes a frozen last rung, and one before it.",
+)
+
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     cost, gates = view.cost, list(view.gates.values())
     context: dict[str, object] = {
-        "total": cost.total,
-        "floor": cost.floor,
-        "last": cost.last,
-        "screening": cost.total - cost.last if cost.total is not None and cost.last is not None else None,
-        "unpriced_text": cost.unpriced_text,
+        "lead": lead(cost, rated=view.study.clock.kind == "rated"),
         "figures": [cost_figure(cost, view.clock)] if cost.rungs else [],
         "unrun": UNRUN,
     }
@@ -45,6 +66,25 @@ def pages(view: StudyView) -> Iterator[Page]:
         unrun_table(cost, view.clock),
     ]
     yield Page("cost.html", "cost.html", "Cost", context, tables)
+
+
+def lead(cost: StudyCost, rated: bool) -> Prose:
+    """What was executed, on the way up and at the last rung."""
+    hours = formatting.device_time
+    clock = (
+        " On the rated clock a device-hour is what the host block's declared speed makes of the work, not what a wall "
+        "clock measured."
+    )
+    note = [clock] if rated else []
+    if cost.total is None:
+        return [f"The cost in all is not known: {cost.unpriced_text}", *note]
+    text: Prose = [f"{hours(cost.total)} of device time were executed"]
+    if cost.floor:
+        text += [f", of which {hours(cost.floor)} measured the ", term("floor", "A/A floor")]
+    if cost.last is not None:
+        before = f": {hours(cost.total - cost.last)} up to the last "
+        text += [before, term("rung", "rung"), f" and {hours(cost.last)} at it"]
+    return [*text, ".", *note]
 
 
 def cost_figure(cost: StudyCost, clock: str) -> Figure:
@@ -158,16 +198,11 @@ def rungs_table(cost: StudyCost, gates: list[GateView], clock: str) -> Table:
         priced("missing_runs", "Missing", "count"),
         priced("stopped_runs", "Stopped", "count"),
     ]
-    return tabulate(
-        "rungs",
-        "Device-hours by rung",
+    return RUNGS.fill(
         columns,
         gates,
         lambda gate: gate.rung,
-        source=SOURCE,
-        clock=clock,
-        note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
-        tools=False,
+        clock,
         foot={"rung": Cell(None, "All rungs"), "total_hours": cost.total, **_sums(cost)},
     )
 
@@ -208,18 +243,7 @@ def decisions_table(cost: StudyCost, gates: dict[str, GateView], clock: str) -> 
         Column("stopped", "Configurations stopped", "count", get=lambda row: stopped(row[0])),
         Column("not_run_hours", "Unrun at the next rung", "hours", get=lambda row: saved(row[0])),
     ]
-    return tabulate(
-        "decisions",
-        "What each decision cost, and what it left unrun at the next rung",
-        columns,
-        rungs,
-        lambda row: f"cost.{names.gate_of(row[0])}",
-        source=f"{SOURCE}, ledger/decisions.jsonl",
-        clock=clock,
-        note=UNRUN,
-        tools=False,
-        empty="No rung is frozen yet.",
-    )
+    return DECISIONS.fill(columns, rungs, lambda row: f"cost.{names.gate_of(row[0])}", clock)
 
 
 def unrun_table(cost: StudyCost, clock: str) -> Table:
@@ -229,18 +253,7 @@ def unrun_table(cost: StudyCost, clock: str) -> Table:
         Column("hours", "Last rung", "hours"),
         Column("candidates", "Candidates", "count"),
     ]
-    return tabulate(
-        "unrun",
-        "Unrun work, by accounting alone",
-        columns,
-        cost.counterfactuals,
-        lambda case: f"unrun.{case.from_rung}",
-        source=SOURCE,
-        clock=clock,
-        note=UNRUN,
-        tools=False,
-        empty="It takes a frozen last rung, and one before it.",
-    )
+    return UNRUN_WORK.fill(columns, cost.counterfactuals, lambda case: f"unrun.{case.from_rung}", clock)
 
 
 def _unrun_text(case: Counterfactual) -> str:

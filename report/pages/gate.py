@@ -7,14 +7,23 @@ from collections.abc import Iterator
 from report.gates import GateView
 from report.host_agreement import SOURCE, RungHosts, host_order
 from report.page import Page, link_config, rung_page
-from report.pages import gate_evidence, gate_outcome, gate_rules
+from report.pages import gate_evidence, gate_outcome, gate_rules, gate_text
 from report.pages.gate_evidence import run_score
-from report.tables import Cell, Column, Table, holds, tabulate
+from report.tables import Cell, Column, Table, TableSpec, holds
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.decision import Decision, RankedCandidate, why_blocked
 from stages.domain.locks import Amendment
 from stages.summary.agreement import HostAlone
+
+ALONE = TableSpec(
+    "alone",
+    "Had each host block decided alone",
+    SOURCE,
+    note="Rules that compare host blocks are left out.",
+    tools=False,
+)
+LOCKED = TableSpec("locked", "The locked split: text that no gate ever read", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -25,7 +34,7 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 
 def _page(view: StudyView, gate: GateView, before: str | None, after: str | None) -> Page:
-    chain, decision = view.chains[gate.name], gate.decision
+    chain, decision, noise = view.chains[gate.name], gate.decision, view.noise(gate.name)
     return Page(
         path=gate.page,
         template="gate.html",
@@ -35,9 +44,10 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "rung": gate.rung,
             "before": before,
             "after": after,
-            "last": gate.final,
-            "decision": decision,
-            "entry": gate.entry,
+            "heading": gate_text.heading(gate),
+            "lead": gate_text.lead(gate),
+            "noise_note": gate_text.noise_note(noise) if noise else None,
+            "chain_items": gate_text.chain_items(gate, chain),
             "blocked": gate.blocked,
             "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
             "empty": gate.why_empty,
@@ -49,8 +59,6 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "standing": chain.standing,
             "what_if": gate.what_if,
             "frozen_promoted": decision.frozen_promoted if decision else None,
-            "floor": view.noise(gate.name),
-            "missing": gate.missing,
             "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
         },
         tables=_tables(view, gate),
@@ -91,17 +99,7 @@ def alone_tables(decision: Decision, hosts: RungHosts | None, clock: str) -> lis
         Column("outcome", "Outcome", get=lambda host: alone[host].outcome),
         *(_verdict_columns(decision, alone) if hosts.gate.final else _promotion_columns(set(decision.promoted), alone)),
     ]
-    table = tabulate(
-        "alone",
-        "Had each host block decided alone",
-        columns,
-        same,
-        lambda host: f"alone.{host}",
-        source=SOURCE,
-        clock=clock,
-        note="Rules that compare host blocks are left out.",
-        tools=False,
-    )
+    table = ALONE.fill(columns, same, lambda host: f"alone.{host}", clock)
     return [table]
 
 
@@ -152,16 +150,12 @@ def floor_tables(gate: GateView, clock: str) -> list[Table]:
         Column("sd", "Standard deviation of val_bpb", "bpb", hint, get=lambda host: floor[host].variance ** 0.5),
         *map(of_seed, sorted({seed for _, seed in runs})),
     ]
-    table = tabulate(
+    table = TableSpec(
         "floor",
         "A/A noise floor: the reference against itself, other seeds",
-        columns,
-        sorted(floor, key=host_order(gate.study.hosts)),
-        lambda host: f"floor.{host}",
-        source=f"{gate.entry.source}; ledger/runs.jsonl",
-        clock=clock,
+        f"{gate.entry.source}; ledger/runs.jsonl",
         tools=False,
-    )
+    ).fill(columns, sorted(floor, key=host_order(gate.study.hosts)), lambda host: f"floor.{host}", clock)
     return [table]
 
 
@@ -181,16 +175,7 @@ def locked_tables(gate: GateView, clock: str) -> list[Table]:
         Column("locked_rank", "Rank, locked", "count", get=lambda row: order.index(row.config) + 1),
         Column("difference", "Locked less val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
     ]
-    table = tabulate(
-        "locked",
-        "The locked split: text that no gate ever read",
-        columns,
-        ranking,
-        lambda row: f"locked.{row.config}",
-        source="ledger/runs.jsonl",
-        clock=clock,
-        tools=False,
-    )
+    table = LOCKED.fill(columns, ranking, lambda row: f"locked.{row.config}", clock)
     return [table]
 
 
@@ -217,13 +202,6 @@ def amendments_table(gate: str, amendments: list[Amendment], clock: str) -> Tabl
         Column("is", "Is", get=lambda change: str(change[3].get("is"))),
         Column("replaces", "Replaces lock", "digest", get=lambda change: change[1].replaces),
     ]
-    return tabulate(
-        "amendments",
-        "Amendments: rules changed after evidence existed",
-        columns,
-        changes,
-        lambda change: f"amendment.{change[0]}.{change[2]}",
-        source=names.lock_path(gate).as_posix(),
-        clock=clock,
-        tools=False,
-    )
+    return TableSpec(
+        "amendments", "Amendments: rules changed after evidence existed", names.lock_path(gate).as_posix(), tools=False
+    ).fill(columns, changes, lambda change: f"amendment.{change[0]}.{change[2]}", clock)

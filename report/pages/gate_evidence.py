@@ -16,7 +16,7 @@ from report.load import LedgerRun
 from report.page import link_config, run_page
 from report.pages.gate_outcome import rules_cell
 from report.promotion_paths import PathStep
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from stages.domain import evidence, formatting
 from stages.domain.rules import MeanGap, NearEquivalent
 
@@ -46,16 +46,17 @@ def evidence_table(gate: GateView, steps: Mapping[str, PathStep], clock: str) ->
     base = _base(gate) if final else None
     places = {row.config: place for place, row in enumerate(gate.ranking)}
     empty = f"None: {gate.why_empty}." if gate.why_empty else "Not known before the gate before has decided."
-    return tabulate(
+    return TableSpec(
         "evidence",
         f"val_bpb of every candidate in every cell of {gate.rung_title.lower()}",
+        "ledger/runs.jsonl; each number links to its run, with line and digests",
+        note=base.note if base else "",
+        empty=empty,
+    ).fill(
         _columns(gate, steps, final, base),
         sorted(gate.candidates or [], key=lambda config: (places.get(config, 10**9), config)),
         str,
-        source="ledger/runs.jsonl; each number links to its run, with line and digests",
-        clock=clock,
-        note=base.note if base else "",
-        empty=empty,
+        clock,
     )
 
 

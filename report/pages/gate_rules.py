@@ -9,7 +9,7 @@ from functools import partial
 from report.gates import GateView
 from report.load import LedgerDecision
 from report.page import config_page, gate_page
-from report.tables import Cell, Column, Table, holds, tabulate
+from report.tables import Cell, Column, Table, TableSpec, holds
 from stages.domain import formatting
 from stages.domain import rules as r
 from stages.domain.decision import RecordedFinding, RuleOutcome
@@ -61,15 +61,8 @@ def rules_table(entry: LedgerDecision, clock: str) -> Table:
         Column("unknown", "Not evaluable", "count", get=unknown),
         Column("closest", "Closest call", "number", "the smallest margin of any candidate, either way", get=_closest),
     ]
-    return tabulate(
-        "rules-summary",
-        "The rules, in order",
-        columns,
-        entry.decision.rules,
-        lambda rule: rule.id,
-        source=entry.source,
-        clock=clock,
-        tools=False,
+    return TableSpec("rules-summary", "The rules, in order", entry.source, tools=False).fill(
+        columns, entry.decision.rules, lambda rule: rule.id, clock
     )
 
 
@@ -80,16 +73,12 @@ def planned_table(gate: GateView, clock: str) -> Table:
         Column("text", "Says", get=lambda item: formatting.typeset(r.say(item[1]))),
         Column("effect", "Effect", get=_effect),
     ]
-    return tabulate(
+    return TableSpec(
         "rules-summary",
         "The rules, in order",
-        columns,
-        r.in_order(dict(gate.frozen_rules)),
-        lambda item: item[0],
-        source=f"locks/{gate.name}.yaml" if gate.lock else f"params.yaml, gates.{gate.name}: not frozen",
-        clock=clock,
+        f"locks/{gate.name}.yaml" if gate.lock else f"params.yaml, gates.{gate.name}: not frozen",
         tools=False,
-    )
+    ).fill(columns, r.in_order(dict(gate.frozen_rules)), lambda item: item[0], clock)
 
 
 def _effect(item: tuple[str, r.Rule]) -> Cell:
@@ -140,15 +129,8 @@ def verdict_tables(entry: LedgerDecision, clock: str) -> list[Table]:
         *_number_columns("observed", "threshold", "margin"),
         Column("note", "Note", get=lambda item: formatting.typeset(item[1].note)),
     ]
-    table = tabulate(
-        "verdicts",
-        "The final verdicts",
-        columns,
-        verdicts,
-        lambda item: f"verdict.{item[0].id}",
-        source=entry.source,
-        clock=clock,
-        tools=False,
+    table = TableSpec("verdicts", "The final verdicts", entry.source, tools=False).fill(
+        columns, verdicts, lambda item: f"verdict.{item[0].id}", clock
     )
     return [table] if verdicts else []
 
@@ -179,15 +161,9 @@ def findings_table(entry: LedgerDecision, clock: str) -> Table:
         seen[name] += 1
         return name if seen[name] == 1 else f"{name}.{seen[name]}"
 
-    return tabulate(
-        "findings",
-        "Every finding: rule, candidate, observed value, threshold, signed margin",
-        columns,
-        [(rule, finding) for rule in entry.decision.rules for finding in rule.results],
-        anchor,
-        source=entry.source,
-        clock=clock,
-    )
+    return TableSpec(
+        "findings", "Every finding: rule, candidate, observed value, threshold, signed margin", entry.source
+    ).fill(columns, [(rule, finding) for rule in entry.decision.rules for finding in rule.results], anchor, clock)
 
 
 def matrix_table(entry: LedgerDecision, clock: str) -> Table:
@@ -200,15 +176,16 @@ def matrix_table(entry: LedgerDecision, clock: str) -> Table:
     columns = [Column("config", "Candidate", get=_candidate_cell)]
     for rule in decision.rules:
         columns += _matrix_columns(decision.gate, rule)
-    return tabulate(
+    return TableSpec(
         "matrix",
         "Every rule against every candidate: holds or not, and its signed margin",
+        entry.source,
+        note="A positive margin is the distance by which a rule holds. – : the rule does not speak of this candidate.",
+    ).fill(
         columns,
         [*candidates, *others, *([EVERYONE] if EVERYONE in judged else [])],
         lambda config: f"matrix.{_anchor(config)}",
-        source=entry.source,
-        clock=clock,
-        note="A positive margin is the distance by which a rule holds. – : the rule does not speak of this candidate.",
+        clock,
     )
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from report import labels
 from report.chain import Chain
 from report.gates import GateView
-from report.labels import TERMS
+from report.load import CorpusManifest
 from report.machines import HostMachines
 from report.page import Page, link_gate
-from report.shapes import CorpusManifest
-from report.tables import Cell, Column, Kind, Table, tabulate
+from report.tables import Cell, Column, Kind, Table, TableSpec
 from report.views import StudyView
 from stages.domain import formatting
 from stages.domain.study import Host, Study
@@ -37,6 +36,18 @@ PUBLISHED = (
     ("Unrun work", "192 (all 4 to 12 h) and 432 (all 9): accounting, no evidence"),
 )
 
+PROTOCOL = TableSpec("protocol", "The ladder as declared", "params.yaml, locks/", tools=False)
+HOSTS = TableSpec(
+    "hosts",
+    "Host blocks: declared, and as telemetry found them",
+    "params.yaml; artifacts/traces/*/telemetry.json",
+    tools=False,
+)
+CORPUS = TableSpec("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)
+CASE_STUDY = TableSpec(
+    "published", "Published in arXiv:2606.11387: not results of this study", "arXiv:2606.11387 (CC BY 4.0)", tools=False
+)
+
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
@@ -48,7 +59,6 @@ def pages(view: StudyView) -> Iterator[Page]:
         "corpus": corpus,
         "source": labels.pairs(corpus.source if corpus else {}),
         "runner": labels.pairs(dict(sorted(view.study.runner.items()))),
-        "terms": TERMS,
     }
     tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines, view.clock), published_table()]
     if corpus:
@@ -103,16 +113,7 @@ def protocol_table(view: StudyView) -> Table:
         Column("gate", "Judged by", get=lambda gate: link_gate(gate.name)),
         Column("lock", "Lock", "digest", get=_lock_digest),
     ]
-    return tabulate(
-        "protocol",
-        "The ladder as declared",
-        columns,
-        view.gates.values(),
-        lambda gate: f"protocol.{gate.rung}",
-        source="params.yaml, locks/",
-        clock=view.clock,
-        tools=False,
-    )
+    return PROTOCOL.fill(columns, view.gates.values(), lambda gate: f"protocol.{gate.rung}", view.clock)
 
 
 def _seeds(seeds: Iterable[int]) -> str:
@@ -143,16 +144,7 @@ def hosts_table(hosts: dict[str, Host], machines: HostMachines, clock: str) -> T
         seen("hardware", "Hardware seen", "device"),
         seen("torch", "torch", "torch"),
     ]
-    return tabulate(
-        "hosts",
-        "Host blocks: declared, and as telemetry found them",
-        columns,
-        hosts.items(),
-        lambda item: f"host.{item[0]}",
-        source="params.yaml; artifacts/traces/*/telemetry.json",
-        clock=clock,
-        tools=False,
-    )
+    return HOSTS.fill(columns, hosts.items(), lambda item: f"host.{item[0]}", clock)
 
 
 def _host_cell(item: tuple[str, Host]) -> Cell:
@@ -178,15 +170,11 @@ def corpus_table(corpus: CorpusManifest, clock: str) -> Table:
         of_split("tokens", "Tokens", "count"),
         of_split("sha256", "SHA-256", "digest"),
     ]
-    return tabulate(
-        "corpus",
-        "The text",
+    return CORPUS.fill(
         columns,
         sorted(corpus.splits.items(), key=lambda item: (_SPLITS.get(item[0], 9), item[0])),
         lambda item: f"split.{item[0]}",
-        source="artifacts/corpus/manifest.json",
-        clock=clock,
-        tools=False,
+        clock,
     )
 
 
@@ -196,13 +184,4 @@ def published_table() -> Table:
         Column("what", "What", get=lambda item: item[1][0]),
         Column("published", "As published", get=lambda item: item[1][1]),
     ]
-    return tabulate(
-        "published",
-        "Published in arXiv:2606.11387: not results of this study",
-        columns,
-        enumerate(PUBLISHED, start=1),
-        lambda item: f"published.{item[0]}",
-        source="arXiv:2606.11387 (CC BY 4.0)",
-        clock="wall clock",
-        tools=False,
-    )
+    return CASE_STUDY.fill(columns, enumerate(PUBLISHED, start=1), lambda item: f"published.{item[0]}", "wall clock")

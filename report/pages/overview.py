@@ -11,7 +11,8 @@ from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, tabulate
+from report.prose import Prose, term
+from report.tables import Cell, Column, Table, TableSpec
 from report.verdict import reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
@@ -25,7 +26,6 @@ class CostGlance:
     """Cost in short: hours by rung and in all, and what the widest counterfactual would have added at the last rung."""
 
     study: cost.StudyCost
-    source: str = cost.SOURCE
 
     @property
     def rungs(self) -> list[tuple[str, float]]:
@@ -39,12 +39,25 @@ class CostGlance:
         return max(0.0, widest.hours - last) if widest and last is not None else 0.0
 
     @property
-    def rest_text(self) -> str:
-        """Who would have used `rest`, and where from."""
-        widest = self.study.widest
-        if widest is None:
-            return ""
-        return f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
+    def text(self) -> Prose:
+        """What was executed, in one sentence."""
+        total, floor, last = self.study.total, self.study.floor, self.study.last
+        if total is None:
+            return [f"Not known in all: {self.study.unpriced_text}"]
+        text: Prose = [f"{formatting.device_time(total)} of device time were executed"]
+        if floor:
+            text += [f", of which {formatting.device_time(floor)} for the ", term("floor", "A/A floor")]
+        return [*text, *([f"; {formatting.device_time(last)} at the last rung"] if last is not None else []), "."]
+
+    @property
+    def source(self) -> str:
+        """The hours of the bars in words, and where they come from."""
+        bars = [f"{formatting.rung_title(rung)} {formatting.device_time(hours)}" for rung, hours in self.rungs]
+        if self.rest and (widest := self.study.widest):
+            who = f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
+            more = f"hatched: {formatting.device_time(self.rest)} more, had {who} gone to the last rung"
+            bars.append(f"{more} (accounting of unrun work, no evidence)")
+        return f"{' · '.join(bars)}. Source: {cost.SOURCE}"
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -98,17 +111,13 @@ def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
         Column("leaders", "Leader on each block", get=_leaders),
         Column("alone", "Same decision alone", "number", alone, get=alone_cell),
     ]
-    return tabulate(
+    return TableSpec(
         "agreement-glance",
         "Do the host blocks tell one story?",
-        columns,
-        rungs,
-        lambda hosts: f"agreement.{hosts.gate.rung}",
-        source=host_agreement.SOURCE,
-        clock=clock,
+        host_agreement.SOURCE,
         tools=False,
         empty="No rung has evidence yet.",
-    )
+    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}", clock)
 
 
 def _smallest_tau(hosts: RungHosts) -> float | None:

@@ -10,10 +10,13 @@ from report.figures import Figure, curve_figure
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
-from report.tables import Cell, Column, Row, Table, tabulate
+from report.prose import Prose, Span, bad, config_name
+from report.tables import Cell, Column, Row, Table, TableSpec
 from report.traces import COLUMNS, CurvePoint, Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
+from stages.domain.records import Record
+from stages.domain.runs import Run
 
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
@@ -27,6 +30,8 @@ STATUSES = {
     "stopped": ("Not run: stopped", ""),
     "unrun": ("Not run: what-if", ""),
 }
+
+RUNGS = TableSpec("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -53,16 +58,7 @@ def rungs_table(gates: list[GateView], clock: str) -> Table:
         Column("missing", "Missing", "count", get=lambda gate: len(gate.missing)),
         *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
     ]
-    return tabulate(
-        "rungs",
-        "Runs by rung and status",
-        columns,
-        gates,
-        lambda gate: gate.rung,
-        source="ledger/runs.jsonl",
-        clock=clock,
-        tools=False,
-    )
+    return RUNGS.fill(columns, gates, lambda gate: gate.rung, clock)
 
 
 def _status(run: LedgerRun) -> str:
@@ -103,14 +99,8 @@ def runs_table(gate: GateView, clock: str) -> Table:
         Column("md5", "md5", "digest", md5_hint, get=lambda run: run.line.md5),
         Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
     ]
-    return tabulate(
-        "runs",
-        f"Executed runs of {gate.rung_title.lower()}",
-        columns,
-        gate.executed,
-        _run_anchor,
-        source="ledger/runs.jsonl",
-        clock=clock,
+    return TableSpec("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
+        columns, gate.executed, _run_anchor, clock
     )
 
 
@@ -160,6 +150,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         template="run.html",
         title=record.id,
         context={
+            "lead": _lead(record),
             "record": record,
             "run": record.id,
             "line": run.line,
@@ -172,8 +163,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "named": decision.evidence.get(record.id) if decision else None,
             "decided": decision is not None,
             "lock_digest": lock.digest if lock else None,
-            "stage": _stage(run),
-            "floor": record.purpose == "floor",
+            "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
             "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
             "run_gate": gate_page(record.gate),
             "rung_page": rung_page(record.rung),
@@ -181,6 +171,24 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
         extra={f"{stem}.json": run.line.raw},
     )
+
+
+def _lead(record: Record) -> Prose:
+    """What the run is, and the gate that judged it."""
+    floor = record.purpose == "floor"
+    place = "floor.caption" if floor else record.config
+    gate = Span(formatting.gate_title(record.gate).lower(), f"{gate_page(record.gate)}#{place}")
+    reason: Prose = [" ", bad(f"{record.status}: {record.reason}")] if record.reason else []
+    return [
+        "An A/A run of the reference: " if floor else "A candidate's run: ",
+        config_name(record.config),
+        " on ",
+        Span(record.host, css="name", tag="b"),
+        f" with seed {record.seed}, judged by ",
+        gate,
+        ".",
+        *reason,
+    ]
 
 
 def _cell_text(run: LedgerRun) -> str:
@@ -210,13 +218,6 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
     segments = telemetry.get("segments")
     left_out = SHOWN_ELSEWHERE - {"segments"} if isinstance(segments, list) and len(segments) > 1 else SHOWN_ELSEWHERE
     return {key: value for key, value in telemetry.items() if key not in left_out}
-
-
-def _stage(run: LedgerRun) -> str:
-    """The run's stage as DVC names it."""
-    record = run.record
-    stage = f"floor@{record.host}" if record.purpose == "floor" else f"run@{record.config}-{record.host}"
-    return f"stages/{record.rung}/dvc.yaml:{stage}-{record.seed}"
 
 
 def _curve(trace: Trace, clock: str) -> Figure:

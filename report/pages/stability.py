@@ -8,7 +8,7 @@ from statistics import NormalDist
 from report.page import Page, link_config, link_gate, link_rung
 from report.path_figure import path_figure
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.verdict import early_leader, find_lead
 from report.views import StudyView
 from stages.domain import formatting
@@ -16,6 +16,17 @@ from stages.summary.stability import LeaderFate, Stability
 
 #: Where every number comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"
+
+STEPS = TableSpec("steps", "Order from rung to rung", SOURCE, tools=False, empty="It takes two judged rungs.")
+FATES = TableSpec("fates", "What became of every rung's leader", SOURCE, tools=False, empty="No rung has a leader yet.")
+OPTIMISM = TableSpec(
+    "optimism",
+    "The winner's curse: a lead, and what was left of it with fresh seeds",
+    SOURCE,
+    tools=False,
+    empty="It takes two judged rungs.",
+)
+RANKS = TableSpec("ranks", "Rank by mean val_bpb at every rung", "ledger/decisions.jsonl")
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -59,17 +70,7 @@ def steps_table(stability: Stability, clock: str) -> Table:
         Column("leader_from", "Leader before", get=lambda step: link_config(step.leader_from)),
         Column("leader_to", "Leader after", get=lambda step: link_config(step.leader_to)),
     ]
-    return tabulate(
-        "steps",
-        "Order from rung to rung",
-        columns,
-        stability.steps,
-        lambda step: f"step.{step.from_}",
-        source=SOURCE,
-        clock=clock,
-        tools=False,
-        empty="It takes two judged rungs.",
-    )
+    return STEPS.fill(columns, stability.steps, lambda step: f"step.{step.from_}", clock)
 
 
 def fates_table(stability: Stability, clock: str) -> Table:
@@ -81,17 +82,7 @@ def fates_table(stability: Stability, clock: str) -> Table:
         Column("last_rung", "Last judged at", get=lambda fate: link_rung(fate.last_rung)),
         Column("last_rank", "Rank there", "count"),
     ]
-    return tabulate(
-        "fates",
-        "What became of every rung's leader",
-        columns,
-        stability.leader_fate,
-        lambda fate: f"fate.{fate.rung}",
-        source=SOURCE,
-        clock=clock,
-        tools=False,
-        empty="No rung has a leader yet.",
-    )
+    return FATES.fill(columns, stability.leader_fate, lambda fate: f"fate.{fate.rung}", clock)
 
 
 def _stopped_at(fate: LeaderFate) -> Cell:
@@ -110,17 +101,7 @@ def optimism_table(stability: Stability, clock: str) -> Table:
         Column("mean", "Mean there", "mean"),
         Column("next_mean", "Mean at the next", "mean"),
     ]
-    return tabulate(
-        "optimism",
-        "The winner's curse: a lead, and what was left of it with fresh seeds",
-        columns,
-        stability.optimism,
-        lambda row: f"optimism.{row.rung}",
-        source=SOURCE,
-        clock=clock,
-        tools=False,
-        empty="It takes two judged rungs.",
-    )
+    return OPTIMISM.fill(columns, stability.optimism, lambda row: f"optimism.{row.rung}", clock)
 
 
 def ranks_table(view: StudyView) -> Table:
@@ -128,15 +109,7 @@ def ranks_table(view: StudyView) -> Table:
     columns = [Column("config", "Configuration", get=lambda path: link_config(path.config))]
     for place, gate in enumerate(view.gates.values()):
         columns.append(Column(gate.rung, gate.rung_title, "count", get=_rank_at(place)))
-    return tabulate(
-        "ranks",
-        "Rank by mean val_bpb at every rung",
-        columns,
-        view.paths.values(),
-        lambda path: f"ranks.{path.config}",
-        source="ledger/decisions.jsonl",
-        clock=view.clock,
-    )
+    return RANKS.fill(columns, view.paths.values(), lambda path: f"ranks.{path.config}", view.clock)
 
 
 def _rank_at(place: int) -> Callable[[PromotionPath], int | None]:

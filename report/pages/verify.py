@@ -7,40 +7,26 @@ from collections.abc import Iterator
 from report.chain import Chain
 from report.load import FileDigests
 from report.page import Page, link_gate
-from report.tables import Cell, Column, Table, tabulate
+from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
 from stages.domain import names
 
-#: What `promotion verify` looks at, in its own order; docs/verification.md lists every check with its id.
-CHECKS = (
-    ("Files", "what is read is plain files, UTF-8 and LF, with no strangers among them"),
-    (
-        "Rules",
-        "every lock is whole, names the lock before it, and holds what params.yaml says; no seed serves two rungs",
-    ),
-    (
-        "Evidence",
-        "one line for every run; each names its lock, budget, runner and text, and was given what the study says",
-    ),
-    (
-        "Decisions",
-        "each is made again from the records and must be the same, byte for byte; whoever trained had a ticket",
-    ),
-    ("Pipeline", "the digests and parameters in every dvc.lock are those of the bytes in git"),
-    (
-        "Order",
-        "in git's history the lock stood before the first evidence under it, and stayed, unless an amendment says so",
-    ),
-    ("Summaries", "cost, agreement, stability and metrics are made again and compared"),
-    ("Signatures", "of locks and of commits, where a file of allowed signers is given"),
-    ("Artifacts", "where they are here: what lies in the workspace and the cache, the text, and this site built again"),
+INPUTS = TableSpec(
+    "inputs",
+    "What this site was made from",
+    "the files themselves",
+    note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
+    "blob lies in DVC's cache.",
+)
+CHAINS = TableSpec(
+    "chain", "Lock, records, decision: gate by gate", "locks/, ledger/runs.jsonl, ledger/decisions.jsonl", tools=False
 )
 
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     sample = view.executed[0].record.id if view.executed else None
-    context: dict[str, object] = {"sample": sample, "site": names.SITE.as_posix(), "checks": CHECKS}
+    context: dict[str, object] = {"sample": sample, "site": names.SITE.as_posix()}
     tables = [inputs_table(view.files.sources, view.clock), chains_table(view)]
     yield Page("verify.html", "verify.html", "Verify", context, tables)
 
@@ -53,17 +39,7 @@ def inputs_table(sources: dict[str, FileDigests], clock: str) -> Table:
         Column("blob", "Git blob", "digest", hint, get=lambda item: item[1].blob if _in_git(item[0]) else None),
         Column("sha256", "SHA-256", "digest", get=lambda item: Cell(item[1].sha256, item[1].sha256)),
     ]
-    return tabulate(
-        "inputs",
-        "What this site was made from",
-        columns,
-        sorted(sources.items()),
-        lambda item: f"file.{item[0]}",
-        source="the files themselves",
-        clock=clock,
-        note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
-        "blob lies in DVC's cache.",
-    )
+    return INPUTS.fill(columns, sorted(sources.items()), lambda item: f"file.{item[0]}", clock)
 
 
 def _in_git(path: str) -> bool:
@@ -90,16 +66,7 @@ def chains_table(view: StudyView) -> Table:
             get=lambda chain: entries[chain.gate].line.md5 if chain.gate in entries else None,
         ),
     ]
-    return tabulate(
-        "chain",
-        "Lock, records, decision: gate by gate",
-        columns,
-        view.chains.values(),
-        lambda chain: f"chain.{chain.gate}",
-        source="locks/, ledger/runs.jsonl, ledger/decisions.jsonl",
-        clock=view.clock,
-        tools=False,
-    )
+    return CHAINS.fill(columns, view.chains.values(), lambda chain: f"chain.{chain.gate}", view.clock)
 
 
 def _whole(chain: Chain) -> Cell:

@@ -89,7 +89,9 @@ def _template_with(*wanted: str) -> Any:
     optional = {name[:-1] for name in wanted if name.endswith("?")}
     required = [name for name in wanted if not name.endswith("?")]
 
-    def check(text: str) -> str:
+    def check(text: str | None) -> str | None:
+        if text is None:
+            return None
         names = LineTemplate.parse(text).names
         missing = [name for name in required if name not in names]
         unknown = [name for name in names if name not in required and name not in optional]
@@ -111,12 +113,30 @@ Marker = Annotated[str, _template_with()]
 class Score(Strict):
     """What a run is judged by: a number, lower is better, in a line of the output or in a JSON file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
-    unit: Annotated[str, Field(max_length=40)] = ""
-    line: Annotated[str, _template_with("score")] | None = None
-    json_: Annotated[Word | None, Field(alias="json")] = None
-    key: Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+){0,9}$", max_length=200)] | None = None
-    lower_is_better: bool = True
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$", description="What pages, tables and messages call it."),
+    ]
+    unit: Annotated[str, Field(max_length=40, description="What it is counted in, such as `nats/token`.")] = ""
+    line: Annotated[
+        str | None,
+        Field(description="A line template with `{score}`. The last line that matches counts."),
+        _template_with("score"),
+    ] = None
+    json_: Annotated[
+        Word | None, Field(alias="json", description="A JSON file that the trainer writes, such as `{out}/meta.json`.")
+    ] = None
+    key: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^.]+(\.[^.]+){0,9}$",
+            max_length=200,
+            description="Where the score stands in that file; keys joined by dots.",
+        ),
+    ] = None
+    lower_is_better: Annotated[
+        bool, Field(description="Only `true`: of what is to be maximised, print the loss or the negative.")
+    ] = True
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -132,10 +152,10 @@ class Score(Strict):
 
 
 class Timeout(Strict):
-    """A run may take `times` x its budget and `plus_seconds`, start-up and evaluation included."""
+    """A run may take `times` x its budget and `plus_seconds` of wall time, start-up and evaluation included."""
 
-    times: Annotated[float, Field(ge=1, le=1000)] = 2.0
-    plus_seconds: Annotated[float, Field(ge=0, le=30 * 86400)] = 300.0
+    times: Annotated[float, Field(ge=1, le=1000, description="How many budgets.")] = 2.0
+    plus_seconds: Annotated[float, Field(ge=0, le=30 * 86400, description="Seconds on top of them.")] = 300.0
 
     def seconds(self, budget: float) -> float:
         """The limit on the wall clock for a run with this budget."""
@@ -143,22 +163,45 @@ class Timeout(Strict):
 
 
 class CommandSettings(Strict):
-    """The whole section."""
+    """A trainer that is a program of its own (docs/your-trainer.md)."""
 
     kind: Literal["command"]
-    files: Annotated[list[RelativePath], Field(min_length=1, max_length=1000)]
-    command: Command
-    env: dict[Variable, Word] = Field(default_factory=dict)
-    inherit: Annotated[list[Variable], Field(max_length=100)] = Field(default_factory=list)
-    probe: Command | None = None
-    score: Score
-    facts: Annotated[dict[Key, Annotated[str, _template_with("value")]], Field(max_length=50)] = Field(
-        default_factory=dict
-    )
-    progress: Annotated[str, _template_with("step", "loss?", "tokens?", "seconds?")] | None = None
-    diverged: Annotated[list[Marker], Field(max_length=50)] = Field(default_factory=list)
-    failed: Annotated[list[Marker], Field(max_length=50)] = Field(default_factory=list)
-    timeout: Timeout = Field(default_factory=Timeout)
+    files: Annotated[
+        list[RelativePath],
+        Field(min_length=1, max_length=1000, description="The trainer's files; their digest is the fixed runner."),
+    ]
+    command: Annotated[
+        Command, Field(description="The program and its arguments, one a word, with `{names}`. It meets no shell.")
+    ]
+    env: Annotated[
+        dict[Variable, Word],
+        Field(default_factory=dict, description="Variables that the trainer finds, with `{names}`."),
+    ]
+    inherit: Annotated[
+        list[Variable],
+        Field(max_length=100, default_factory=list, description="Variables that are passed on; no value is recorded."),
+    ]
+    probe: Annotated[
+        Command | None, Field(description="A command that prints versions as `name: value` lines, before every run.")
+    ] = None
+    score: Annotated[Score, Field(description="What a run is judged by.")]
+    facts: Annotated[
+        dict[Key, Annotated[str, _template_with("value")]],
+        Field(max_length=50, default_factory=dict, description="Line templates with `{value}`, by name."),
+    ]
+    progress: Annotated[
+        str | None,
+        Field(description="A line template with `{step}`, and `{loss}`, `{tokens}` or `{seconds}`: the curve."),
+        _template_with("step", "loss?", "tokens?", "seconds?"),
+    ] = None
+    diverged: Annotated[
+        list[Marker],
+        Field(max_length=50, default_factory=list, description="Line templates that say that a run diverged."),
+    ]
+    failed: Annotated[
+        list[Marker], Field(max_length=50, default_factory=list, description="Line templates that say that it failed.")
+    ]
+    timeout: Annotated[Timeout, Field(default_factory=Timeout, description="How long a run may take.")]
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

@@ -116,7 +116,9 @@ class DataFiles(_Files):
     """
 
     kind: Literal["files"]
-    root: Annotated[str, Field(min_length=1, max_length=1000)]
+    root: Annotated[
+        str, Field(min_length=1, max_length=1000, description="The folder of the files, what `{data}` stands for.")
+    ]
 
 
 class Data(Strict):

@@ -75,7 +75,7 @@ class BudgetKept(Strict):
     """No finished run of a command reports (`runner.facts.seconds`) more than `tolerance`, a share, over its budget."""
 
     kind: Literal["budget_kept"]
-    tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
+    tolerance: Annotated[float, Field(ge=0, le=10, description="A share of the budget.")] = 0.05
 
 
 class KeepRole(Strict):

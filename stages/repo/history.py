@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, names, yamlio
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import EXECUTED, Record
 from stages.dvcfiles import lockfile
@@ -50,7 +51,7 @@ class PastLock:
     gate: str
     digest: str
     #: JSON that any version of this program may have written.
-    frozen: dict[str, Any]
+    frozen: JsonObject
 
     @property
     def study(self) -> str:

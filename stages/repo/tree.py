@@ -1,4 +1,4 @@
-"""The files under audit: those of the workspace, or those of a commit, read in one way.
+"""The files under verification: those of the workspace, or those of a commit, read in one way.
 
     open_tree(Path("."), git, rev="v1.0")      the commit, and nothing of the workspace
     open_tree(Path("."), git, rev=None)        the workspace
@@ -36,7 +36,7 @@ class Tree(Protocol):
         ...
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of a file, or None where there is none; `Unreadable` for a link or a monster."""
+        """The bytes of a file, or None where there is none; `Unreadable` for a link or a file that is too large."""
         ...
 
 

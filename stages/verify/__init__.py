@@ -33,7 +33,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from stages.domain.errors import Refused
 from stages.dvcfiles.cache import artifacts_present
@@ -122,7 +121,7 @@ class CommitStep:
     changes: tuple[str, ...]
     report: Report
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The step as one JSON value."""
         return {
             "commit": self.commit,

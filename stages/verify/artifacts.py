@@ -151,19 +151,19 @@ def _check_data_files(case: Case) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True)
-class CorpusManifest:
-    """What the manifest of a corpus says: its source as JSON, and the SHA-256 of each file."""
+class ManifestDigests:
+    """What the manifest of a corpus says that can be compared: its source as JSON, and the SHA-256 of each file."""
 
     source: dict[str, object]
     files: dict[str, str]
 
 
-def parse_manifest(data: bytes) -> CorpusManifest:
+def parse_manifest(data: bytes) -> ManifestDigests:
     """The manifest in these bytes; `Invalid` where it is none."""
     try:
         value: Any = canonical.loads(data)
         if value["source"]["kind"] == "files":
-            return CorpusManifest(value["source"], {})
+            return ManifestDigests(value["source"], {})
         parts = [value["tokenizer"], value["token_bytes"], *value["splits"].values()]
         listed = {str(part["file"]): str(part["sha256"]) for part in parts}
         if not isinstance(value["source"], dict) or any("/" in name or "\\" in name for name in listed):
@@ -172,7 +172,7 @@ def parse_manifest(data: bytes) -> CorpusManifest:
         raise Invalid.at(MANIFEST, str(error)) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise Invalid.at(MANIFEST, f"found no {error}, expected the manifest of a corpus") from None
-    return CorpusManifest(value["source"], listed)
+    return ManifestDigests(value["source"], listed)
 
 
 def _manifest_bytes(case: Case) -> bytes | None:

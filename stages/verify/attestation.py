@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.decision import Decision
 from stages.domain.diff import differences
 from stages.domain.errors import Refused
@@ -41,8 +42,6 @@ INSTALL = "pip install 'staged-promotion[attest]'"
 MAX_BYTES = 64 << 20
 #: The digest of a folder of code, as `stages.domain.files.tree_digest` makes it: no file has it, so it is not a sha256.
 TREE = "stagedPromotionTree"
-#: An in-toto statement, or a part of one, as JSON: its shape is in-toto's, and its library validates it.
-Json = dict[str, Any]
 
 
 class BadAttestation(ValueError):
@@ -53,7 +52,7 @@ class BadAttestation(ValueError):
 class Attestation:
     """A statement about a decision, and notes on what it had to leave out."""
 
-    statement: Json
+    statement: JsonObject
     notes: tuple[str, ...]
 
 
@@ -124,7 +123,7 @@ def _verified_weights(case: Case) -> Path:
     return path
 
 
-def _materials(case: Case, decision: Decision) -> list[Json]:
+def _materials(case: Case, decision: Decision) -> list[JsonObject]:
     ledger, known = case.get(Ledger), case.get(Locks)
     materials = []
     for run in sorted(decision.evidence):
@@ -142,7 +141,7 @@ def _materials(case: Case, decision: Decision) -> list[Json]:
     return materials
 
 
-def _resource(name: str, digest: dict[str, str]) -> Json:
+def _resource(name: str, digest: dict[str, str]) -> JsonObject:
     return {"name": name, "digest": digest}
 
 
@@ -155,7 +154,7 @@ def _signing() -> Any:
     return importlib.import_module("securesystemslib.signer")
 
 
-def _validated(subjects: list[Json], predicate: Json) -> Json:
+def _validated(subjects: list[JsonObject], predicate: JsonObject) -> JsonObject:
     try:
         from google.protobuf.json_format import MessageToDict
         from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
@@ -165,11 +164,11 @@ def _validated(subjects: list[Json], predicate: Json) -> Json:
     described = [ResourceDescriptor(name=subject["name"], digest=subject["digest"]).pb for subject in subjects]
     statement = Statement(described, LINK, predicate)
     statement.validate()
-    value: Json = MessageToDict(statement.pb)
+    value: JsonObject = MessageToDict(statement.pb)
     return value
 
 
-def parse_statement(data: bytes, where: str) -> tuple[Json, Any]:
+def parse_statement(data: bytes, where: str) -> tuple[JsonObject, Any]:
     """(the statement, the envelope that it came in or None); `BadAttestation` if the library refuses it."""
     try:
         from google.protobuf.json_format import ParseDict, ParseError
@@ -196,7 +195,7 @@ def parse_statement(data: bytes, where: str) -> tuple[Json, Any]:
     return value, envelope
 
 
-def dump_statement(value: Json, key: Path | None) -> bytes:
+def dump_statement(value: JsonObject, key: Path | None) -> bytes:
     """The statement's canonical bytes, or with a key those of a signed envelope around them."""
     payload = canonical.dumps(value)
     if key is None:
@@ -275,7 +274,7 @@ def check_attestation(data: bytes, where: str, root: Path, rev: str, signers: Pa
     return CheckedAttestation(commit, envelope is not None, signer, tuple(notes))
 
 
-def _compare_statements(value: Json, expected: Json, where: str) -> list[str]:
+def _compare_statements(value: JsonObject, expected: JsonObject, where: str) -> list[str]:
     """Compare a statement, its subjects by name, with the expected one; notes on what only one of them has."""
     weights, notes, subjects = WEIGHTS.as_posix(), [], value["subject"]
     expected_subjects = {subject["name"]: subject for subject in expected["subject"]}

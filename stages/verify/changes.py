@@ -11,7 +11,7 @@ cannot be read in it is left out, because other checks say what is wrong with it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _BROKEN = "broken"
 _ANSWERS = {"True": "holds", "False": "fails"}
 
 
-def _by_number(*sides: dict[str, Any]) -> list[str]:
+def _by_number(*sides: Mapping[str, object]) -> list[str]:
     """The keys of all sides, gate2 before gate10."""
     return sorted(set().union(*sides), key=lambda key: (len(key), key))
 
@@ -215,7 +215,7 @@ def _score(record: Record) -> str:
 
 
 def _compare_params(was: dict[str, object], now: dict[str, object]) -> Iterator[str]:
-    """What params.yaml says otherwise, save the rules, which the locks tell of."""
+    """What params.yaml says otherwise, except the rules, which are compared as locks."""
     left, right = ({key: value for key, value in params.items() if key != "gates"} for params in (was, now))
     for pointer, before, after in differences(left, right, into_lists=False):
         yield f"{pointer[1:].replace('/', '.')}: was {before!r}, is {after!r}"

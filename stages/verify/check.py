@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from stages.domain.errors import Invalid
 from stages.repo.git import Git, why_no_git
@@ -92,7 +92,7 @@ class Case:
     notes: list[str] = field(default_factory=list)
     #: Lines of runs.jsonl that were read already, so that the history need not read them again.
     lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
-    _learnt: dict[type, Any] = field(default_factory=dict)
+    _learnt: dict[type, object] = field(default_factory=dict)
 
     @cached_property
     def history(self) -> History:
@@ -104,7 +104,7 @@ class Case:
         workspace = self.tree if self.commit is None else None
         return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
 
-    def learn(self, value: Any) -> None:
+    def learn(self, value: object) -> None:
         """Hand on a fact to later checks, once."""
         if type(value) in self._learnt:
             raise OutOfOrder(f"{type(value).__name__} was learnt already")
@@ -118,7 +118,8 @@ class Case:
         """What an earlier check has learnt; `OutOfOrder` if none has."""
         if kind not in self._learnt:
             raise OutOfOrder(f"no check has learnt {kind.__name__} yet")
-        value: Kind = self._learnt[kind]
+        value = self._learnt[kind]
+        assert isinstance(value, kind)
         return value
 
     def note(self, text: str) -> None:

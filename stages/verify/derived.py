@@ -202,8 +202,9 @@ def check_site(case: Case) -> Iterator[Problem]:
 def _build_site(root: Path, folder: Path) -> str:
     """Build the site of a study into a folder. Why it cannot be built; empty where it can."""
     command = [sys.executable, "-P", "-m", "report", "--out", str(folder)]  # -P: nothing is imported from the study
-    path = os.pathsep.join(filter(None, [str(installed_root().resolve()), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = [str(path.resolve()) for path in (installed_root(), *map(Path, own))]  # a relative one would be the study's
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=SITE_SECONDS

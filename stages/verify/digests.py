@@ -186,11 +186,11 @@ class _DigestComparison:
             yield Problem(path, str(file.md5), known.md5, meaning, pointer=f"{at}/md5")
 
     def _compare_locks(self, path: str, at: str, file: LockedFile) -> Iterator[Problem]:
-        """The rules that a stage ran on are those that are here, or that some commit before held."""
+        """The rules that a stage ran on are those of this tree, or of a commit before it."""
         if file.md5 in self._lock_digests:
             return
         if self._case.git is None or self._case.git.shallow:
-            self._case.note(f"{path}, {at}: no telling whether a commit before held these locks")
+            self._case.note(f"{path}, {at}: nothing here says whether a commit before had these locks")
             return
         expected = "the digest of locks/ here or in a commit before"
         yield Problem(path, str(file.md5), expected, "its stage ran on rules that nobody froze", pointer=f"{at}/md5")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.domain import canonical
-from stages.domain.contract import from_lock
+from stages.domain.contract import Contract, from_lock
 from stages.domain.diff import ABSENT, differences, equal
-from stages.domain.locks import Lock
+from stages.domain.records import Record
 from stages.domain.study import Study
 from stages.runners import RunnerJson, assign, runner_of
 from stages.verify.check import Case, Problem
@@ -45,16 +45,19 @@ def check_input_of_record(case: Case) -> Iterator[Problem]:
     study, known = case.get(Study), case.get(Locks)
     expected: dict[Cell, ExpectedSpec] = {}
     case.learn(Specifications(expected))
-    installed = {lock.digest: _is_installed(lock) for lock in known.by_gate.values()}
+    contracts = {lock.frozen.rung: from_lock(lock) for lock in known.by_gate.values()}
+    installed = {
+        rung: runner_of(contract.settings).is_installed(contract.runner) for rung, contract in contracts.items()
+    }
     first_seen: dict[str, tuple[Any, str]] = {}
     for run in case.get(Ledger).runs:
-        record, lock = run.record, known.of(run.record.rung)
-        if not record.executed or lock is None:
+        record, contract = run.record, contracts.get(run.record.rung)
+        if not record.executed or contract is None:
             continue
-        if record.config not in study.configs or record.host not in lock.frozen.hosts:
+        if record.config not in study.configs or record.host not in contract.hosts:
             continue  # V08 reports a run that nobody declared
         if run.cell not in expected:
-            expected[run.cell] = _expected_spec(study, lock, record.config, record.host, installed[lock.digest])
+            expected[run.cell] = _expected_spec(study, contract, run.record, installed[record.rung])
         yield from _compare_spec(run, expected[run.cell], first_seen)
     if any(not spec.whole for spec in expected.values()):
         case.note(
@@ -63,13 +66,9 @@ def check_input_of_record(case: Case) -> Iterator[Problem]:
         )
 
 
-def _is_installed(lock: Lock) -> bool:
-    return runner_of(lock.frozen.settings).is_installed(lock.frozen.runner)
-
-
-def _expected_spec(study: Study, lock: Lock, config: str, host: str, installed: bool) -> ExpectedSpec:
-    runner = runner_of(lock.frozen.settings)
-    assignment = assign(from_lock(lock), study.configs[config], config, host, seed=0)
+def _expected_spec(study: Study, contract: Contract, record: Record, installed: bool) -> ExpectedSpec:
+    runner = runner_of(contract.settings)
+    assignment = assign(contract, study.configs[record.config], record.config, record.host, seed=0)
     spec = runner.make_spec(assignment) if installed else runner.make_given(assignment)
     return ExpectedSpec(canonical.loads(canonical.dumps(spec)), installed)
 

@@ -2,7 +2,8 @@
 
 All look at the whole past of the commit under verification (`stages/repo/history.py`) and ask what it means for the
 rules that stand there now. What a later amendment owns up to, and the evidence of a study that was left for another
-one, no longer decides anything: it is noted and is no failure. A shallow clone is told how much deeper it must be.
+one, no longer decides anything: it is noted and is no failure. Where a shallow clone hides what matters, the checks are
+skipped.
 
 Whoever trains a run again under the same rule has two results and shows one. A repetition that is meant is an amendment
 (`promotion freeze GATE --amend --reason "..."`), which gives the evidence made anew a lock of its own.

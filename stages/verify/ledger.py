@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_ledger
 from stages.domain.runs import all_runs, ledger_order
@@ -51,7 +51,7 @@ class DecisionLine:
     """
 
     line: int
-    value: dict[str, Any]
+    value: JsonObject
     data: bytes
 
 

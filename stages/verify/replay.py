@@ -16,9 +16,10 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
@@ -35,8 +36,6 @@ KIND = ("torch", "cpu", "instructions", "threads", "device_name", "driver")
 #: A machine may be busy; one that needs this many times the budget for a run's steps says that the run had more time.
 LONG = 1.5
 Outcome = Literal["identical", "within", "differs"]
-#: Telemetry, or a record that another version may have written, as JSON.
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Replayed:
             return None
         return round(self.again - self.recorded, 6)
 
-    def to_json(self) -> Json:
+    def to_json(self) -> JsonObject:
         """The comparison as one value."""
         return {
             "run": self.run,
@@ -148,7 +147,7 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     return replace(replayed, seconds=round(seconds, 3), budget=record.budget.seconds)
 
 
-def compare_records(data: bytes, repeated: Json, same_kind: bool | None, tolerance: float) -> Replayed:
+def compare_records(data: bytes, repeated: JsonObject, same_kind: bool | None, tolerance: float) -> Replayed:
     """What the record of a repeated run says of the recorded line `data`."""
     recorded = canonical.loads(data)
     changed = tuple(pointer for pointer, _, _ in differences(repeated, recorded))
@@ -161,12 +160,12 @@ def compare_records(data: bytes, repeated: Json, same_kind: bool | None, toleran
     return Replayed(record.id, outcome, same_kind, was, now, changed, metric=record.metric)
 
 
-def _score(facts: Json) -> float | None:
+def _score(facts: JsonObject) -> float | None:
     value: float | None = facts["score"] if "score" in facts else facts.get("val_bpb")
     return value
 
 
-def recorded_machine(record: Record, root: Path) -> Json | None:
+def recorded_machine(record: Record, root: Path) -> JsonObject | None:
     """The telemetry of a recorded run, as dvc.lock records it; None where it is not here. Refuses a changed one.
 
     It decides how much a repetition may differ, so it is believed no more than anything else.
@@ -189,7 +188,7 @@ def recorded_machine(record: Record, root: Path) -> Json | None:
     return value if isinstance(value, dict) else {}
 
 
-def is_same_kind(recorded: Json | None, present: Json) -> bool | None:
+def is_same_kind(recorded: JsonObject | None, present: JsonObject) -> bool | None:
     """Whether two machines are of one kind, by their telemetry; None where nothing is known of the recorded one."""
     return None if recorded is None else all(recorded.get(key) == present.get(key) for key in KIND)
 

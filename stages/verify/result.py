@@ -6,7 +6,7 @@ The value is described by docs/schemas/verify.json. It holds no time and no mach
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from stages.verify.check import Check, Depth, Problem
 
@@ -28,7 +28,7 @@ class CheckResult:
     applies: bool = True
     more: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The result as a JSON value."""
         return {
             "id": self.check.id,
@@ -101,7 +101,7 @@ class Report:
         counts = [f"{self.count(status)} {status}" for status in statuses if self.count(status)]
         return f"{self.target}: {self.verdict_text} ({', '.join(counts)}; depth {self.depth})"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The report as one JSON value."""
         return {
             "schema": SCHEMA,

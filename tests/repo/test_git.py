@@ -59,7 +59,7 @@ def test_a_commit_is_read_as_git_reads_it(clone: Forger):
 def test_another_content_under_the_id_of_a_ledger_is_found_out(own: Forger):
     oid = own.git("rev-parse", f"HEAD:{RUNS}")
     replace_object(own, oid, "blob", own.read(RUNS).replace(b'"val_bpb":3', b'"val_bpb":2', 1))
-    results = own.audit(own.git("rev-parse", "HEAD"))
+    results = own.verify(own.git("rev-parse", "HEAD"))
     assert "plain-files" in failed(results)
     assert results[0].problems[0].file == f"object {oid}"
     assert results[0].problems[0].found == "another content than its id names"
@@ -80,7 +80,7 @@ def test_another_folder_under_the_id_of_one_is_found_out(own: Forger):
 def test_another_commit_under_the_id_of_an_ancestor_is_found_out(own: Forger):
     oid = own.git("rev-parse", "HEAD~1")
     replace_object(own, oid, "commit", _content(own, "HEAD~2", "commit"))
-    results = {one.check.name: one for one in own.audit(own.git("rev-parse", "HEAD"))}
+    results = {one.check.name: one for one in own.verify(own.git("rev-parse", "HEAD"))}
     assert results["rule-first"].problems[0].file == f"object {oid}"
 
 
@@ -104,10 +104,10 @@ def test_a_commit_graph_that_lies_about_parents_changes_nothing(own: Forger):
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     path.write_bytes(bytes(data))
     assert locks in own.git("rev-list", squashed), "git itself believes the graph, or this test shows nothing"
-    assert "rule-first" in failed(own.audit(squashed))
+    assert "rule-first" in failed(own.verify(squashed))
 
 
-def test_the_environment_does_not_redirect_an_audit(clone: Forger, tmp_path, monkeypatch):
+def test_the_environment_does_not_redirect_a_verification(clone: Forger, tmp_path, monkeypatch):
     other = tmp_path / "other"
     clone.git("init", "-q", str(other))
     head = clone.git("rev-parse", "HEAD")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from report.render import CSP, anchor, environment, link, script_json
+from report.prose import Prose, Span, bad, code, config_name, joined, term
+from report.render import CSP, anchor, environment, link, prose, script_json
 
 
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
@@ -51,3 +53,20 @@ def test_the_policy_allows_no_inline_script_no_eval_and_no_connection() -> None:
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == "'self'"
     assert "connect-src" not in rules
+
+
+@given(st.text(st.sampled_from("<>&\"'/ ab"), min_size=1))
+def test_no_part_of_a_sentence_becomes_markup(text: str) -> None:
+    parts: Prose = [text, code(text), bad(text), term("rung", text), Span(text, f"a.html#{text}")]
+    made = prose(parts, lambda target: target)
+    for tag in ("<code>", "</code>", '<span class="bad">', "</span>", '<a class="term" href=', "<a href=", "</a>"):
+        made = made.replace(tag, "")
+    assert "<" not in made
+
+
+def test_a_sentence_links_from_where_its_page_stands() -> None:
+    parts: Prose = [*joined([config_name("a"), config_name("b")]), Span(""), Span("R1", "#R1")]
+    assert prose(parts, partial(link, "../")) == (
+        '<a class="name" href="../configs/a.html">a</a>, <a class="name" href="../configs/b.html">b</a><br>'
+        '<a href="#R1">R1</a>'
+    )

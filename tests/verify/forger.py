@@ -219,7 +219,7 @@ class Forger:
         git: Git | None = open_git(self.root)
         return Case(self.root, open_tree(self.root, git, commit), git, commit, Options(depth, signers))
 
-    def audit(
+    def verify(
         self, commit: str | None = None, depth: Depth = "git", signers: Path | None = None
     ) -> tuple[CheckResult, ...]:
         case = self.case(commit, depth, signers)

@@ -35,7 +35,7 @@ class Manipulation:
         return self.make.__name__
 
     def attempt(self, study: Path, clone: Path, scratch: Path) -> tuple[CheckResult, ...]:
-        """Falsify a copy of the `study` (for artifacts) or its `clone` (git alone), and audit it."""
+        """Falsify a copy of the `study` (for artifacts) or its `clone` (git alone), and verify it."""
         if self.depth == "artifacts":
             root = scratch / self.id
             shutil.copytree(study, root, symlinks=True)
@@ -45,7 +45,7 @@ class Manipulation:
         forger = Forger(root)
         self.make(forger)
         commit = forger.commit() if self.committed else None
-        return forger.audit(commit, self.depth)
+        return forger.verify(commit, self.depth)
 
 
 def restore(clone: Path) -> None:

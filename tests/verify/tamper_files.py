@@ -72,7 +72,25 @@ pipeline(
 )
 
 
-# What dvc.lock notes
+def root_pipeline(text: str, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Register a stage at the root that says what would give its paths another meaning."""
+
+    def make(f: Forger) -> None:
+        value = yamlio.loads(f.read("dvc.yaml"), "dvc.yaml")
+        change(value["stages"])
+        f.yaml("dvc.yaml", value)
+
+    make.__name__ = name
+    caught("dvc-locks", text)(make)
+
+
+root_pipeline("a folder in which the ledger's stage is to run", "root_wdir", lambda s: s["ledger"].update(wdir="other"))
+root_pipeline("a matrix in a stage at the root", "root_matrix", lambda s: s["site"].update(matrix={"a": "${hosts}"}))
+root_pipeline("a stage at the root for each of a list", "root_foreach", lambda s: s["winner"].update(foreach=[1, 2]))
+root_pipeline("a stage at the root that is a text", "root_text", lambda s: s.update(protocol="python cheat.py"))
+
+
+# What dvc.lock records
 
 
 def every_out(f: Forger, change: Callable[[dict[str, Any]], Any]) -> None:

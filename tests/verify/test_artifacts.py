@@ -1,4 +1,4 @@
-"""What lies in the workspace may be anything: no pipe hangs an audit, no link or missing library ends in a traceback."""
+"""What lies in the workspace may be anything: no pipe hangs a verification, no link or missing library ends in a traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def study(smoke: Repo, tmp_path: Path) -> Forger:
 
 
 def results(study: Forger) -> dict[str, CheckResult]:
-    return {one.check.name: one for one in study.audit(None, "artifacts")}
+    return {one.check.name: one for one in study.verify(None, "artifacts")}
 
 
 def pipe(path: Path) -> None:
@@ -59,13 +59,13 @@ def test_what_is_no_file_is_a_problem_with_its_path(make: Callable[[Path], None]
 def test_an_output_that_is_a_pipe_is_a_problem(study: Forger):
     study.delete("artifacts/curves.csv")
     pipe(study.path("artifacts/curves.csv"))
-    assert failed(study.audit(None, "artifacts")) == ["artifacts"]
+    assert failed(study.verify(None, "artifacts")) == ["artifacts"]
 
 
 def test_links_that_dvc_makes_into_its_cache_are_files(study: Forger, tmp_path: Path):
     study.path(WEIGHTS).replace(tmp_path / "cached")
     study.path(WEIGHTS).symlink_to(tmp_path / "cached")
-    assert failed(study.audit(None, "artifacts")) == []
+    assert failed(study.verify(None, "artifacts")) == []
 
 
 def test_a_listing_in_the_cache_leads_nowhere_else(study: Forger):

@@ -223,7 +223,7 @@ def test_allowed_signers_raise_documented_errors_alone(tmp_path_factory, data):
 
 @given(st.data())
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
-def test_an_audit_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(shared_clone, data):
+def test_the_verification_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(shared_clone, data):
     name = data.draw(st.sampled_from([*sorted(PARSERS), METRICS, "dvc.lock", "dvc.yaml", ".dvcignore"]))
     forger = Forger(shared_clone)
     whole = forger.read(name)

@@ -22,12 +22,12 @@ REASON = "a disk was failing"
 
 
 def notes(f: Forger, check: str) -> list[str]:
-    return next(list(one.notes) for one in f.audit(f.git("rev-parse", "HEAD")) if one.check.name == check)
+    return next(list(one.notes) for one in f.verify(f.git("rev-parse", "HEAD")) if one.check.name == check)
 
 
 def head(f: Forger) -> list[str]:
     """The checks that fail at HEAD."""
-    return failed(f.audit(f.git("rev-parse", "HEAD")))
+    return failed(f.verify(f.git("rev-parse", "HEAD")))
 
 
 def locks_of(f: Forger) -> dict[str, Lock]:
@@ -45,7 +45,7 @@ def test_a_study_that_is_left_for_another_one_raises_no_alarm(tmp_path):
     with chdir(f.root):
         shutil.rmtree(names.LEDGER, ignore_errors=True)
         f.commit("Whatever stands there")
-        switching.use(switching.find("smoke"), yes=True, force=False)
+        switching.use(switching.find_study("smoke"), yes=True, force=False)
         f.commit("Another study")
         assert head(f) == []
         manifest = {"splits": {key: {"tokens": 9999} for key in ("val", "locked")}, "tokenizer": {"vocab_size": 300}}
@@ -54,7 +54,7 @@ def test_a_study_that_is_left_for_another_one_raises_no_alarm(tmp_path):
     assert done == dict.fromkeys(GATES, "frozen")
     f.commit("Freeze")
     assert head(f) == []
-    study = f.audit(f.git("rev-parse", "HEAD"))
+    study = f.verify(f.git("rev-parse", "HEAD"))
     assert {one.status for one in study if one.check.name.startswith("rule-")} <= {"passed", "skipped"}
 
 
@@ -105,7 +105,7 @@ def test_a_merge_that_drops_a_half_is_told_until_the_half_is_back(branches: Forg
     f = branches
     halves(f)
     f.git("merge", "-q", "-s", "ours", "-m", "One half", "one")
-    result = next(one for one in f.audit(f.git("rev-parse", "HEAD")) if one.check.name == "evidence-stayed")
+    result = next(one for one in f.verify(f.git("rev-parse", "HEAD")) if one.check.name == "evidence-stayed")
     assert [one.found for one in result.problems] == ["12 records are gone, such as rung1/d1-a/cpu-fp32/1"]
     f.git("checkout", "origin/main", "--", ".")
     f.commit("Both halves, judged")

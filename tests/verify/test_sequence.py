@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.domain.errors import Invalid
 from stages.domain.study import Study
 from stages.repo.tree import WorkTree
-from stages.verify import SEQUENCE, Report, sequence
+from stages.verify import SEQUENCE, Report, required_checks, sequence, verify, verify_history
 from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, check_order, perform, problems_of
 from stages.verify.documentation import PAGE, with_checks_table
 from stages.verify.ledger import Ledger
@@ -95,9 +98,42 @@ def test_other_packages_use_the_front_door_alone():
     assert [path for path in others if private.search(path.read_text(encoding="utf-8"))] == []
 
 
+def test_a_study_is_verified_by_one_function(clone: Forger):
+    head = clone.git("rev-parse", "HEAD")
+    report = verify(clone.root, "HEAD", Options("git"))
+    assert (report.verdict, report.exit_status, report.commit) == ("verified", 0, head)
+    assert [result.check for result in report.results] == list(SEQUENCE)
+    assert verify(clone.root, options=Options("git")).target == "the workspace"
+    required = verify(clone.root, "HEAD", Options("git", required=required_checks("lock-signatures,V25")))
+    assert (required.verdict, required.exit_status) == ("failed", 1)
+    steps = verify_history(clone.root, Options("git"))
+    assert [step.commit for step in steps][-1] == head
+    assert steps[-1].report.results == report.results
+
+
+def test_verification_imports_neither_a_framework_nor_statistics_nor_tables():
+    code = (
+        "import sys, stages.verify; print([name for name in ('torch', 'scipy', 'rich', 'dvc') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_study_that_is_too_large_to_run_is_refused_before_its_runs_are_counted_one_by_one(clone: Forger):
+    def grow(value: dict[str, Any]) -> None:
+        knobs = next(iter(value["configs"].values()))
+        value["configs"] |= {f"c{number}": knobs for number in range(9_000)}
+        value["rungs"]["rung1"]["seeds"] = list(range(1_000, 1_060))
+
+    clone.params(grow)
+    results = {result.check.id: result for result in clone.verify()}
+    assert results["V02"].problems[0].expected == "at most 200000"
+    assert results["V08"].status == "skipped"
+
+
 def test_what_builds_on_a_failed_check_is_skipped_and_says_so(clone: Forger):
     clone.write("params.yaml", b"study: 1\n")
-    results = {result.check.id: result for result in clone.audit()}
+    results = {result.check.id: result for result in clone.verify()}
     assert results["V02"].status == "failed"
     assert results["V05"].status == "skipped"
     assert results["V05"].reason == "V02 study failed, and this check builds on it"
@@ -120,7 +156,7 @@ def test_an_empty_folder_passes_nothing_that_speaks_of_evidence(tmp_path):
 
 
 def test_a_required_check_that_is_skipped_stands_in_the_way(clone: Forger):
-    results = tuple(clone.audit())
+    results = tuple(clone.verify())
     assert Report("x", None, "git", results).exit_status == 0
     refused = Report("x", None, "git", results, frozenset({"V24"}))
     assert (refused.exit_status, refused.verdict, refused.first_failure()) == (1, "failed", "V24 lock-signatures")
@@ -149,7 +185,7 @@ def test_a_library_that_is_missing_skips_the_check_and_no_decision_counts_as_rec
 
     changed = [replace(one, function=without) if one.name == "decisions" else one for one in SEQUENCE]
     monkeypatch.setattr(sequence, "SEQUENCE", tuple(changed))
-    results = tuple(clone.audit())
+    results = tuple(clone.verify())
     decided = next(one for one in results if one.check.name == "decisions")
     assert (decided.status, decided.reason) == ("skipped", "scipy is not installed")
     report = Report("x", None, "git", results)

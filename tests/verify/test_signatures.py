@@ -41,7 +41,7 @@ def sign_all(clone: Forger, key: Path) -> None:
 
 
 def status(clone: Forger, check: str, signers: Path | None) -> tuple[str, list[str]]:
-    result = next(one for one in clone.audit(None, "git", signers) if one.check.name == check)
+    result = next(one for one in clone.verify(None, "git", signers) if one.check.name == check)
     return result.status, [*result.notes, *map(str, result.problems), result.reason]
 
 
@@ -50,7 +50,7 @@ def test_freeze_signs_each_lock_and_leaves_nothing_for_dvc_to_do(study, keys):
     assert "signed: locks/gate3.yaml.sig" in done.stdout
     forger = Forger(study.root)
     assert status(forger, "lock-signatures", keys / "allowed")[0] == "passed"
-    assert failed(forger.audit(None, "git", keys / "allowed")) == []
+    assert failed(forger.verify(None, "git", keys / "allowed")) == []
     assert "up to date" in study.dvc("status").stdout
 
 
@@ -100,7 +100,7 @@ def test_signed_locks_verify_and_say_by_whom(clone, keys):
     found, told = status(clone, "lock-signatures", keys / "allowed")
     assert found == "passed"
     assert any(one.startswith("gate3 signed by alice@example.org (SHA256:") for one in told)
-    assert failed(clone.audit(clone.commit("Sign"), "git", keys / "allowed")) == []
+    assert failed(clone.verify(clone.commit("Sign"), "git", keys / "allowed")) == []
 
 
 def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
@@ -116,7 +116,7 @@ def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
 def test_a_lock_edited_after_it_was_signed_fails_although_everything_else_was_mended(clone, keys):
     sign_all(clone, keys / "alice")
     clone.replace("locks/gate1.yaml", "# The rules", "# the rules")
-    assert failed(clone.audit(None, "git", keys / "allowed")) == ["lock-digests", "lock-signatures"]
+    assert failed(clone.verify(None, "git", keys / "allowed")) == ["lock-digests", "lock-signatures"]
 
 
 def test_without_signers_signatures_are_skipped_and_say_how(clone):
