@@ -75,4 +75,5 @@ def _assignment(study: Study, rung: str, host: str, config: str) -> Assignment:
         options=study.rungs[rung].with_,
         seconds=study.rungs[rung].budget_seconds,
         last=rung == study.last_rung,
+        options=study.rungs[rung].with_,
     )
