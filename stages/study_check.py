@@ -72,7 +72,6 @@ def _assignment(study: Study, rung: str, host: str, config: str) -> Assignment:
         knobs=study.configs[config],
         block=cast("HostBlock", study.hosts[host].model_dump()),
         clock=study.clock.kind,
-        options=study.rungs[rung].with_,
         seconds=study.rungs[rung].budget_seconds,
         last=rung == study.last_rung,
         options=study.rungs[rung].with_,
