@@ -21,6 +21,7 @@ from stages.domain.errors import main_guard
 COMMANDS = {
     "plan": "what the study will cost, before anything runs",
     "study": "switch params.yaml to another study",
+    "try": "run a trainer three times, before anything is frozen",
     "freeze": "write the rules of params.yaml into locks",
     "status": "the ladder: cells done, who was promoted, what blocks",
     "dag": "the pipeline with one node a rung and the counts on it",
@@ -36,12 +37,15 @@ COMMANDS = {
     "serve": "open the audit site on localhost",
     "heal": "remove what a killed process left half-written",
 }
+#: Subcommands whose name no module can have.
+MODULES = {"try": "trial"}
 #: Subcommands that begin with what `promotion heal` does. The others only read, or heal by themselves.
 HEALING = ("study", "freeze", "status", "pending", "replay", "site")
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"stages.commands.{command.replace('-', '_')}")
+    module = MODULES.get(command, command.replace("-", "_"))
+    return importlib.import_module(f"stages.commands.{module}")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:

@@ -178,7 +178,7 @@ def run(arguments: argparse.Namespace) -> int:
             from stages.verify import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
-    write_rungs(len(study.rungs))
+    write_rungs(study)
     if removed := prune(study):
         count, first = len(removed), removed[0]
         print(f"taken away, {count} outputs and dvc.lock entries of runs that no rule asks for, such as {first}")

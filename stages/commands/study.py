@@ -184,7 +184,7 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
         return 1
     clear(to_clear)
     files.write_whole(names.PARAMS, data)
-    write_rungs(len(study.rungs))
+    write_rungs(study)
     _next_steps(study, again=data == old)
     return 0
 

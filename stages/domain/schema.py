@@ -63,9 +63,16 @@ class RecordedFile(Recorded):
         return canonical.dumps(self.to_json())
 
 
+_OTHER_THAN_TEXT = re.compile(
+    r"[0-9_]+|0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*e-?[0-9]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|null|true|false"
+)
+
+
 def _key(text: str) -> str:
     if names.is_device(text):
         raise ValueError("another name: Windows keeps this one for a device")
+    if _OTHER_THAN_TEXT.fullmatch(text):
+        raise ValueError("another name: YAML, and so DVC, reads this one as a number, a date, a truth value or null")
     if not names.is_name(text, names.KEY):
         raise ValueError(f"a name without dots: lower-case letters, digits, '_', '-', at most {names.MAX_NAME} of them")
     return text

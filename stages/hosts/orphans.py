@@ -41,8 +41,8 @@ def settle_outputs(run: str) -> None:
         return
     shutil.rmtree(folder / "trace", ignore_errors=True)
     for path in sorted(names.trace_path(run).iterdir()):
-        _link(path, folder / "trace" / path.name)
-    _link(names.record_path(run), folder / "record")
+        _copy(path, folder / "trace" / path.name)
+    _copy(names.record_path(run), folder / "record")
 
 
 def restore_outputs(run: str, expected: Mapping[str, Any]) -> bool:
@@ -59,8 +59,8 @@ def restore_outputs(run: str, expected: Mapping[str, Any]) -> bool:
         shutil.rmtree(folder)
         return False
     for path in sorted((folder / "trace").iterdir()):
-        _link(path, names.trace_path(run) / path.name)
-    _link(folder / "record", names.record_path(run))
+        _copy(path, names.trace_path(run) / path.name)
+    _copy(folder / "record", names.record_path(run))
     return True
 
 
@@ -69,13 +69,9 @@ def _is_same(record: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     return canonical.dumps(record) == canonical.dumps(expected)
 
 
-def _link(path: Path, target: Path) -> None:
-    """A second name of a file, or a copy where the file system has no such names. It appears whole."""
+def _copy(path: Path, target: Path) -> None:
+    """Copy a file; the copy appears whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    beside.unlink(missing_ok=True)
-    try:
-        beside.hardlink_to(path)
-    except OSError:
-        shutil.copyfile(path, beside)
+    shutil.copyfile(path, beside)
     beside.replace(target)

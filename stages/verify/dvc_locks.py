@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stages.domain import yamlio
+from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
 from stages.domain.runs import runs_of
 from stages.domain.study import Study
@@ -21,7 +21,7 @@ from stages.dvcfiles.pipeline import (
     root_stages,
     rung_stages,
 )
-from stages.rungs import rung_yaml
+from stages.rungs import has_floor, rung_yaml
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.ledger import Ledger
@@ -91,16 +91,16 @@ def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> 
         else:
             parse_templates(value, yaml_path)
             runs = runs_of(case.get(Study), rung)
-            locks.planned[lock_path] = rung_stages(_generated_yaml(rung), runs, yaml_path)
+            locks.planned[lock_path] = rung_stages(_generated_yaml(case.get(Study), rung), runs, yaml_path)
     if lock is not None:
         locks.recorded[lock_path] = lockfile.parse(lock, lock_path)
     if pipeline is None and lock is not None:
         yield Problem(yaml_path, "no file", f"the pipeline of {lock_path}", "nobody knows what was run")
 
 
-def _generated_yaml(rung: str) -> dict[str, object]:
+def _generated_yaml(study: Study, rung: str) -> dict[str, object]:
     """The dvc.yaml of a rung as `python -m stages.rungs` writes it, parsed."""
-    text = rung_yaml(int(rung.removeprefix("rung")))
+    text = rung_yaml(names.number_of(rung), floor=has_floor(study, rung))
     return yamlio.loads(text.encode("utf-8"), f"stages/{rung}/dvc.yaml")
 
 
@@ -156,7 +156,7 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         path = f"stages/{rung}/dvc.yaml"
         pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
         if pipeline is not None:
-            generated = _without_descriptions(_generated_yaml(rung))
+            generated = _without_descriptions(_generated_yaml(case.get(Study), rung))
             for pointer, value, expected in differences(_without_descriptions(pipeline), generated):
                 meaning = "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)"
                 yield Problem(path, repr(value)[:200], repr(expected)[:200], meaning, pointer=pointer)

@@ -13,6 +13,7 @@ from stages import rungs
 from stages.commands import study as command
 from stages.domain import files
 from stages.domain.errors import Refused
+from stages.domain.study import load
 from tests.support import repo as repos
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
@@ -41,7 +42,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         files.write_whole(root / path, b"x: 1\n")
     files.write_whole(root / "locks" / "README.md", b"what locks are\n")
     files.write_whole(root / "site" / "index.html", b"<html>")
-    rungs.write_rungs(5)
+    rungs.write_rungs(load())
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     git("init", "-q")
     git("add", "-A")

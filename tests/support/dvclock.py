@@ -123,27 +123,32 @@ def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
 
 def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
     """A committed repository with a judged synthetic study: the code and the rules first, then the evidence."""
+    build_study(root, synthetic.params(configs, seeds))
+
+
+def build_study(root: Path, params: dict[str, Any]) -> None:
+    """The same for a study of one's own."""
     root.mkdir(parents=True)
     for name in CODE:
         source = PROJECT / name
         ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*")
         shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
     with mock.patch.object(synthetic, "RUNNER", files.tree_digest(root / "trainer")):
-        study = synthetic.build(root, synthetic.params(configs, seeds))
+        study = synthetic.build(root, params)
     with chdir(root):
-        write_rungs(len(study.rungs))
+        write_rungs(study)
         _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
         write_locks([f"stages/{rung}/dvc" for rung in study.rungs])
-        _after_the_last_gate()
+        _after_the_last_gate(study.last_rung)
         write_locks(["dvc"])
         _commit([], ["add", "-A"], "The evidence")
 
 
-def _after_the_last_gate() -> None:
+def _after_the_last_gate(rung: str) -> None:
     """A winner as its stage writes it, of weights that nobody trained; stand-ins for confidence and site."""
     headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
-    folder = names.TRACES / "rung5" / str(headline["winner"])
+    folder = names.TRACES / rung / str(headline["winner"])
     for trace in folder.glob("*/*"):
         (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
     winner.main()
