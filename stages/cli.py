@@ -33,6 +33,7 @@ COMMANDS = {
     "attest": "export a decision as an in-toto statement, or check one",
     "site": "build the audit site, or compare two commits",
     "serve": "open the audit site on localhost",
+    "backtest": "replay frozen rules on learning curves of others",
 }
 
 

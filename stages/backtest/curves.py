@@ -2,9 +2,9 @@
 
     read_curves(Path("curves.csv"), load_map(Path("map.yaml")), "map.yaml")
 
-Values become whole millionths (half-even) in which lower is better, so that the replay is exact. Refused by line: a value
-that is no number, a zero (a crash logged as a loss), two units, a row or a run under two ids, points of one run that are
-declared separate runs, and seeds that are missing.
+Values become whole millionths (half-even) in which lower is better, so that the replay is exact. Refused by line: a
+value that is no number, a zero (a crash logged as a loss), two units, a row or a run under two ids, points of one run
+that are declared separate runs, and seeds that are missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCALE = 10**6
 LARGEST = 10**6
 FINISHED, DIVERGED, FAILED, ABSENT = 0, 1, 2, 3
 STATES = {"finished": FINISHED, "diverged": DIVERGED, "failed": FAILED}
-#: Factors between units that are confused: nats and bits, fractions and per cent, seconds and minutes or hours, thousands.
+#: Factors between units that are confused: nats and bits, fractions and per cent, seconds and minutes or hours, kilo.
 FACTORS = (1.4426950408889634, 60.0, 100.0, 1000.0, 3600.0)
 NEAR = 0.01
 
@@ -226,7 +226,9 @@ def _add_point(run: Run, cell: dict[str, str], line: int, curve_map: CurveMap, p
         problems.add(line, f"status: found {cell['status']!r}, expected one of {', '.join(STATES)}")
     elif cell.get("unit", curve_map.value.unit) != curve_map.value.unit:
         unit = curve_map.value.unit
-        problems.add(line, f"unit: found {cell['unit']!r}, expected {unit!r} as the map declares; mixed units are refused")
+        problems.add(
+            line, f"unit: found {cell['unit']!r}, expected {unit!r} as the map declares; mixed units are refused"
+        )
     elif float(budget) in run.points:
         earlier = run.points[float(budget)].line
         problems.add(line, f"{run.id} at {budget} stands in line {earlier} already, expected each row once")
@@ -332,9 +334,9 @@ def _check_units(runs: list[Run], curve_map: CurveMap, problems: _Problems) -> N
             if factor is not None and len(points) > 2:
                 problems.add(
                     point.line,
-                    f"value: {abs(point.value or 0) / SCALE:g} is {ratio:.4g} times the median of {config} at {budget:g}, "
-                    f"the factor between two units ({factor:.4g}): mixed units? Correct it, or name a column that "
-                    "gives the unit of each row (columns.unit)",
+                    f"value: {abs(point.value or 0) / SCALE:g} is {ratio:.4g} times the median of {config} at "
+                    f"{budget:g}, the factor between two units ({factor:.4g}): mixed units? Correct it, or name a "
+                    "column that gives the unit of each row (columns.unit)",
                 )
 
 

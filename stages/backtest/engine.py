@@ -3,9 +3,9 @@
     answers = judge_gate(rules, cells)
     outcome = decide_gate(rules, cells)
 
-Arrays are ladder x configuration, configurations in the order of their names, so that a tie breaks by name. An answer is
-HOLDS, FAILS, UNKNOWN (cannot be evaluated, which is never a pass) or SILENT (the rule does not speak of this candidate).
-A property test holds every answer and every promotion equal to `stages.domain.decision.decide`.
+Arrays are ladder x configuration, configurations in the order of their names, so that a tie breaks by name. An answer
+is HOLDS, FAILS, UNKNOWN (cannot be evaluated, which is never a pass) or SILENT (the rule does not speak of this
+candidate). A property test holds every answer and every promotion equal to `stages.domain.decision.decide`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ NOT_IN_CURVES = {
 class Cells:
     """The evidence of one gate in many ladders. Scores are millionths, lower is better.
 
-    `scores` and `state` are ladder x configuration x host x seed; `state` None means that every run finished. `candidates`
-    is ladder x configuration. `floor` is ladder x host x A/A run of the reference, or None. `fresh`: no run was seen before.
+    `scores` and `state` are ladder x configuration x host x seed; `state` None means that every run finished.
+    `candidates` is ladder x configuration. `floor` is ladder x host x A/A run of the reference, or None. `fresh`: no
+    run was seen before.
     """
 
     scores: Ints
@@ -137,7 +138,7 @@ def _of_candidates(holds: Bools, cells: Cells, known: Bools | None = None) -> An
     return answer
 
 
-def _of_role(holds: Bools, known: Bools) -> Answers:
+def _of_role(holds: Any, known: Any) -> Answers:
     answer = np.where(holds, HOLDS, FAILS).astype(np.int8)
     answer[~known] = UNKNOWN
     return answer[:, None]
@@ -190,7 +191,8 @@ def min_host_agreement(rule: r.MinHostAgreement, cells: Cells) -> Answers:
         return np.full((len(cells.candidates), 1), UNKNOWN, dtype=np.int8)
     whole = np.asarray(cells.host_known.all(axis=2))
     taus = [
-        tau_b(cells.host_sums[..., one], cells.host_sums[..., other], whole) for one, other in combinations(range(hosts), 2)
+        tau_b(cells.host_sums[..., one], cells.host_sums[..., other], whole)
+        for one, other in combinations(range(hosts), 2)
     ]
     answers = [np.where(np.isnan(tau), UNKNOWN, np.where(tau >= rule.tau, HOLDS, FAILS)) for tau in taus]
     return np.stack(answers, axis=1).astype(np.int8)
@@ -289,10 +291,10 @@ def first_in_all_cells(rule: r.FirstInAllCells, cells: Cells) -> Answers:
     place = cells.roles[rule.role]
     if place < 0:
         return np.full((len(cells.candidates), 1), UNKNOWN, dtype=np.int8)
-    known = cells.candidates[:, place] & (cells.known | ~cells.candidates).all(axis=1)
+    known = np.asarray(cells.candidates[:, place] & (cells.known | ~cells.candidates).all(axis=1))
     others = cells.candidates.copy()
     others[:, place] = False
-    below = (cells.scores[:, place : place + 1] < cells.scores).all(axis=(2, 3)) | ~others
+    below = np.asarray((cells.scores[:, place : place + 1] < cells.scores).all(axis=(2, 3))) | ~others
     return _of_role(np.asarray(below.all(axis=1)), known)
 
 
@@ -370,7 +372,10 @@ def decide_gate(gate: Mapping[str, r.Rule], cells: Cells, skip: Mapping[str, str
         effect = r.EFFECTS[rule.kind]
         if effect == "require":
             blocked |= ~((answer == HOLDS) | (answer == SILENT)).all(axis=1)
-            if rule.kind in ("complete_cells", "fresh_seeds"):  # they speak of each candidate: of none, they say nothing
+            if rule.kind in (
+                "complete_cells",
+                "fresh_seeds",
+            ):  # they speak of each candidate: of none, they say nothing
                 blocked |= ~somebody
         elif effect == "promote":
             promoted |= answer == HOLDS

@@ -7,7 +7,7 @@ The rules are those of a whole params.yaml, or of a shorter file with `schema`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -124,7 +124,7 @@ class CurveMap(Strict):
         if list(self.rungs) != expected:
             raise ValueError(f"rungs: found {', '.join(self.rungs)}, expected {', '.join(expected)} in this order")
         budgets = [budget for budget in self.rungs.values() if budget != FINAL]
-        if FINAL in self.rungs.values() and list(self.rungs.values()).index(FINAL) != len(self.rungs) - 1:
+        if FINAL in list(self.rungs.values())[:-1]:
             raise ValueError("rungs: `final` is the last rung or none")
         if budgets != sorted(budgets):
             raise ValueError("rungs: found a budget that is smaller than the one before it; budgets climb")
@@ -222,6 +222,19 @@ def check_pair(curve_map: CurveMap, rules: Ruleset, map_path: str, rules_path: s
                         map_path, f"missing, but {gate} {rule_id} speaks of it; name one configuration", f"roles.{role}"
                     )
     return roles
+
+
+def check_roles(roles: Mapping[str, str], rules: Ruleset, configs: Sequence[str], map_path: str) -> None:
+    """Every role that a rule speaks of is a configuration of the curves."""
+    spoken = {role for kept in rules.gates.values() for rule in kept.values() for role in roles_named(rule)}
+    spoken |= {"reference"} & set(roles) if any(size.floor_seeds for size in rules.sizes.values()) else set()
+    for role in sorted(spoken):
+        if roles[role] not in configs:
+            raise Invalid.at(
+                map_path,
+                f"found {roles[role]!r}, expected a configuration of the curves; name the one that stands for it",
+                f"roles.{role}",
+            )
 
 
 def _check_units(curve_map: CurveMap, rules: Ruleset, map_path: str, rules_path: str) -> None:

@@ -1,6 +1,6 @@
-"""The runs that a rung draws from, as arrays: configuration x host x run, and what finally counts for each configuration.
+"""The runs that a rung draws from, as arrays: configuration x host x run, and what finally counts for each of them.
 
-    pools = arrange(curves, curve_map, rules)
+pools = arrange(curves, curve_map, rules)
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _first_reach(run: Run, final: FirstReach, sign: int) -> float | None:
 
 
 def arrange(curves: Curves, curve_map: CurveMap, rules: Ruleset, continued: bool = False) -> Pools:
-    """The pools of every rung. `continued` keeps a run's place in all rungs, so that it can be followed through them."""
+    """The pools of every rung. `continued` keeps a run's place in all rungs, so that it can be followed through."""
     finals = {id(run): final_value(run, curve_map, curves.sign) for run in curves.runs}
     _check_final(curves, curve_map, finals)
     omitted = sum(1 for run in curves.runs if finals[id(run)] is None)
@@ -130,7 +130,9 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
         runs = by_config[name]
         known = [run for run in runs if finals[id(run)] is not None]
         if len(known) < 2:
-            what = f"{len(known)} of its {len(runs)} runs have a final value ({curve_map.final.kind}), expected at least 2"
+            what = (
+                f"{len(known)} of its {len(runs)} runs have a final value ({curve_map.final.kind}), expected at least 2"
+            )
             lines.append(f"{curves.path}, line {runs[0].first_line}: {name}: {what}; leave it out with `exclude`")
     if lines:
         raise Invalid("\n".join(lines[:MAX_PROBLEMS]))
@@ -159,8 +161,8 @@ def _check_complete(
     for run in runs:
         if prefix and id(run) not in present:
             lines.append(
-                f"{curves.path}, line {run.first_line}: {run.id} has no row at {budget:g}, expected one at the budget of "
-                "each rung; choose another budget under `rungs`, or leave the configuration out with `exclude`"
+                f"{curves.path}, line {run.first_line}: {run.id} has no row at {budget:g}, expected one at the budget "
+                "of each rung; choose another budget under `rungs`, or leave the configuration out with `exclude`"
             )
     lines += _missing_seeds(curves, [run for run, _ in points], budget)
     if lines:
@@ -184,8 +186,8 @@ def _missing_seeds(curves: Curves, runs: list[Run], budget: float) -> list[str]:
         missing = missing or (holes[name] if sum(1 for other in holes.values() if other) == 1 else [])
         if missing:
             messages.append(
-                f"{curves.path}, line {lines[name]}: {name} lacks seed {', '.join(missing[:5])} at {budget:g}, expected the "
-                "seeds that the others have; a run that crashed belongs in the file with its status"
+                f"{curves.path}, line {lines[name]}: {name} lacks seed {', '.join(missing[:5])} at {budget:g}, "
+                "expected the seeds that the others have; a run that crashed belongs in the file with its status"
             )
     return messages
 
@@ -217,8 +219,8 @@ def _pool(curves: Curves, points: list[tuple[Run, Point]], seeds: int, floor: in
         where = f" on {curves.hosts[host]}" if len(hosts) > 1 else ""
         raise Invalid.at(
             curves.path,
-            f"{curves.configs[name]} has {count[name, host]} runs{where} at {what}, expected at least {least}: as many as "
-            "the rung has seeds; lower the seeds of the rules, or leave the configuration out with `exclude`",
+            f"{curves.configs[name]} has {count[name, host]} runs{where} at {what}, expected at least {least}: as many "
+            "as the rung has seeds; lower the seeds of the rules, or leave the configuration out with `exclude`",
         )
     shape = (*count.shape, int(count.max()))
     values, cost = np.zeros(shape, dtype=np.int64), np.zeros(shape)

@@ -57,10 +57,14 @@ rule = st.one_of(
     st.just({"kind": "fresh_seeds"}),
     st.just({"kind": "diverged"}),
     st.just({"kind": "failed"}),
-    st.fixed_dictionaries({"kind": st.just("min_host_agreement"), "tau": st.sampled_from([-1.0, 0.0, 0.333333333, 0.5, 1.0])}),
+    st.fixed_dictionaries(
+        {"kind": st.just("min_host_agreement"), "tau": st.sampled_from([-1.0, 0.0, 0.333333333, 0.5, 1.0])}
+    ),
     st.fixed_dictionaries({"kind": st.just("above_noise_floor"), "multiple": st.sampled_from([0.5, 1.0, 2.0, 3.3])}),
     st.fixed_dictionaries({"kind": st.just("keep_role"), "role": roles}),
-    st.fixed_dictionaries({"kind": st.just("top_k"), "k": st.integers(1, 7), "by": st.sampled_from(["mean", "worst_host", "each_host"])}),
+    st.fixed_dictionaries(
+        {"kind": st.just("top_k"), "k": st.integers(1, 7), "by": st.sampled_from(["mean", "worst_host", "each_host"])}
+    ),
     st.fixed_dictionaries({"kind": st.just("within_gap"), "gap": gaps, "of": of, "by": by}),
     st.fixed_dictionaries({"kind": st.just("exceeds_gap"), "gap": gaps, "of": of, "by": by}),
     st.fixed_dictionaries({"kind": st.just("first_in_all_cells"), "role": roles}),
@@ -81,13 +85,15 @@ def ladders(draw):
     if draw(st.booleans()):
         states = st.sampled_from([FINISHED] * 12 + [DIVERGED, FAILED, ABSENT])
         state = np.array(draw(st.lists(states, min_size=size, max_size=size)), dtype=np.int8).reshape(shape)
-    candidates = np.array(draw(st.lists(st.booleans() | st.just(True), min_size=ladder_count * configs, max_size=ladder_count * configs))).reshape(
-        ladder_count, configs
-    )
+    candidates = np.array(
+        draw(st.lists(st.booleans() | st.just(True), min_size=ladder_count * configs, max_size=ladder_count * configs))
+    ).reshape(ladder_count, configs)
     places = {role: draw(st.integers(0, configs - 1)) for role in ROLES}
     floors = draw(st.integers(0, 3))
     count = ladder_count * hosts * floors
-    floor = np.array(draw(st.lists(values, min_size=count, max_size=count)), dtype=np.int64).reshape(ladder_count, hosts, floors)
+    floor = np.array(draw(st.lists(values, min_size=count, max_size=count)), dtype=np.int64).reshape(
+        ladder_count, hosts, floors
+    )
     gate = {f"R{n}": one for n, one in enumerate(draw(st.lists(rule, min_size=1, max_size=6)), start=1)}
     fresh = draw(st.booleans())
     return parse_rules(gate), engine.Cells(scores, candidates, places, state, floor if floors else None, fresh)
@@ -101,9 +107,17 @@ def judged(gate, cells, ladder):
     floors = cells.floor.shape[2] if cells.floor is not None else 0
     roles = {role: names[place] for role, place in cells.roles.items()}
     earlier = frozenset() if cells.fresh else frozenset(numbers)
-    door = Door("rung3", "gate3", LOCK, RUNNER, CORPUS, machines, numbers, tuple(range(91, 91 + floors)), earlier, roles, gate)
+    door = Door(
+        "rung3", "gate3", LOCK, RUNNER, CORPUS, machines, numbers, tuple(range(91, 91 + floors)), earlier, roles, gate
+    )
     records = [
-        record(names[n], machines[h], numbers[s], int(cells.scores[ladder, n, h, s]), FINISHED if cells.state is None else cells.state[ladder, n, h, s])
+        record(
+            names[n],
+            machines[h],
+            numbers[s],
+            int(cells.scores[ladder, n, h, s]),
+            FINISHED if cells.state is None else cells.state[ladder, n, h, s],
+        )
         for n, h, s in np.ndindex(configs, hosts, seeds)
         if cells.state is None or cells.state[ladder, n, h, s] != ABSENT
     ]
@@ -153,14 +167,22 @@ def test_the_best_k_are_those_of_a_sort_with_ties_by_name(scores, k):
 
 def test_a_threshold_is_exact_to_the_last_millionth():
     gate = parse_rules({"R1": {"kind": "within_gap", "gap": 0.01}})
-    scores = np.array([[1_000_000] * 3, [1_010_000] * 3, [1_010_000, 1_010_000, 1_010_001]], dtype=np.int64)[None, :, None, :]
+    scores = np.array([[1_000_000] * 3, [1_010_000] * 3, [1_010_000, 1_010_000, 1_010_001]], dtype=np.int64)[
+        None, :, None, :
+    ]
     cells = engine.Cells(scores, np.ones((1, 3), dtype=bool), {})
     assert engine.judge_gate(gate, cells)["R1"].tolist() == [[engine.HOLDS, engine.HOLDS, engine.FAILS]]
     assert Fraction("0.01") * 3 * 10**6 == 30_000
 
 
 def test_what_curves_cannot_answer_is_named_with_its_reason():
-    gate = parse_rules({"R1": {"kind": "fixed_runner"}, "R2": {"kind": "min_host_agreement", "tau": 0.5}, "R3": {"kind": "top_k", "k": 1}})
+    gate = parse_rules(
+        {
+            "R1": {"kind": "fixed_runner"},
+            "R2": {"kind": "min_host_agreement", "tau": 0.5},
+            "R3": {"kind": "top_k", "k": 1},
+        }
+    )
     assert engine.left_out(gate, hosts=1, has_floor=False) == {
         "R1": "curves do not say which runner made them",
         "R2": "there is one block of runs only",
