@@ -240,7 +240,7 @@ def _gaps(rule: r.WithinGap | r.ExceedsGap, cells: Cells) -> tuple[Bools, Bools]
     sums, summed = cells.standing(rule.by)
     if rule.of == "best":
         base = np.where(cells.known, sums, LAST).min(axis=1)
-        base_known = cells.known.any(axis=1)
+        base_known = np.asarray(cells.known.any(axis=1))
     else:
         place = cells.roles[rule.of]
         base = sums[:, place] if place >= 0 else np.zeros(len(sums), dtype=np.int64)

@@ -171,7 +171,7 @@ def _check_complete(
 
 
 def _missing_seeds(curves: Curves, runs: list[Run], budget: float) -> list[str]:
-    """A seed that more than half of the other configurations have, or a hole in a numbering that no other has."""
+    """A seed that more than half of the configurations have, or a hole in a numbering that no other has."""
     seeds: dict[str, set[str]] = defaultdict(set)
     lines: dict[str, int] = {}
     for run in runs:
@@ -182,7 +182,7 @@ def _missing_seeds(curves: Curves, runs: list[Run], budget: float) -> list[str]:
     holes = {name: _holes(seeds[name]) for name in seeds}
     messages = []
     for name in sorted(seeds):
-        missing = sorted(everything - seeds[name], key=_by_number) if len(whole) * 2 >= len(seeds) else []
+        missing = sorted(everything - seeds[name], key=_by_number) if len(whole) * 2 > len(seeds) else []
         missing = missing or (holes[name] if sum(1 for other in holes.values() if other) == 1 else [])
         if missing:
             messages.append(

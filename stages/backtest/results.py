@@ -351,6 +351,6 @@ def check_rules(rules: Ruleset, curves: Curves, continued: bool, rules_path: str
             if continued and rule.kind == "fresh_seeds":
                 raise Invalid.at(
                     rules_path,
-                    "fresh_seeds never holds where one run is followed through its budgets; drop --continued or the rule",
+                    "fresh_seeds never holds where a run is followed through its budgets; drop --continued or the rule",
                     place,
                 )
