@@ -280,6 +280,8 @@ def _methods(pools: Pools, tally: Tally) -> list[MethodFigures]:
     full = tally.methods["full"].cost
     rows = []
     for name, count in tally.methods.items():
+        if tally.starts.get(name) == len(pools.configs):
+            continue  # starting from all configurations costs no more than the rules: the row before says it
         picked = _share(int(count.picks[best]), tally.ladders)
         rows.append(
             MethodFigures(
