@@ -34,6 +34,7 @@ COMMANDS = {
     "site": "build the audit site, or compare two commits",
     "serve": "open the audit site on localhost",
     "backtest": "replay frozen rules on learning curves of others",
+    "simulate": "what rung sizes and thresholds trade, on a fitted model",
 }
 
 

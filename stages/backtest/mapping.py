@@ -172,6 +172,8 @@ class Ruleset:
     hosts: int = 1
     #: Budget in seconds of each rung, where the rules are those of a params.yaml.
     seconds: Mapping[str, float] | None = None
+    #: How many configurations the rules were written for, where that is known.
+    configs: int | None = None
 
     @property
     def rungs(self) -> list[str]:
@@ -205,7 +207,9 @@ def rules_of_study(value: dict[str, Any], where: str) -> Ruleset:
     }
     gates = {names.gate_of(rung): study.gates[names.gate_of(rung)] for rung in study.rungs}
     seconds = {name: float(rung.budget_seconds) for name, rung in study.rungs.items()}
-    return Ruleset(study.study.name, STUDY_UNIT, study.roles, sizes, gates, len(study.hosts), seconds)
+    return Ruleset(
+        study.study.name, STUDY_UNIT, study.roles, sizes, gates, len(study.hosts), seconds, len(study.configs)
+    )
 
 
 def check_pair(curve_map: CurveMap, rules: Ruleset, map_path: str, rules_path: str) -> dict[str, str]:
