@@ -153,7 +153,7 @@ def show_model(result: Simulation, to: Console) -> None:
         result.statements[0],
         f"Fitted to {result.source.name}: {result.recorded_configs} configurations, budgets {budgets}.",
         f"Mean curve {m.offset:.4g} + {m.scale:.4g} (b/{last})^-{m.exponent:.3g}; at {last} configurations are apart "
-        f"by {m.config_sd:.3g} and seeds by {m.noise_sd:.2g} {unit} (s.d.), at smaller budgets by b^{m.config_slope:.2f} "
+        f"by {m.config_sd:.3g} and seeds by {m.noise_sd:.2g} {unit} (s.d.), smaller budgets: b^{m.config_slope:.2f} "
         f"and b^{m.noise_slope:.2f}; {m.kernel} correlation of length {m.length:.3g} in log budget.",
     )
     for line in lines:
