@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": "open the audit site on localhost",
     "backtest": "replay frozen rules on learning curves of others",
     "simulate": "what rung sizes and thresholds trade, on a fitted model",
+    "design": "propose rungs, seeds and thresholds for a cost",
 }
 
 

@@ -126,13 +126,13 @@ def run(arguments: argparse.Namespace) -> int:
 class Progress:
     """A line on stderr now and then, once it takes longer than a moment."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._next = what, time.monotonic() + 5.0
+    def __init__(self, what: str, unit: str = "ladders") -> None:
+        self._what, self._unit, self._next = what, unit, time.monotonic() + 5.0
 
     def __call__(self, done: int, of: int) -> None:
         """Say how far it is."""
         if time.monotonic() >= self._next:
-            print(f"{self._what}: {done} of {of} ladders", file=sys.stderr, flush=True)
+            print(f"{self._what}: {done} of {of} {self._unit}", file=sys.stderr, flush=True)
             self._next = time.monotonic() + 5.0
 
 
