@@ -3,34 +3,23 @@
     promotion backtest CURVES.csv --map map.yaml --rules params.yaml --page DIR
     python -m report.backtest result.json DIR        (`-` reads the result from standard input)
 
-The page keeps the safety rules of the audit site (docs/site.md): no inline script, one vendored Plotly, every text
-escaped.
+No figure of it is of a study, and none changes a decision.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import shutil
-import sys
-from pathlib import Path
 from typing import Any
 
 from report import tables, words
-from report.build import ASSETS, plotly_file, swap
 from report.figures import Figure
-from report.render import HERE, environment, render
+from report.render import environment, render
+from report.standalone import INDEX, main_of
 from report.tables import Column, Table
 from stages.backtest.result import Backtest, GateFigures, loads
-from stages.domain import canonical
-from stages.domain.fail import Refused, main_guard
+from stages.domain.fail import main_guard
 
-MANIFEST = "manifest.json"
-INDEX = "index.html"
 #: Rows of the table of configurations on the page; the files hold them all.
 MOST_CONFIGS = 200
-#: Where the name of a method stands beside its mark, so that neighbours do not cover each other.
-SIDES = ("top right", "bottom right", "top left", "bottom left")
 
 
 def _percent(share: float | None) -> float | None:
@@ -174,17 +163,13 @@ def cost_figure(result: Backtest) -> Figure:
     """Regret against cost, a mark for each method."""
     rows = [row for row in result.methods if row.regret.mean is not None]
     order = sorted(rows, key=lambda row: (row.cost_share, row.regret.mean or 0, row.method))
-    places = {row.method: SIDES[n % len(SIDES)] for n, row in enumerate(order)}
     best = min(rows, key=lambda row: (row.regret.mean or 0, row.cost_share))
     data = [
         {
             "type": "scatter",
-            "mode": "markers+text",
+            "mode": "markers",
             "x": [_percent(row.cost_share)],
             "y": [row.regret.mean],
-            "text": [words.html_text(row.method)],
-            "textposition": places[row.method],
-            "textfont": {"color": "@ink", "size": 11},
             "marker": {
                 "color": "@c1" if row.method == "rules" else "@c0",
                 "symbol": "diamond" if row.method == "rules" else "circle",
@@ -199,10 +184,24 @@ def cost_figure(result: Backtest) -> Figure:
         f"Mean regret in {result.final.unit} against the share of the cost of running everything, a mark for each "
         f"method ({result.basis}). Lowest regret: {best.title}. Down and to the left is better."
     )
+    names = [
+        {
+            "x": _percent(row.cost_share),
+            "y": row.regret.mean,
+            "text": words.html_text(row.method),
+            "textangle": -40,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"color": "@c1" if row.method == "rules" else "@ink", "size": 11},
+        }
+        for row in order
+    ]
     layout = {
         "xaxis": {"title": {"text": "cost, % of running everything"}, "range": [-4, 112]},
         "yaxis": {"title": {"text": words.html_text(f"mean regret, {result.final.unit}")}, "rangemode": "tozero"},
-        "margin": {"l": 64, "r": 16, "t": 24, "b": 56},
+        "margin": {"l": 64, "r": 16, "t": 72, "b": 56},
+        "annotations": names,
     }
     return Figure(
         "figure.cost", "What a choice costs and how far it is behind", alt, "methods", data, layout, height=440
@@ -273,55 +272,7 @@ def build_page(result: Backtest) -> dict[str, bytes]:
     return files
 
 
-def _replaceable(folder: Path) -> bool:
-    """Whether a folder is empty or holds the page of a backtest."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return folder.is_dir()
-    try:
-        manifest = canonical.loads((folder / MANIFEST).read_bytes())
-    except (OSError, canonical.NotCanonical):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == "backtest"
-
-
-def write_page(result: Backtest, folder: Path) -> None:
-    """Write the page beside an old one and swap it in whole. A folder that holds anything else is left alone."""
-    if folder.exists() and not _replaceable(folder):
-        raise Refused(f"{folder.as_posix()} holds no page of a backtest, expected one or an empty folder; name another")
-    files = build_page(result)
-    for name in ASSETS:
-        files[f"assets/{name}"] = (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
-    files["assets/plotly.min.js"] = plotly_file().read_bytes()
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
-    files[MANIFEST] = canonical.dumps({"schema": 1, "kind": result.kind, "files": listed})
-    new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
-    for part in (new, old):
-        shutil.rmtree(part, ignore_errors=True)
-    try:
-        for name, data in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        swap(new, folder, old)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Read a result and write its page."""
-    about, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m report.backtest",
-        description=about,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("result", help="what `promotion backtest --json` wrote; `-`: standard input")
-    parser.add_argument("folder", type=Path, help="where the page goes")
-    chosen = parser.parse_args(arguments)
-    data = sys.stdin.buffer.read() if chosen.result == "-" else Path(chosen.result).read_bytes()
-    write_page(loads(data, "standard input" if chosen.result == "-" else chosen.result), chosen.folder.resolve())
-    print(f"wrote {(chosen.folder / INDEX).as_posix()}")
+main = main_of("report.backtest", __doc__ or "", "backtest", lambda data, where: build_page(loads(data, where)))
 
 
 if __name__ == "__main__":

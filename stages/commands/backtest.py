@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = result.dumps()
     if arguments.json:
         files.write_whole(arguments.json, data)
-    status = build_page(data, arguments.page) if arguments.page else 0
+    status = build_page("report.backtest", data, arguments.page) if arguments.page else 0
     from stages.terminal import console
 
     show(result, console())
@@ -86,9 +86,9 @@ def backtest(arguments: argparse.Namespace) -> Backtest:
     return results.summarise(recorded, curve_map, rules, arranged, tally, options)
 
 
-def build_page(data: bytes, folder: Path) -> int:
+def build_page(module: str, data: bytes, folder: Path) -> int:
     """Hand the result to the site generator, another package, which nothing imports; its exit status."""
-    command = [sys.executable, "-m", "report.backtest", "-", str(folder)]
+    command = [sys.executable, "-m", module, "-", str(folder)]
     return subprocess.run(command, input=data, check=False).returncode
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.commands.backtest import build_page
 from stages.domain import files
 from stages.domain.fail import Refused
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ladders", type=int, default=1000, metavar="N", help="ladders of each (default: 1000)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulation (default: 1)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result as JSON")
+    parser.add_argument("--page", metavar="DIR", type=Path, help="also write it as a page with tables and a figure")
 
 
 def read_samples(source: Path, map_file: Path | None) -> Samples:
@@ -117,10 +119,11 @@ def run(arguments: argparse.Namespace) -> int:
     result = summarise(samples, sha256, model, held_out(samples), sizes, arguments.seed, sorted(skipped))
     if arguments.json:
         files.write_whole(arguments.json, result.dumps())
+    status = build_page("report.simulation", result.dumps(), arguments.page) if arguments.page else 0
     from stages.terminal import console
 
     show(result, console())
-    return 0
+    return status
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""The page of a backtest: whole, escaped, without inline scripts, and never in the place of anything else."""
+"""Pages that stand alone, of a backtest and of a simulation: whole, escaped, without inline scripts, replacing nothing else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from report.backtest import build_page, main, write_page
+from report import simulation
+from report.backtest import build_page, main
 from report.render import CSP
+from report.standalone import write_page
 from report.words import plain
 from stages.backtest.result import Backtest, loads
+from stages.backtest.simulated import Simulation
+from stages.backtest.simulated import loads as simulated_of
 from stages.cli import main as promotion
 from stages.domain import canonical
 from stages.domain.fail import Refused
@@ -41,7 +45,7 @@ def test_the_page_holds_every_method_gate_and_limit_with_its_basis(result: Backt
         assert row.title.replace("'", "&#x27;") in text
     for line in result.statements:
         assert line in text
-    assert text.count(f"prefixes of one long run; {plain(2000)} resampled ladders, fresh seeds at every rung") == 5
+    assert text.count(f"prefixes of one long run; {plain(2000)} resampled ladders, fresh seeds at every rung") == 4
     assert 'id="gates.1"' in text
 
 
@@ -86,14 +90,45 @@ def test_a_page_is_swapped_in_whole_and_nothing_else_is_replaced(data: bytes, re
     site.mkdir()
     (site / "manifest.json").write_bytes(canonical.dumps({"schema": 1, "study": "x", "files": {}}))
     with pytest.raises(Refused, match="holds no page of a backtest"):
-        write_page(result, site)
+        write_page(build_page(result), site, "backtest")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    file = tmp_path_factory.mktemp("simulation") / "result.json"
+    words = ["simulate", "--from", str(PROJECT / "ledger" / "runs.jsonl"), "--rules", str(PROJECT / "params.yaml")]
+    with pytest.raises(SystemExit):
+        promotion([*words, "--configs", "12,50", "--ladders", "50", "--json", str(file)])
+    return simulated_of(file.read_bytes(), "result.json")
+
+
+def test_every_table_and_figure_of_a_simulation_says_so(simulated: Simulation) -> None:
+    text = simulation.build_page(simulated)["index.html"].decode("utf-8")
+    captions = re.findall(r'<p class="caption"[^>]*>(.*?)</p>', text)
+    assert len(captions) == 3 and all(caption.endswith("(simulation)") for caption in captions)
+    assert text.count("simulation, no evidence") == 4
+    assert "Dropped winners against cost (simulation)." in text
+    assert text.index(simulated.statements[0]) < text.index("<h1>")
+    value = canonical.loads(simulated.dumps())
+    value["source"]["name"] = value["unit"] = value["sizes"][0]["designs"][0]["name"] = value["statements"][0] = EVIL
+    evil = simulation.build_page(simulated_of(canonical.dumps(value), "evil"))["index.html"].decode("utf-8")
+    assert "<script>window" not in evil and "<img" not in evil
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_of_a_simulation_is_drawn(simulated: Simulation, tmp_path: Path, page: Opener, width: int) -> None:
+    write_page(simulation.build_page(simulated), tmp_path / "page", "simulation")
+    one = page.kept(tmp_path / "page" / "index.html", width=width)
+    assert len(one.query_selector_all(".plot .main-svg")) >= 1
+    assert one.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1200])
 def test_the_figures_are_drawn_from_the_disk(result: Backtest, tmp_path: Path, page: Opener, width: int) -> None:
-    write_page(result, tmp_path / "page")
+    write_page(build_page(result), tmp_path / "page", "backtest")
     one = page.kept(tmp_path / "page" / "index.html", width=width)
     assert len(one.query_selector_all(".plot .main-svg")) >= 2
     assert one.evaluate("document.documentElement.scrollWidth") <= width
