@@ -168,6 +168,7 @@ def cost_figure(result: Backtest) -> Figure:
         {
             "type": "scatter",
             "mode": "markers",
+            "cliponaxis": False,
             "x": [_percent(row.cost_share)],
             "y": [row.regret.mean],
             "marker": {
@@ -200,7 +201,7 @@ def cost_figure(result: Backtest) -> Figure:
     layout = {
         "xaxis": {"title": {"text": "cost, % of running everything"}, "range": [-4, 112]},
         "yaxis": {"title": {"text": words.html_text(f"mean regret, {result.final.unit}")}, "rangemode": "tozero"},
-        "margin": {"l": 64, "r": 16, "t": 72, "b": 56},
+        "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "annotations": names,
     }
     return Figure(
