@@ -216,9 +216,10 @@ class _Replay:
         }
         for eta in ETAS:
             everybody = len(self.sampler.pools.configs)
-            choices[f"halving {eta}"] = baselines.halving(batch, eta, everybody, chance)
+            whole = baselines.halving(batch, eta, everybody, chance)
             start = self.starts[f"halving {eta}, matched"]
-            choices[f"halving {eta}, matched"] = baselines.halving(batch, eta, start, chance)
+            matched = whole if start == everybody else baselines.halving(batch, eta, start, chance)
+            choices |= {f"halving {eta}": whole, f"halving {eta}, matched": matched}
         for name, choice in choices.items():
             self.count_method(tally.methods[name], choice)
         if compare_pairs:

@@ -107,6 +107,8 @@ def _statements(curves: Curves, curve_map: CurveMap, rules: Ruleset, pools: Pool
         lines.append(curves.hosts_note[0].upper() + curves.hosts_note[1:] + ".")
     if len(curves.hosts) == 1 and rules.hosts > 1:
         lines.append(f"The rules' {rules.hosts} hosts are drawn as that many times the seeds of one block.")
+    if len(curves.hosts) > 1 and rules.hosts > 1 and len(curves.hosts) != rules.hosts:
+        lines.append(f"The rules are of {rules.hosts} hosts; they judge the {len(curves.hosts)} of the curves.")
     if pools.unreached:
         verb = (
             "left out"

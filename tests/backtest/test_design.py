@@ -151,7 +151,10 @@ def test_a_margin_that_the_noise_cannot_support_is_refused(capsys):
     words = [*ASSUMED, "--keep-best", 0.5, "--hours", 100]
     assert promotion(*words, "--margin", 0.001) == 2
     err = capsys.readouterr().err
-    assert "--margin: found 0.001, expected at least 0.0017: what 2 x 4 cells with a seed deviation of 0.001 can support" in err
+    assert (
+        "--margin: found 0.001, expected at least 0.0017: what 2 x 4 cells with a seed deviation of 0.001 can support"
+        in err
+    )
     assert "What would do: a larger margin, or 10 seeds a host at the last rung" in err
     assert promotion(*words, "--margin", 1e-6) == 2
     assert "or no number of seeds up to 64 a host, but quieter hosts" in capsys.readouterr().err

@@ -235,6 +235,20 @@ def test_crossed_hosts_are_drawn_and_judged_host_by_host(tmp_path):
     assert within(tally.gates["gate1"].blocked, 20_000, 0.5)
 
 
+def test_where_higher_is_better_everything_is_the_mirror_image(tmp_path):
+    """10 less every value, and the other direction: the same draws, the same counts, the same regret."""
+    mirrored = {name: [[round(10 - v, 6) for v in one] for one in runs] for name, runs in VALUES.items()}
+    higher = {"value": {"unit": "nats", "direction": "higher"}}
+    pools, tally = run(tmp_path, ruleset(GATES, roles={"reference": "c"}), roles={"reference": "c"})
+    other_pools, other = run(
+        tmp_path, ruleset(GATES, roles={"reference": "c"}), values=mirrored, roles={"reference": "c"}, **higher
+    )
+    for name in METHODS:
+        assert tally.methods[name].picks.tolist() == other.methods[name].picks.tolist()
+    one, two = (results.regret(t.methods["rules"], p.truth) for t, p in ((tally, pools), (other, other_pools)))
+    assert one == two
+
+
 def test_how_sure_the_best_is_has_a_known_answer(tmp_path):
     """The mean of two draws of a is 2.0, 2.2 or 2.4; that of b is 2.3 always: a is first in three of four redraws."""
     values = {"a": [[3.0, 2.0], [3.1, 2.4]], "b": [[3.2, 2.3], [3.25, 2.3]]}
