@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +25,9 @@ from stages.domain.schema import Invalid
 
 MAX_BYTES = 256 << 20
 MAX_FIELD = 10_000
+MAX_ROWS = 2_000_000
+MAX_CONFIGS = 2_000
+MAX_NAME = 200
 MAX_PROBLEMS = 20
 #: One unit of the whole numbers that values are kept as.
 SCALE = 10**6
@@ -33,6 +37,9 @@ STATES = {"finished": FINISHED, "diverged": DIVERGED, "failed": FAILED}
 #: Factors between units that are confused: nats and bits, fractions and per cent, seconds and minutes or hours, kilo.
 FACTORS = (1.4426950408889634, 60.0, 100.0, 1000.0, 3600.0)
 NEAR = 0.01
+#: Decimal itself would take `1_000`, `nan` and the digits of every script.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+MAX_NUMBER = 60
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ def read_curves(path: Path, curve_map: CurveMap, map_path: str = "map.yaml") -> 
     kept = [run for run in runs.values() if run.config not in curve_map.exclude]
     if len({run.config for run in kept}) < 2:
         raise Invalid.at(where, "fewer than two configurations, expected something to choose from")
+    if (many := len({run.config for run in kept})) > MAX_CONFIGS:
+        raise Invalid.at(where, f"found {many} configurations, expected at most {MAX_CONFIGS}")
     for check in (_check_prefix, _check_copies, _check_units):
         check(kept, curve_map, problems)
     problems.refuse()
@@ -156,7 +165,9 @@ def _rows(data: bytes, where: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        for fields in reader:
+        for count, fields in enumerate(reader):
+            if count > MAX_ROWS:
+                raise Invalid.at(f"{where}, line {reader.line_num}", f"more rows than the {MAX_ROWS} that are read")
             yield reader.line_num, fields
     except csv.Error as error:
         raise Invalid.at(f"{where}, line {reader.line_num}", f"not CSV: {error}") from None
@@ -178,6 +189,12 @@ def _runs(
         if empty:
             problems.add(line, f"found an empty {empty[0]} (column {header[places[empty[0]]]!r}), expected a name")
             continue
+        strange = [name for name in ("config", "seed", "host") if name in cell and not _is_name(cell[name])]
+        if strange:
+            problems.add(
+                line, f"found {cell[strange[0]][:40]!r}, expected a {strange[0]} of printable text, at most {MAX_NAME}"
+            )
+            continue
         key = (cell["config"], cell.get("host", ""), cell["seed"])
         if key not in runs:
             rest = tuple(text for place, text in enumerate(fields) if place not in mapped)
@@ -186,6 +203,10 @@ def _runs(
             continue
         _add_point(runs[key], cell, line, curve_map, problems)
     return runs
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= MAX_NAME and text.isprintable()
 
 
 def _places(header: list[str], curve_map: CurveMap, where: str) -> dict[str, int]:
@@ -205,11 +226,10 @@ def _places(header: list[str], curve_map: CurveMap, where: str) -> dict[str, int
 
 
 def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
+    if len(text) > MAX_NUMBER or _NUMBER.fullmatch(text) is None:
         return None
-    return number if number.is_finite() and abs(number.adjusted()) < 30 else None
+    number = Decimal(text)
+    return number if abs(number.adjusted()) < 30 else None
 
 
 def _add_point(run: Run, cell: dict[str, str], line: int, curve_map: CurveMap, problems: _Problems) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.backtest.curves import ABSENT, FINISHED, SCALE, Curves, Point, Run
+from stages.backtest.curves import ABSENT, FINISHED, LARGEST, SCALE, Curves, Point, Run
 from stages.backtest.mapping import FINAL, CurveMap, FirstReach, Ruleset
 from stages.domain.schema import Invalid
 
@@ -122,6 +122,13 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
                 f"{second.id} ends at {other:g} and {first.id} (line {first.last.line}) at {one:g}, expected one last "
                 "budget; runs of unlike lengths do not rank by their last value: use at_budget or first_reach",
             )
+    longest = max(curves.runs, key=lambda run: run.last.budget)
+    if curve_map.final.kind == "first_reach" and longest.last.budget >= LARGEST:
+        raise Invalid.at(
+            f"{curves.path}, line {longest.last.line}",
+            f"budget: found {longest.last.budget:g}, expected less than {LARGEST}, since what finally counts is a budget;"
+            " give it in a larger unit",
+        )
     by_config: dict[str, list[Run]] = defaultdict(list)
     for run in curves.runs:
         by_config[run.config].append(run)

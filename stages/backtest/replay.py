@@ -125,7 +125,7 @@ class _Replay:
     @staticmethod
     def _pairs(truth: Floats) -> NDArray[np.int64]:
         """Pairs (better, worse) by the final value; a seeded sample where there are more than `PAIRS`."""
-        one, other = np.triu_indices(len(truth), 1) if len(truth) <= 2_000 else _some_pairs(len(truth))
+        one, other = np.triu_indices(len(truth), 1)
         better = np.where(truth[one] < truth[other], one, other)
         worse = np.where(truth[one] < truth[other], other, one)
         differ = truth[one] != truth[other]
@@ -256,12 +256,6 @@ METHODS = (
     *(f"halving {eta}{matched}" for eta in ETAS for matched in ("", ", matched")),
     "full",
 )
-
-
-def _some_pairs(many: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    generator = np.random.default_rng(0)
-    one = generator.integers(0, many, PAIRS)
-    return one, (one + generator.integers(1, many, PAIRS)) % many
 
 
 def replay(

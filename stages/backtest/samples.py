@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MAX_BYTES = 1 << 30
+#: Entries of all covariance matrices together.
+MAX_ENTRIES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ def _samples(
     if len(configs) < 4 or len(budgets) < 2:
         found = f"{len(configs)} configurations at {len(budgets)} budgets"
         raise Invalid.at(name, f"found {found}, expected at least 4 at 2 or more: a model of curves needs that many")
+    if len(configs) * (len(hosts) * len(budgets)) ** 2 > MAX_ENTRIES:
+        found = f"{len(configs)} configurations, {len(hosts)} hosts, {len(budgets)} budgets"
+        raise Invalid.at(name, f"found {found}, expected fewer: a model of so many takes too much memory")
     means = np.full((len(configs), len(hosts), len(budgets)), np.nan)
     counts = np.zeros(means.shape)
     within, freedom = np.zeros(len(budgets)), np.zeros(len(budgets))

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.backtest import curves, mapping, pools
 from stages.backtest.curves import DIVERGED, FINISHED, read_curves
@@ -52,6 +54,10 @@ def test_seven_decimals_are_rounded_half_even_as_records_are(csv):
         ("a,0,1,0.0", "value: found 0.0, expected a value: a crash logged as zero reads as the best; say `diverged` or `failed`"),
         ("a,0,1,0", "value: found 0, expected a value"),
         ("a,0,1,2000000", "value: found 2000000, expected a number between -1000000 and 1000000"),
+        ("a,0,1,1_000", "value: found '1_000', expected a number"),
+        ("a,0,1,３.2", "value: found '３.2', expected a number"),
+        ("a\x1b[2J,0,1,3", "found 'a\\x1b[2J', expected a config of printable text, at most 200"),
+        (f"{'a' * 201},0,1,3", f"found '{'a' * 40}', expected a config of printable text"),
         ("a,0,-1,3", "budget: found '-1', expected a number of at least 0"),
         ("a,0,x,3", "budget: found 'x', expected a number of at least 0"),
         ("a,0,1", "found 3 fields, expected 4 as in the header"),
@@ -288,6 +294,45 @@ def test_a_map_that_declares_nothing_usable_is_refused(over, told):
     with pytest.raises(Invalid) as error:
         mapping.parse(mapping.CurveMap, map_value(**over), "map.yaml")
     assert told in str(error.value)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.text(max_size=4) | st.sampled_from(["a", "b", "1", "2", "3.5", "-1e9", "nan", '"']),
+            min_size=1,
+            max_size=5,
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_the_file_holds_is_read_or_refused_with_its_line(tmp_path_factory, fields):
+    path = tmp_path_factory.mktemp("fuzz") / "curves.csv"
+    path.write_text("\n".join([HEADER, *(",".join(row) for row in fields)]), encoding="utf-8", errors="replace")
+    try:
+        found = read_curves(path, curve_map())
+        assert all(run.points for run in found.runs)
+    except Invalid as error:
+        assert all(line.startswith(path.as_posix()) for line in str(error).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [("MAX_ROWS", "line 5: more rows than the 3"), ("MAX_CONFIGS", "found 2 configurations, expected at most 1")],
+)
+def test_more_than_is_read_is_refused(csv, monkeypatch, limit, told):
+    monkeypatch.setattr(curves, limit, 3 if limit == "MAX_ROWS" else 1)
+    assert told in refusal(csv, rows(GOOD))
+
+
+def test_budgets_too_large_to_be_counted_exactly_are_refused(csv):
+    lines = [line.replace(",1,", ",1000000,").replace(",2,", ",2000000,") for line in rows(GOOD)]
+    told = unarranged(
+        csv, lines, final={"kind": "first_reach", "value": 2.5, "unreached": "omit"}, rungs={"rung1": 1e6, "rung2": 2e6}
+    )
+    assert told.startswith(
+        "curves.csv, line 3: budget: found 2e+06, expected less than 1000000, since what finally counts is a budget"
+    )
 
 
 def test_a_file_that_is_too_large_is_not_read(csv, monkeypatch):
