@@ -126,7 +126,7 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
     if curve_map.final.kind == "first_reach" and longest.last.budget >= LARGEST:
         raise Invalid.at(
             f"{curves.path}, line {longest.last.line}",
-            f"budget: found {longest.last.budget:g}, expected less than {LARGEST}, since what finally counts is a budget;"
+            f"budget: found {longest.last.budget:g}, expected less than {LARGEST}, since the final value is a budget;"
             " give it in a larger unit",
         )
     by_config: dict[str, list[Run]] = defaultdict(list)

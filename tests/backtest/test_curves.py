@@ -331,7 +331,7 @@ def test_budgets_too_large_to_be_counted_exactly_are_refused(csv):
         csv, lines, final={"kind": "first_reach", "value": 2.5, "unreached": "omit"}, rungs={"rung1": 1e6, "rung2": 2e6}
     )
     assert told.startswith(
-        "curves.csv, line 3: budget: found 2e+06, expected less than 1000000, since what finally counts is a budget"
+        "curves.csv, line 3: budget: found 2e+06, expected less than 1000000, since the final value is a budget"
     )
 
 
