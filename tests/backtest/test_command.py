@@ -33,6 +33,8 @@ def test_the_documented_example_runs_and_writes_a_result(tmp_path, capsys):
     assert "Agreement: not evaluable: hosts (A100, GH200, H100, H200, L40S, unknown) are not crossed" in out
     for row in result.methods:
         assert row.title in out
+    # starting from all 25 costs no more than the rules, so there is no second row that starts from fewer
+    assert [row.method for row in result.methods if row.method.startswith("halving")] == ["halving 2", "halving 3"]
     full = result.methods[-1]
     assert (full.method, full.cost_share, full.best_lost) == ("full", 1.0, 0.0)
     again = tmp_path / "again.json"

@@ -33,6 +33,15 @@ def test_runs_are_read_in_order_as_whole_millionths(csv):
     assert (found.configs, found.hosts, found.sign) == (("a", "b"), ("",), 1)
 
 
+def test_the_tenth_seed_stands_behind_the_second(csv):
+    many = {
+        "a": [[3.0 + n / 100, 2.0 + n / 100] for n in range(11)],
+        "b": [[4.0 + n / 100, 2.5 + n / 100] for n in range(11)],
+    }
+    found = read_curves(write(csv, rows(many)), curve_map())
+    assert [run.seed for run in found.runs if run.config == "a"] == [str(n) for n in range(11)]
+
+
 def test_where_higher_is_better_values_change_sign(csv):
     found = read_curves(write(csv, rows(GOOD)), curve_map(value={"unit": "accuracy", "direction": "higher"}))
     assert found.runs[0].last.value == -2_000_000

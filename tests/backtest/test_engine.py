@@ -175,6 +175,25 @@ def test_a_threshold_is_exact_to_the_last_millionth():
     assert Fraction("0.01") * 3 * 10**6 == 30_000
 
 
+def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_role():
+    """The reference diverged, so no gap to it is known: as in the judge, that is not clear of anybody."""
+    gate = parse_rules(
+        {
+            "R1": {"kind": "top_k", "k": 3},
+            "R2": {"kind": "exceeds_gap", "gap": 1.0, "of": "reference"},
+            "R3": {"kind": "keep_role", "role": "sentinel"},
+        }
+    )
+    scores = np.full((1, 3, 1, 1), 1_000_000, dtype=np.int64)
+    state = np.array([DIVERGED, FINISHED, FINISHED], dtype=np.int8).reshape(1, 3, 1, 1)
+    places = {"reference": 0, "comparator": 1, "sentinel": 2}
+    cells = engine.Cells(scores, np.ones((1, 3), dtype=bool), places, state)
+    outcome = engine.decide_gate(gate, cells)
+    assert outcome.answers["R2"].tolist() == [[engine.UNKNOWN] * 3]
+    assert outcome.promoted.tolist() == [[False, False, True]]
+    assert judged(gate, cells, 0)["promoted"] == ["c2"]
+
+
 def test_what_curves_cannot_answer_is_named_with_its_reason():
     gate = parse_rules(
         {

@@ -69,6 +69,30 @@ def test_random_choice_gets_as_many_as_the_rules_cost_buys(tmp_path):
     assert within(chosen.best_lost, 40_000, 1 / 3)
 
 
+def test_a_budget_that_is_spent_to_the_last_run_buys_that_run(tmp_path):
+    """Four configurations: the rules cost 4 x 1 + 1 x 2 = 6, which is three runs at budget 2 exactly, or one after rung 1."""
+    values = {**VALUES, "d": [[3.7, 2.6], [3.8, 2.7]]}
+    _, tally = run(tmp_path, ruleset(TOP), values=values, ladders=1000)
+    assert tally.methods["random, matched"].finalists == 3 * 1000
+    assert tally.methods["greedy n, matched"].finalists == 1000
+    assert tally.methods["greedy n, matched"].cost == tally.methods["rules"].cost == 6 * 1000
+
+
+def test_a_last_gate_that_is_blocked_chooses_nobody(tmp_path):
+    blocking = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "above_noise_floor", "multiple": 100.0}, "R3": {"kind": "mean_gap", "role": "other", "to": "reference", "most": 0.001}}  # fmt: skip
+    rules = ruleset(
+        {"gate1": {"R1": {"kind": "top_k", "k": 3}}, "gate2": blocking}, roles={"reference": "a", "other": "b"}
+    )
+    sizes = {"rung1": rules.sizes["rung1"], "rung2": rules.sizes["rung2"].model_copy(update={"floor_seeds": 2})}
+    rules = type(rules)(rules.name, rules.unit, rules.roles, sizes, rules.gates)
+    _, tally = run(tmp_path, rules, roles={"reference": "a", "other": "b"}, ladders=10_000)
+    nobody = tally.methods["rules"].picks[-1]
+    assert nobody == tally.gates["gate2"].blocked
+    assert within(nobody, 10_000, 0.5)
+    # three runs at each rung and two A/A runs of a at the last
+    assert tally.methods["rules"].cost == 10_000 * (3 * 1 + 3 * 2 + 2 * 2)
+
+
 def test_a_continued_run_pays_its_increments_alone(tmp_path):
     _, fresh = run(tmp_path, ruleset(TOP))
     _, continued = run(tmp_path, ruleset(TOP), continued=True)

@@ -66,6 +66,18 @@ def test_costs_are_those_of_the_runs_that_were_entered() -> None:
     assert outcome.cost == 500 * 2 * (8 * 1.0 * 1 + 4 * 2.0 * 3)
 
 
+def test_floor_runs_of_the_reference_are_paid_and_judged() -> None:
+    """Two A/A runs a host of deviation 0.1, and a threshold of 1: a hundred times larger, so nothing is blocked."""
+    gate = parse_rules({"R1": {"kind": "above_noise_floor", "multiple": 0.1}, "R2": {"kind": "within_gap", "gap": 1.0}})
+    design = Design("floor", (1.0, 2.0), (1, 1), (gate, {}), ("reference",), (2, 0))
+    (outcome,) = simulate(replace(QUIET, noise_sd=0.1), [design], 4, 200, 1)
+    assert outcome.cost == 200 * (1.0 * (4 + 2) + 2.0 * 4)
+    assert outcome.nobody == 0
+    loud = Design("loud", (1.0, 2.0), (1, 1), (parse_rules({"R1": {"kind": "above_noise_floor", "multiple": 100.0}, "R2": {"kind": "within_gap", "gap": 0.001}}), {}), ("reference",), (2, 0))  # fmt: skip
+    (blocked,) = simulate(replace(QUIET, noise_sd=0.1), [loud], 4, 200, 1)
+    assert blocked.nobody == 200
+
+
 def test_one_ladder_at_a_time_says_what_many_at_once_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder of its own keeps the arrays of its candidates alone."""
     noisy = replace(QUIET, noise_sd=0.03, hosts=("a", "b"), host_part=0.3, host_effects=np.zeros((2, 2)))
