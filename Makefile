@@ -1,6 +1,6 @@
 # Everything runs in .venv, made from the tested set in constraints.txt.
 #   make study   the default study, from the text to the site        make test    the whole test suite
-#   make check   formatting, lint, types                             make bench   the figures of docs/log.md, as JSON
+#   make check   formatting, lint, types, workflows                  make bench   the figures of docs/log.md, as JSON
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --no-progress --strict-collection .github/workflows
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from stages.domain import names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 MEASURES = ("study", "pipeline", "site", "verify", "trainer", "backtest")
 #: These make what they measure; the others look at the study in this workspace.
@@ -49,16 +49,16 @@ def main() -> int:
     if needs_study and not (names.SUMMARY.is_dir() and names.CORPUS.is_dir()):
         print("error: artifacts/ is missing; `make study` or `dvc repro` makes it", file=sys.stderr)
         return 2
-    found = {"machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}}
+    figures = {"machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}}
     for name in chosen:
         print(f"measuring {name} ...", file=sys.stderr)
         how = {"corpus": asked.corpus, "device": asked.device} if name == "trainer" else {}
         try:
-            found[name] = importlib.import_module(f"bench.{name}").measure(**how)
+            figures[name] = importlib.import_module(f"bench.{name}").measure(**how)
         except Refused as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-    print(json.dumps(found, indent=1, sort_keys=True))
+    print(json.dumps(figures, indent=1, sort_keys=True))
     return 0
 
 

@@ -36,7 +36,7 @@ print(json.dumps({"peak_bytes": peak_bytes()}))
 """
 
 
-def build(root: Path) -> dict[str, Any]:
+def measure_build(root: Path) -> dict[str, Any]:
     """Build the site of the study in `root`; seconds, peak memory, and what was written."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
@@ -62,7 +62,7 @@ def build(root: Path) -> dict[str, Any]:
     }
 
 
-def of_workspace(root: Path) -> dict[str, Any]:
+def measure_workspace(root: Path) -> dict[str, Any]:
     """The build of this workspace's study, in a copy at `root`; the fastest of three."""
     for part in PARTS:
         if part.is_dir():
@@ -72,28 +72,28 @@ def of_workspace(root: Path) -> dict[str, Any]:
             shutil.copy(part, root / part)
     (root / names.CORPUS).mkdir(parents=True)
     shutil.copy(names.CORPUS / "manifest.json", root / names.CORPUS)
-    return min((build(root) for _ in range(3)), key=lambda one: one["seconds"])
+    return min((measure_build(root) for _ in range(3)), key=lambda build: build["seconds"])
 
 
-def of_synthetic(root: Path, configs: int, seeds: int) -> dict[str, Any]:
+def measure_synthetic(root: Path, configs: int, seeds: int) -> dict[str, Any]:
     """The build of a synthetic study of so many configurations."""
     synthetic.build(root, synthetic.params(configs, seeds))
     with chdir(root):
         ledger.main()
-    return build(root)
+    return measure_build(root)
 
 
 def measure() -> dict[str, Any]:
     """Seconds, memory and sizes by study."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        found["this study"] = of_workspace(Path(folder))
+        figures["this study"] = measure_workspace(Path(folder))
     grown = []
     for configs, seeds in SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            grown.append(of_synthetic(Path(folder), configs, seeds))
-    for one in grown:
-        more = one["runs"] - grown[0]["runs"]
-        one["bytes_a_run"] = round((one["peak_bytes"] - grown[0]["peak_bytes"]) / more) if more else None
-        found[f"{one['runs']} runs"] = one
-    return found
+            grown.append(measure_synthetic(Path(folder), configs, seeds))
+    for build in grown:
+        more = build["runs"] - grown[0]["runs"]
+        build["bytes_a_run"] = round((build["peak_bytes"] - grown[0]["peak_bytes"]) / more) if more else None
+        figures[f"{build['runs']} runs"] = build
+    return figures

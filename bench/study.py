@@ -2,8 +2,8 @@
 
     python -m bench study         (some 10 minutes; what is not committed is not measured)
 
-DVC finds a `python` first on its PATH that notes how long every stage's process took, so DVC's own share is what is
-left of the wall time. `same_ledger` tells whether records and decisions are those that are committed, byte for byte.
+A `python` that comes first on DVC's PATH writes down how long every stage's process took, so DVC's own share is the
+rest of the wall time. `same_ledger` is whether records and decisions are those that are committed, byte for byte.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.pipeline import split
+from bench.pipeline import split_seconds
 from stages.domain import names
 
 _SHIM = """#!{python} -IS
@@ -29,7 +29,7 @@ sys.exit(status)
 """
 
 
-def _noting_python(folder: Path, log: Path) -> dict[str, str]:
+def _make_timing_python(folder: Path, log: Path) -> dict[str, str]:
     """An environment in which `python` is this interpreter, and writes the seconds of every process to `log`."""
     shim = folder / "python"
     shim.write_text(_SHIM.format(python=sys.executable, log=str(log)), encoding="utf-8")
@@ -44,20 +44,20 @@ def measure() -> dict[str, Any]:
         root, log, tools = Path(folder) / "study", Path(folder) / "log", Path(folder) / "bin"
         tools.mkdir()
         subprocess.run(["git", "clone", "-q", str(Path.cwd()), str(root)], check=True)
-        environment = _noting_python(tools, log)
+        environment = _make_timing_python(tools, log)
         began = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", "dvc", "repro"], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL
         )
         wall = time.perf_counter() - began
         processes = [float(line) for line in log.read_text(encoding="utf-8").split()]
-        told = split(root)
-        trained = told["train_seconds"] + told["evaluation_seconds"]
+        parts = split_seconds(root)
+        trained = parts["train_seconds"] + parts["evaluation_seconds"]
         ledgers = [names.LEDGER / "runs.jsonl", names.LEDGER / "decisions.jsonl"]
         return {
             "wall_seconds": round(wall, 1),
             "stages": len(processes),
-            "trained_runs": told["runs"],
+            "trained_runs": parts["runs"],
             "training_seconds": round(trained, 1),
             "start_seconds": round(sum(processes) - trained, 1),
             "dvc_seconds": round(wall - sum(processes), 1),

@@ -4,7 +4,7 @@
     python -m bench trainer --device cuda     # on a GPU: tokens/s, MFU, peak memory of models as in the paper study
 
 Every figure comes from a process of its own, as a study starts its runs. Nothing else should want the device. Tokens/s
-are of steady steps: the first ten, which compile, are left out and told apart.
+are of steady steps: the first ten, which compile, are left out and reported apart.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.domain import names, study
-from stages.domain.fail import Refused
-from stages.hosts import block
-from stages.realise import spec_of
+from stages.domain.contract import HostBlock
+from stages.domain.errors import Refused
+from stages.hosts.machine import describe_machine, find_mismatches
+from stages.runners import Assignment
+from stages.runners.builtin import BuiltinRunner
 
 RUNNER = {"sequence_length": 256, "head_dim": 32, "eval_tokens": 20480}
 RATES = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.004}
@@ -38,7 +40,7 @@ CUDA_HOST = {"device": "cuda", "precision": "bf16", "threads": 4, "compile": Tru
 CUDA_SECONDS = 20.0
 
 
-def spec(config: dict[str, Any], precision: str, threads: int, seconds: float) -> dict[str, Any]:
+def make_spec(config: dict[str, Any], precision: str, threads: int, seconds: float) -> dict[str, Any]:
     """A specification on the wall clock."""
     return {
         "schema": 1,
@@ -50,8 +52,8 @@ def spec(config: dict[str, Any], precision: str, threads: int, seconds: float) -
     }
 
 
-def run(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
-    """Runs one specification in a process of its own; its facts, its telemetry and the whole process's seconds."""
+def run_spec(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
+    """Run one specification in a process of its own; its facts, its telemetry and the whole process's seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.json"
         path.write_text(json.dumps(value), encoding="utf-8")
@@ -65,48 +67,49 @@ def run(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
     return {"facts": facts, "telemetry": telemetry, "process_seconds": process}
 
 
-def study_throughput(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, Any]]:
+def measure_study(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, Any]]:
     """Tokens/s of every configuration of params.yaml on each of its host blocks that this machine is."""
-    told = study.load(params)
+    loaded = study.load(params)
     rows: list[dict[str, Any]] = []
-    for host, declared in told.hosts.items():
-        here = declared.model_dump()
-        if why := block.mismatches(here):
+    for host, declared in loaded.hosts.items():
+        block = cast(HostBlock, declared.model_dump())
+        if why := find_mismatches(declared, describe_machine()):
             rows.append({"host": host, "not_measured": "; ".join(why)})
             continue
-        for name, config in told.configs.items():
-            value = spec_of(dict(told.runner), dict(config), here, "wall", STUDY_SECONDS, 1, last=False)
-            speed = run(value, corpus)["telemetry"]["tokens_per_second"]
+        for name, config in loaded.configs.items():
+            assignment = Assignment("", name, host, 1, loaded.runner, config, block, "wall", STUDY_SECONDS, last=False)
+            value = BuiltinRunner().make_given(assignment)
+            speed = run_spec(value, corpus)["telemetry"]["tokens_per_second"]
             rows.append({"host": host, "config": name, "tokens_per_second": round(speed)})
     return rows
 
 
-def throughput(corpus: Path, threads: int) -> list[dict[str, Any]]:
+def measure_throughput(corpus: Path, threads: int) -> list[dict[str, Any]]:
     """Tokens/s and effective FLOP/s of every size in both precisions, over 3 seconds of steady steps."""
     rows = []
     for depth, aspect, batch in SIZES:
         for precision in ("fp32", "bf16"):
             config = {"depth": depth, "aspect": aspect, "batch_tokens": batch}
-            found = run(spec(config, precision, threads, 3.0), corpus)
-            model, told = found["facts"]["model"], found["telemetry"]
+            result = run_spec(make_spec(config, precision, threads, 3.0), corpus)
+            model, telemetry = result["facts"]["model"], result["telemetry"]
             rows.append(
                 {
                     "config": f"d{depth}-ar{aspect}-b{batch}",
                     "precision": precision,
                     "parameters": model["parameters"],
-                    "tokens_per_second": round(told["tokens_per_second"]),
-                    "gflops_per_second": round(told["model_flops_per_second"] / 1e9, 1),
-                    "evaluation_seconds": round(told["evaluation_seconds"], 3),
-                    "setup_seconds": round(told["setup_seconds"], 3),
+                    "tokens_per_second": round(telemetry["tokens_per_second"]),
+                    "gflops_per_second": round(telemetry["model_flops_per_second"] / 1e9, 1),
+                    "evaluation_seconds": round(telemetry["evaluation_seconds"], 3),
+                    "setup_seconds": round(telemetry["setup_seconds"], 3),
                     "start_seconds": round(
-                        found["process_seconds"] - told["train_seconds"] - told["evaluation_seconds"], 3
+                        result["process_seconds"] - telemetry["train_seconds"] - telemetry["evaluation_seconds"], 3
                     ),
                 }
             )
     return rows
 
 
-def import_seconds(module: str) -> float:
+def time_import(module: str) -> float:
     """Seconds of a process that only imports `module`, the best of three."""
     times = []
     for _ in range(3):
@@ -116,32 +119,32 @@ def import_seconds(module: str) -> float:
     return round(min(times), 3)
 
 
-def minute(corpus: Path, threads: int) -> list[dict[str, Any]]:
+def measure_minute(corpus: Path, threads: int) -> list[dict[str, Any]]:
     """val_bpb after 60 seconds of wall time, both precisions."""
     rows = []
     for precision in ("fp32", "bf16"):
-        found = run(spec(MINUTE, precision, threads, 60.0), corpus)
-        facts, told = found["facts"], found["telemetry"]
+        result = run_spec(make_spec(MINUTE, precision, threads, 60.0), corpus)
+        facts, telemetry = result["facts"], result["telemetry"]
         rows.append(
             {
                 "precision": precision,
                 "val_bpb": facts["val_bpb"],
                 "steps": facts["steps"],
                 "tokens": facts["tokens"],
-                "train_seconds": round(told["train_seconds"], 2),
-                "process_seconds": round(found["process_seconds"], 2),
+                "train_seconds": round(telemetry["train_seconds"], 2),
+                "process_seconds": round(result["process_seconds"], 2),
             }
         )
     return rows
 
 
-def on_cuda(corpus: Path) -> list[dict[str, Any]]:
+def measure_cuda(corpus: Path) -> list[dict[str, Any]]:
     """Tokens/s, MFU, peak memory and the seconds of the compiled first steps, of models as in the paper study."""
     rows = []
     for depth, aspect in CUDA_SIZES:
-        value = spec({"depth": depth, "aspect": aspect, **CUDA_BATCH}, "bf16", 4, CUDA_SECONDS)
-        found = run({**value, "runner": CUDA_RUNNER, "host": CUDA_HOST}, corpus)
-        told = found["telemetry"]
+        value = make_spec({"depth": depth, "aspect": aspect, **CUDA_BATCH}, "bf16", 4, CUDA_SECONDS)
+        result = run_spec({**value, "runner": CUDA_RUNNER, "host": CUDA_HOST}, corpus)
+        telemetry = result["telemetry"]
         keys = (
             "tokens_per_second",
             "mfu",
@@ -151,13 +154,13 @@ def on_cuda(corpus: Path) -> list[dict[str, Any]]:
             "torch",
             "driver",
         )
-        model = found["facts"]["model"]
+        model = result["facts"]["model"]
         rows.append(
             {
                 "config": f"d{depth}-ar{aspect}",
                 "parameters": model["parameters"],
                 "vocab_size": model["vocab_size"],
-                **{key: told[key] for key in keys},
+                **{key: telemetry[key] for key in keys},
             }
         )
     return rows
@@ -170,11 +173,11 @@ def measure(corpus: Path = names.CORPUS, threads: int = 2, device: str = "cpu") 
 
         if not torch.cuda.is_available():
             raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device here; use a machine with one")
-        return {"cuda": on_cuda(corpus)}
+        return {"cuda": measure_cuda(corpus)}
     return {
         "threads": threads,
-        "import_seconds": {name: import_seconds(name) for name in ("trainer.spec", "torch", "trainer.loop")},
-        "study": study_throughput(corpus),
-        "throughput": throughput(corpus, threads),
-        "minute": minute(corpus, threads),
+        "import_seconds": {name: time_import(name) for name in ("trainer.spec", "torch", "trainer.loop")},
+        "study": measure_study(corpus),
+        "throughput": measure_throughput(corpus, threads),
+        "minute": measure_minute(corpus, threads),
     }

@@ -27,13 +27,13 @@ from tests.support.memory import peak_bytes
 try:
     main(sys.argv[1:])
 except SystemExit as end:
-    told = {"status": end.code, "torch": "torch" in sys.modules}
-    told["peak_mb"] = round((peak_bytes() or 0) / 1e6)
-    print(json.dumps(told), file=sys.stderr)
+    probe = {"status": end.code, "torch": "torch" in sys.modules}
+    probe["peak_mb"] = round((peak_bytes() or 0) / 1e6)
+    print(json.dumps(probe), file=sys.stderr)
 """
 
 
-def _one(root: Path) -> dict[str, Any]:
+def _time_verification(root: Path) -> dict[str, Any]:
     """The fastest of a few verifications of HEAD, without artifacts."""
     seconds = []
     for _ in range(REPEATS):
@@ -53,15 +53,15 @@ def _one(root: Path) -> dict[str, Any]:
 
 def measure() -> dict[str, Any]:
     """Seconds by size, and microseconds a run over the smallest study: flat where it is linear."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for size, (configs, seeds) in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "study"
             dvclock.build(root, configs, seeds)
-            found[str(size)] = _one(root)
-            print(f"verify: {found[str(size)]}", file=sys.stderr)
-    first = found[str(min(SIZES))]
-    for one in found.values():
-        more = one["runs"] - first["runs"]
-        one["microseconds_a_run"] = round((one["seconds"] - first["seconds"]) / more * 1e6) if more else None
-    return found
+            figures[str(size)] = _time_verification(root)
+            print(f"verify: {figures[str(size)]}", file=sys.stderr)
+    first = figures[str(min(SIZES))]
+    for row in figures.values():
+        more = row["runs"] - first["runs"]
+        row["microseconds_a_run"] = round((row["seconds"] - first["seconds"]) / more * 1e6) if more else None
+    return figures

@@ -1,6 +1,7 @@
 """Build the audit site of the study in this folder: site/, to be opened with any browser, from a disk or a server.
 
-    python -m report        (run by `dvc repro`; `promotion site` is the same)
+    python -m report               (run by `dvc repro`; `promotion site` is the same)
+    python -m report --out FOLDER  into a folder instead of site/ (`promotion verify` builds the site again so)
 
 A pure function of params.yaml, locks/, ledger/ and artifacts/: it reads no clock, no hostname and no git.
 """
@@ -12,8 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from report.build import build
-from stages.domain.fail import main_guard
+from report.build import build, write_site
+from report.load import load
+from stages.domain.errors import main_guard
 from stages.domain.names import SITE
 
 QUIET_SECONDS = 2.0
@@ -38,10 +40,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m report", description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args(arguments)
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="build into this folder instead of site/")
+    out = parser.parse_args(arguments).out
+    if out is not None:
+        write_site(load(Path()), out, Reporter())
+        return
     files = build(Path(), Reporter())["files"]
     assert isinstance(files, dict)
-    size = sum(int(one["bytes"]) for one in files.values())
+    size = sum(int(entry["bytes"]) for entry in files.values())
     pages = sum(1 for name in files if name.endswith(".html"))
     print(f"{SITE.as_posix()}: {pages} pages, {len(files) + 1} files, {size / 1e6:.1f} MB")
 

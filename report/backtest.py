@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from report import tables, words
+from report import tables
 from report.figures import Figure
 from report.render import environment, render
 from report.standalone import INDEX, main_of
-from report.tables import Column, Table
+from report.tables import Column, Table, TableRow
 from stages.backtest.result import Backtest, GateFigures, loads
-from stages.domain.fail import main_guard
+from stages.domain import formatting
+from stages.domain.errors import main_guard
 
 #: Rows of the table of configurations on the page; the files hold them all.
 MOST_CONFIGS = 200
@@ -33,14 +34,14 @@ def _source(result: Backtest) -> str:
 def _basis(result: Backtest) -> str:
     """What every table says of its figures, where the audit site names the clock."""
     seeds = "one run followed through its budgets" if result.resampling == "continued" else "fresh seeds at every rung"
-    return f"{result.basis}; {words.plain(result.ladders)} resampled ladders, {seeds}"
+    return f"{result.basis}; {formatting.plain(result.ladders)} resampled ladders, {seeds}"
 
 
 def _table(
     result: Backtest, id_: str, title: str, columns: list[Column], cells: list[dict[str, Any]], note: str = ""
 ) -> Table:
-    made = tables.rows((f"{id_}.{n}", row) for n, row in enumerate(cells, start=1))
-    return Table(id_, title, columns, made, _source(result), _basis(result), note=note)
+    rows = [TableRow(f"{id_}.{n}", row) for n, row in enumerate(cells, start=1)]
+    return Table(id_, title, columns, rows, _source(result), _basis(result), note=note)
 
 
 def methods_table(result: Backtest) -> Table:
@@ -102,7 +103,7 @@ def gates_table(result: Backtest) -> Table:
             "gate": gate.gate,
             "budget": rungs[gate.rung].budget
             if isinstance(rungs[gate.rung].budget, str)
-            else words.plain(rungs[gate.rung].budget),
+            else formatting.plain(rungs[gate.rung].budget),
             "runs_each": rungs[gate.rung].runs_each,
             "candidates": gate.candidates,
             "promoted": gate.promoted,
@@ -135,7 +136,7 @@ def rules_table(result: Backtest) -> Table:
     ]
     cells = [
         {"gate": gate.gate, **rule.model_dump(include={"id", "effect", "holds", "fails", "unknown", "why_not"})}
-        | {"text": words.typeset(rule.text)}
+        | {"text": formatting.typeset(rule.text)}
         for gate in result.gates
         for rule in gate.rules
     ]
@@ -176,7 +177,7 @@ def cost_figure(result: Backtest) -> Figure:
                 "symbol": "diamond" if row.method == "rules" else "circle",
                 "size": 13 if row.method == "rules" else 9,
             },
-            "hovertemplate": f"{words.html_text(row.title)}<br>%{{x:.2f}} %% of the cost, %{{y:.3f}}<extra></extra>",
+            "hovertemplate": formatting.html_text(row.title) + "<br>%{x:.2f} %% of the cost, %{y:.3f}<extra></extra>",
             "showlegend": False,
         }
         for row in order
@@ -189,7 +190,7 @@ def cost_figure(result: Backtest) -> Figure:
         {
             "x": _percent(row.cost_share),
             "y": row.regret.mean,
-            "text": words.html_text(row.method),
+            "text": formatting.html_text(row.method),
             "textangle": -40,
             "xanchor": "left",
             "yanchor": "bottom",
@@ -200,7 +201,7 @@ def cost_figure(result: Backtest) -> Figure:
     ]
     layout = {
         "xaxis": {"title": {"text": "cost, % of running everything"}, "range": [-4, 112]},
-        "yaxis": {"title": {"text": words.html_text(f"mean regret, {result.final.unit}")}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": formatting.html_text(f"mean regret, {result.final.unit}")}, "rangemode": "tozero"},
         "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "annotations": names,
     }

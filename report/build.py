@@ -1,8 +1,6 @@
 """Building the site: beside the old one, then swapped whole. A failed build leaves the old site as it was.
 
-    python -m report
-
-Reads no clock, no hostname and no git, so two builds of one study are the same bytes.
+It reads no clock, no hostname and no git, so two builds of one study are the same bytes.
 """
 
 from __future__ import annotations
@@ -11,31 +9,32 @@ import hashlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment
 
 from report import tables
-from report.load import Audit, load
+from report.layout import shared
+from report.load import StudyFiles, load
 from report.page import Page
 from report.pages import all_pages, count_pages
 from report.render import HERE, environment, render
 from report.search import index
-from report.site import shared
+from report.views import StudyView
 from stages.domain import canonical, names
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
+from stages.domain.metric import Metric, metric_of
 
 Progress = Callable[[int, int], None]
 ASSETS = ("site.css", "figures.js", "site.js")
 
 
 def plotly_file() -> Path:
-    """The minified Plotly inside the installed package, found without importing it."""
+    """The minified Plotly inside the installed package, without importing it."""
     spec = importlib.util.find_spec("plotly")
-    places = [Path(one) for one in spec.submodule_search_locations or []] if spec else []
-    for place in places:
-        path = place / "package_data" / "plotly.min.js"
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / "package_data" / "plotly.min.js"
         if path.is_file():
             return path
     raise Invalid("plotly: no plotly.min.js in the installed package; `pip install plotly` brings it")
@@ -44,8 +43,9 @@ def plotly_file() -> Path:
 class _Writer:
     """Writes files under a folder and remembers the digest and size of each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metric: Metric) -> None:
         self.folder = folder
+        self.metric = metric
         self.files: dict[str, dict[str, str | int]] = {}
         self._made: set[Path] = set()
 
@@ -60,37 +60,41 @@ class _Writer:
         path.write_bytes(data)
         self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
+    def write_named(self, name: str, data: bytes) -> None:
+        """Write a file that speaks of the metric. Pages say val_bpb; a command's study has a name of its own for it."""
+        self.write(name, self.metric.rename(data.decode("utf-8")).encode("utf-8"))
+
 
 def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, object], study: str) -> None:
     context = {"figures": [], **common, **page.context, "title": page.title, "tables": {t.id: t for t in page.tables}}
-    out.write(page.path, render(env, page.template, page.path, context))
+    out.write_named(page.path, render(env, page.template, page.path, context))
     stem = page.path.removesuffix(".html")
     for table in page.tables:
-        out.write(f"{stem}.{table.id}.csv", tables.as_csv(table))
-        out.write(f"{stem}.{table.id}.json", tables.as_json(table, study))
+        out.write_named(f"{stem}.{table.id}.csv", tables.as_csv(table))
+        out.write_named(f"{stem}.{table.id}.json", tables.as_json(table, study))
     for name, data in page.extra.items():
         out.write(name, data)
 
 
-def write_site(audit: Audit, folder: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
-    """Every file of the site into an empty folder; returns the manifest that was written last."""
-    env, out, common = environment(), _Writer(folder), shared(audit)
-    for name in ASSETS:
-        out.write(f"assets/{name}", (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n"))
+def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
+    """Every file of the site into an empty folder; returns the manifest that was written last.
+
+    Pages are made one at a time and forgotten, so memory does not hold the site.
+    """
+    view = StudyView(files)
+    env, common, name = environment(), shared(view), view.study.study.name
+    out = _Writer(folder, metric_of(view.study.runner))
+    for asset in ASSETS:
+        out.write(f"assets/{asset}", (HERE / "assets" / asset).read_bytes().replace(b"\r\n", b"\n"))
     out.write("assets/plotly.min.js", plotly_file().read_bytes())
-    total = count_pages(audit)
-    for done, page in enumerate(_pages(audit), start=1):
-        _write_page(env, out, page, common, audit.study.study.name)
+    total = count_pages(view)
+    for done, page in enumerate(all_pages(view), start=1):
+        _write_page(env, out, page, common, name)
         progress(done, total)
-    out.write("assets/search.js", index(audit))
-    manifest: dict[str, object] = {"schema": 1, "study": audit.study.study.name, "files": out.files}
+    out.write_named("assets/search.js", index(view))
+    manifest: dict[str, object] = {"schema": 1, "study": name, "files": out.files}
     (folder / "manifest.json").write_bytes(canonical.dumps(manifest))
     return manifest
-
-
-def _pages(audit: Audit) -> Iterator[Page]:
-    """Pages are made one at a time and forgotten, so memory does not hold the site."""
-    yield from all_pages(audit)
 
 
 def swap(new: Path, site: Path, old: Path) -> None:
@@ -109,13 +113,13 @@ def swap(new: Path, site: Path, old: Path) -> None:
 
 def build(root: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
     """Build site/ under `root` from what lies there. Returns the manifest. Raises before the old site is touched."""
-    audit = load(root)
+    files = load(root)
     scratch = root / names.SCRATCH / f"site-{os.getpid()}"
     new, old = scratch / "new", scratch / "old"
     shutil.rmtree(scratch, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        manifest = write_site(audit, new, progress)
+        manifest = write_site(files, new, progress)
         swap(new, root / names.SITE, old)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,25 +1,22 @@
 """What holds a gate's decision: lock, records, decision, each naming the one before; and where that breaks.
 
-    python -m pytest tests/site/test_chain.py
-
-Counted from the files that the site is made of, without git: that the lock also came first is `promotion verify`'s.
+Counted from the files that the site is made of, without git: that the lock also came first is checked by
+`promotion verify`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from report import ladder, words
-from report.deciding import what_if
-from report.load import Audit
-from stages.domain import locks, names
+from report.gates import GateView
+from stages.domain import formatting, locks
+from stages.domain.contract import from_lock
 from stages.domain.decision import decide
 from stages.domain.evidence import gather
-from stages.summary.ladder import door_of
 
-State = Literal["frozen", "amended", "what-if", "not frozen"]
+LockState = Literal["frozen", "amended", "what-if", "not frozen"]
 #: Differences between params.yaml and a lock that a sentence names; the count is of all.
 MOST_NAMED = 2
 
@@ -29,7 +26,7 @@ class Chain:
     """The chain of one gate. Digests are SHA-256 in hex, None where there is nothing to name."""
 
     gate: str
-    state: State
+    state: LockState
     digest: str | None
     previous: str | None
     amendments: int
@@ -40,10 +37,10 @@ class Chain:
     named: int
     same: int
     decision_lock: str | None
-    #: What params.yaml says otherwise than the lock, by dotted path.
-    changed: dict[str, dict[str, Any]]
+    #: What params.yaml says otherwise than the lock, by dotted path: what was frozen, and what is there now.
+    changed: Mapping[str, Mapping[str, object]]
     #: What is wrong, each a sentence without its full stop.
-    faults: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
     @property
     def decided(self) -> bool:
@@ -56,121 +53,116 @@ class Chain:
 
         No fault of the chain: lock, records and decision stand as they were. In a what-if params.yaml itself decided.
         """
-        return _told(self.changed) if self.state != "what-if" else ""
+        return self.changes if self.state != "what-if" else ""
+
+    @property
+    def changes(self) -> str:
+        """The first differences between lock and params.yaml in words, and how many more there are."""
+        first = list(self.changed.items())[:MOST_NAMED]
+        named = [f"{path} (frozen {both['was']!r}, now {both['is']!r})" for path, both in first]
+        more = len(self.changed) - len(named)
+        return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
     @property
     def proven(self) -> bool:
         """Whether frozen rules decided on the very records that the ledger holds."""
         return self.decided and self.state in ("frozen", "amended") and not self.faults
 
+    @property
+    def standing(self) -> str:
+        """One sentence on the rules: when and how they came to bind, as far as these files say."""
+        where = f"locks/{self.gate}.yaml"
+        if self.state == "what-if":
+            rules = f" They differ from the lock in {self.changes}." if self.changed else ""
+            return f"A what-if: the rules of params.yaml decided here, and nobody froze them.{rules}"
+        if self.state == "not frozen":
+            return "Not frozen: these are the rules of params.yaml as they stand now, and they may still change."
+        moved = f" params.yaml has moved on from it since: {self.moved}." if self.moved else ""
+        if self.state == "amended":
+            times = formatting.count(self.amendments, "time")
+            after = f"Amended {times} after evidence of this rung existed; each change and its reason stand in {where}."
+            return after + moved
+        named = ", whose digest every record of this rung names" if 0 < self.records == self.committed else ""
+        return f"Frozen in {where}{named}.{moved}"
 
-def _changed(audit: Audit, gate: str) -> dict[str, dict[str, Any]]:
-    frozen = audit.locks[gate].lock.frozen
-    now = locks.frozen_of(audit.study, gate, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
+
+def trace_chain(gate: GateView) -> Chain:
+    """The chain of a gate with its faults, the worst first."""
+    decision, lock = gate.decision, gate.lock
+    evidence = decision.evidence if decision else {}
+    chain = Chain(
+        gate=gate.name,
+        state=_state(gate),
+        digest=lock.digest if lock else None,
+        previous=lock.frozen.previous if lock else None,
+        amendments=len(lock.frozen.amendments) if lock else 0,
+        records=len(gate.executed),
+        committed=sum(1 for run in gate.executed if lock and run.record.lock == lock.digest),
+        named=len(evidence),
+        same=sum(1 for run, md5 in evidence.items() if run in gate.ledger and gate.ledger[run].line.md5 == md5),
+        decision_lock=decision.lock if decision else None,
+        changed=_changes_since_lock(gate),
+    )
+    return replace(chain, faults=tuple(_faults(gate, chain)))
+
+
+def supported(gates: Iterable[GateView], chains: Iterable[Chain]) -> bool:
+    """Whether every gate is decided by a chain that holds, on evidence of which nothing is missing."""
+    whole = all(not gate.missing for gate in gates)
+    return whole and all(chain.digest and chain.decided and not chain.faults for chain in chains)
+
+
+def _state(gate: GateView) -> LockState:
+    if gate.what_if:
+        return "what-if"
+    if gate.lock is None:
+        return "not frozen"
+    return "amended" if gate.lock.frozen.amendments else "frozen"
+
+
+def _changes_since_lock(gate: GateView) -> Mapping[str, Mapping[str, object]]:
+    if gate.lock is None:
+        return {}
+    frozen = gate.lock.frozen
+    now = locks.frozen_of(gate.study, gate.name, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
     return locks.difference(frozen, now)
 
 
-def _before(audit: Audit, gate: str) -> str | None:
-    number = int(gate.removeprefix("gate"))
-    return f"gate{number - 1}" if number > 1 else None
-
-
-def _previous_fault(audit: Audit, gate: str) -> list[str]:
-    before, named = _before(audit, gate), audit.locks[gate].lock.frozen.previous
-    expected = audit.locks[before].lock.digest if before in audit.locks else None
-    if (before is None or before in audit.locks) and named != expected:
-        return ["its lock names another lock before it than the one that lies there"]
-    return []
-
-
-def _judged_otherwise(audit: Audit, gate: str) -> bool:
-    """Whether the same rules over the same records come to another decision than the one that is recorded."""
-    value, before = audit.decisions[gate].value, _before(audit, gate)
-    frozen = audit.locks[gate].lock.frozen
-    candidates = sorted(frozen.configs or audit.study.configs) if before is None else value["candidates"]
-    if before in audit.decisions and not what_if(audit, before):
-        candidates = audit.decisions[before].value["promoted"]
-    records = [run.record for run in audit.by_rung[names.rung_of(gate)]]
-    return decide(gather(door_of(audit.locks[gate].lock), candidates, records)) != value
-
-
-def _told(changed: dict[str, dict[str, Any]]) -> str:
-    named = [
-        f"{path} (frozen {both['was']!r}, now {both['is']!r})" for path, both in list(changed.items())[:MOST_NAMED]
-    ]
-    more = len(changed) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def _faults(audit: Audit, gate: str, found: dict[str, Any]) -> list[str]:
-    """What is wrong with the chain of a gate, worst first."""
-    decision = audit.decisions.get(gate)
+def _faults(gate: GateView, chain: Chain) -> list[str]:
     faults = []
-    if found["same"] < found["named"]:
-        of = words.count(found["named"], "record")
-        faults.append(
-            f"of {of} that its decision names by md5, the ledger holds {words.plain(found['same'])} unchanged"
-        )
-    if found["digest"] is None:
-        return [*faults, *(["it has decided, and its lock is missing"] if decision else [])]
-    if found["committed"] < found["records"]:
-        bad = found["records"] - found["committed"]
-        names_ = "names" if bad == 1 else "name"
-        faults.append(f"{words.plain(bad)} of {words.count(found['records'], 'record')} {names_} another lock")
-    if decision and found["decision_lock"] != found["digest"]:
+    if chain.same < chain.named:
+        named, same = formatting.count(chain.named, "record"), formatting.plain(chain.same)
+        faults.append(f"of {named} that its decision names by md5, the ledger holds {same} unchanged")
+    if gate.lock is None:
+        return [*faults, *(["it has decided, and its lock is missing"] if gate.decision else [])]
+    if chain.committed < chain.records:
+        others = chain.records - chain.committed
+        verb = "names" if others == 1 else "name"
+        of = f"{formatting.plain(others)} of {formatting.count(chain.records, 'record')}"
+        faults.append(f"{of} {verb} another lock")
+    if gate.decision and chain.decision_lock != chain.digest:
         faults.append("its decision names another lock")
-    faults += _previous_fault(audit, gate)
-    if decision and not faults and found["state"] != "what-if" and _judged_otherwise(audit, gate):
+    if _names_another_lock_before(gate):
+        faults.append("its lock names another lock before it than the one that lies there")
+    if gate.decision and not faults and not gate.what_if and _judged_otherwise(gate):
         faults.append("judged again by its lock, the records of the ledger give another decision")
     return faults
 
 
-def _chain(audit: Audit, gate: str) -> Chain:
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    executed = [run for run in audit.by_rung[names.rung_of(gate)] if run.record.executed]
-    named: dict[str, str] = decision.value["evidence"] if decision else {}
-    digest = lock.lock.digest if lock else None
-    amendments = len(lock.lock.frozen.amendments) if lock else 0
-    state: State = "amended" if amendments else "frozen"
-    found: dict[str, Any] = {
-        "state": "what-if" if what_if(audit, gate) else "not frozen" if lock is None else state,
-        "digest": digest,
-        "previous": lock.lock.frozen.previous if lock else None,
-        "amendments": amendments,
-        "records": len(executed),
-        "committed": sum(1 for run in executed if run.record.lock == digest),
-        "named": len(named),
-        "same": sum(1 for run, md5 in named.items() if run in audit.runs and audit.runs[run].line.md5 == md5),
-        "decision_lock": decision.value["lock"] if decision else None,
-        "changed": _changed(audit, gate) if lock else {},
-    }
-    return Chain(gate, **found, faults=tuple(_faults(audit, gate, found)))
+def _names_another_lock_before(gate: GateView) -> bool:
+    assert gate.lock is not None
+    if gate.before is None:
+        return gate.lock.frozen.previous is not None
+    return gate.before.lock is not None and gate.lock.frozen.previous != gate.before.lock.digest
 
 
-@lru_cache(maxsize=1)
-def chains(audit: Audit) -> dict[str, Chain]:
-    """The chain of every gate, in the order of the study."""
-    return {gate: _chain(audit, gate) for gate in map(names.gate_of, audit.study.rungs)}
-
-
-def supported(audit: Audit) -> bool:
-    """Whether every gate is decided by a chain that holds, on evidence of which nothing is missing."""
-    whole = all(not ladder.missing_runs(audit, rung) for rung in audit.study.rungs)
-    return whole and all(one.digest and one.decided and not one.faults for one in chains(audit).values())
-
-
-def standing(chain: Chain) -> str:
-    """One sentence on the rules of a gate: when and how they came to bind, as far as these files say."""
-    where = f"locks/{chain.gate}.yaml"
-    if chain.state == "what-if":
-        rules = f" They differ from the lock in {_told(chain.changed)}." if chain.changed else ""
-        return f"A what-if: the rules of params.yaml decided here, and nobody froze them.{rules}"
-    if chain.state == "not frozen":
-        return "Not frozen: these are the rules of params.yaml as they stand now, and they may still change."
-    moved = f" params.yaml has moved on from it since: {chain.moved}." if chain.moved else ""
-    if chain.state == "amended":
-        times = words.count(chain.amendments, "time")
-        told = f"Amended {times} after evidence of this rung existed; each change and its reason stand in {where}."
-        return told + moved
-    named = ", whose digest every record of this rung names" if 0 < chain.records == chain.committed else ""
-    return f"Frozen in {where}{named}.{moved}"
+def _judged_otherwise(gate: GateView) -> bool:
+    """Whether the same rules over the same records come to another decision than the one that is recorded."""
+    assert gate.lock is not None and gate.entry is not None
+    candidates = gate.entry.decision.candidates
+    if gate.before is None:
+        candidates = sorted(gate.lock.frozen.configs or gate.study.configs)
+    elif gate.before.decision and not gate.before.what_if:
+        candidates = gate.before.decision.promoted
+    records = [run.record for run in gate.runs]
+    return decide(gather(from_lock(gate.lock), candidates, records)).to_bytes() != gate.entry.line.raw

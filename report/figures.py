@@ -1,7 +1,5 @@
 """Figures as Plotly specifications: plain JSON, colours as names that the page resolves for light, dark and print.
 
-    python -m pytest tests/site/test_figures.py
-
 A colour is written `@name` and stands for the CSS variable `--name`; `narrow` is merged into the layout where the
 figure is narrower than `below` pixels: on a phone, and on paper if it must.
 """
@@ -13,8 +11,8 @@ from dataclasses import dataclass, field
 from math import log10
 from typing import Any
 
-from report import words
-from report.ladder import Path
+from report.promotion_paths import PromotionPath
+from stages.domain import formatting
 
 ROLE_LOOK = {
     "reference": ("@c1", "solid", "circle"),
@@ -36,6 +34,10 @@ LETTER = 7
 #: More ranks than this are drawn on a logarithmic axis.
 LINEAR_RANKS = 40
 PHONE = 560
+#: A part of a Plotly specification: foreign JSON, as its documentation lists the keys.
+FigureSpec = dict[str, Any]
+#: What a line or mark means: (colour, dash, mark, words).
+LegendEntry = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,15 @@ class Figure:
     title: str
     alt: str
     table: str
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
-    narrow: dict[str, Any] = field(default_factory=dict)
+    data: list[FigureSpec]
+    layout: FigureSpec
+    narrow: FigureSpec = field(default_factory=dict)
     height: int = 420
     below: int = PHONE
-    #: What its lines and marks mean, in words: (colour, dash, mark, words).
-    legend: tuple[tuple[str, str, str, str], ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> FigureSpec:
         """What the page hands to Plotly."""
         layout = {**self.layout, "height": self.height}
         return {"data": self.data, "layout": layout, "narrow": self.narrow, "below": self.below}
@@ -84,7 +85,7 @@ class Look:
         return self.colour != PLAIN[0]
 
 
-def look(path: Path, stars: Stars) -> Look:
+def look_of(path: PromotionPath, stars: Stars) -> Look:
     """Colour, dash, mark and width of a configuration."""
     role = path.roles[0] if path.roles else ""
     if role:
@@ -97,35 +98,35 @@ def look(path: Path, stars: Stars) -> Look:
     return Look(*style, width)
 
 
-def named(path: Path, stars: Stars) -> bool:
+def is_named(path: PromotionPath, stars: Stars) -> bool:
     """Whether a figure names it whatever else it leaves out."""
     return bool(path.roles) or path.config in (stars.winner, stars.early)
 
 
-def chosen(paths: list[Path], stars: Stars) -> list[Path]:
+def choose_paths(paths: list[PromotionPath], stars: Stars) -> list[PromotionPath]:
     """The paths that a figure draws: all of a small study; else the first of the list, and those with a name."""
-    return paths[:MOST_LINES] + [path for path in paths[MOST_LINES:] if named(path, stars)]
+    return paths[:MOST_LINES] + [path for path in paths[MOST_LINES:] if is_named(path, stars)]
 
 
-def drawn_of(drawn: int, of: int, ranks: int) -> str:
+def left_out(drawn: int, of: int, ranks: int) -> str:
     """What a figure leaves out and how it bends its axis, as a sentence to add; empty where it does neither."""
-    left_out = f"{drawn} of {of} drawn" if drawn < of else ""
+    some = f"{drawn} of {of} drawn" if drawn < of else ""
     bent = "logarithmic axis" if ranks > LINEAR_RANKS else ""
-    told = "; ".join(filter(None, (left_out, bent)))
-    return f" {told[0].upper()}{told[1:]}." if told else ""
+    text = "; ".join(filter(None, (some, bent)))
+    return f" {formatting.capital(text)}." if text else ""
 
 
-def labels(names: Iterable[str]) -> dict[str, str]:
+def short_labels(names: Iterable[str]) -> dict[str, str]:
     """Names as a figure shows them: short, different, escaped as Plotly's labels want it."""
-    return {name: words.html_text(short) for name, short in words.short_names(names, MOST_LETTERS).items()}
+    return {name: formatting.html_text(short) for name, short in formatting.short_names(names, MOST_LETTERS).items()}
 
 
-def room(names: Iterable[str]) -> int:
+def label_room(names: Iterable[str]) -> int:
     """Pixels that the longest label of these names takes."""
     return 14 + LETTER * max((min(len(name), MOST_LETTERS) for name in names), default=1)
 
 
-def rank_axis(ranks: int) -> dict[str, Any]:
+def rank_axis(ranks: int) -> FigureSpec:
     """An axis of ranks, 1 on top; logarithmic where there are many, so that the top is seen."""
     if ranks > LINEAR_RANKS:
         ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if tick <= ranks]
@@ -135,12 +136,12 @@ def rank_axis(ranks: int) -> dict[str, Any]:
     return {"range": [ranks + 0.6, 0.4], "tickvals": ticks, "showgrid": False}
 
 
-def on_axis(notes: list[dict[str, Any]], ranks: int) -> list[dict[str, Any]]:
+def scale_labels(notes: list[FigureSpec], ranks: int) -> list[FigureSpec]:
     """Labels at ranks, as the axis of so many ranks wants them: Plotly takes the logarithm on a logarithmic one."""
-    return [{**one, "y": log10(one["y"])} for one in notes] if ranks > LINEAR_RANKS else notes
+    return [{**label, "y": log10(label["y"])} for label in notes] if ranks > LINEAR_RANKS else notes
 
 
-def note(x: float, y: float, text: str, side: str, colour: str, **more: Any) -> dict[str, Any]:
+def label_at(x: float, y: float, text: str, side: str, colour: str, **more: Any) -> FigureSpec:
     """A label to the left or right of a mark, on the ground of the page so that no line crosses it."""
     return {
         "x": x,
@@ -156,7 +157,22 @@ def note(x: float, y: float, text: str, side: str, colour: str, **more: Any) -> 
     }
 
 
-def curve(points: list[tuple[float, float | None]], clock: str, x_label: str) -> Figure:
+def rank_line(look: Look, x: list[int], ranks: list[int], texts: list[str], hover: str, **marker: Any) -> FigureSpec:
+    """A configuration's ranks as a line with marks."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": x,
+        "y": ranks,
+        "line": {"color": look.colour, "width": look.width, "dash": look.dash},
+        "marker": {"color": look.colour, **marker},
+        "text": texts,
+        "hovertemplate": hover,
+        "showlegend": False,
+    }
+
+
+def curve_figure(points: list[tuple[float, float | None]], clock: str, x_label: str) -> Figure:
     """Training loss of one run over its budget."""
     return Figure(
         "figure.curve",

@@ -1,16 +1,15 @@
 """What the keys of records, models and telemetry are called on a page, with their units.
 
-    python -m pytest tests/site/test_labels.py
-
-A key that is not listed keeps its own name: the runner may tell more than this module knows. What is empty is left out;
-the JSON beside the page holds everything.
+A key that is not listed keeps its own name, since a runner may record more than this module knows. What is empty is
+left out; the JSON beside the page holds everything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from report import words
+from stages.domain import formatting
 
 #: Last part of a key -> (label, unit).
 LABELS: dict[str, tuple[str, str]] = {
@@ -114,10 +113,10 @@ def name(key: str) -> str:
     return f"{before.replace('_', ' ').replace('.', ' ')} {_label(last)[0]}".strip()
 
 
-def pairs(value: dict[str, Any]) -> list[tuple[str, str]]:
+def pairs(value: Mapping[str, object]) -> list[tuple[str, str]]:
     """(label, text with its unit) of everything in a nested value that is not empty, in the order of `LABELS`."""
     ordered = dict(sorted(value.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))))
-    return [(name(key), _with_unit(key, item)) for key, item in words.leaves(_full(ordered))]
+    return [(name(key), _with_unit(key, item)) for key, item in formatting.leaves(_full(ordered))]
 
 
 def _with_unit(key: str, value: Any) -> str:
@@ -126,17 +125,17 @@ def _with_unit(key: str, value: Any) -> str:
     unit = _label(last)[1]
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if number is not None and unit == "s":
-        return f"{words.number(number, 3)}{words.NB}s"
+        return f"{formatting.number(number, 3)}{formatting.NB}s"
     if number is not None and unit == "bytes" and number >= 1e6:
-        return f"{words.number(number / 1e6, 1)}{words.NB}MB"
+        return f"{formatting.number(number / 1e6, 1)}{formatting.NB}MB"
     if number is not None and unit == "FLOP/s" and number >= 1e9:
-        return f"{words.number(number / 1e9, 1).removesuffix('.0')}{words.NB}GFLOP/s"
+        return f"{formatting.number(number / 1e9, 1).removesuffix('.0')}{formatting.NB}GFLOP/s"
     if number is not None and unit == "tokens/s":
-        return f"{words.plain(round(number))}{words.NB}tokens/s"
+        return f"{formatting.plain(round(number))}{formatting.NB}tokens/s"
     if last == "value_layers":  # indices, which alone would read as a count
-        return f"block{'s' if len(value) > 1 else ''} {words.leaf(last, value)}"
-    text = words.leaf(last, value)
-    return f"{text}{words.NB}{unit}" if unit else text
+        return f"block{'s' if len(value) > 1 else ''} {formatting.leaf(last, value)}"
+    text = formatting.leaf(last, value)
+    return f"{text}{formatting.NB}{unit}" if unit else text
 
 
 def _full(value: Any) -> Any:

@@ -1,50 +1,77 @@
-"""What the site is made of: params, locks, ledger, summaries and traces, read once and checked for shape.
+"""Reading a study: params, locks, ledger, summaries and manifests, each once and checked for its shape.
 
     python -c "from pathlib import Path; from report.load import load; print(len(load(Path()).runs))"
 
-The ledger is what git has, so it is the source of every score and decision; artifacts add what git does not have: the
-text, curves, telemetry. The summaries are read where they lie and made from the ledger where they do not. What is
-absent stays absent here and reads as missing on the pages.
+The ledger is what git holds, so every score and decision comes from it. Artifacts add what git does not hold: the text,
+curves and telemetry. A summary whose file is absent is computed from locks, records and decisions by the functions that
+`python -m stages.ledger` calls, so git alone is enough for the pages on cost, agreement and stability. Whatever is
+absent stays absent and reads as missing on the pages.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from report import shapes
-from report.summed import Sums, models
+from pydantic import Field
+
 from stages.domain import canonical, files, locks, names, study, yamlio
+from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Invalid
+from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
+from stages.domain.schema import Key, Recorded, parse_recorded
 from stages.domain.study import Study
+from stages.summary import Ladder, build
+from stages.summary.accounting import Accounting, accounting
+from stages.summary.agreement import Agreement, agreement
+from stages.summary.stability import Stability, stability
 
 RUNS = names.LEDGER / "runs.jsonl"
 DECISIONS = names.LEDGER / "decisions.jsonl"
 LEDGER_REMEDY = "`dvc repro -s ledger` writes it anew"
 
+Shape = TypeVar("Shape", bound=Recorded)
+#: What a runner says of a model that it built: foreign JSON, shown as it is.
+ModelFacts = dict[str, Any]
+
+
+class CorpusManifest(Recorded):
+    """artifacts/corpus/manifest.json, as far as the page on method shows it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    source: dict[str, object]
+    splits: dict[str, dict[str, object]]
+
+
+class ModelFile(Recorded):
+    """artifacts/protocol/configs.json: the model that each configuration builds."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    configs: dict[Key, ModelFacts]
+
 
 @dataclass(frozen=True)
-class Source:
+class FileDigests:
     """The digests of a file that was read: SHA-256, and the id that git gives a file of these bytes (by SHA-1)."""
 
     sha256: str
     blob: str
 
 
-def source_of(data: bytes) -> Source:
+def digest_file(data: bytes) -> FileDigests:
     """The digests of a file with this content; `git log --find-object=BLOB` finds the commits that hold it."""
     blob = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
     blob.update(data)
-    return Source(files.sha256_bytes(data), blob.hexdigest())
+    return FileDigests(files.sha256_bytes(data), blob.hexdigest())
 
 
 @dataclass(frozen=True)
-class Line:
+class LedgerLine:
     """Where a piece of evidence stands: file, line (from 1), its bytes."""
 
     path: str
@@ -66,19 +93,19 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One line of the ledger as a record."""
+class LedgerRun:
+    """A record with the line of the ledger that holds it."""
 
     record: Record
-    line: Line
+    line: LedgerLine
 
 
 @dataclass(frozen=True)
-class Decision:
-    """One line of ledger/decisions.jsonl."""
+class LedgerDecision:
+    """A decision with the line of the ledger that holds it."""
 
-    value: dict[str, Any]
-    line: Line
+    decision: Decision
+    line: LedgerLine
 
     @property
     def source(self) -> str:
@@ -90,69 +117,95 @@ class Decision:
 class LockFile:
     """A lock with the text that people see in the repository."""
 
-    lock: locks.Lock
+    lock: Lock
     text: str
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
-    """Everything the pages say, in one place. Absent parts are None or empty."""
+class StudyFiles:
+    """What the files of a study say: locks and decisions by gate, runs by id. What is absent is None or empty."""
 
     root: Path
     study: Study
     locks: dict[str, LockFile]
-    runs: dict[str, Run]
-    decisions: dict[str, Decision]
+    runs: dict[str, LedgerRun]
+    decisions: dict[str, LedgerDecision]
     #: By configuration, the model that it builds.
-    shapes: dict[str, dict[str, Any]]
-    corpus: dict[str, Any] | None
-    accounting: dict[str, Any]
-    agreement: dict[str, Any]
-    stability: dict[str, Any]
-    #: Locks, records and decisions as the summaries see them.
-    sums: Sums
-    #: Every file that was read, by its path, for the page on verification.
-    sources: dict[str, Source]
-
-    @property
-    def clock(self) -> str:
-        """`rated clock` or `wall clock`, as every table says it."""
-        return f"{self.study.clock.kind} clock"
-
-    def host_order(self, host: str) -> tuple[int, str]:
-        """Sorts host blocks as params.yaml has them; one that it lacks by now comes last."""
-        order = list(self.study.hosts)
-        return (order.index(host) if host in order else len(order), host)
+    models: dict[str, ModelFacts]
+    corpus: CorpusManifest | None
+    accounting: Accounting
+    agreement: Agreement
+    stability: Stability
+    #: The digests of every file that was read, by its path.
+    sources: dict[str, FileDigests]
 
     @cached_property
-    def by_rung(self) -> dict[str, list[Run]]:
-        """The runs of each rung in the order of the ledger."""
-        found: dict[str, list[Run]] = {rung: [] for rung in self.study.rungs}
-        for run in self.runs.values():
-            found.setdefault(run.record.rung, []).append(run)
-        return found
-
-    @cached_property
-    def by_config(self) -> dict[str, list[Run]]:
-        """The executed runs of each configuration in the order of the ledger."""
-        found: dict[str, list[Run]] = {config: [] for config in self.study.configs}
-        for run in self.runs.values():
-            if run.record.executed:
-                found.setdefault(run.record.config, []).append(run)
-        return found
-
-    @cached_property
-    def executed(self) -> list[Run]:
+    def executed(self) -> list[LedgerRun]:
         """Every run that trained something: these have a page."""
         return [run for run in self.runs.values() if run.record.executed]
 
+    def runs_of(self, rung: str) -> list[LedgerRun]:
+        """The runs of a rung in the order of the ledger."""
+        return [run for run in self.runs.values() if run.record.rung == rung]
+
+
+def load(root: Path) -> StudyFiles:
+    """Read the study in the folder `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone."""
+    reader = _Reader(root)
+    study_ = _read_study(reader)
+    locks_, runs, decisions = _read_locks(reader, study_), _read_runs(reader, study_), _read_decisions(reader, study_)
+    records = [run.record for run in runs.values()]
+
+    @cache
+    def ladder() -> Ladder:
+        frozen = {gate: file.lock for gate, file in locks_.items()}
+        decided = {gate: entry.decision for gate, entry in decisions.items()}
+        return build(study_.study.mode, sorted(study_.configs), frozen, records, decided)
+
+    def summarise(name: str, shape: type[Shape], compute: Callable[[Ladder], Shape]) -> Shape:
+        return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or compute(ladder())
+
+    built = reader.json(names.PROTOCOL / "configs.json", ModelFile, "`dvc repro protocol` writes it anew")
+    hosts = summarise("agreement.json", Agreement, agreement)
+    order = summarise("stability.json", Stability, stability)
+    _refuse_unknown_in_summaries(study_, hosts, order)
+    return StudyFiles(
+        root=root,
+        study=study_,
+        locks=locks_,
+        runs=runs,
+        decisions=decisions,
+        models=built.configs if built else collect_models(records),
+        corpus=reader.json(names.CORPUS / "manifest.json", CorpusManifest, "`dvc repro corpus` writes it anew"),
+        accounting=summarise("accounting.json", Accounting, accounting),
+        agreement=hosts,
+        stability=order,
+        sources=reader.sources,
+    )
+
+
+def collect_models(records: Sequence[Record]) -> dict[str, ModelFacts]:
+    """By configuration, the model that its runs built, as artifacts/protocol/configs.json has it."""
+    models: dict[str, ModelFacts] = {}
+    for record in records:
+        model = (record.facts or {}).get("model")
+        if record.config not in models and isinstance(model, dict):
+            models[record.config] = {key: value for key, value in sorted(model.items()) if key != "digest"}
+    alike: dict[str, list[str]] = {}
+    for name, model in models.items():
+        alike.setdefault(repr(model), []).append(name)
+    return {
+        name: {**model, "same_model_as": sorted(other for other in alike[repr(model)] if other != name)}
+        for name, model in models.items()
+    }
+
 
 class _Reader:
-    """Reads files under a root and remembers the digest of each."""
+    """Reads files under a root and remembers the digests of each."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, FileDigests] = {}
 
     def bytes(self, path: Path, remedy: str = "") -> bytes | None:
         """The content, or None where there is no file; with a `remedy`, a missing file is an error that ends in it."""
@@ -161,10 +214,10 @@ class _Reader:
                 raise Invalid(f"{path.as_posix()} is missing; {remedy}")
             return None
         data = (self.root / path).read_bytes()
-        self.sources[path.as_posix()] = source_of(data)
+        self.sources[path.as_posix()] = digest_file(data)
         return data
 
-    def json(self, path: Path, shape: type[shapes.Shape], remedy: str) -> dict[str, Any] | None:
+    def json(self, path: Path, shape: type[Shape], remedy: str) -> Shape | None:
         """A JSON object of a shape, or None where there is no file."""
         data = self.bytes(path)
         if data is None:
@@ -173,43 +226,59 @@ class _Reader:
             value = canonical.loads(data)
         except canonical.NotCanonical as error:
             raise Invalid(f"{path.as_posix()}: {error}; {remedy}") from None
-        return shapes.check(shape, value, path.as_posix(), remedy)
+        return parse_recorded(shape, value, path.as_posix(), remedy)
 
 
-def _runs(reader: _Reader, study_: Study) -> dict[str, Run]:
+def _read_study(reader: _Reader) -> Study:
+    data = reader.bytes(names.PARAMS, "run this in the root of a study")
+    return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
+
+
+def _read_locks(reader: _Reader, study_: Study) -> dict[str, LockFile]:
+    lock_files: dict[str, LockFile] = {}
+    for gate in map(names.gate_of, study_.rungs):
+        path = names.lock_path(gate)
+        data = reader.bytes(path)
+        if data is not None:
+            lock = locks.loads(data, path.as_posix())
+            if lock.frozen.gate != gate:
+                remedy = f"`git checkout -- {path.as_posix()}` brings it back"
+                raise Invalid(f"{path.as_posix()}: frozen.gate: found {lock.frozen.gate}, expected {gate}; {remedy}")
+            lock_files[gate] = LockFile(lock, data.decode("utf-8"))
+    return lock_files
+
+
+def _read_runs(reader: _Reader, study_: Study) -> dict[str, LedgerRun]:
     data = reader.bytes(RUNS, "`dvc repro -s ledger` writes it") or b""
-    found: dict[str, Run] = {}
+    runs: dict[str, LedgerRun] = {}
     for number, (record, raw) in enumerate(parse_ledger(data, RUNS.as_posix()), start=1):
-        if record.id in found:
-            raise Invalid(f"{RUNS.as_posix()}, line {number}: {record.id} stands there twice; {LEDGER_REMEDY}")
-        where = f"{RUNS.as_posix()}, line {number}"
-        _known(study_, where, [record.config])
+        line = LedgerLine(RUNS.as_posix(), number, raw)
+        if record.id in runs:
+            raise Invalid(f"{line}: {record.id} stands there twice; {LEDGER_REMEDY}")
+        _refuse_unknown(study_, str(line), [record.config])
         if record.rung not in study_.rungs:
-            raise Invalid(f"{where}: rung: found {record.rung}, which params.yaml does not have; {LEDGER_REMEDY}")
-        found[record.id] = Run(record, Line(RUNS.as_posix(), number, raw))
-    return found
+            raise Invalid(f"{line}: rung: found {record.rung}, which params.yaml does not have; {LEDGER_REMEDY}")
+        runs[record.id] = LedgerRun(record, line)
+    return runs
 
 
-def _decisions(reader: _Reader, study_: Study) -> dict[str, Decision]:
+def _read_decisions(reader: _Reader, study_: Study) -> dict[str, LedgerDecision]:
     """The decisions by gate, in the order of the study."""
     data = reader.bytes(DECISIONS, "`dvc repro -s ledger` writes it") or b""
-    found: dict[str, Decision] = {}
+    entries: dict[str, LedgerDecision] = {}
     for number, raw in enumerate(data.splitlines(keepends=True), start=1):
-        where = f"{DECISIONS.as_posix()}, line {number}"
-        try:
-            value = canonical.loads_canonical(raw)
-        except canonical.NotCanonical as error:
-            raise Invalid(f"{where}: {error}; {LEDGER_REMEDY}") from None
-        shapes.check(shapes.Decision, value, where, LEDGER_REMEDY)
-        if value["gate"] in found or value["gate"] not in study_.gates:
-            told = "a second time" if value["gate"] in found else "which params.yaml does not have"
-            raise Invalid(f"{where}: gate: found {value['gate']}, {told}; {LEDGER_REMEDY}")
-        _known(study_, where, [*value["candidates"], *value["promoted"], *value["stopped"]])
-        found[value["gate"]] = Decision(value, Line(DECISIONS.as_posix(), number, raw))
-    return {gate: found[gate] for gate in map(names.gate_of, study_.rungs) if gate in found}
+        line = LedgerLine(DECISIONS.as_posix(), number, raw)
+        decision = parse_decision(raw, str(line), LEDGER_REMEDY)
+        gate = decision.gate
+        if gate in entries or gate not in study_.gates:
+            problem = "a second time" if gate in entries else "which params.yaml does not have"
+            raise Invalid(f"{line}: gate: found {gate}, {problem}; {LEDGER_REMEDY}")
+        _refuse_unknown(study_, str(line), [*decision.candidates, *decision.promoted, *decision.stopped])
+        entries[gate] = LedgerDecision(decision, line)
+    return {gate: entries[gate] for gate in map(names.gate_of, study_.rungs) if gate in entries}
 
 
-def _known(study_: Study, where: str, configs: Iterable[str]) -> None:
+def _refuse_unknown(study_: Study, where: str, configs: Iterable[str]) -> None:
     """Refuse a configuration that params.yaml does not have: no page could say what it is."""
     for config in configs:
         if config not in study_.configs:
@@ -220,60 +289,8 @@ def _known(study_: Study, where: str, configs: Iterable[str]) -> None:
             )
 
 
-def _locks(reader: _Reader, study_: Study) -> dict[str, LockFile]:
-    found: dict[str, LockFile] = {}
-    for gate in map(names.gate_of, study_.rungs):
-        path = names.lock_path(gate)
-        data = reader.bytes(path)
-        if data is not None:
-            lock = locks.loads(data, path.as_posix())
-            if lock.frozen.gate != gate:
-                told = f"found {lock.frozen.gate}, expected {gate}; `git checkout -- {path.as_posix()}` brings it back"
-                raise Invalid(f"{path.as_posix()}: frozen.gate: {told}")
-            found[gate] = LockFile(lock, data.decode("utf-8"))
-    return found
-
-
-def _study(reader: _Reader) -> Study:
-    data = reader.bytes(names.PARAMS, "run this in the root of a study")
-    return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
-
-
-def _summary(reader: _Reader, sums: Sums, name: str, shape: type[shapes.Shape]) -> dict[str, Any]:
-    return reader.json(names.SUMMARY / name, shape, LEDGER_REMEDY) or sums.make(name)
-
-
-def load(root: Path) -> Audit:
-    """Everything under `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone."""
-    reader = _Reader(root)
-    study_ = _study(reader)
-    locks_, runs, decisions = _locks(reader, study_), _runs(reader, study_), _decisions(reader, study_)
-    records = [run.record for run in runs.values()]
-    sums = Sums(
-        study_.study.mode,
-        list(study_.configs),
-        {gate: one.lock for gate, one in locks_.items()},
-        records,
-        {gate: one.value for gate, one in decisions.items()},
-    )
-    built = reader.json(names.PROTOCOL / "configs.json", shapes.Shapes, "`dvc repro protocol` writes it anew")
-    agreement = _summary(reader, sums, "agreement.json", shapes.Agreement)
-    stability = _summary(reader, sums, "stability.json", shapes.Stability)
-    for rung, told in agreement["rungs"].items():
-        _known(study_, f"{(names.SUMMARY / 'agreement.json').as_posix()}: rungs.{rung}.means", told["means"])
-    led = [one["config"] for one in stability["leader_fate"]]
-    _known(study_, f"{(names.SUMMARY / 'stability.json').as_posix()}: leader_fate", led)
-    return Audit(
-        root=root,
-        study=study_,
-        locks=locks_,
-        runs=runs,
-        decisions=decisions,
-        shapes=built["configs"] if built else models(records),
-        corpus=reader.json(names.CORPUS / "manifest.json", shapes.Splits, "`dvc repro corpus` writes it anew"),
-        accounting=_summary(reader, sums, "accounting.json", shapes.Accounting),
-        agreement=agreement,
-        stability=stability,
-        sums=sums,
-        sources=reader.sources,
-    )
+def _refuse_unknown_in_summaries(study_: Study, hosts: Agreement, order: Stability) -> None:
+    for rung, summary in hosts.rungs.items():
+        _refuse_unknown(study_, f"{(names.SUMMARY / 'agreement.json').as_posix()}: rungs.{rung}.means", summary.means)
+    leaders: Mapping[str, None] = dict.fromkeys(fate.config for fate in order.leader_fate)
+    _refuse_unknown(study_, f"{(names.SUMMARY / 'stability.json').as_posix()}: leader_fate", leaders)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from report.tables import Table
+from report.tables import Cell, Table
+from stages.domain import formatting, names
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Page:
     path: str
     template: str
     title: str
-    context: dict[str, Any]
+    context: dict[str, object]
     tables: list[Table] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
 
@@ -43,3 +43,18 @@ def run_page(run: str) -> str:
 def rung_page(rung: str) -> str:
     """Where the list of a rung's runs is."""
     return f"runs/{rung}.html"
+
+
+def link_config(name: str | None) -> Cell:
+    """A configuration in a table, with a link to its page; empty where there is none."""
+    return Cell(name, href=config_page(name) if name else "")
+
+
+def link_rung(rung: str) -> Cell:
+    """A rung in a table, with a link to the page of the gate that judges it."""
+    return Cell(rung, formatting.rung_title(rung), gate_page(names.gate_of(rung)))
+
+
+def link_gate(gate: str, fragment: str = "") -> Cell:
+    """A gate in a table, with a link to its page."""
+    return Cell(gate, formatting.gate_title(gate), gate_page(gate) + fragment)

@@ -1,12 +1,10 @@
-"""Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, links that are relative.
-
-python -m pytest tests/site/test_render.py
-"""
+"""Templates to bytes: Jinja with escaping always on, JSON that cannot leave its script block, relative links."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from report import markup, words
+from report import tables
+from report.prose import Prose, Span
+from stages.domain import formatting
 
 HERE = Path(__file__).parent
 CSP = (
@@ -54,6 +54,18 @@ def link(prefix: str, target: str) -> str:
     return prefix + quote(path) + (f"#{quote(fragment)}" if fragment else "") if path else f"#{quote(fragment)}"
 
 
+def prose(parts: Prose, to: Callable[[str], str]) -> Markup:
+    """A sentence as a page shows it; `to` turns a target into a relative address."""
+    return Markup("").join(part if isinstance(part, str) else _element(part, to) for part in parts)
+
+
+def _element(span: Span, to: Callable[[str], str]) -> Markup:
+    css = Markup(' class="{}"').format(span.css) if span.css else ""
+    if span.href:
+        return Markup('<a{} href="{}">{}</a>').format(css, to(span.href), span.text)
+    return Markup("<{0}{1}>{2}</{0}>").format(span.tag, css, span.text) if span.text else Markup("<br>")
+
+
 def environment() -> Environment:
     """The one environment. A name that a template misspells is an error."""
     env = Environment(
@@ -67,35 +79,36 @@ def environment() -> Environment:
     )
     env.filters.update(
         anchor=anchor,
-        bpb=words.bpb,
-        signed=words.signed,
-        plain=words.plain,
-        seconds=words.seconds,
-        device_time=words.device_time,
-        listed=words.listed,
-        number=words.number,
+        bpb=formatting.bpb,
+        signed=formatting.signed,
+        plain=formatting.plain,
+        seconds=formatting.seconds,
+        device_time=formatting.device_time,
+        listed=formatting.listed,
+        number=formatting.number,
         script_json=script_json,
-        rung_title=words.rung_title,
-        gate_title=words.gate_title,
-        capital=words.capital,
+        rung_title=formatting.rung_title,
+        gate_title=formatting.gate_title,
+        capital=formatting.capital,
         coded=coded,
-        first_few=words.first_few,
-        typeset=words.typeset,
-        ordinal=words.ordinal,
+        first_few=formatting.first_few,
+        typeset=formatting.typeset,
+        ordinal=formatting.ordinal,
     )
     env.globals.update(
-        body=markup.body,
-        foot=markup.foot,
+        body=tables.body,
+        foot=tables.foot,
         anchor=anchor,
-        STATES=words.STATES,
-        HOLDS=words.HOLDS,
+        prose=prose,
+        STATES=formatting.STATES,
+        HOLDS=formatting.HOLDS,
         csp=CSP,
-        count=words.count,
+        count=formatting.count,
     )
     return env
 
 
-def render(env: Environment, template: str, path: str, context: dict[str, Any]) -> bytes:
+def render(env: Environment, template: str, path: str, context: Mapping[str, object]) -> bytes:
     """One page. `path` is its place from the root of the site, which decides how it links to the others."""
     prefix = "../" * path.count("/")
     text = env.get_template(template).render(

@@ -1,64 +1,66 @@
 """The index that the search box of every page reads: pages, configurations, gates, rules and runs, as a script file.
 
-    python -m pytest tests/site/test_search.py
-
-A script and not JSON, because a page opened from a disk may not fetch. It is loaded when somebody starts to search.
+It is a script and not JSON, because a page opened from a disk may not fetch; it is loaded when a search begins.
 """
 
 from __future__ import annotations
 
-from report import ladder, words
-from report.load import Audit
-from report.page import gate_page, rung_page
+from collections.abc import Iterable
+
+from report.gates import GateView
+from report.layout import PAGES
+from report.load import LedgerRun
+from report.page import config_page, rung_page
+from report.promotion_paths import PromotionPath
 from report.render import script_json
-from report.site import PAGES
-from stages.domain import names
+from report.views import StudyView
+from stages.domain import formatting, names
 from stages.domain import rules as r
 
 
-def entries(audit: Audit) -> list[list[str]]:
-    """[text, address, further words to find it by] of everything but runs, the likeliest first."""
-    found = [[name, path, ""] for path, name, _ in PAGES]
-    for rung in audit.study.rungs:
-        gate = names.gate_of(rung)
-        found.append([words.gate_title(gate), gate_page(gate), gate])
-        found.append([f"Runs of {words.rung_title(rung).lower()}", rung_page(rung), rung])
-    for path in ladder.ladder(audit).values():
-        found.append([f"{path.config}{_fate(path)}", f"configs/{path.config}.html", ""])
-    return [*found, *_rules(audit)]
-
-
-def _fate(path: ladder.Path) -> str:
-    """Roles and end of a configuration, as the list of hits shows them."""
-    last = path.last
-    told = list(path.roles)
-    if last is not None:
-        rules = f" ({last.decisive})" if last.decisive else ""
-        told.append(f"{words.STATES[last.state][1]} at {words.gate_title(names.gate_of(last.rung)).lower()}{rules}")
-    return f": {', '.join(told)}" if told else ""
-
-
-def _rules(audit: Audit) -> list[list[str]]:
-    """Every rule of every gate with its sentence."""
-    found = []
-    for rung in audit.study.rungs:
-        gate = names.gate_of(rung)
-        frozen = audit.locks.get(gate)
-        rules = frozen.lock.frozen.rules if frozen else audit.study.gates[gate]
-        for rule_id, rule in r.in_order(dict(rules)):
-            text = f"{rule_id} of {words.gate_title(gate).lower()}: {words.typeset(r.say(rule))}"
-            found.append([text, f"{gate_page(gate)}#{rule_id}", rule.kind])
-    return found
-
-
-def index(audit: Audit) -> bytes:
+def index(view: StudyView) -> bytes:
     """assets/search.js: run ids are stored as configuration + rung/host/seed, so 5,000 runs stay small."""
-    configs = sorted(audit.study.configs)
+    configs = sorted(view.study.configs)
+    value = {"entries": entries(view), "configs": configs, "runs": _runs(configs, view.executed)}
+    return f"window.SITE_INDEX={script_json(value)};\n".encode()
+
+
+def entries(view: StudyView) -> list[list[str]]:
+    """[text, address, further words to find it by] of everything but runs, the likeliest first."""
+    rows = [[name, path, ""] for path, name, _ in PAGES]
+    for gate in view.gates.values():
+        rows.append([gate.title, gate.page, gate.name])
+        rows.append([f"Runs of {gate.rung_title.lower()}", rung_page(gate.rung), gate.rung])
+    for path in view.paths.values():
+        rows.append([f"{path.config}{_fate(path)}", config_page(path.config), ""])
+    return [*rows, *_rules(view.gates.values())]
+
+
+def _fate(path: PromotionPath) -> str:
+    """Roles and end of a configuration, as the list of hits shows them."""
+    parts, last = list(path.roles), path.last
+    if last is not None:
+        rule = f" ({last.decisive})" if last.decisive else ""
+        where = formatting.gate_title(names.gate_of(last.rung)).lower()
+        parts.append(f"{formatting.STATES[last.state][1]} at {where}{rule}")
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def _rules(gates: Iterable[GateView]) -> list[list[str]]:
+    """Every rule of every gate with its sentence."""
+    return [
+        [f"{rule_id} of {gate.title.lower()}: {formatting.typeset(r.say(rule))}", f"{gate.page}#{rule_id}", rule.kind]
+        for gate in gates
+        for rule_id, rule in r.in_order(dict(gate.frozen_rules))
+    ]
+
+
+def _runs(configs: list[str], executed: Iterable[LedgerRun]) -> dict[str, list[list[int | str]]]:
+    """By rung and host, the place of the configuration and the seed of every run."""
     place = {config: number for number, config in enumerate(configs)}
     runs: dict[str, list[list[int | str]]] = {}
-    for run in audit.executed:
+    for run in executed:
         record = run.record
         seed = f"floor-{record.seed}" if record.purpose == "floor" else record.seed
         runs.setdefault(f"{record.rung}/{record.host}", []).append([place[record.config], seed])
-    value = {"entries": entries(audit), "configs": configs, "runs": runs}
-    return f"window.SITE_INDEX={script_json(value)};\n".encode()
+    return runs

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from report import tables, words
+from report import tables
 from report.figures import Figure
 from report.render import environment, render
 from report.standalone import INDEX, main_of
-from report.tables import Column, Table
+from report.tables import Column, Table, TableRow
 from stages.backtest.simulated import Simulation, SizeFigures, loads
-from stages.domain.fail import main_guard
+from stages.domain import formatting
+from stages.domain.errors import main_guard
 
 BASIS = "simulation, no evidence"
 LEVELS = (50, 80, 95)
@@ -26,8 +27,8 @@ def _percent(share: float) -> float:
 
 
 def _table(result: Simulation, id_: str, title: str, columns: list[Column], cells: list[dict[str, Any]]) -> Table:
-    made = tables.rows((f"{id_}.{n}", row) for n, row in enumerate(cells, start=1))
-    return Table(id_, f"{title} (simulation)", columns, made, f"a model fitted to {result.source.name}", BASIS)
+    rows = [TableRow(f"{id_}.{n}", row) for n, row in enumerate(cells, start=1)]
+    return Table(id_, f"{title} (simulation)", columns, rows, f"a model fitted to {result.source.name}", BASIS)
 
 
 def fit_table(result: Simulation) -> Table:
@@ -40,7 +41,7 @@ def fit_table(result: Simulation) -> Table:
         *(Column(f"in{n}", f"Inside {n} %, %", "number", digits=0) for n in LEVELS),
     ]
     cells = [
-        {"budget": words.plain(row.budget), "configs": row.configs, "error": row.error, "naive": row.naive}
+        {"budget": formatting.plain(row.budget), "configs": row.configs, "error": row.error, "naive": row.naive}
         | {f"in{n}": _percent(share) for n, share in zip(LEVELS, row.coverage, strict=True)}
         for row in result.fit
     ]
@@ -79,7 +80,7 @@ def size_table(result: Simulation, size: SizeFigures) -> Table:
         | {f"gate{n}": _percent(row.dropped[n - 1]) for n in gates if n <= len(row.dropped)}
         for row in size.designs
     ]
-    title = f"{words.plain(size.configs)} configurations, {words.plain(size.ladders)} ladders"
+    title = f"{formatting.plain(size.configs)} configurations, {formatting.plain(size.ladders)} ladders"
     return _table(result, f"configs{size.configs}", title, columns, cells)
 
 
@@ -88,7 +89,7 @@ def trade_figure(result: Simulation) -> Figure:
     data, legend = [], []
     for (colour, mark), size in zip(LOOKS, result.sizes, strict=False):
         rows = sorted(size.designs, key=lambda row: row.cost_share)
-        name = f"{words.plain(size.configs)} configurations"
+        name = f"{formatting.plain(size.configs)} configurations"
         legend.append((colour, "", mark, name))
         data.append(
             {
@@ -96,7 +97,7 @@ def trade_figure(result: Simulation) -> Figure:
                 "mode": "markers",
                 "x": [_percent(row.cost_share) for row in rows],
                 "y": [_percent(1 - row.kept) for row in rows],
-                "text": [words.html_text(row.name) for row in rows],
+                "text": [formatting.html_text(row.name) for row in rows],
                 "marker": {"color": colour, "symbol": mark, "size": 9},
                 "hovertemplate": f"{name}<br>%{{text}}<br>cost %{{x:.1f}} %, dropped %{{y:.1f}} %<extra></extra>",
                 "showlegend": False,
@@ -105,7 +106,7 @@ def trade_figure(result: Simulation) -> Figure:
     least = min(result.sizes[-1].designs, key=lambda row: (-row.kept, row.cost_share))
     alt = (
         "How often the best configuration is dropped before the last rung, against cost, a mark for each design "
-        f"(simulation). With {words.plain(result.sizes[-1].configs)} configurations it is dropped least by: "
+        f"(simulation). With {formatting.plain(result.sizes[-1].configs)} configurations it is dropped least by: "
         f"{least.name}, {100 * (1 - least.kept):.1f} %."
     )
     layout = {

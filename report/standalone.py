@@ -18,7 +18,7 @@ from pathlib import Path
 from report.build import ASSETS, plotly_file, swap
 from report.render import HERE
 from stages.domain import canonical
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 MANIFEST = "manifest.json"
 INDEX = "index.html"

@@ -1,9 +1,9 @@
 """Tables: one value that becomes an HTML table on a page, a CSV file and a JSON file beside it.
 
-    python -m pytest tests/site/test_tables.py
-
 The HTML shows rounded numbers; CSV and JSON hold the values as they are. Every table names its source and the clock
-that its seconds and hours speak of.
+that its seconds and hours are of. The body of an HTML table is written directly, since a large study has half a million
+cells and templates are slow: every text goes through `escape`. This module and `render` are the only places that write
+markup by hand.
 """
 
 from __future__ import annotations
@@ -11,27 +11,35 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from report import words
+from markupsafe import Markup
+
+from stages.domain import formatting
 
 Kind = Literal["text", "count", "number", "bpb", "signed", "mean", "hours", "digest", "state", "holds"]
 NUMERIC = frozenset({"count", "number", "bpb", "signed", "mean", "hours"})
 #: What makes a spreadsheet take a text for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `key` in CSV and JSON, `label` on the page, `kind` how a value is shown and sorted."""
+    """A column: `key` in CSV and JSON, `label` on the page, `kind` how a value is shown and sorted.
+
+    `get` takes the value or `Cell` from the item that a row is made of; without it, the attribute called `key`.
+    """
 
     key: str
     label: str
     kind: Kind = "text"
     hint: str = ""
+    get: Callable[[Any], object] | None = None
     #: In the files alone: numbers that the page shows inside another column.
     hidden: bool = False
     #: On the page alone: what the files hold in other columns.
@@ -46,12 +54,16 @@ class Column:
         """Whether values stand to the right and sort as numbers."""
         return self.kind in NUMERIC
 
+    def value(self, item: object) -> object:
+        """The value or `Cell` of this column for an item."""
+        return self.get(item) if self.get else getattr(item, self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A value with what the page adds: another text, a link (from the root of the site), a mark for its colour."""
 
-    value: Any
+    value: Any = None
     text: str | None = None
     href: str = ""
     mark: str = ""
@@ -64,12 +76,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row. `id` is its anchor, stable from build to build, unique on its page: names joined by dots, which no
     name holds. The first cell heads the row."""
 
     id: str
-    cells: dict[str, Any]
+    cells: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ class Table:
     id: str
     title: str
     columns: list[Column]
-    rows: list[Row]
+    rows: list[TableRow]
     source: str
     clock: str
     note: str = ""
@@ -87,38 +99,61 @@ class Table:
     #: What the page says where there is no row: whether something is missing, or there is none.
     empty: str = "None in this study."
     #: A line of sums under the rows, on the page alone.
-    foot: dict[str, Any] | None = None
+    foot: dict[str, object] | None = None
 
     @property
     def shown(self) -> list[Column]:
         """The columns of the page."""
-        return [one for one in self.columns if not one.hidden]
+        return [column for column in self.columns if not column.hidden]
 
     @property
     def kept(self) -> list[Column]:
         """The columns of the files."""
-        return [one for one in self.columns if not one.page_only]
+        return [column for column in self.columns if not column.page_only]
 
     @property
     def hints(self) -> list[tuple[str, str]]:
         """(label, what it means) of the columns that say more than their label."""
-        return [(one.label, one.hint) for one in self.shown if one.hint]
+        return [(column.label, column.hint) for column in self.shown if column.hint]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
         """(heading, how many columns) from left to right; empty where no column has one."""
-        if not any(one.group for one in self.shown):
-            return []
-        return [(name, len(list(many))) for name, many in groupby(one.group for one in self.shown)]
+        headings = [column.group for column in self.shown]
+        return [(name, len(list(many))) for name, many in groupby(headings)] if any(headings) else []
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table before its rows; fields as those of `Table`."""
+
+    id: str
+    title: str
+    source: str
+    note: str = ""
+    tools: bool = True
+    empty: str = "None in this study."
+
+    def fill(
+        self,
+        columns: list[Column],
+        items: Iterable[Item],
+        anchor: Callable[[Item], str],
+        clock: str,
+        foot: dict[str, object] | None = None,
+    ) -> Table:
+        """The table with a row for every item; `anchor` gives the id of a row."""
+        rows = [TableRow(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+        return Table(self.id, self.title, columns, rows, self.source, clock, self.note, self.tools, self.empty, foot)
 
 
 _SHOW = {
-    "count": words.plain,
-    "number": words.plain,
-    "bpb": words.bpb,
-    "mean": words.bpb,
-    "signed": words.signed,
-    "hours": words.device_time,
+    "count": formatting.plain,
+    "number": formatting.plain,
+    "bpb": formatting.bpb,
+    "mean": formatting.bpb,
+    "signed": formatting.signed,
+    "hours": formatting.device_time,
 }
 
 
@@ -126,23 +161,23 @@ def show(column: Column, value: Any) -> str:
     """A value as its column shows it."""
     kind = column.kind
     if value is None:
-        return words.DASH
+        return formatting.DASH
     if column.digits is not None:
-        return words.signed(value, column.digits) if kind == "signed" else words.number(value, column.digits)
+        return formatting.signed(value, column.digits) if kind == "signed" else formatting.number(value, column.digits)
     if kind == "digest":
         return str(value)[:12]
     if kind in _SHOW:
         return _SHOW[kind](value)
-    return words.plain(value)
+    return formatting.plain(value)
 
 
 def cell(column: Column, value: Any) -> Cell:
     """The cell of a column with its shown text."""
-    found = value if isinstance(value, Cell) else Cell(value)
-    if found.text is not None:
-        return found
-    note = found.note or (str(found.value) if column.kind == "digest" and found.value else "")
-    return replace(found, text=show(column, found.value), note=note)
+    whole = value if isinstance(value, Cell) else Cell(value)
+    if whole.text is not None:
+        return whole
+    note = whole.note or (str(whole.value) if column.kind == "digest" and whole.value else "")
+    return replace(whole, text=show(column, whole.value), note=note)
 
 
 def raw(value: Any) -> Any:
@@ -159,8 +194,8 @@ def as_json(table: Table, study: str) -> bytes:
         "title": table.title,
         "source": table.source,
         "clock": table.clock,
-        "columns": [{"key": one.key, "label": one.label, "kind": one.kind} for one in table.kept],
-        "rows": [[raw(row.cells.get(one.key)) for one in table.kept] for row in table.rows],
+        "columns": [{"key": column.key, "label": column.label, "kind": column.kind} for column in table.kept],
+        "rows": [[raw(row.cells.get(column.key)) for column in table.kept] for row in table.rows],
     }
     # The canonical form, without the slow walk that checks what can only be text, numbers, booleans and None here.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -182,15 +217,15 @@ def as_csv(table: Table) -> bytes:
     """The table as CSV (RFC 4180, LF). A text that a spreadsheet would run as a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([one.key for one in table.kept])
-    writer.writerows([[_csv(row.cells.get(one.key)) for one in table.kept] for row in table.rows])
+    writer.writerow([column.key for column in table.kept])
+    writer.writerows([[_csv(row.cells.get(column.key)) for column in table.kept] for row in table.rows])
     return out.getvalue().encode("utf-8")
 
 
 def state(name: str) -> Cell:
     """What became of a candidate, with glyph and words."""
-    glyph, text = words.STATES[name]
-    return Cell(name, f"{glyph} {text}".strip() or words.DASH, mark=f"state-{name}")
+    glyph, text = formatting.STATES[name]
+    return Cell(name, f"{glyph} {text}".strip() or formatting.DASH, mark=f"state-{name}")
 
 
 def holds(value: bool | None, effect: str) -> Cell:
@@ -198,12 +233,74 @@ def holds(value: bool | None, effect: str) -> Cell:
 
     The colour says what it means: a stop rule that holds is bad news, a promote rule that does not is none.
     """
-    glyph, text, mark = words.HOLDS[value]
+    glyph, text, mark = formatting.HOLDS[value]
     if value is not None and effect in ("promote", "stop"):
         mark = ("yes" if effect == "promote" else "no") if value else "unknown"
     return Cell(value, f"{glyph} {text}", mark=f"holds-{mark}")
 
 
-def rows(items: Iterable[tuple[str, dict[str, Any]]]) -> list[Row]:
-    """Rows from (anchor, cells)."""
-    return [Row(anchor, cells) for anchor, cells in items]
+Link = Callable[[str], str]
+
+
+def _inner(content: Cell, link: Link) -> str:
+    text = escape(content.text or "")
+    if content.href:
+        text = f'<a href="{escape(link(content.href))}">{text}</a>'
+    for tag in content.tags:
+        text += f' <span class="role">{escape(tag)}</span>'
+    return text + (f"<small>{escape(content.small)}</small>" if content.small else "")
+
+
+def _attributes(column: Column, content: Cell, sortable: bool) -> str:
+    kind = "num" if column.numeric else "mono" if column.kind == "digest" else ""
+    marks = " ".join(filter(None, (kind, content.mark)))
+    text = f' class="{escape(marks)}"' if marks else ""
+    key = content.sort if content.sort is not None else content.value if column.numeric else None
+    if sortable and key is not None:
+        text += f' data-v="{escape(str(key))}"'
+    return text + (f' title="{escape(content.note)}"' if content.note else "")
+
+
+def _plain(column: Column, value: object, sortable: bool) -> str:
+    """A cell that holds a value and nothing else: most cells of a site, so the short way."""
+    text = show(column, value)
+    if not column.numeric:
+        if column.kind == "digest":
+            whole = f' title="{escape(str(value))}"' if value else ""
+            return f'<td class="mono"{whole}>{escape(text)}</td>'
+        return f"<td>{escape(text)}</td>"
+    data = f' data-v="{escape(str(value))}"' if sortable and value is not None else ""
+    return f'<td class="num"{data}>{escape(text)}</td>'
+
+
+def _row(shown: list[Column], cells: dict[str, object], link: Link, sortable: bool) -> str:
+    """The cells of one row; the first is its header."""
+    parts = []
+    for n, column in enumerate(shown):
+        value = cells.get(column.key)
+        if n and not isinstance(value, Cell):
+            parts.append(_plain(column, value, sortable))
+            continue
+        content = cell(column, value)
+        if n:
+            parts.append(f"<td{_attributes(column, content, sortable)}>{_inner(content, link)}</td>")
+        else:
+            first = Column(column.key, column.label)  # a header is text, whatever its kind
+            parts.append(f'<th scope="row"{_attributes(first, content, False)}>{_inner(content, link)}</th>')
+    return "".join(parts)
+
+
+def body(table: Table, link: Link, sortable: bool, anchor: Callable[[str], str]) -> Markup:
+    """The rows of a table. `link` turns a target into a relative address, `anchor` a text into an id."""
+    lines, shown = [], table.shown
+    for row in table.rows:
+        head = f'<tr id="{escape(anchor(row.id))}">' if row.id else "<tr>"
+        lines.append(f"{head}{_row(shown, row.cells, link, sortable)}</tr>\n")
+    return Markup("".join(lines))
+
+
+def foot(table: Table, link: Link) -> Markup:
+    """The line of sums, which neither sorts nor filters: what it has no sum of stays empty."""
+    cells: dict[str, object] = {column.key: Cell(None, "") for column in table.shown}
+    cells |= table.foot or {}
+    return Markup(f"<tr>{_row(table.shown, cells, link, False)}</tr>")

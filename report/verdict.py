@@ -1,25 +1,51 @@
-"""The verdict, generated from the decisions: who leads and by how much, what the final rules say, what it all cost.
-
-python -m pytest tests/site/test_verdict.py
-"""
+"""The verdict, from the decisions alone: who leads and by how much, what the final rules say, what it all cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from report import ladder, spent, words
-from report.chain import chains, supported
-from report.deciding import roles_of, rules_of
-from report.lead import Lead, lead
-from report.load import Audit
-from report.page import gate_page
-from stages.domain import names
+from report import cost
+from report.gates import GateView
+from report.views import StudyView
+from stages.domain import formatting, names
+from stages.domain.decision import Decision, RecordedFinding, RuleOutcome
+from stages.domain.rules import FirstInAllCells, MeanGap, NearEquivalent
 
+#: Below so many standard deviations of the A/A floor, luck could have decided.
+LUCK = 2.0
 UNSUPPORTED = "Not supported by the ledger"
 WHAT_IF = "What-if"
 MOVED = "params.yaml has moved on from the lock"
 ASKED = "Before the what-if that params.yaml asks for"
+
+RoleRule = FirstInAllCells | NearEquivalent | MeanGap
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Whose the lowest mean is. `gap` is the distance in val_bpb to the second, and None where there is no second;
+    `noise` is `gap` in standard deviations of the A/A floor of `floor`, and None where none was measured."""
+
+    first: str
+    mean: float
+    second: str | None = None
+    gap: float | None = None
+    #: Who has the same mean; the order between them is that of their names.
+    equals: tuple[str, ...] = ()
+    noise: float | None = None
+    floor: str = ""
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing that was measured says that luck could have decided."""
+        return not self.equals and (self.noise is None or self.noise >= LUCK)
+
+    @property
+    def verb(self) -> str:
+        """What its holder does, as a sentence says it."""
+        if self.equals:
+            return f"ties with {formatting.listed(list(self.equals))}"
+        return "wins" if self.clear else "leads, within noise"
 
 
 @dataclass(frozen=True)
@@ -55,176 +81,195 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """Headline and points as plain text."""
-        said = "; ".join(clause.text for clause in (self.headline, *self.points)) + "."
-        return f"{self.doubt}: {said}" if self.doubt else said
+        text = "; ".join(clause.text for clause in (self.headline, *self.points)) + "."
+        return f"{self.doubt}: {text}" if self.doubt else text
 
 
-def verdict(audit: Audit) -> Verdict:
+def find_lead(view: StudyView) -> Lead | None:
+    """The lead at the last rung; None while its gate is undecided or blocked, or ranks nobody."""
+    gate = view.last_gate
+    if gate.blocked or not gate.ranking:
+        return None
+    best, *others = gate.ranking
+    if not others:
+        return Lead(best.config, best.mean)
+    gap, noise = others[0].mean - best.mean, view.noise(gate.name)
+    return Lead(
+        best.config,
+        best.mean,
+        others[0].config,
+        gap,
+        tuple(row.config for row in others if row.mean == best.mean),
+        gap / noise.deviation if noise else None,
+        noise.rung if noise else "",
+    )
+
+
+def reach_verdict(view: StudyView) -> Verdict:
     """What the decisions say, and only that."""
-    for rung in audit.study.rungs:
-        gate = names.gate_of(rung)
-        decision = audit.decisions.get(gate)
-        if decision is None:
-            return Verdict(_waiting(audit, rung))
-        if decision.value["outcome"] == "blocked":
-            return Verdict(_blocked(audit, gate, decision.value))
-    gate = names.gate_of(audit.study.last_rung)
-    value = audit.decisions[gate].value
-    found = lead(audit)
-    if found is None:
-        empty = ladder.why_empty(audit, audit.study.last_rung)
+    for gate in view.gates.values():
+        if gate.decision is None:
+            return Verdict(_waiting(gate))
+        if gate.blocked:
+            return Verdict(_blocked(gate, gate.decision))
+    gate, lead = view.last_gate, find_lead(view)
+    if lead is None:
+        empty = gate.why_empty
         why = (
             f"the last rung has no candidate: {empty}"
             if empty
             else "no candidate of the last rung finished in every cell"
         )
-        return Verdict(_at(gate, f"No verdict: {why}", "#Evidence"))
-    points, notes = _points(audit, gate, value), [_early(audit, found), *_saved(audit)]
-    return Verdict(_headline(audit, gate, found), points, notes, _doubt(audit), final=True)
+        return Verdict(_clause(gate, f"No verdict: {why}", "#Evidence"))
+    notes = [_first_look(view, lead), *_saved(view.cost)]
+    return Verdict(_headline(gate, lead), _points(view, gate), notes, _doubt(view), final=True)
 
 
-def _doubt(audit: Audit) -> str:
-    if not supported(audit):
+def _doubt(view: StudyView) -> str:
+    chains = view.chains.values()
+    if not view.supported:
         return UNSUPPORTED
-    if any(one.state == "what-if" for one in chains(audit).values()):
+    if any(chain.state == "what-if" for chain in chains):
         return WHAT_IF
-    if any(one.moved for one in chains(audit).values()):
+    if any(chain.moved for chain in chains):
         return MOVED
-    return ASKED if audit.study.study.mode == "exploratory" else ""
+    return ASKED if view.study.study.mode == "exploratory" else ""
 
 
-def _at(gate: str, text: str, fragment: str = "") -> Clause:
-    return Clause(text, gate_page(gate) + fragment, proof=words.gate_title(gate))
+def _clause(gate: GateView, text: str, fragment: str = "") -> Clause:
+    return Clause(text, gate.page + fragment, proof=gate.title)
 
 
-def _waiting(audit: Audit, rung: str) -> Clause:
-    gate, gone = names.gate_of(rung), len(ladder.missing_runs(audit, rung))
-    verb = "is" if gone == 1 else "are"
-    why = f"; {words.count(gone, 'run')} of {words.rung_title(rung).lower()} {verb} missing" if gone else ""
-    return _at(gate, f"No verdict yet: {words.gate_title(gate).lower()} has not decided{why}")
+def _waiting(gate: GateView) -> Clause:
+    missing = len(gate.missing)
+    verb = "is" if missing == 1 else "are"
+    why = f"; {formatting.count(missing, 'run')} of {gate.rung_title.lower()} {verb} missing" if missing else ""
+    return _clause(gate, f"No verdict yet: {gate.title.lower()} has not decided{why}")
 
 
-def _blocked(audit: Audit, gate: str, value: dict[str, Any]) -> Clause:
-    texts = [
-        f"{rule['id']} ({words.typeset(rule['text'].rstrip('.'))})"
-        for rule in value["rules"]
-        if rule["id"] in value["blocked_by"]
+def _blocked(gate: GateView, decision: Decision) -> Clause:
+    rules = [
+        f"{rule.id} ({formatting.typeset(rule.text.rstrip('.'))})"
+        for rule in decision.rules
+        if rule.id in decision.blocked_by
     ]
-    return _at(gate, f"No verdict: {words.gate_title(gate).lower()} is blocked by {words.listed(texts)}", "#Rules")
+    return _clause(gate, f"No verdict: {gate.title.lower()} is blocked by {formatting.listed(rules)}", "#Rules")
 
 
-def _headline(audit: Audit, gate: str, found: Lead) -> Clause:
-    roles = [role for role, config in roles_of(audit, gate).items() if config == found.first]
-    name = f"The {' and '.join(roles)}, {found.first}," if roles else found.first
-    budget = words.seconds(audit.study.rungs[audit.study.last_rung].budget_seconds)
-    text = f"{name} {found.verb}: the lowest mean val_bpb ({words.number(found.mean, 4)}) at {budget}"
-    if found.gap is not None and not found.equals:
-        ahead = words.number(found.gap, 4) if found.gap >= 0.0001 else words.plain(found.gap)
-        text += f", {ahead} ahead of {found.second}"
-        if found.noise is not None:
-            text += f" ({words.number(found.noise, 1)} × the A/A noise of {words.rung_title(found.floor).lower()})"
-    return Clause(text, gate_page(gate) + "#Evidence", strong=found.first, proof=words.gate_title(gate))
+def _headline(gate: GateView, lead: Lead) -> Clause:
+    roles = [role for role, config in gate.roles.items() if config == lead.first]
+    name = f"The {' and '.join(roles)}, {lead.first}," if roles else lead.first
+    mean, budget = formatting.number(lead.mean, 4), formatting.seconds(gate.budget)
+    text = f"{name} {lead.verb}: the lowest mean val_bpb ({mean}) at {budget}"
+    if lead.gap is not None and not lead.equals:
+        ahead = formatting.number(lead.gap, 4) if lead.gap >= 0.0001 else formatting.plain(lead.gap)
+        text += f", {ahead} ahead of {lead.second}"
+        if lead.noise is not None:
+            floor = formatting.rung_title(lead.floor).lower()
+            text += f" ({formatting.number(lead.noise, 1)} × the A/A noise of {floor})"
+    return Clause(text, f"{gate.page}#Evidence", strong=lead.first, proof=gate.title)
 
 
-def _points(audit: Audit, gate: str, value: dict[str, Any]) -> list[Clause]:
-    rules, roles = rules_of(audit, gate), roles_of(audit, gate)
-    found = []
-    for told in value["rules"]:
-        if told["effect"] == "verdict" and told["results"]:
-            one, rule = told["results"][0], rules.get(told["id"])
-            known = rule is not None and rule["kind"] == told["kind"] and _named(rule) <= set(roles)
-            text = _say(audit, rule, roles, one) if rule and known else _as_told(told, one)
-            href = f"{gate_page(gate)}#{told['id']}"
-            found.append(Clause(text, href, one["holds"], told["id"], proof=told["id"]))
-    return found
+def _points(view: StudyView, gate: GateView) -> list[Clause]:
+    clauses = []
+    for outcome in gate.decision.rules if gate.decision else []:
+        if outcome.effect == "verdict" and outcome.results:
+            finding = outcome.results[0]
+            text = _point_text(view, gate, outcome, finding)
+            href = f"{gate.page}#{outcome.id}"
+            clauses.append(Clause(text, href, finding.holds, outcome.id, proof=outcome.id))
+    return clauses
 
 
-def _named(rule: dict[str, Any]) -> set[str]:
-    return {rule[key] for key in ("role", "to") if key in rule}
+def _point_text(view: StudyView, gate: GateView, outcome: RuleOutcome, finding: RecordedFinding) -> str:
+    """A final rule in words; where its lock is lost, by the sentence that the decision holds."""
+    rule = gate.rules.get(outcome.id)
+    if isinstance(rule, RoleRule) and rule.kind == outcome.kind and _roles_named(rule) <= set(gate.roles):
+        named = sorted(_roles_named(rule))
+        why = _stopped_before(view, [gate.roles[role] for role in named]) or finding.note
+        if isinstance(rule, FirstInAllCells):
+            return _first_text(rule, finding, why)
+        return _gap_text(rule, gate.roles[rule.role], finding, why)
+    return f"“{formatting.typeset(outcome.text)}” {formatting.HOLDS[finding.holds][1]}"
 
 
-def _as_told(told: dict[str, Any], one: dict[str, Any]) -> str:
-    """A verdict whose lock is lost, by the sentence that the decision holds."""
-    return f"“{words.typeset(told['text'])}” {words.HOLDS[one['holds']][1]}"
+def _roles_named(rule: RoleRule) -> set[str]:
+    return {rule.role} if isinstance(rule, FirstInAllCells) else {rule.role, rule.to}
 
 
-def _stopped_before(audit: Audit, configs: list[str]) -> str:
+def _stopped_before(view: StudyView, configs: list[str]) -> str:
     """Which of these never reached the last rung, and the gate that stopped it."""
-    paths = ladder.ladder(audit)
     for config in configs:
-        last = paths[config].last if config in paths else None
+        last = view.paths[config].last if config in view.paths else None
         if last is not None and last.state == "stopped":
-            return f"since {config} was stopped at {words.gate_title(names.gate_of(last.rung)).lower()}"
+            return f"since {config} was stopped at {formatting.gate_title(names.gate_of(last.rung)).lower()}"
     return ""
 
 
-def _say(audit: Audit, rule: dict[str, Any], roles: dict[str, str], one: dict[str, Any]) -> str:
-    """One verdict in words; where it is not evaluable, why."""
-    role, name = rule["role"], roles[rule["role"]]
-    why = _stopped_before(audit, [roles[one] for one in sorted(_named(rule))]) or one["note"]
-    if rule["kind"] == "first_in_all_cells":
-        if one["holds"] is None:
-            return f"whether the {role} is first in every cell is not evaluable, {why}"
-        seen, cells = int(one["observed"]), int(one["threshold"])
-        many = f"all {cells}" if one["holds"] else f"only {seen} of {cells}" if seen else f"none of {cells}"
-        return f"the {role} is first in {many} cells"
-    limit, near = words.number(one["threshold"], 3), rule["kind"] == "near_equivalent"
-    claim = f"within {limit} of the {rule['to']}" if near else f"at most {limit} above the {rule['to']}"
-    if one["holds"] is None:
-        return f"whether the {role} ({name}) is {claim} is not evaluable, {why}"
-    if one["holds"]:
+def _first_text(rule: FirstInAllCells, finding: RecordedFinding, why: str) -> str:
+    if finding.holds is None:
+        return f"whether the {rule.role} is first in every cell is not evaluable, {why}"
+    seen, cells = int(finding.observed or 0), int(finding.threshold or 0)
+    many = f"all {cells}" if finding.holds else f"only {seen} of {cells}" if seen else f"none of {cells}"
+    return f"the {rule.role} is first in {many} cells"
+
+
+def _gap_text(rule: NearEquivalent | MeanGap, config: str, finding: RecordedFinding, why: str) -> str:
+    limit, near = formatting.number(finding.threshold, 3), isinstance(rule, NearEquivalent)
+    claim = f"within {limit} of the {rule.to}" if near else f"at most {limit} above the {rule.to}"
+    if finding.holds is None:
+        return f"whether the {rule.role} ({config}) is {claim} is not evaluable, {why}"
+    if finding.holds:
         verb = f"is {claim}"
     else:
-        verb = f"is not {claim}" if near else f"is more than {limit} above the {rule['to']}"
-    return f"the {role} ({name}) {verb} ({words.signed(one['observed'], 4)})"
+        verb = f"is not {claim}" if near else f"is more than {limit} above the {rule.to}"
+    return f"the {rule.role} ({config}) {verb} ({formatting.signed(finding.observed, 4)})"
 
 
-def early_leader(audit: Audit, found: Lead | None) -> str:
-    """What became of the leader of the first rung, in one or two sentences; `found` is the lead at the last."""
-    rung = next(iter(audit.study.rungs))
-    name = ladder.leader(audit, rung)
+def early_leader(view: StudyView, lead: Lead | None) -> str:
+    """What became of the leader of the first rung, in one or two sentences; `lead` is the lead at the last."""
+    name = view.first_gate.leader
     if name is None:
         return "The first rung has no leader yet."
-    if found and name == found.first:
-        if found.clear:
-            return f"{name} led {words.rung_title(rung).lower()} and won: the cheapest rung would have picked the same."
-        return f"{name} led {words.rung_title(rung).lower()} and {_at_last(audit, found)}."
-    last = ladder.ladder(audit)[name].last
+    first = view.first_gate.rung_title.lower()
+    if lead and name == lead.first:
+        if lead.clear:
+            return f"{name} led {first} and won: the cheapest rung would have picked the same."
+        return f"{name} led {first} and {_at_last(view.last_gate, lead)}."
+    last = view.paths[name].last
     if last is None or last.state not in ("stopped", "finalist", "missing"):
-        return f"{name} led {words.rung_title(rung).lower()}, and is still on its way."
-    where = words.gate_title(names.gate_of(last.rung)).lower()
+        return f"{name} led {first}, and is still on its way."
+    where = formatting.gate_title(names.gate_of(last.rung)).lower()
     rank = f" at rank {last.rank}" if last.rank else ""
     fate = f"was stopped by {where}{rank}" if last.state == "stopped" else f"came to {where}{rank}"
-    told = f"{name} led {words.rung_title(rung).lower()} and {fate}."
-    here = ladder.ladder(audit)[found.first].steps[0].rank if found else None
-    if not found or not here:
-        return told
-    who = "The winner" if found.clear else f"{found.first}, which {_at_last(audit, found)},"
-    return f"{told} {who} was {words.ordinal(here)} at {words.rung_title(rung).lower()}."
+    text = f"{name} led {first} and {fate}."
+    place = view.paths[lead.first].steps[0].rank if lead else None
+    if not lead or not place:
+        return text
+    who = "The winner" if lead.clear else f"{lead.first}, which {_at_last(view.last_gate, lead)},"
+    return f"{text} {who} was {formatting.ordinal(place)} at {first}."
 
 
-def _at_last(audit: Audit, found: Lead) -> str:
+def _at_last(gate: GateView, lead: Lead) -> str:
     """What a lead that is not clear comes to at the last rung."""
-    return f"{found.verb.replace(',', '')} at {words.rung_title(audit.study.last_rung).lower()}"
+    return f"{lead.verb.replace(',', '')} at {gate.rung_title.lower()}"
 
 
-def _early(audit: Audit, found: Lead) -> Clause:
+def _first_look(view: StudyView, lead: Lead) -> Clause:
     """No answer where the last rung itself does not tell the first place from the second."""
-    same = ladder.leader(audit, next(iter(audit.study.rungs))) == found.first
-    answer = ("yes" if same else "no") if found.clear else "cannot be said"
-    text = f"{answer}: {early_leader(audit, found).rstrip('.')}"
+    same = view.first_gate.leader == lead.first
+    answer = ("yes" if same else "no") if lead.clear else "cannot be said"
+    text = f"{answer}: {early_leader(view, lead).rstrip('.')}"
     return Clause(text, "stability.html", proof="Stability", question="Would the first look have told?")
 
 
-def _saved(audit: Audit) -> list[Clause]:
+def _saved(costs: cost.StudyCost) -> list[Clause]:
     """What the ladder cost against what it left unrun; nothing where that is not known."""
-    total, most = spent.total_hours(audit), spent.widest(audit)
-    if total is None or most is None:
+    if costs.total is None or costs.widest is None:
         return []
-    who = f"all {most['candidates']} candidates" if most["candidates"] != 1 else "the one candidate"
-    rung, hours = words.rung_title(most["from_rung"]).lower(), words.device_time(most["hours"])
+    rung, hours = formatting.rung_title(costs.widest.from_rung).lower(), formatting.device_time(costs.widest.hours)
     text = (
-        f"{words.device_time(total)} of device time in all; {who} of {rung} at the last rung alone would have taken "
-        f"{hours} (accounting of unrun work, no evidence)"
+        f"{formatting.device_time(costs.total)} of device time in all; {cost.candidates_text(costs.widest)} of {rung} "
+        f"at the last rung alone would have taken {hours} (accounting of unrun work, no evidence)"
     )
     return [Clause(text, "cost.html", proof="Cost", question="What did the ladder cost?")]

@@ -15,12 +15,13 @@ import io
 import sys
 from types import ModuleType
 
-from stages.domain.fail import main_guard
+from stages.domain.errors import main_guard
 
 #: Subcommand -> what it does, in the order in which a person meets them.
 COMMANDS = {
     "plan": "what the study will cost, before anything runs",
     "study": "switch params.yaml to another study",
+    "try": "run a trainer three times, before anything is frozen",
     "freeze": "write the rules of params.yaml into locks",
     "status": "the ladder: cells done, who was promoted, what blocks",
     "dag": "the pipeline with one node a rung and the counts on it",
@@ -28,6 +29,7 @@ COMMANDS = {
     "pending": "what a host can run now, and what waits for whom",
     "work": "pull, run what this host can run, push, until nothing is left",
     "dispatch": "hand pending runs to several workers",
+    "what-if": "which fates other rules would have given the recorded evidence",
     "replay": "train recorded runs again and compare",
     "verify": "recompute every decision, from git alone",
     "attest": "export a decision as an in-toto statement, or check one",
@@ -36,11 +38,17 @@ COMMANDS = {
     "backtest": "replay frozen rules on learning curves of others",
     "simulate": "what rung sizes and thresholds trade, on a fitted model",
     "design": "propose rungs, seeds and thresholds for a cost",
+    "heal": "remove what a killed process left half-written",
 }
+#: Subcommands whose name no module can have.
+MODULES = {"try": "trial"}
+#: Subcommands that begin with what `promotion heal` does. The others only read, or heal by themselves.
+HEALING = ("study", "freeze", "status", "pending", "replay", "site")
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"stages.commands.{command}")
+    module = MODULES.get(command, command.replace("-", "_"))
+    return importlib.import_module(f"stages.commands.{module}")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -68,7 +76,13 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     command = next((word for word in words if word in COMMANDS), None)
     arguments = build_parser(command).parse_args(words)
-    main_guard(lambda: int(_module(arguments.command).run(arguments) or 0))
+    main_guard(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command in HEALING:
+        _module("heal").heal_workspace()
+    return int(_module(arguments.command).run(arguments) or 0)
 
 
 if __name__ == "__main__":

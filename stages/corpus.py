@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -19,9 +18,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stages.corpora.build import build
 from stages.corpora.inputs import CorpusError
-from stages.domain import names, yamlio
-from stages.domain.data import Data
-from stages.domain.schema import Invalid, parse
+from stages.domain import canonical, files, names, yamlio
+from stages.domain.corpus import Data, DataFiles, Manifest
+from stages.domain.data_files import check_files
+from stages.domain.errors import Invalid, Refused
+from stages.domain.schema import parse
 
 REFRESH_SECONDS = 0.25
 
@@ -30,6 +31,16 @@ class _Params(BaseModel):
     """params.yaml as this stage sees it: the other sections are other stages' business."""
 
     data: Data
+
+
+def _read(params: Path) -> Data:
+    """The `data` section of params.yaml; `Invalid` tells every mistake with its line."""
+    content, where = yamlio.read_bytes(params, "run this in the root of a study"), params.as_posix()
+    value = yamlio.loads(content, where)
+    try:
+        return parse(_Params, value, where).data
+    except Invalid as error:
+        raise yamlio.with_lines(error, content, where) from None
 
 
 class _ProgressLine:
@@ -61,13 +72,20 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _summary(manifest: dict[str, Any], out: Path) -> str:
-    splits = manifest["splits"]
-    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest['tokenizer']['vocab_size']}"]
-    for name, split in splits.items():
+def pin_files(source: DataFiles, out: Path) -> str:
+    """Check the files that a command reads, write the manifest with their digests, and say what they are."""
+    rows = check_files(source)
+    value = {"schema": 1, "source": source.model_dump(mode="json"), "files": rows, "splits": {}}
+    files.write_whole(out / "manifest.json", canonical.dumps(value))
+    return f"corpus: {out.as_posix()}\nfiles: {len(rows)}, {sum(row['bytes'] for row in rows)} bytes, all as pinned"
+
+
+def _summary(manifest: Manifest, out: Path) -> str:
+    lines = [f"corpus: {out.as_posix()}", f"vocab_size: {manifest.tokenizer.vocab_size}"]
+    for name, split in manifest.splits.items():
         lines.append(
-            f"{name}: {split['documents']} documents, {split['bytes']} bytes, {split['tokens']} tokens, "
-            f"{split['bytes'] / split['tokens']:.3f} bytes/token"
+            f"{name}: {split.documents} documents, {split.bytes} bytes, {split.tokens} tokens, "
+            f"{split.bytes / split.tokens:.3f} bytes/token"
         )
     return "\n".join(lines)
 
@@ -79,11 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=names.CORPUS, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        value = yamlio.read(options.params, "run this in the root of a study")
-        data = parse(_Params, value, options.params.as_posix()).data
+        data = _read(options.params)
+        if isinstance(data.source, DataFiles):
+            print(pin_files(data.source, options.out))
+            return 0
         with _progress() as progress:
             manifest = build(data, Path.cwd(), options.out, _ProgressLine(progress))
-    except (CorpusError, Invalid, yamlio.BadYaml, OSError) as error:
+    except (CorpusError, Invalid, Refused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(_summary(manifest, options.out))

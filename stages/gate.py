@@ -10,47 +10,39 @@ decision says so, and tickets that only they grant read `what-if`, which trains 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
-from stages.domain import canonical, decision, doors, files, names, rules, tickets, yamlio
-from stages.domain.evidence import Door, door_from, gather
-from stages.domain.fail import Refused, main_guard
+from stages.domain import decision, files, names, promotions, yamlio
+from stages.domain.contract import Contract, read_open
+from stages.domain.errors import Refused, main_guard
+from stages.domain.evidence import gather
 from stages.domain.records import read_rung
-from stages.domain.schema import Strict, parse
+from stages.domain.rules import parse_rules
 
 
-class _Gate(Strict):
-    rules: rules.Gate
-
-
-def parse_rules(value: Any, where: str) -> dict[str, rules.Rule]:
-    """The rules of one gate, validated."""
-    return dict(parse(_Gate, {"rules": value}, where).rules)
-
-
-def entrants(door: doors.Door) -> dict[str, tickets.Ticket]:
+def read_tickets(contract: Contract) -> dict[str, promotions.Ticket]:
     """The tickets for a rung: of every frozen configuration at the first one, then those of the gate before."""
-    everybody = doors.configs_of(door)
-    if everybody is not None:
-        return dict.fromkeys(everybody, "true")
-    return tickets.read(names.GATES / f"gate{int(door['rung'].removeprefix('rung')) - 1}" / "promotions.yaml")
+    gate = names.gate_before(contract.rung)
+    return (
+        dict.fromkeys(contract.entrants or (), "true") if gate is None else promotions.read(names.promotions_path(gate))
+    )
 
 
-def judge(rung: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tickets.Ticket]]:
+def judge(rung: str, params: dict[str, Any]) -> tuple[decision.Decision, dict[str, promotions.Ticket]]:
     """The decision of a rung's gate and the tickets that it hands out."""
-    value = doors.read_open(rung)
+    contract = read_open(rung)
     records = [record for record, _ in read_rung(rung).values()]
-    held = entrants(value)
-    who = [name for name, ticket in held.items() if ticket != "false"]
-    frozen_door = door_from(value, parse_rules(value["rules"], f"artifacts/protocol/{rung}.json"), value["roles"])
-    frozen = decision.decide(gather(frozen_door, who, records))
+    entrants = read_tickets(contract)
+    candidates = [name for name, ticket in entrants.items() if ticket != "false"]
+    frozen = decision.decide(gather(contract, candidates, records))
     shown = frozen
     if params["study"]["mode"] == "exploratory":
-        own = parse_rules(params["gates"][value["gate"]], "params.yaml: gates." + value["gate"])
-        door: Door = door_from(value, own, {**value["roles"], **params["roles"]})
-        shown = decision.decide(gather(door, who, records), mode="exploratory")
-        shown["frozen_promoted"] = frozen["promoted"]
-    return shown, decision.tickets(frozen, shown, sorted(held))
+        rules = params["gates"][contract.gate]
+        parse_rules(rules, f"params.yaml: gates.{contract.gate}")
+        asked = replace(contract, rules=rules, roles={**contract.roles, **params["roles"]})
+        shown = decision.decide(gather(asked, candidates, records), mode="exploratory", frozen_promoted=frozen.promoted)
+    return shown, decision.hand_out_tickets(frozen, shown, sorted(entrants))
 
 
 def main() -> None:
@@ -58,13 +50,12 @@ def main() -> None:
     if len(sys.argv) != 2 or not names.is_name(sys.argv[1]):
         raise Refused("usage: python -m stages.gate RUNG")
     rung = sys.argv[1]
-    made, held = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
-    folder = names.GATES / made["gate"]
-    files.write_whole(folder / "decision.json", canonical.dumps(made))
-    files.write_whole(folder / "promotions.yaml", tickets.dumps(held))
-    if made["outcome"] == "blocked":
-        told = "\n  ".join(decision.why_blocked(made))
-        print(f"{made['gate']} is blocked and promotes nobody:\n  {told}", file=sys.stderr)
+    outcome, tickets = judge(rung, yamlio.read(names.PARAMS, "run this in the root of a study"))
+    files.write_whole(names.decision_path(outcome.gate), outcome.to_bytes())
+    files.write_whole(names.promotions_path(outcome.gate), promotions.dumps(tickets))
+    if outcome.blocked:
+        reasons = "\n  ".join(decision.why_blocked(outcome))
+        print(f"{outcome.gate} is blocked and promotes nobody:\n  {reasons}", file=sys.stderr)
 
 
 if __name__ == "__main__":

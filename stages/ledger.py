@@ -10,50 +10,46 @@ has not decided, is left out.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from stages.domain import canonical, files, locks, names, yamlio
-from stages.domain.fail import Refused, main_guard
+from stages.domain.contract import Contract, from_lock, path_of, read
+from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
+from stages.domain.runs import ledger_order
 from stages.summary import everything
-from stages.summary.ladder import line_order
 
 Lines = list[tuple[Record, bytes]]
 
 
-def frozen_gates() -> dict[str, Lock]:
+def read_frozen_gates() -> dict[str, Lock]:
     """The locks by gate, each the one that artifacts/protocol was made from."""
-    found: dict[str, Lock] = {}
-    while (lock := locks.read(gate := f"gate{len(found) + 1}")) is not None:
-        path = names.PROTOCOL / f"{names.rung_of(gate)}.json"
-        door = canonical.loads(path.read_bytes()) if path.is_file() else {}
-        if door.get("lock") != lock.digest:
+    gates: dict[str, Lock] = {}
+    while (lock := locks.read(gate := f"gate{len(gates) + 1}")) is not None:
+        contract = read(names.rung_of(gate))
+        followed = contract.lock if isinstance(contract, Contract) else None
+        if followed != lock.digest:
             raise Refused(
-                f"{path.as_posix()}: found lock {door.get('lock')}, expected {lock.digest}, "
+                f"{path_of(names.rung_of(gate))}: found lock {followed}, expected {lock.digest}, "
                 f"that of {names.lock_path(gate).as_posix()}; `dvc repro` brings it up to date"
             )
-        found[gate] = lock
-    return found
-
-
-def declared(record: Record, lock: Lock, configs: set[str]) -> bool:
-    """Whether the study asks for this run. What an earlier study left in the folder is no evidence of this one."""
-    frozen = lock.frozen
-    if record.host not in frozen.hosts or record.config not in configs:
-        return False
-    if record.purpose == "floor":
-        return record.seed in frozen.floor_seeds and record.config == frozen.roles.get("reference")
-    return record.seed in frozen.seeds
+        gates[gate] = lock
+    return gates
 
 
 def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
-    """The declared records of every frozen rung with their bytes, in the order of the ledger."""
+    """The records of the study's own runs at every frozen rung, with their bytes, in the order of the ledger.
+
+    What an earlier form of the study left in the folder is no evidence of this one.
+    """
     kept: Lines = []
     left: list[str] = []
     for lock in gates.values():
-        for run, (record, data) in read_rung(lock.frozen.rung).items():
-            if declared(record, lock, configs):
+        contract = from_lock(lock)
+        for run, (record, data) in read_rung(contract.rung).items():
+            asked = contract.asks_for(record.config, record.host, record.seed, record.purpose)
+            if asked and record.config in configs:
                 kept.append((record, data))
             else:
                 left.append(run)
@@ -63,25 +59,21 @@ def read_records(gates: dict[str, Lock], configs: set[str]) -> Lines:
             "they stay out of the ledger",
             file=sys.stderr,
         )
-    return sorted(kept, key=lambda line: line_order(line[0]))
+    return sorted(kept, key=lambda line: ledger_order(line[0]))
 
 
-def read_decisions(gates: dict[str, Lock]) -> dict[str, tuple[dict[str, Any], bytes]]:
-    """The decisions by gate with their bytes, up to the first gate that has not decided."""
-    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+def read_decisions(gates: dict[str, Lock]) -> dict[str, Decision]:
+    """The decisions by gate, up to the first gate that has not decided."""
+    decisions: dict[str, Decision] = {}
     for gate, lock in gates.items():
-        path = names.GATES / gate / "decision.json"
+        path = names.decision_path(gate)
         if not path.is_file():
             break
-        data = path.read_bytes()
-        try:
-            value = canonical.loads_canonical(data)
-        except canonical.NotCanonical as error:
-            raise Refused(f"{path.as_posix()}: {error}; `dvc repro` judges anew") from None
-        if not isinstance(value, dict) or value.get("gate") != gate or value.get("lock") != lock.digest:
+        decision = parse_decision(path.read_bytes(), path.as_posix(), "`dvc repro` judges anew")
+        if decision.gate != gate or decision.lock != lock.digest:
             raise Refused(f"{path.as_posix()}: is not a decision by {names.lock_path(gate).as_posix()}; `dvc repro`")
-        found[gate] = (value, data)
-    return found
+        decisions[gate] = decision
+    return decisions
 
 
 def main() -> None:
@@ -89,19 +81,21 @@ def main() -> None:
     params = yamlio.read(names.PARAMS, "run this in the root of a study")
     shapes = canonical.loads((names.PROTOCOL / "configs.json").read_bytes())
     configs = sorted(shapes["configs"])
-    gates = frozen_gates()
+    gates = read_frozen_gates()
     lines = read_records(gates, set(configs))
     decisions = read_decisions(gates)
-    made = everything(
+    summaries = everything(
         params["study"]["mode"],
         configs,
         gates,
         [record for record, _ in lines],
-        {gate: value for gate, (value, _) in decisions.items()},
+        decisions,
     )
     files.write_whole(names.LEDGER / "runs.jsonl", b"".join(data for _, data in lines))
-    files.write_whole(names.LEDGER / "decisions.jsonl", b"".join(data for _, data in decisions.values()))
-    for path, data in made.items():
+    files.write_whole(
+        names.LEDGER / "decisions.jsonl", b"".join(decision.to_bytes() for decision in decisions.values())
+    )
+    for path, data in summaries.items():
         files.write_whole(path, data)
 
 

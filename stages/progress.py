@@ -16,36 +16,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from stages.domain import names
+from stages.domain.formatting import elapsed
+from stages.domain.metric import metric_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from trainer.outcome import Progress, Row
+    from stages.runners import CurvePoint, RunProgress
 
-#: Not in scratch/, which DVC ignores: `dvc plots` and the VS Code extension follow this folder (see dvc.yaml).
-LIVE = Path("live")
 HEADER = "step,tokens,seconds,train_loss,lr_factor\n"
 QUIET_SECONDS = 4.0
 PLAIN_SECONDS = 30.0
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    >>> duration(3.21), duration(75), duration(43200)
-    ('3.2 s', '1 min 15 s', '12 h 0 min')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
-
-
 class Live:
-    """An observer of one run (see `trainer.outcome.Observer`), and the context in which it trains.
+    """An observer of one run (see `stages.runners.RunObserver`), and the context in which it trains.
 
     `run` is the run's id, `seconds` its budget on `clock`, `stream` where people look. `now` is the source of time.
     """
@@ -54,16 +41,16 @@ class Live:
         self, run: str, seconds: float, clock: str, stream: TextIO, now: Callable[[], float] = time.monotonic
     ) -> None:
         self.run, self._stream, self._now = run, stream, now
-        self._budget = f"{duration(seconds)} {clock}"
-        self._began = self._told = now()
-        self._rows: list[Row] = []
-        self._path = LIVE / f"{run}.csv"
+        self._budget = f"{elapsed(seconds)} {clock}"
+        self._began = self._reported = now()
+        self._rows: list[CurvePoint] = []
+        self._path = names.LIVE / f"{run}.csv"
         self._open = False
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._began = self._told = self._now()
+        self._began = self._reported = self._now()
         return self
 
     def __exit__(
@@ -72,18 +59,18 @@ class Live:
         if self._bar is not None:
             self._bar.stop()
 
-    def progress(self, now: Progress) -> None:
+    def progress(self, now: RunProgress) -> None:
         """Shows where the run is, once it has gone on for long enough to be worth it."""
         at = self._now()
         if at - self._began < QUIET_SECONDS:
             return
         if self._stream.isatty():
             self._draw(now)
-        elif at - self._told >= PLAIN_SECONDS:
-            self._told = at
-            self._print(f"{now.share:.1%} of {self._budget}, {_said(now)}")
+        elif at - self._reported >= PLAIN_SECONDS:
+            self._reported = at
+            self._print(f"{now.share:.1%} of {self._budget}, {_describe(now)}")
 
-    def row(self, row: Row) -> None:
+    def row(self, row: CurvePoint) -> None:
         """Keeps a point of the curve, and lets others follow once the run has gone on for long enough."""
         self._rows.append(row)
         if self._now() - self._began >= QUIET_SECONDS:
@@ -99,19 +86,21 @@ class Live:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         facts = record["facts"] or {}
-        told = [record["status"]]
-        if facts.get("val_bpb") is not None:
-            told.append(f"val_bpb {facts['val_bpb']:.6f}")
+        parts = [record["status"]]
+        score = metric_of(record["spec"] or {}).name
+        value = facts.get("score", facts.get("val_bpb"))
+        if value is not None:
+            parts.append(f"{score} {value:.6f}")
         if facts.get("steps") is not None:
-            told.append(f"{facts['steps']} steps")
+            parts.append(f"{facts['steps']} steps")
         if record["reason"]:
-            told.append(record["reason"])
+            parts.append(record["reason"])
         if telemetry.get("resumed_at_step"):
-            trained = duration(telemetry["train_seconds"])
-            told.append(f"{trained} of training in all, resumed at step {telemetry['resumed_at_step']}")
+            trained = elapsed(telemetry["train_seconds"])
+            parts.append(f"{trained} of training in all, resumed at step {telemetry['resumed_at_step']}")
         else:
-            told.append(duration(self._now() - self._began))
-        self._print(", ".join(told))
+            parts.append(elapsed(self._now() - self._began))
+        self._print(", ".join(parts))
 
     def _print(self, text: str) -> None:
         if self._bar is not None and self._bar.live.is_started:
@@ -119,11 +108,11 @@ class Live:
         else:
             print(f"{self.run}: {text}", file=self._stream, flush=True)
 
-    def _draw(self, now: Progress) -> None:
+    def _draw(self, now: RunProgress) -> None:
         if self._bar is None:
             self._bar = self._start_bar()
         assert self._task is not None
-        self._bar.update(self._task, completed=now.share, said=_said(now))
+        self._bar.update(self._task, completed=now.share, text=_describe(now))
         self._bar.refresh()
 
     def _start_bar(self) -> Bar:
@@ -135,10 +124,10 @@ class Live:
             TextColumn("{task.description}"),
             BarColumn(20),
             TaskProgressColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[text]}"),
         )
         bar = Bar(*columns, console=Console(file=self._stream), auto_refresh=False, transient=True)
-        self._task = bar.add_task(self.run, total=1.0, said="")
+        self._task = bar.add_task(self.run, total=1.0, text="")
         bar.start()
         return bar
 
@@ -166,7 +155,7 @@ def _before(path: Path, step: int) -> list[str]:
     ]
 
 
-def _said(now: Progress) -> str:
+def _describe(now: RunProgress) -> str:
     at = f"step {now.step}/{now.steps}" if now.steps else f"step {now.step}"
-    left = "" if now.eta is None else f", {duration(now.eta)} left"
+    left = "" if now.eta is None else f", {elapsed(now.eta)} left"
     return f"{at}, loss {now.train_loss:.4f}, {now.tokens_per_second:,.0f} tokens/s{left}"

@@ -1,10 +1,10 @@
-"""The door: refuses what differs from the locks before anything trains, then writes what each rung may rely on.
+"""The protocol: refuses what differs from the locks before anything trains, then writes what each rung may rely on.
 
     python -m stages.protocol        (run by `dvc repro`)
 
 For every rung it writes artifacts/protocol/rungN.json: the digests of the lock of gate N, of the runner and of the
 corpus, and everything that the lock froze. A run reads nothing else but its own configuration and ticket. A gate that
-is not frozen yet leaves its rung's door closed: earlier rungs may run, this one says what to do first.
+is not frozen yet leaves its rung's contract closed: earlier rungs may run, this one says what to do first.
 `configs.json` beside them tells which model each configuration builds.
 """
 
@@ -13,22 +13,21 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from stages import realise
-from stages.domain import canonical, doors, files, locks, names
-from stages.domain.fail import main_guard
+from stages.domain import canonical, files, locks, names
+from stages.domain.contract import SCHEMA, ClosedContract, from_lock
+from stages.domain.errors import main_guard
 from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
+from stages.runners import Folder, StudyModels, runner_of
 
-SCHEMA = doors.SCHEMA
 _TRAINED = re.compile(rb'"status":"(finished|diverged|failed)"')
 _LOCK = re.compile(rb'"lock":"([0-9a-f]{64})"')
 
 
-def runner_digest(root: Path = Path()) -> str:
-    """SHA-256 of the fixed runner: every Python file of trainer/."""
-    return files.tree_digest(root / names.TRAINER)
+def runner_digest(study: Study, root: Path = Path()) -> str:
+    """SHA-256 of the study's fixed runner, such as every Python file of trainer/."""
+    return runner_of(study.runner).digest(Folder(root)) or files.digest_of(())
 
 
 def corpus_digest(root: Path = Path()) -> str:
@@ -46,7 +45,7 @@ def executed_under(rung: str, root: Path = Path()) -> set[str]:
     lines += ledger.read_bytes().splitlines() if ledger.is_file() else []
     needle = f'"rung":"{rung}"'.encode()
     trained = [line for line in lines if needle in line and _TRAINED.search(line)]
-    return {found[1].decode("ascii") for line in trained if (found := _LOCK.search(line))}
+    return {match[1].decode("ascii") for line in trained if (match := _LOCK.search(line))}
 
 
 def executed_runs(rung: str, root: Path = Path()) -> bool:
@@ -56,14 +55,14 @@ def executed_runs(rung: str, root: Path = Path()) -> bool:
 
 def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:
     """The locks that exist, in order, each one equal to what params.yaml would freeze (frozen mode)."""
-    found: dict[str, locks.Lock] = {}
+    existing: dict[str, locks.Lock] = {}
     previous: str | None = None
     missing: str | None = None
     for gate in (names.gate_of(rung) for rung in study.rungs):
         lock = locks.read(gate)
         if lock is None:
             missing = missing or gate
-            _refuse_gap(gate, found)
+            _refuse_gap(gate, existing)
             continue
         if missing:
             raise LockRefused(
@@ -72,13 +71,13 @@ def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:
         now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
         if change := locks.difference(lock.frozen, now):
             _refuse_or_note(gate, change, study.study.mode)
-        found[gate], previous = lock, lock.digest
-    return found
+        existing[gate], previous = lock, lock.digest
+    return existing
 
 
-def _refuse_gap(gate: str, found: dict[str, locks.Lock]) -> None:
+def _refuse_gap(gate: str, existing: dict[str, locks.Lock]) -> None:
     path = names.lock_path(gate).as_posix()
-    if not found:
+    if not existing:
         raise LockRefused(f"{path} is missing; look at gates.{gate} in params.yaml, then `promotion freeze`")
     if executed_runs(names.rung_of(gate)):
         raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
@@ -94,8 +93,8 @@ def _refuse_or_note(gate: str, change: locks.Change, mode: str) -> None:
     path, rung = names.lock_path(gate).as_posix(), names.rung_of(gate)
     if mode != "frozen":
         if other := {place: both for place, both in change.items() if not _decides(place)}:
-            told = f"{path} differs, which a what-if trains nothing for: the evidence stays that of the lock"
-            print(f"note: {told}:\n{locks.tell(other)}", file=sys.stderr)
+            note = f"{path} differs, which a what-if trains nothing for: the evidence stays that of the lock"
+            print(f"note: {note}:\n{locks.tell(other)}", file=sys.stderr)
         return
     remedy = f"promotion freeze {gate}" + (' --amend --reason "..."' if executed_runs(rung) else "")
     what_if = "; to ask what-if without touching anything: `dvc exp run --temp -S study.mode=exploratory ...`"
@@ -107,62 +106,28 @@ def _refuse_or_note(gate: str, change: locks.Change, mode: str) -> None:
     )
 
 
-def require_tokens(study: Study, held: dict[str, int]) -> None:
-    """Refuse a split that holds fewer tokens than a run is scored on, before anything trains."""
-    wanted = study.runner.get("eval_tokens")
-    for split, tokens in held.items():
-        if isinstance(wanted, int) and tokens < wanted:
-            share = "val_per_mille" if split == "val" else "locked_per_mille"
-            raise LockRefused(
-                f"params.yaml: runner.eval_tokens: found {wanted}, expected at most {tokens}, the tokens of split "
-                f"{split}; lower it, or raise data.{share}"
-            )
-
-
-def realisable(study: Study) -> dict[str, dict[str, Any]]:
-    """By configuration, the model that it builds with the corpus here; refuses a study that the runner would."""
-    path = names.CORPUS / "manifest.json"
-    try:
-        manifest = canonical.loads(path.read_bytes())
-        held = {split: int(manifest["splits"][split]["tokens"]) for split in ("val", "locked")}
-        vocab_size = int(manifest["tokenizer"]["vocab_size"])
-    except (canonical.NotCanonical, KeyError, TypeError, ValueError) as error:
-        raise LockRefused(
-            f"{path.as_posix()}: no manifest of a corpus ({error}); `dvc repro corpus` builds it"
-        ) from None
-    require_tokens(study, held)
-    return realise.realise_all(study, vocab_size)
-
-
-def door(rung: str, lock: locks.Lock) -> dict[str, Any]:
-    """The content of rungN.json: what was frozen, flat, with the digest of the lock."""
-    frozen = lock.frozen.to_json()
-    frozen.pop("amendments")
-    return {"schema": SCHEMA, "open": True, "lock": lock.digest, **frozen}
-
-
-def closed(rung: str) -> dict[str, Any]:
-    """The content of rungN.json while its gate is not frozen."""
-    return {"schema": SCHEMA, "open": False, "rung": rung, "gate": names.gate_of(rung)}
+def validate(study: Study) -> StudyModels:
+    """What every configuration builds; refuses a study that its runner would."""
+    return runner_of(study.runner).validate(study)
 
 
 def main() -> None:
     """Check the locks and write artifacts/protocol/."""
     study = load()
     corpus = corpus_digest()
-    shapes = realisable(study)
-    found = check(study, runner_digest(), corpus)
+    models = validate(study)
+    frozen = check(study, runner_digest(study), corpus)
     for stale in names.PROTOCOL.glob("rung*.json"):
         if stale.stem not in study.rungs:
             stale.unlink()
     for rung in study.rungs:
-        lock = found.get(names.gate_of(rung))
-        content = door(rung, lock) if lock else closed(rung)
-        files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(content))
-    files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": SCHEMA, "configs": shapes}))
-    for group in realise.one_model(shapes):
-        told = f"note: {len(group)} configurations build one model and differ in training alone: {', '.join(group)}"
-        print(told, file=sys.stderr)
+        lock = frozen.get(names.gate_of(rung))
+        contract = from_lock(lock) if lock else ClosedContract(rung)
+        files.write_whole(names.PROTOCOL / f"{rung}.json", contract.to_bytes())
+    content = {"schema": SCHEMA, "configs": dict(models.by_config)}
+    files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps(content))
+    for note in models.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 if __name__ == "__main__":

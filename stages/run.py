@@ -10,124 +10,233 @@ is written last and whole, so a run that is killed leaves no evidence. Torch is 
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from stages.domain import canonical, doors, files, names, tickets, yamlio
-from stages.domain.fail import Refused, main_guard
-from stages.domain.mistakes import Invalid
+from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain.contract import Contract, read_open
+from stages.domain.errors import Invalid, Refused, main_guard
+
+if TYPE_CHECKING:
+    from stages.runners import Runner, RunnerJson
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
+Json = dict[str, Any]
 
 
-def undeclared(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> str | None:
+@dataclass(frozen=True)
+class RequestedRun:
+    """What the command line asks for, under the contract of its rung."""
+
+    contract: Contract
+    config: str
+    host: str
+    seed: int
+    purpose: str
+
+    @property
+    def id(self) -> str:
+        """The run's one name: rung/config/host/seed."""
+        return names.run_id(self.contract.rung, self.config, self.host, self.seed, self.purpose)
+
+    def make_record(self, status: str, reason: str | None, **content: Any) -> Json:
+        """The record of the run; `content` is environment, spec and facts of one that trained."""
+        return self.contract.make_record(
+            config=self.config,
+            host=self.host,
+            seed=self.seed,
+            purpose=self.purpose,
+            status=status,
+            reason=reason,
+            **content,
+        )
+
+
+def find_undeclared(run: RequestedRun) -> str | None:
     """What of a run the frozen rules do not ask for, or None where they ask for all of it."""
-    seeds, reference = door["floor_seeds" if purpose == "floor" else "seeds"], door["roles"].get("reference")
-    entrants = doors.configs_of(door)
-    if host not in door["hosts"]:
-        return f"host {host} is not among {', '.join(door['hosts'])}"
-    if seed not in seeds:
-        return f"seed {seed} is not among {', '.join(map(str, seeds)) or 'none'}"
-    if purpose == "floor" and config != reference:
+    contract, config = run.contract, run.config
+    seeds = contract.floor_seeds if run.purpose == "floor" else contract.seeds
+    reference = contract.roles.get("reference")
+    if run.host not in contract.hosts:
+        return f"host {run.host} is not among {', '.join(contract.hosts)}"
+    if run.seed not in seeds:
+        return f"seed {run.seed} is not among {', '.join(map(str, seeds)) or 'none'}"
+    if run.purpose == "floor" and config != reference:
         return f"{config} is not the reference, {reference}"
-    if entrants is not None and config not in entrants:
-        return f"configuration {config} is not among those that {door['gate']} froze"
+    if contract.configs is not None and config not in contract.configs:
+        return f"configuration {config} is not among those that {contract.gate} froze"
     return None
 
 
-def ticket(rung: str, config: str) -> tickets.Ticket:
+def read_ticket(rung: str, config: str) -> promotions.Ticket:
     """The configuration's ticket for a rung. At the first rung everybody has one."""
-    number = int(rung.removeprefix("rung"))
-    if number == 1:
+    gate = names.gate_before(rung)
+    if gate is None:
         return "true"
-    path = names.GATES / f"gate{number - 1}" / "promotions.yaml"
-    held = tickets.read(path)
-    if config not in held:
-        raise Refused(
-            f"{path.as_posix()}: no line for {config}; was it added to params.yaml after gate{number - 1} decided?"
-        )
-    return held[config]
+    path = names.promotions_path(gate)
+    tickets = promotions.read(path)
+    if config not in tickets:
+        raise Refused(f"{path.as_posix()}: no line for {config}; was it added to params.yaml after {gate} decided?")
+    return tickets[config]
 
 
-def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
-    """Write a run's outputs: the trace first, the record last."""
+def write_outputs(
+    record: Json, trace: Mapping[str, bytes], large: Mapping[str, Callable[[Path], None]] | None = None
+) -> None:
+    """Write a run's outputs: the trace first, the record last. `large` holds writers of files, by name."""
     run = names.run_id(record["rung"], record["config"], record["host"], record["seed"], record["purpose"])
+    folder = names.trace_path(run)
+    for name, write in (large or {}).items():
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / name)
     for name, data in trace.items():
-        files.write_whole(names.trace_path(run) / name, data)
+        files.write_whole(folder / name, data)
     files.write_whole(names.record_path(run), canonical.dumps(record))
 
 
-def knobs_of(config: str) -> dict[str, Any]:
+def read_knobs(config: str) -> Json:
     """The configuration's knobs from params.yaml."""
-    knobs = _params("configs").get(config)
+    knobs = _read_section("configs").get(config)
     if not isinstance(knobs, dict):
         raise Invalid(f"params.yaml: configs.{config}: missing, but {config} is to be trained")
     return knobs
 
 
-def altered(config: str) -> str | None:
-    """Which knobs of a configuration are not those that the first gate froze, or None where all are.
+def find_altered_knob(config: str) -> str | None:
+    """A knob of a configuration that is not the one that the first gate froze, or None where all are.
 
-    A run's own door holds them through the chain of locks alone, so they are read from the first one.
+    The contract of a later rung holds them through the chain of locks alone, so they are read from the first one.
     """
-    frozen = doors.read_open("rung1")["configs"].get(config, {})
-    now = knobs_of(config)
-    differ = sorted(key for key in {*frozen, *now} if repr(frozen.get(key)) != repr(now.get(key)))
-    if not differ:
+    frozen = (read_open("rung1").configs or {}).get(config, {})
+    now = read_knobs(config)
+    altered = sorted(key for key in {*frozen, *now} if repr(frozen.get(key)) != repr(now.get(key)))
+    if not altered:
         return None
-    key = differ[0]
+    key = altered[0]
     return f"configs.{config}.{key}: found {now.get(key)!r}, but gate1 froze {frozen.get(key)!r}"
 
 
-def _params(section: str) -> dict[str, Any]:
+def _read_section(section: str) -> Json:
     value = yamlio.read(names.PARAMS, "run this in the root of a study").get(section)
     return value if isinstance(value, dict) else {}
 
 
-def _unasked(gate: str, told: str) -> tuple[str, str]:
-    """The standing of a run that no lock asks for: refused, save in an exploratory study, which asks what if."""
-    if _params("study").get("mode") != "exploratory":
+def _refuse_undeclared(gate: str, problem: str) -> tuple[str, str]:
+    """The status of a run that no lock asks for: refused, save in an exploratory study, which asks what if."""
+    if _read_section("study").get("mode") != "exploratory":
         lock = names.lock_path(gate).as_posix()
-        raise Refused(f"{lock}: {told}: no rule asks for this run; look at params.yaml, then `promotion freeze`")
-    return "unrun", f"only an exploratory study asks for it: {told}"
+        raise Refused(f"{lock}: {problem}: no rule asks for this run; look at params.yaml, then `promotion freeze`")
+    return "unrun", f"only an exploratory study asks for it: {problem}"
 
 
-def standing(door: doors.Door, config: str, host: str, seed: int, purpose: str) -> tuple[str, str]:
+def find_status(run: RequestedRun) -> tuple[str, str]:
     """(status, reason) of a run that trains nothing; the status of one that trains is empty.
 
     What nobody froze is refused, or, in an exploratory study, recorded as unrun.
     """
-    before = f"gate{int(door['rung'].removeprefix('rung')) - 1}"
-    if told := undeclared(door, config, host, seed, purpose):
-        return _unasked(door["gate"], told)
-    held = "true" if purpose == "floor" else ticket(door["rung"], config)
-    if held == "what-if":
+    rung = run.contract.rung
+    before = names.gate_before(rung)
+    if problem := find_undeclared(run):
+        return _refuse_undeclared(run.contract.gate, problem)
+    ticket = "true" if run.purpose == "floor" else read_ticket(rung, run.config)
+    if ticket == "what-if":
         return "unrun", f"only an exploratory {before} promotes it"
-    if held != "true":
+    if ticket != "true":
         return "stopped", f"{before} did not promote it"
-    told = altered(config)
-    return _unasked("gate1", told) if told else ("", "")
+    problem = find_altered_knob(run.config)
+    return _refuse_undeclared("gate1", problem) if problem else ("", "")
+
+
+def check_place(run: RequestedRun, runner: Runner) -> None:
+    """Refuse to train where the machine, the runner or the corpus is not the frozen one."""
+    from stages.domain.study import Host
+    from stages.hosts.machine import require_host
+    from stages.runners import Folder
+
+    contract = run.contract
+    require_host(run.host, Host.model_validate(contract.hosts[run.host]))
+    digest = runner.digest(Folder())
+    if digest != contract.runner:
+        raise Refused(
+            f"{runner.title}: found sha256 {digest}, expected the frozen {contract.runner}; "
+            "take the change back, or freeze it with `promotion freeze`"
+        )
+    runner.check_corpus(contract.corpus, names.CORPUS)
+
+
+def train(run: RequestedRun) -> None:
+    """Train a run here and write its record and trace. Raises before training if anything is not as frozen."""
+    from stages.hosts import orphans, processes
+    from stages.runners import assign, runner_of
+
+    started = time.perf_counter()
+    processes.watch_parent()
+    contract = run.contract
+    runner = runner_of(contract.settings)
+    check_place(run, runner)
+    spec = runner.make_spec(assign(contract, read_knobs(run.config), run.config, run.host, run.seed))
+    with processes.hold_lock(run.id, f"{run.id} is being trained"):
+        if orphans.restore_outputs(run.id, run.make_record("finished", None, spec=spec)):
+            print(f"{run.id}: finished after its DVC was killed; that record is taken up", file=sys.stderr)
+        else:
+            _train_and_write(run, runner, spec, started)
+        orphans.settle_outputs(run.id)
+
+
+def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, started: float) -> None:
+    """Train, and write record and trace. `started` is the `perf_counter` at which the process began with the run."""
+    from stages.hosts.machine import git_commit
+    from stages.runners import report_environment
+
+    result, observer = _run_spec(run, runner, spec)
+    record = run.make_record(
+        result.status,
+        result.reason,
+        environment=report_environment(run.contract.hosts[run.host]["report"], result.telemetry),
+        spec=spec,
+        facts=result.facts,
+    )
+    telemetry = {"schema": 1, "run": run.id, "status": result.status, **result.telemetry, "commit": git_commit()}
+    telemetry["process_seconds"] = round(time.perf_counter() - started, 3)
+    text = json.dumps(telemetry, indent=1, sort_keys=True) + "\n"
+    write_outputs(record, {**result.trace, "telemetry.json": text.encode("utf-8")}, result.large)
+    result.clear()  # not before: a process that dies in between must not have trained for nothing
+    observer.done(record, result.telemetry)
+
+
+def _run_spec(run: RequestedRun, runner: Runner, spec: RunnerJson) -> tuple[Any, Any]:
+    """The result of a run, and the observer that followed it."""
+    from stages.domain.study import Host
+    from stages.hosts.machine import require_host
+    from stages.progress import Live
+
+    runner.load()
+    # Again: torch is here now, and knows which GPU it uses.
+    require_host(run.host, Host.model_validate(run.contract.hosts[run.host]))
+    observer = Live(run.id, seconds=run.contract.budget_seconds, clock=run.contract.clock, stream=sys.stderr)
+    with observer:
+        result = runner.train(spec, names.CORPUS, names.SCRATCH / run.id, observer)
+    return result, observer
 
 
 def main() -> None:
     """Parse the command line, look at the ticket, and train or record that nothing was trained."""
-    arguments = [one for one in sys.argv[1:] if one != "--floor"]
+    words = [word for word in sys.argv[1:] if word != "--floor"]
     purpose = "floor" if "--floor" in sys.argv[1:] else "candidate"
-    if len(arguments) != 4 or not arguments[3].isdigit() or not all(names.is_name(one) for one in arguments[:3]):
+    if len(words) != 4 or not words[3].isdigit() or not all(names.is_name(word) for word in words[:3]):
         raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor]")
-    rung, config, host, seed = arguments[0], arguments[1], arguments[2], int(arguments[3])
-    door = doors.read_open(rung)
-    status, reason = standing(door, config, host, seed, purpose)
+    run = RequestedRun(read_open(words[0]), words[1], words[2], int(words[3]), purpose)
+    status, reason = find_status(run)
     if not status:
-        from stages.training import train  # imports torch: only a run that trains pays for it
-
-        train(door, config=config, host=host, seed=seed, purpose=purpose)
+        train(run)
         return
-    record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status=status, reason=reason)
-    write(
-        record,
-        {"curve.csv": CURVE_HEADER, "telemetry.json": canonical.dumps({"schema": 1, "status": status})},
-    )
+    telemetry = canonical.dumps({"schema": 1, "status": status})
+    write_outputs(run.make_record(status, reason), {"curve.csv": CURVE_HEADER, "telemetry.json": telemetry})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from stages.domain import files, names
-from stages.domain.fail import main_guard
-from stages.domain.study import load
+from stages.domain.errors import main_guard
+from stages.domain.study import Study, load
 
 _HEAD = """\
 # Rung {n}: a run for every configuration, host and seed, then the gate that judges them.
@@ -37,21 +37,7 @@ stages:
 {ticket}    outs:
       - artifacts/records/rung{n}/${{item.config}}/${{item.host}}/${{item.seed}}.json
       - artifacts/traces/rung{n}/${{item.config}}/${{item.host}}/${{item.seed}}
-  floor:
-    desc: "Rung {n}: A/A runs of the reference, from which the noise floor is estimated"
-    wdir: ../..
-    matrix:
-      host: ${{hosts}}
-      seed: ${{rungs.rung{n}.floor_seeds}}
-    cmd: python -m stages.run rung{n} ${{roles.reference}} ${{item.host}} ${{item.seed}} --floor
-    deps:
-      - artifacts/protocol/rung{n}.json
-    params:
-      - configs.${{roles.reference}}
-    outs:
-      - artifacts/records/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}.json
-      - artifacts/traces/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}
-  gate:
+{floor}  gate:
     desc: "Gate {n}: judge rung {n} by the frozen rules and hand out the tickets"
     wdir: ../..
     cmd: python -m stages.gate rung{n}
@@ -69,30 +55,55 @@ stages:
       - artifacts/gates/gate{n}/promotions.yaml
 """
 
+#: Between the runs and the gate, where a study has a reference and says how often to repeat it.
+_FLOOR = """\
+  floor:
+    desc: "Rung {n}: A/A runs of the reference, from which the noise floor is estimated"
+    wdir: ../..
+    matrix:
+      host: ${{hosts}}
+      seed: ${{rungs.rung{n}.floor_seeds}}
+    cmd: python -m stages.run rung{n} ${{roles.reference}} ${{item.host}} ${{item.seed}} --floor
+    deps:
+      - artifacts/protocol/rung{n}.json
+    params:
+      - configs.${{roles.reference}}
+    outs:
+      - artifacts/records/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}.json
+      - artifacts/traces/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}
+"""
 
-def rung_yaml(number: int) -> str:
-    """The text of stages/rung<number>/dvc.yaml."""
+
+def has_floor(study: Study, rung: str) -> bool:
+    """Whether the dvc.yaml of a rung has a stage of A/A runs: DVC reads no key of params.yaml that is not there."""
+    return "reference" in study.roles and "floor_seeds" in study.rungs[rung].model_fields_set
+
+
+def rung_yaml(number: int, *, floor: bool = True) -> str:
+    """The text of stages/rung<number>/dvc.yaml. `floor`: with A/A runs of the reference, be there seeds or none."""
     promotions = f"artifacts/gates/gate{number - 1}/promotions.yaml"
     return _HEAD.format(
         n=number,
         if_ticket=f"if gate {number - 1} let it through" if number > 1 else "every one of them",
         ticket=f"      - {promotions}:\n          - ${{item.config}}\n" if number > 1 else "",
+        floor=_FLOOR.format(n=number) if floor else "",
         before=f"      - {promotions}\n" if number > 1 else "",
     )
 
 
-def write_rungs(count: int, root: Path = Path()) -> None:
-    """Write the dvc.yaml of `count` rungs under `root`, and take away rungs beyond that with their locks."""
-    for number in range(1, count + 1):
-        files.write_whole(root / "stages" / f"rung{number}" / "dvc.yaml", rung_yaml(number).encode("utf-8"))
+def write_rungs(study: Study, root: Path = Path()) -> None:
+    """Write the dvc.yaml of every rung of a study under `root`, and take away other rungs with their locks."""
+    for number, rung in enumerate(study.rungs, start=1):
+        text = rung_yaml(number, floor=has_floor(study, rung))
+        files.write_whole(root / "stages" / rung / "dvc.yaml", text.encode("utf-8"))
     for folder in (root / "stages").glob("rung[0-9]*"):
-        if folder.is_dir() and int(folder.name.removeprefix("rung")) > count:
+        if folder.is_dir() and names.number_of(folder.name) > len(study.rungs):
             shutil.rmtree(folder)
 
 
 def main() -> None:
     """Write the rungs that params.yaml lists."""
-    write_rungs(len(load(names.PARAMS).rungs))
+    write_rungs(load(names.PARAMS))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ def console() -> Console:
     """Where tables and sentences go: as wide as the terminal or COLUMNS say, else 140."""
     from rich.console import Console
 
-    made = Console(highlight=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = COLUMNS
-    return made
+    terminal = Console(highlight=False)
+    if not terminal.is_terminal and "COLUMNS" not in os.environ:
+        terminal.width = COLUMNS
+    return terminal
 
 
 def add_columns(table: Table, *heads: str, justify: Literal["left", "right"] = "left") -> None:

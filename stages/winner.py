@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names
-from stages.domain.fail import Refused, main_guard
+from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
-from stages.summary.ladder import rung_number
 from stages.summary.tables import csv_bytes
 
 SCHEMA = 1
@@ -37,8 +36,8 @@ CHOSEN = "The first host and the first seed by name: fixed beforehand, not picke
 def last_runs(records: list[Record]) -> list[Record]:
     """The finished candidates' runs of the highest rung that trained anything, by configuration, host and seed."""
     done = [run for run in records if run.status == "finished" and run.purpose == "candidate"]
-    top = max((rung_number(run.rung) for run in done), default=0)
-    found = [run for run in done if rung_number(run.rung) == top]
+    top = max((names.number_of(run.rung) for run in done), default=0)
+    found = [run for run in done if names.number_of(run.rung) == top]
     return sorted(found, key=lambda run: (run.config, run.host, run.seed))
 
 
@@ -46,6 +45,8 @@ def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
     """model.json of a winner; `runs` are its finished runs at the last rung, whose first gives the weights."""
     first = runs[0]
     facts = first.facts or {}
+    key = "val_bpb" if keeps_weights(first) else "score"
+    scores = {key: facts[key], **({"locked_bpb": facts.get("locked_bpb")} if keeps_weights(first) else {})}
     return {
         "schema": SCHEMA,
         "config": config,
@@ -55,9 +56,8 @@ def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
         "host": first.host,
         "seed": first.seed,
         "chosen": CHOSEN,
-        "val_bpb": facts["val_bpb"],
-        "locked_bpb": facts.get("locked_bpb"),
-        "cells": [{"host": run.host, "seed": run.seed, "val_bpb": (run.facts or {})["val_bpb"]} for run in runs],
+        **scores,
+        "cells": [{"host": run.host, "seed": run.seed, key: (run.facts or {})[key]} for run in runs],
         "model": facts.get("model"),
         "spec": first.spec,
         "lock": first.lock,
@@ -65,6 +65,11 @@ def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
         "corpus": first.corpus,
         "record": {"path": names.record_path(first.id).as_posix(), "md5": first.md5},
     }
+
+
+def keeps_weights(run: Record) -> bool:
+    """Whether the runner that trained a run keeps its weights; a command keeps what it likes where it likes."""
+    return (run.spec or {}).get("kind") != "command"
 
 
 def copy_weights(run: Record) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def told(
     if winner is None:
         return {"schema": SCHEMA, "config": None, "reason": order["no_winner"], "mode": headline["mode"]}
     mine = [run for run in runs if run.config == winner]
-    return {**describe(winner, mine, headline["mode"]), "weights": weights(mine[0])}
+    return {**describe(winner, mine, headline["mode"]), "weights": weights(mine[0]) if keeps_weights(mine[0]) else None}
 
 
 def _curve(run: Record) -> str:

@@ -35,7 +35,7 @@ REGENERATE = "python -m tests.test_docs writes it anew"
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FILE = re.compile(r"\b(?:tests|docs|stages|trainer|report|bench|studies)/[\w./-]+\.(?:py|md|yaml|json|csv)\b")
 #: In code alone: after a backtick, a prompt or the start of a line.
-_PROMOTION = re.compile(r"(?:^|`|\$ )promotion ([a-z]+)((?: +[^\s`|;&]+)*)", re.MULTILINE)
+_PROMOTION = re.compile(r"(?:^|`|\$ )promotion ([a-z][a-z-]*)((?: +[^\s`|;&]+)*)", re.MULTILINE)
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

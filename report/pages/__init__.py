@@ -1,26 +1,23 @@
-"""The pages: one module a kind, each `pages(audit)` yielding what the builder writes.
-
-python -m report
-"""
+"""The pages: one module a kind, each with a function `pages(view)` that yields what the builder writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from report.load import Audit
 from report.page import Page
-from report.pages import agreement, configuration, cost, gate, method, overview, run, runs, stability, verify
+from report.pages import agreement, configuration, cost, gate, method, overview, runs, stability, verify
+from report.views import StudyView
 
-KINDS = (overview, gate, configuration, runs, run, agreement, stability, cost, method, verify)
+KINDS = (overview, gate, configuration, runs, agreement, stability, cost, method, verify)
 
 
-def all_pages(audit: Audit) -> Iterator[Page]:
+def all_pages(view: StudyView) -> Iterator[Page]:
     """Every page of the site, one at a time."""
     for kind in KINDS:
-        yield from kind.pages(audit)
+        yield from kind.pages(view)
 
 
-def count_pages(audit: Audit) -> int:
+def count_pages(view: StudyView) -> int:
     """How many pages `all_pages` yields."""
-    rungs, configs = len(audit.study.rungs), len(audit.study.configs)
-    return rungs * 2 + configs + len(audit.executed) + 8
+    rungs, configs = len(view.gates), len(view.study.configs)
+    return rungs * 2 + configs + len(view.executed) + 8

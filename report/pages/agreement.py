@@ -1,200 +1,317 @@
-"""Agreement of the host blocks: host against host, ranks, tau-b with its interval, inversions, decisions alone.
-
-python -m report && python -m webbrowser site/agreement.html
-"""
+"""Agreement of the host blocks: host against host, ranks, tau-b with its interval, inversions, decisions alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field
 
-from report import agreeing, machines, words
-from report.agreeing import SOURCE, Pair
-from report.load import Audit
-from report.page import Page, config_page
-from report.pages import agreement_figures
-from report.pages.overview import alone_page
-from report.tables import Cell, Column, Row, Table, rows
-from stages.domain import names
+from report import figures
+from report.figures import Figure, FigureSpec, LegendEntry, Stars
+from report.host_agreement import SOURCE, HostPair, RungHosts
+from report.page import Page, link_config
+from report.promotion_paths import PromotionPath
+from report.tables import Cell, Column, Table, TableSpec
+from report.views import StudyView
+from stages.domain import formatting
 
+#: A candidate with its means on two host blocks.
+Point = tuple[PromotionPath, float, float]
+Paths = dict[str, PromotionPath]
+
+HEIGHT = 360
+#: Pixels of a plain mark, of the first named one, and how much smaller each named one is than the one before, which
+#: therefore looks out from under it where two lie on each other.
+PLAIN_SIZE, NAMED_SIZE, SMALLER = 8, 15, 3
 #: With fewer candidates the summary gives no interval: `stages.summary.pairs.FEWEST`, which would import scipy here.
 FEWEST = 5
 #: Pairs of candidates that a sentence names; the table has them all.
 MOST_NAMED = 3
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+@dataclass(frozen=True)
+class RungSection:
+    """One rung on the page: how its host blocks order the candidates in words, tables and figures."""
+
+    rung: str
+    sentences: list[str]
+    alone: str
+    alone_page: str
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+
+
+def pages(view: StudyView) -> Iterator[Page]:
     """The one page, a section a rung."""
-    found = [_section(audit, rung, told) for rung, told in agreeing.rungs(audit)]
-    made = [pairs_table(audit), *(table for one in found for table in one["tables"])]
-    context = {
-        "sections": found,
-        "figures": [figure for one in found for figure in one["figures"]],
-        "level": audit.agreement["level"],
-        "one_host": len(audit.study.hosts) == 1,
-        "plainly": machines.plainly(audit),
+    sections = [_section(view, hosts) for hosts in view.hosts.values()]
+    context: dict[str, object] = {
+        "sections": sections,
+        "figures": [figure for section in sections for figure in section.figures],
+        "level": view.files.agreement.level,
+        "one_host": len(view.study.hosts) == 1,
+        "plainly": view.machines.sentence,
     }
-    yield Page("agreement.html", "agreement.html", "Agreement of the host blocks", context, made)
+    tables = [pairs_table(view), *(table for section in sections for table in section.tables)]
+    yield Page("agreement.html", "agreement.html", "Agreement of the host blocks", context, tables)
 
 
-def _section(audit: Audit, rung: str, told: dict[str, Any]) -> dict[str, Any]:
-    pairs = agreeing.pairs(audit, told)
-    tables = [means_table(audit, rung, told)]
-    if any(pair.inversions for pair in pairs):
-        tables.append(inversions_table(audit, rung, pairs))
-    figures = [agreement_figures.scatter(audit, rung, told, pair) for pair in pairs]
-    if len(told["hosts"]) > 1 and len(told["means"]) > 1:
-        figures.append(agreement_figures.slopes(audit, rung, told, pairs))
-    return {
-        "rung": rung,
-        "gate": names.gate_of(rung),
-        "pairs": [(pair, _said(pair)) for pair in pairs],
-        "alone": _alone(audit, rung, told),
-        "alone_page": alone_page(rung),
-        "tables": tables,
-        "figures": figures,
-    }
+def _section(view: StudyView, hosts: RungHosts) -> RungSection:
+    tables = [means_table(hosts, view.clock)]
+    if any(pair.inversions for pair in hosts.pairs):
+        tables.append(inversions_table(hosts, view.clock))
+    drawn = [scatter_figure(hosts, pair, view.paths, view.stars) for pair in hosts.pairs]
+    if len(hosts.hosts) > 1 and len(hosts.summary.means) > 1:
+        drawn.append(slope_figure(hosts, view.paths, view.stars))
+    sentences = [_pair_text(pair) for pair in hosts.pairs]
+    return RungSection(hosts.gate.rung, sentences, _alone_text(hosts.same_alone), hosts.alone_page, tables, drawn)
 
 
-def _said(pair: Pair) -> str:
+def _pair_text(pair: HostPair) -> str:
     """How two host blocks order the candidates, in one sentence."""
-    if not pair.discordant:
+    inverted = pair.discordant
+    if not inverted:
         return f"{pair.first} and {pair.second} order all candidates alike."
-    few, _ = words.first_few(pair.inversions, MOST_NAMED)
-    named, more = "; ".join(f"{a} and {b}" for a, b in few), pair.discordant - len(few)
-    pairs = words.count(pair.discordant, "pair")
-    which = f": {named}" + (f"; and {words.plain(more)} more" if more > 0 else "")
+    few, _ = formatting.first_few(pair.inversions, MOST_NAMED)
+    named, more = "; ".join(f"{a} and {b}" for a, b in few), inverted - len(few)
+    which = f": {named}" + (f"; and {formatting.plain(more)} more" if more > 0 else "")
+    pairs = formatting.count(inverted, "pair")
     return f"{pair.first} and {pair.second} order {pairs} of candidates differently{which}."
 
 
-def _alone(audit: Audit, rung: str, told: dict[str, Any]) -> str:
+def _alone_text(same: dict[str, bool] | None) -> str:
     """What each host block alone would have decided, in one sentence; empty where there is nothing to say."""
-    same = agreeing.same_alone(audit, rung, told)
     if same is None or len(same) < 2:
         return ""
     differ = [host for host, alike in same.items() if not alike]
     if not differ:
         return f"{'Both' if len(same) == 2 else f'All {len(same)}'} alone would have decided the same."
-    return f"{words.listed(differ)} alone would have decided otherwise."
+    return f"{formatting.listed(differ)} alone would have decided otherwise."
 
 
-def pairs_table(audit: Audit) -> Table:
+def scatter_figure(hosts: RungHosts, pair: HostPair, paths: Paths, stars: Stars) -> Figure:
+    """Mean val_bpb of every candidate on two host blocks."""
+    points = _points(hosts, pair, paths)
+    drawn = _named_last(points, stars)
+    looks = [figures.look_of(path, stars) for (path, _, _), _ in drawn]
+    values = [value for _, x, y in points for value in (x, y)] or [0.0, 1.0]
+    ends = [min(values), max(values)]
+    tau = "not defined" if pair.tau_b is None else formatting.number(pair.tau_b, 2)
+    return Figure(
+        f"figure.scatter.{hosts.gate.rung}.{pair.first}.{pair.second}",
+        f"{hosts.gate.rung_title}: {pair.second} against {pair.first}",
+        "Each mark is a candidate's mean val_bpb on the two host blocks; on the diagonal they are equal. "
+        "Sizes differ so that no named mark hides another. "
+        f"τ-b {tau} over {formatting.count(len(points), 'candidate')}.",
+        f"means-{hosts.gate.rung}",
+        [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": ends,
+                "y": ends,
+                "line": {"color": "@c0", "width": 1, "dash": "dot"},
+                "hoverinfo": "skip",
+                "showlegend": False,
+            },
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [x for (_, x, _), _ in drawn],
+                "y": [y for (_, _, y), _ in drawn],
+                "text": [formatting.html_text(path.config) for (path, _, _), _ in drawn],
+                "marker": {
+                    "color": [look.colour for look in looks],
+                    "symbol": [look.symbol for look in looks],
+                    "size": [size for _, size in drawn],
+                    "line": {"width": 1, "color": "@bg"},
+                    "opacity": 1,
+                },
+                "hovertemplate": "%{text}<br>%{x:.6f} · %{y:.6f}<extra></extra>",
+                "showlegend": False,
+            },
+        ],
+        {
+            "xaxis": {"title": {"text": f"mean val_bpb on {pair.first}"}, "nticks": 6},
+            "yaxis": {"title": {"text": f"mean val_bpb on {pair.second}"}, "nticks": 6},
+            "margin": {"l": 66, "r": 16, "t": 16, "b": 58},
+        },
+        {"margin": {"l": 56, "r": 12, "t": 12, "b": 56}},
+        HEIGHT,
+        legend=_legend(points, stars),
+    )
+
+
+def _points(hosts: RungHosts, pair: HostPair, paths: Paths) -> list[Point]:
+    means = {name: (row[pair.first], row[pair.second]) for name, row in hosts.summary.means.items()}
+    return [(paths[name], x, y) for name, (x, y) in means.items() if x is not None and y is not None]
+
+
+def _named_last(points: list[Point], stars: Stars) -> list[tuple[Point, int]]:
+    """The points in the order in which they are drawn, each with the size of its mark."""
+    named = [point for point in points if figures.is_named(point[0], stars)]
+    plain = [(point, PLAIN_SIZE) for point in points if point not in named]
+    return plain + [(point, max(PLAIN_SIZE - 1, NAMED_SIZE - SMALLER * n)) for n, point in enumerate(named)]
+
+
+def _legend(points: list[Point], stars: Stars) -> tuple[LegendEntry, ...]:
+    """Whose the named marks are. Names inside the figure would lie on other marks; the slopes name the others."""
+    entries = []
+    for path, _, _ in points:
+        if figures.is_named(path, stars):
+            words = [path.config, *path.roles, *(["led the first rung"] if path.config == stars.early else [])]
+            style = figures.look_of(path, stars)
+            entries.append((style.colour, "", style.symbol, " · ".join(words)))
+    if len(entries) < len(points):
+        entries.append((figures.PLAIN[0], "", figures.PLAIN[2], "other candidates"))
+    return tuple(entries)
+
+
+def slope_figure(hosts: RungHosts, paths: Paths, stars: Stars) -> Figure:
+    """Ranks on each host block; the best of a large rung, and those with a name."""
+    ranks = _full_ranks(hosts)
+    drawn = figures.choose_paths([paths[name] for name in ranks], stars)
+    lowest = max((max(ranks[path.config]) for path in drawn), default=1)
+    inverted = formatting.count(sum(pair.discordant for pair in hosts.pairs), "pair")
+    room = figures.label_room(path.config for path in drawn)
+    return Figure(
+        f"figure.slopes.{hosts.gate.rung}",
+        f"{hosts.gate.rung_title}: ranks on each host block",
+        f"A line that slopes changes rank; {inverted} of candidates change order."
+        + figures.left_out(len(drawn), len(ranks), lowest),
+        f"means-{hosts.gate.rung}",
+        [_slope(path, ranks[path.config], stars) for path in drawn],
+        {
+            "xaxis": {
+                "tickvals": list(range(len(hosts.hosts))),
+                "ticktext": hosts.hosts,
+                "range": [-0.06, len(hosts.hosts) - 0.94],
+                "side": "top",
+                "tickangle": 0,
+            },
+            "yaxis": {**figures.rank_axis(lowest), "title": {"text": "rank"}},
+            "annotations": figures.scale_labels(_slope_labels(drawn, ranks, stars), lowest),
+            "margin": {"l": 52, "r": room, "t": 36, "b": 16},
+        },
+        {"yaxis.title.text": "", "margin": {"l": 32, "r": room, "t": 36, "b": 12}},
+        HEIGHT,
+    )
+
+
+def _full_ranks(hosts: RungHosts) -> dict[str, list[int]]:
+    """The ranks of the candidates that every host block ranks, by their best rank."""
+    ranks = {name: [rank for rank in hosts.ranks(name) if rank is not None] for name in hosts.summary.ranks}
+    full = {name: row for name, row in ranks.items() if len(row) == len(hosts.hosts)}
+    return dict(sorted(full.items(), key=lambda item: (min(item[1]), item[0])))
+
+
+def _slope_labels(drawn: list[PromotionPath], ranks: dict[str, list[int]], stars: Stars) -> list[FigureSpec]:
+    short, labels = figures.short_labels(path.config for path in drawn), []
+    for path in drawn:
+        if len(drawn) <= figures.MOST_NAMES or figures.is_named(path, stars):
+            row, colour = ranks[path.config], figures.look_of(path, stars).colour
+            labels.append(figures.label_at(len(row) - 1, row[-1], short[path.config], "right", colour))
+    return labels
+
+
+def _slope(path: PromotionPath, ranks: list[int], stars: Stars) -> FigureSpec:
+    look, texts = figures.look_of(path, stars), [formatting.html_text(path.config)] * len(ranks)
+    hover = "%{text}: rank %{y}<extra></extra>"
+    return figures.rank_line(look, list(range(len(ranks))), ranks, texts, hover, symbol=look.symbol, size=8)
+
+
+def alone_cell(hosts: RungHosts) -> Cell:
+    """How many host blocks alone would have decided the same, with a link to the gate that tells more."""
+    many, text = hosts.how_many_alone or (None, formatting.DASH)
+    return Cell(many, text, hosts.alone_page)
+
+
+def pairs_table(view: StudyView) -> Table:
     """One line a pair of host blocks and rung: tau-b, its interval, leaders, decisions alone."""
-    made = []
-    for rung, told in agreeing.rungs(audit):
-        same = agreeing.same_alone(audit, rung, told)
-        for pair in agreeing.pairs(audit, told):
-            low, high = pair.interval or (None, None)
-            many = sum(same.values()) if same is not None else None
-            made.append(
-                (
-                    f"tau.{rung}.{pair.first}.{pair.second}",
-                    {
-                        "rung": Cell(rung, words.rung_title(rung), f"agreement.html#{rung}"),
-                        "hosts": Cell(f"{pair.first}, {pair.second}", mark="name"),
-                        "tau_b": pair.tau_b,
-                        "interval": Cell(None, _span(low, high)),
-                        "interval_low": low,
-                        "interval_high": high,
-                        "inversions": pair.discordant,
-                        "alone": Cell(many, words.DASH if same is None else f"{many} of {len(same)}", alone_page(rung)),
-                        "leader_first": _config(told["leaders"].get(pair.first)),
-                        "leader_second": _config(told["leaders"].get(pair.second)),
-                        "candidates": pair.candidates,
-                        "jaccard": told["overlap"]["jaccard"],
-                    },
-                )
-            )
-    blocks = list(audit.study.hosts)
+    blocks = list(view.study.hosts)
     one_pair = len(blocks) == 2
     first, second = blocks if one_pair else ("the first", "the second")
-    level = f"{words.plain(audit.agreement['level'] * 100)} % interval"
-    return Table(
-        id="pairs",
-        title=f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung",
-        columns=[
-            Column("rung", "Rung"),
-            Column("hosts", "Host blocks", hidden=one_pair),
-            Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
-            Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
-            Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", page_only=True),
-            Column("interval_low", f"{level}, low", "number", hidden=True),
-            Column("interval_high", f"{level}, high", "number", hidden=True),
-            Column("inversions", "Inversions", "count", "pairs of candidates that the two blocks order differently"),
-            Column("leader_first", f"Leader on {first}"),
-            Column("leader_second", f"Leader on {second}"),
-            Column("candidates", "Candidates", "count"),
-            Column(
-                "jaccard",
-                "Overlap",
-                "number",
-                "of those that any block alone would have promoted, the share that all would have",
-                digits=2,
-            ),
-        ],
-        rows=rows(made),
-        source=SOURCE,
-        clock=audit.clock,
-        tools=False,
-        empty="No rung has evidence yet.",
+    level = f"{formatting.plain(view.files.agreement.level * 100)} % interval"
+    alone = "host blocks that alone would have decided the same"
+    inverted = "pairs of candidates that the two blocks order differently"
+    overlap = "of those that any block alone would have promoted, the share that all would have"
+    columns = [
+        Column("rung", "Rung", get=lambda pair: rung_cell(pair.hosts)),
+        Column("hosts", "Host blocks", hidden=one_pair, get=lambda p: Cell(f"{p.first}, {p.second}", mark="name")),
+        Column("alone", "Same decision alone", "number", alone, get=lambda pair: alone_cell(pair.hosts)),
+        Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
+        Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", _interval, page_only=True),
+        Column("interval_low", f"{level}, low", "number", hidden=True, get=lambda p: p.interval and p.interval[0]),
+        Column("interval_high", f"{level}, high", "number", hidden=True, get=lambda p: p.interval and p.interval[1]),
+        Column("inversions", "Inversions", "count", inverted, get=lambda pair: pair.discordant),
+        Column("leader_first", f"Leader on {first}", get=lambda pair: _leader(pair, pair.first)),
+        Column("leader_second", f"Leader on {second}", get=lambda pair: _leader(pair, pair.second)),
+        Column("candidates", "Candidates", "count"),
+        Column("jaccard", "Overlap", "number", overlap, lambda p: p.hosts.summary.overlap.jaccard, digits=2),
+    ]
+    title = f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung"
+    return TableSpec("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
+        columns,
+        [pair for hosts in view.hosts.values() for pair in hosts.pairs],
+        lambda pair: f"tau.{pair.hosts.gate.rung}.{pair.first}.{pair.second}",
+        view.clock,
     )
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return words.DASH if low is None else f"{words.number(low, 2)} to {words.number(high, 2)}"
+def rung_cell(hosts: RungHosts) -> Cell:
+    """A rung with a link to its section on the page of agreement."""
+    return Cell(hosts.gate.rung, hosts.gate.rung_title, f"agreement.html#{hosts.gate.rung}")
 
 
-def _config(name: str | None) -> Cell:
-    return Cell(name, href=config_page(name) if name else "")
+def _interval(pair: HostPair) -> Cell:
+    ends = pair.interval
+    return Cell(None, " to ".join(formatting.number(end, 2) for end in ends) if ends else formatting.DASH)
 
 
-def means_table(audit: Audit, rung: str, told: dict[str, Any]) -> Table:
+def _leader(pair: HostPair, host: str) -> Cell:
+    return link_config(pair.hosts.summary.leaders.get(host))
+
+
+def means_table(hosts: RungHosts, clock: str) -> Table:
     """Mean val_bpb and rank of every candidate on every host block."""
-    hosts = agreeing.hosts(audit, told)
-    made = []
-    for name in sorted(told["means"], key=lambda name: tuple(told["ranks"][name][host] or 10**9 for host in hosts)):
-        cells: dict[str, Any] = {"config": Cell(name, href=config_page(name))}
-        for host in hosts:
-            cells[f"{host}_mean"], cells[f"{host}_rank"] = told["means"][name][host], told["ranks"][name][host]
-        ranks = [told["ranks"][name][host] for host in hosts]
-        cells["moves"] = max(ranks) - min(ranks) if None not in ranks else None
-        made.append(Row(f"{rung}.{name}", cells))
-    columns = [Column("config", "Candidate")]
-    for host in hosts:
-        columns += [
-            Column(f"{host}_rank", "Rank", "count", group=host),
-            Column(f"{host}_mean", "Mean", "mean", group=host),
-        ]
-    columns.append(Column("moves", "Ranks apart", "count"))
-    title = f"Mean val_bpb and rank on each host block, {words.rung_title(rung).lower()}"
-    return Table(f"means-{rung}", title, columns, made, SOURCE, audit.clock)
-
-
-def inversions_table(audit: Audit, rung: str, pairs: list[Pair]) -> Table:
-    """The pairs of candidates that two host blocks order differently, those with the widest gaps first."""
-    made, listed = [], 0
-    for pair in pairs:
-        listed += len(pair.inversions)
-        for one, other in pair.inversions:
-            cells = {
-                "first": Cell(pair.first, mark="name"),
-                "second": Cell(pair.second, mark="name"),
-                "better_first": _config(one),
-                "better_second": _config(other),
-            }
-            made.append((f"inversion.{rung}.{pair.first}.{pair.second}.{one}.{other}", cells))
-    total = sum(pair.discordant for pair in pairs)
-    return Table(
-        id=f"inversions-{rung}",
-        title=f"Inversions, {words.rung_title(rung).lower()}",
-        columns=[
-            Column("first", "First block"),
-            Column("better_first", "Better there"),
-            Column("second", "Second block"),
-            Column("better_second", "Better there"),
-        ],
-        rows=rows(made),
-        source=SOURCE,
-        clock=audit.clock,
-        note=f"The {listed} with the widest gaps of {words.plain(total)}." if listed < total else "",
+    columns = [Column("config", "Candidate", get=link_config)]
+    for host in hosts.hosts:
+        columns += _host_columns(hosts, host)
+    columns.append(Column("moves", "Ranks apart", "count", get=lambda name: _ranks_apart(hosts.ranks(name))))
+    return TableSpec(
+        f"means-{hosts.gate.rung}", f"Mean val_bpb and rank on each host block, {hosts.gate.rung_title.lower()}", SOURCE
+    ).fill(
+        columns,
+        sorted(hosts.summary.means, key=lambda name: tuple(rank or 10**9 for rank in hosts.ranks(name))),
+        lambda name: f"{hosts.gate.rung}.{name}",
+        clock,
     )
+
+
+def _host_columns(hosts: RungHosts, host: str) -> list[Column]:
+    ranks, means = hosts.summary.ranks, hosts.summary.means
+    return [
+        Column(f"{host}_rank", "Rank", "count", group=host, get=lambda name: ranks[name][host]),
+        Column(f"{host}_mean", "Mean", "mean", group=host, get=lambda name: means[name][host]),
+    ]
+
+
+def _ranks_apart(ranks: list[int | None]) -> int | None:
+    known = [rank for rank in ranks if rank is not None]
+    return max(known) - min(known) if len(known) == len(ranks) else None
+
+
+def inversions_table(hosts: RungHosts, clock: str) -> Table:
+    """The pairs of candidates that two host blocks order differently, those with the widest gaps first."""
+    rung, rows = hosts.gate.rung, [(pair, *names) for pair in hosts.pairs for names in pair.inversions]
+    total = sum(pair.discordant for pair in hosts.pairs)
+    columns = [
+        Column("first", "First block", get=lambda row: Cell(row[0].first, mark="name")),
+        Column("better_first", "Better there", get=lambda row: link_config(row[1])),
+        Column("second", "Second block", get=lambda row: Cell(row[0].second, mark="name")),
+        Column("better_second", "Better there", get=lambda row: link_config(row[2])),
+    ]
+    return TableSpec(
+        f"inversions-{rung}",
+        f"Inversions, {hosts.gate.rung_title.lower()}",
+        SOURCE,
+        note=f"The {len(rows)} with the widest gaps of {formatting.plain(total)}." if len(rows) < total else "",
+    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}", clock)

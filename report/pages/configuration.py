@@ -1,239 +1,205 @@
-"""A configuration: what was built, its way up, its ranks on every host, the rule that stopped it; and the list of all.
-
-python -m report && python -m webbrowser site/configs.html
-"""
+"""A configuration: what was built, its way up, its ranks on every host, the rule that stopped it. And all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
-from report import labels, ladder, words
-from report.deciding import roles_of, rules_of
-from report.flip import flip_of
-from report.ladder import Path, Step
-from report.lead import lead
-from report.load import Audit
-from report.page import Page, config_page, gate_page, run_page
-from report.pages.gate_outcome import decided
-from report.paths import path_figure, path_table
-from report.tables import Cell, Column, Row, Table, state
-from stages.domain import names
+from report import labels
+from report.gates import GateView
+from report.load import LedgerRun
+from report.page import Page, config_page, link_config, run_page
+from report.pages.gate_outcome import rules_cell
+from report.pages.runs import run_columns
+from report.path_figure import path_figure, path_table
+from report.promotion_paths import PathStep, PromotionPath
+from report.prose import Prose, Span
+from report.tables import Cell, Column, Kind, Table, TableSpec, state
+from report.verdict import Lead, find_lead
+from report.views import StudyView
+from stages.domain import formatting, names
+
+MODELS = TableSpec(
+    "models",
+    "What was compared",
+    "params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
+    note="Knobs that are the same everywhere are left out.",
+)
+RANKS = TableSpec("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+def pages(view: StudyView) -> Iterator[Page]:
     """The list, then one page a configuration."""
-    paths = ladder.ladder(audit)
+    paths, gates = list(view.paths.values()), list(view.gates.values())
     yield Page(
         path="configs.html",
         template="configs.html",
         title="Configurations",
-        context={"figures": [path_figure(audit, list(paths.values()), "paths")]},
-        tables=[models_table(audit, paths), path_table(audit, list(paths.values()), "paths")],
+        context={"figures": [path_figure(paths, gates, view.stars, "paths")]},
+        tables=[models_table(view), path_table(paths, gates, view.clock)],
     )
-    for path in paths.values():
-        yield _page(audit, path)
+    runs: dict[str, list[LedgerRun]] = {}
+    for run in view.executed:
+        runs.setdefault(run.record.config, []).append(run)
+    for path in paths:
+        yield _page(view, path, runs.get(path.config, []))
 
 
-def models_table(audit: Audit, paths: dict[str, Path]) -> Table:
+def models_table(view: StudyView) -> Table:
     """Every configuration: how far it came, the realised model, the knobs that differ."""
-    knobs = list(dict.fromkeys(key for config in audit.study.configs.values() for key in config))
-    varied = [key for key in knobs if len({repr(one.get(key)) for one in audit.study.configs.values()}) > 1]
-    made = []
-    for name, path in paths.items():
-        shape, last = audit.shapes.get(name, {}), path.last
-        cells: dict[str, Any] = {
-            "config": Cell(name, href=config_page(name), tags=path.roles),
-            "roles": ", ".join(path.roles),
-            "fate": state(last.state) if last else None,
-            "reached": path.reached,
-        }
-        cells |= {key: shape.get(key) for key in ("parameters", "flops_per_token", "width")}
-        cells |= {key: audit.study.configs[name].get(key) for key in varied}
-        made.append(Row(name, cells))
-    return Table(
-        id="models",
-        title="What was compared",
-        columns=[
-            Column("config", "Configuration"),
-            Column("roles", "Role", hidden=True),
-            Column("fate", "In the end", "state"),
-            Column("reached", "Rungs", "count", "at how many rungs it was a candidate"),
-            Column("parameters", "Parameters", "count"),
-            Column("flops_per_token", "FLOPs per token", "count"),
-            Column("width", "Width", "count"),
-            *(Column(key, labels.name(key), "number" if _numeric(audit, key) else "text") for key in varied),
-        ],
-        rows=made,
-        source="params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
-        clock=audit.clock,
-        note="Knobs that are the same everywhere are left out.",
-    )
+    models, configs = view.files.models, view.study.configs
+    knobs = list(dict.fromkeys(key for config in configs.values() for key in config))
+    varied = [key for key in knobs if len({repr(config.get(key)) for config in configs.values()}) > 1]
+
+    def built(key: str, label: str) -> Column:
+        return Column(key, label, "count", get=lambda path: models.get(path.config, {}).get(key))
+
+    def knob(key: str) -> Column:
+        numeric = all(_is_number(config.get(key)) for config in configs.values())
+        kind: Kind = "number" if numeric else "text"
+        return Column(key, labels.name(key), kind, get=lambda path: configs[path.config].get(key))
+
+    reached = "at how many rungs it was a candidate"
+    columns = [
+        Column("config", "Configuration", get=lambda path: replace(link_config(path.config), tags=path.roles)),
+        Column("roles", "Role", hidden=True, get=lambda path: ", ".join(path.roles)),
+        Column("fate", "In the end", "state", get=lambda path: state(path.last.state) if path.last else None),
+        Column("reached", "Rungs", "count", reached),
+        built("parameters", "Parameters"),
+        built("flops_per_token", "FLOPs per token"),
+        built("width", "Width"),
+        *map(knob, varied),
+    ]
+    return MODELS.fill(columns, view.paths.values(), lambda path: path.config, view.clock)
 
 
-def _numeric(audit: Audit, key: str) -> bool:
-    values = [config.get(key) for config in audit.study.configs.values()]
-    return all(isinstance(one, int | float | None) and not isinstance(one, bool) for one in values)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | None) and not isinstance(value, bool)
 
 
-def _page(audit: Audit, path: Path) -> Page:
-    shape = audit.shapes.get(path.config, {})
+def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
+    model = view.files.models.get(path.config, {})
+    last = view.gates[names.gate_of(path.last.rung)] if path.last else None
     return Page(
         path=config_page(path.config),
         template="config.html",
         title=path.config,
         context={
             "config": path,
-            "built": labels.pairs({key: one for key, one in shape.items() if key != "same_model_as"}),
-            "twins": shape.get("same_model_as", []),
-            "knobs": labels.pairs(dict(audit.study.configs[path.config])),
-            "ending": ending(audit, path),
+            "built": labels.pairs({key: value for key, value in model.items() if key != "same_model_as"}),
+            "twins": model.get("same_model_as", []),
+            "knobs": labels.pairs(dict(view.study.configs[path.config])),
+            "ending": ending(path, last, find_lead(view)),
         },
-        tables=[steps_table(audit, path), ranks_table(audit, path), runs_table(audit, path.config)],
+        tables=[
+            steps_table(path, view.gates, view.clock),
+            ranks_table(path, view.gates, list(view.study.hosts), view.clock),
+            runs_table(path.config, runs, view.clock),
+        ],
     )
 
 
-def ending(audit: Audit, path: Path) -> dict[str, Any]:
-    """How its way ended, in words; the gate, and the rules to look at with what they say of it."""
+def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Prose:
+    """How a way ended at `gate`, which judged it last; `lead` is the lead at the last rung."""
     last = path.last
-    if last is None:
-        return {"text": "It has not been judged yet.", "gate": "", "rules": []}
-    gate = names.gate_of(last.rung)
-    title = words.gate_title(gate).lower()
-    rank = f" It was {words.ordinal(last.rank)} there." if last.rank else ""
-    text = {
-        "winner": f"{_first(audit)}: the lowest mean val_bpb of {title}.",
-        "finalist": f"It was a finalist: {words.ordinal(last.rank or 0)} at {title}.",
-        "stopped": f"It was stopped at {title}.{rank}",
+    if last is None or gate is None:
+        return ["It has not been judged yet."]
+    evidence: Prose = [" ", Span("The evidence", f"{gate.page}#{path.config}"), "."]
+    if last.state == "stopped":
+        return [*_stopped(path.config, last, gate), *evidence]
+    title = gate.title.lower()
+    first = "It won" if lead is None or lead.clear else f"It {lead.verb}"
+    texts = {
+        "winner": f"{first}: the lowest mean val_bpb of {title}.",
+        "finalist": f"It was a finalist: {formatting.ordinal(last.rank or 0)} at {title}.",
         "blocked": f"Its way ends at {title}, which is blocked.",
         "missing": f"It has no full set of finished cells at {title}.",
-    }.get(last.state, f"It was promoted by {title}; the next gate has not decided.")
-    if last.state != "stopped":
-        return {"text": text, "gate": gate, "rules": []}
-    texts = {rule["id"]: words.typeset(rule["text"]) for rule in audit.decisions[gate].value["rules"]}
-    how = "It met the stop rule" if last.by else "It did not meet"
-    rules = [(one, texts[one]) for one in last.by or last.unmet]
-    return {"text": text, "gate": gate, "rules": rules, "how": how, "needed": _needed(audit, gate, path.config)}
+    }
+    return [texts.get(last.state, f"It was promoted by {title}; the next gate has not decided."), *evidence]
 
 
-def _first(audit: Audit) -> str:
-    """What the first place of the last rung is: a win, a lead within noise, a tie."""
-    found = lead(audit)
-    return "It won" if found is None or found.clear else f"It {found.verb}"
+def _stopped(config: str, step: PathStep, gate: GateView) -> Prose:
+    """Where it was stopped, by which rules with what they say, and by how much its score missed."""
+    rank = f" It was {formatting.ordinal(step.rank)} there." if step.rank else ""
+    text: Prose = [f"It was stopped at {gate.title.lower()}.{rank}"]
+    for place, rule in enumerate(step.by or step.unmet):
+        outcome = gate.decision.rule(rule) if gate.decision else None
+        before = ", " if place else " It met the stop rule " if step.by else " It did not meet "
+        text += [before, Span(rule, f"{gate.page}#{rule}"), f" “{formatting.typeset(outcome.text)}”" if outcome else ""]
+    shift = gate.flips.flip(config).shift
+    return [*text, f" It would have needed {formatting.signed(shift, 4)} to go on."] if shift is not None else text
 
 
-def _needed(audit: Audit, gate: str, config: str) -> str:
-    """What its own val_bpb would have had to change by, to go on."""
-    flip = flip_of(audit.decisions[gate].value, rules_of(audit, gate), roles_of(audit, gate), config)
-    return f"It would have needed {words.signed(flip.shift, 4)} to go on." if flip.shift is not None else ""
-
-
-def steps_table(audit: Audit, path: Path) -> Table:
+def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> Table:
     """Its way up, rung by rung."""
-    made = [_step_row(audit, path.config, step) for step in path.steps]
-    return Table(
-        id="path",
-        title=f"{path.config}, rung by rung",
-        columns=[
-            Column("rung", "Rung"),
-            Column("budget", "Budget"),
-            Column("outcome", "Outcome", "state"),
-            Column("rank", "Rank", "count"),
-            Column("of", "Of", "count"),
-            Column("mean", "Mean val_bpb", "mean"),
-            Column("behind", "Behind the best", "signed"),
-            Column("rules", "Decided by"),
-            Column("evidence", "Evidence", page_only=True),
-        ],
-        rows=made,
-        source="ledger/decisions.jsonl",
-        clock=audit.clock,
-        tools=False,
+    columns = [
+        Column("rung", "Rung", get=lambda row: Cell(row[0].rung, row[1].rung_title, row[1].page)),
+        Column("budget", "Budget", get=lambda row: formatting.seconds(row[1].budget)),
+        Column("outcome", "Outcome", "state", get=lambda row: state(row[0].state)),
+        Column("rank", "Rank", "count", get=lambda row: row[0].rank),
+        Column("of", "Of", "count", get=lambda row: len(row[1].ranking) if row[0].rank else None),
+        Column("mean", "Mean val_bpb", "mean", get=lambda row: row[0].mean),
+        Column("behind", "Behind the best", "signed", get=lambda row: _behind(*row)),
+        Column("rules", "Decided by", get=lambda row: rules_cell(row[1], row[0])),
+        Column("evidence", "Evidence", page_only=True, get=lambda row: _evidence(path.config, *row)),
+    ]
+    return TableSpec("path", f"{path.config}, rung by rung", "ledger/decisions.jsonl", tools=False).fill(
+        columns, zip(path.steps, gates.values(), strict=True), lambda row: row[0].rung, clock
     )
 
 
-def _step_row(audit: Audit, config: str, step: Step) -> Row:
-    gate = names.gate_of(step.rung)
-    decision = audit.decisions.get(gate)
-    ranking = decision.value["ranking"] if decision else []
-    behind = step.mean - ranking[0]["mean"] if ranking and step.mean is not None else None
-    return Row(
-        step.rung,
-        {
-            "rung": Cell(step.rung, words.rung_title(step.rung), gate_page(gate)),
-            "budget": words.seconds(audit.study.rungs[step.rung].budget_seconds),
-            "outcome": state(step.state),
-            "rank": step.rank,
-            "of": len(ranking) if step.rank else None,
-            "mean": step.mean,
-            "behind": Cell(behind, "the best" if step.rank == 1 else None),
-            "rules": decided(audit, gate, step),
-            "evidence": Cell(None, "its line" if step.rank else "", f"{gate_page(gate)}#{config}" if step.rank else ""),
-        },
-    )
+def _behind(step: PathStep, gate: GateView) -> Cell:
+    behind = step.mean - gate.ranking[0].mean if gate.ranking and step.mean is not None else None
+    return Cell(behind, "the best" if step.rank == 1 else None)
 
 
-def ranks_table(audit: Audit, path: Path) -> Table:
+def _evidence(config: str, step: PathStep, gate: GateView) -> Cell:
+    return Cell(None, "its line", f"{gate.page}#{config}") if step.rank else Cell(None, "")
+
+
+def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str], clock: str) -> Table:
     """Its rank and mean on every host block, at every rung where it was judged."""
-    hosts = list(audit.study.hosts)
-    made = []
-    for step in path.steps:
-        if step.rank is None:
-            continue
-        ranking = audit.decisions[names.gate_of(step.rung)].value["ranking"]
-        cells: dict[str, Any] = {"rung": Cell(step.rung, words.rung_title(step.rung)), "all": step.rank}
-        for host in hosts:
-            order = sorted((one["hosts"].get(host, float("inf")), one["config"]) for one in ranking)
-            cells[f"{host}_rank"] = [name for _, name in order].index(path.config) + 1
-            cells[f"{host}_mean"] = (step.hosts or {}).get(host)
-        made.append(Row(f"ranks.{step.rung}", cells))
-    columns = [Column("rung", "Rung"), Column("all", "Rank, all cells", "count")]
+    columns = [
+        Column("rung", "Rung", get=lambda step: Cell(step.rung, formatting.rung_title(step.rung))),
+        Column("all", "Rank, all cells", "count", get=lambda step: step.rank),
+    ]
     for host in hosts:
-        columns += [Column(f"{host}_rank", f"Rank, {host}", "count"), Column(f"{host}_mean", f"Mean, {host}", "mean")]
-    return Table("ranks", "Ranks on each host block", columns, made, "ledger/decisions.jsonl", audit.clock, tools=False)
+        columns += _host_columns(path.config, gates, host)
+    return RANKS.fill(
+        columns, [step for step in path.steps if step.rank is not None], lambda step: f"ranks.{step.rung}", clock
+    )
 
 
-def _short(run: str, config: str) -> str:
-    """A run of a configuration without the name that the whole page bears."""
-    return run.replace(f"/{config}/", "/", 1)
+def _host_columns(config: str, gates: dict[str, GateView], host: str) -> list[Column]:
+    def rank(step: PathStep) -> int:
+        ranking = gates[names.gate_of(step.rung)].ranking
+        order = sorted((row.hosts.get(host, float("inf")), row.config) for row in ranking)
+        return [name for _, name in order].index(config) + 1
+
+    return [
+        Column(f"{host}_rank", f"Rank, {host}", "count", get=rank),
+        Column(f"{host}_mean", f"Mean, {host}", "mean", get=lambda step: (step.hosts or {}).get(host)),
+    ]
 
 
-def runs_table(audit: Audit, config: str) -> Table:
-    """Every executed run of it."""
-    made = []
-    for run in audit.by_config.get(config, []):
-        record = run.record
-        made.append(
-            Row(
-                f"run.{record.id.replace('/', '.')}",
-                {
-                    "run": Cell(record.id, _short(record.id, config), run_page(record.id)),
-                    "rung": Cell(record.rung, words.rung_title(record.rung)),
-                    "host": record.host,
-                    "seed": Cell(record.seed, str(record.seed)),
-                    "purpose": record.purpose,
-                    "status": record.status,
-                    "val_bpb": float(record.val_bpb) if record.val_bpb is not None else None,
-                    "line": run.line.number,
-                    "md5": run.line.md5,
-                },
-            )
-        )
-    return Table(
-        id="runs",
-        title=f"Every executed run of {config}",
-        columns=[
-            Column("run", "Run"),
-            Column("val_bpb", "val_bpb", "bpb"),
-            Column("status", "Status"),
-            Column("rung", "Rung", hidden=True),
-            Column("host", "Host block"),
-            Column("seed", "Seed", "count"),
-            Column("purpose", "Purpose"),
-            Column("line", "Ledger line", "count"),
-            Column("md5", "md5", "digest"),
-        ],
-        rows=made,
-        source="ledger/runs.jsonl",
-        clock=audit.clock,
+def runs_table(config: str, runs: list[LedgerRun], clock: str) -> Table:
+    """Every executed run of it, each without the name that the whole page bears."""
+    score, status, host, seed, purpose, line = run_columns()
+
+    def run_cell(run: LedgerRun) -> Cell:
+        return Cell(run.record.id, run.record.id.replace(f"/{config}/", "/", 1), run_page(run.record.id))
+
+    columns = [
+        Column("run", "Run", get=run_cell),
+        score,
+        status,
+        Column("rung", "Rung", hidden=True, get=lambda run: run.record.rung),
+        host,
+        seed,
+        purpose,
+        line,
+        Column("md5", "md5", "digest", get=lambda run: run.line.md5),
+    ]
+    return TableSpec("runs", f"Every executed run of {config}", "ledger/runs.jsonl").fill(
+        columns, runs, lambda run: f"run.{run.record.id.replace('/', '.')}", clock
     )

@@ -1,143 +1,261 @@
-"""Cost: device-hours by rung, executed and planned, and the accounting of work that was never run.
-
-python -m report && python -m webbrowser site/cost.html
-"""
+"""Cost: device-hours by rung, executed and planned, and the accounting of work that was never run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from report import spent, words
-from report.load import Audit
-from report.page import Page, gate_page
-from report.pages.cost_figure import cost_figure
-from report.spent import SOURCE, UNRUN
-from report.tables import Cell, Column, Table, rows
-from stages.domain import names
+from report.cost import SOURCE, UNRUN, StudyCost, candidates_text, total_hours
+from report.figures import Figure, FigureSpec
+from report.gates import GateView
+from report.page import Page, link_gate, link_rung
+from report.prose import Prose, term
+from report.tables import Cell, Column, Kind, Table, TableSpec
+from report.views import StudyView
+from stages.domain import formatting, names
+from stages.summary.accounting import Counterfactual
 
-HOURS = ("executed_hours", "floor_hours", "planned_hours", "unscreened_hours")
+#: How dark a rung is, from the first to the last.
+SHADES = (0.38, 0.5, 0.62, 0.8, 1.0)
 #: It is no sum of unrun work: what was executed is a part of it.
 _UNSCREENED = (
     "what running all configurations in all cells would cost, the executed runs among them: accounting, no evidence"
 )
-RUNS = ("executed_runs", "floor_runs", "missing_runs", "stopped_runs")
+#: Keys of the accounting that have a sum.
+_SUMMED = (
+    *("executed_hours", "floor_hours", "planned_hours", "unscreened_hours"),
+    *("executed_runs", "floor_runs", "missing_runs", "stopped_runs"),
+)
+
+RUNGS = TableSpec(
+    "rungs",
+    "Device-hours by rung",
+    SOURCE,
+    note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
+    tools=False,
+)
+DECISIONS = TableSpec(
+    "decisions",
+    "What each decision cost, and what it left unrun at the next rung",
+    f"{SOURCE}, ledger/decisions.jsonl",
+    note=UNRUN,
+    tools=False,
+    empty="No rung is frozen yet.",
+)
+UNRUN_WORK = TableSpec(
+    "unrun",
+    "Unrun work, by accounting alone",
+    SOURCE,
+    note=UNRUN,
+    tools=False,
+    empty="It takes a frozen last rung, and one before it.",
+)
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
-    found = spent.rungs(audit)
-    last = next((spent.hours(one) for rung, one in found if rung == audit.study.last_rung), None)
-    total = spent.total_hours(audit)
-    context = {
-        "total": total,
-        "floor": spent.floor_hours(audit),
-        "last": last,
-        "screening": total - last if total is not None and last is not None else None,
-        "unpriced": spent.unpriced(audit),
-        "figures": [cost_figure(audit)] if found else [],
+    cost, gates = view.cost, list(view.gates.values())
+    context: dict[str, object] = {
+        "lead": lead(cost, rated=view.study.clock.kind == "rated"),
+        "figures": [cost_figure(cost, view.clock)] if cost.rungs else [],
         "unrun": UNRUN,
     }
-    yield Page("cost.html", "cost.html", "Cost", context, [rungs_table(audit), gates_table(audit), unrun_table(audit)])
+    tables = [
+        rungs_table(cost, gates, view.clock),
+        decisions_table(cost, view.gates, view.clock),
+        unrun_table(cost, view.clock),
+    ]
+    yield Page("cost.html", "cost.html", "Cost", context, tables)
 
 
-def _rung_cells(audit: Audit, rung: str, one: dict[str, Any]) -> dict[str, Any]:
-    budget = audit.study.rungs[rung].budget_seconds
+def lead(cost: StudyCost, rated: bool) -> Prose:
+    """What was executed, on the way up and at the last rung."""
+    hours = formatting.device_time
+    clock = (
+        " On the rated clock a device-hour is what the host block's declared speed makes of the work, not what a wall "
+        "clock measured."
+    )
+    note = [clock] if rated else []
+    if cost.total is None:
+        return [f"The cost in all is not known: {cost.unpriced_text}", *note]
+    text: Prose = [f"{hours(cost.total)} of device time were executed"]
+    if cost.floor:
+        text += [f", of which {hours(cost.floor)} measured the ", term("floor", "A/A floor")]
+    if cost.last is not None:
+        before = f": {hours(cost.total - cost.last)} up to the last "
+        text += [before, term("rung", "rung"), f" and {hours(cost.last)} at it"]
+    return [*text, ".", *note]
+
+
+def cost_figure(cost: StudyCost, clock: str) -> Figure:
+    """Bars in the unit that the text speaks in, with their sums at their ends."""
+    planned = sum(rung.planned_hours or 0.0 for rung in cost.rungs.values())
+    scale, unit = formatting.time_unit(max([cost.executed, planned, *(case.hours for case in cost.counterfactuals)]))
+    bars = {"executed": cost.executed}
+    data = _stacked("executed", cost, "executed_hours", scale)
+    if cost.floor:
+        text = {"text": ["A/A"], "textposition": "inside", "textangle": 0, "insidetextfont": {"color": "@bg"}}
+        data.append({**_bar("executed", "A/A floor", cost.floor, scale, color="@c0"), **text})
+    if abs(planned - (cost.executed - cost.floor)) > 1e-9:
+        bars["planned"] = planned
+        data += _stacked("planned", cost, "planned_hours", scale)
+    for case in cost.counterfactuals:
+        title = formatting.rung_title(case.from_rung)
+        who = "the one" if case.candidates == 1 else f"all {case.candidates}"
+        label = f"{who} of {title.lower()}<br>at the last"
+        bars[label] = case.hours
+        data.append(_hatched(label, f"{title}, unrun", case.hours, scale))
+    return Figure(
+        "figure.cost",
+        "Device time",
+        "Executed device time by rung, from the first (light) to the last (dark)"
+        f"{', and the A/A floor in grey' if cost.floor else ''}: {formatting.device_time(cost.executed)} in all. "
+        "Hatched: accounting of unrun work at the last rung, no evidence.",
+        "rungs",
+        data,
+        {
+            "barmode": "stack",
+            "bargap": 0.35,
+            "uniformtext": {"mode": "hide", "minsize": 10},
+            "xaxis": {"title": {"text": f"device time, {unit} ({clock})"}, "rangemode": "tozero"},
+            "yaxis": {"categoryorder": "array", "categoryarray": list(bars)[::-1], "showgrid": False},
+            "annotations": [_sum(label, hours, scale) for label, hours in bars.items()],
+            "margin": {"l": 116, "r": 76, "t": 12, "b": 58},
+        },
+        {"margin": {"l": 92, "r": 60, "t": 8, "b": 54}, "font.size": 10},
+        110 + 46 * len(bars),
+    )
+
+
+def _stacked(label: str, cost: StudyCost, key: str, scale: float) -> list[FigureSpec]:
+    """The rungs of one bar, each darker than the one before."""
+    bars = []
+    for place, (rung, parts) in enumerate(cost.rungs.items()):
+        if hours := getattr(parts, key):
+            shade = SHADES[round(place / max(1, len(cost.rungs) - 1) * (len(SHADES) - 1))]
+            bars.append(_rung_bar(label, formatting.rung_title(rung), hours, scale, shade))
+    return bars
+
+
+def _rung_bar(label: str, name: str, hours: float, scale: float, shade: float) -> FigureSpec:
     return {
-        "rung": Cell(rung, words.rung_title(rung), gate_page(names.gate_of(rung))),
-        "budget": Cell(budget, words.seconds(budget)),
-        "total_hours": spent.hours(one) if one else None,
-        **{key: one.get(key) for key in (*HOURS, *RUNS, "candidates", "cells")},
+        **_bar(label, f"{name}, {label}", hours, scale, color="@c1", opacity=shade),
+        "text": [name],
+        "textposition": "inside",
+        "insidetextanchor": "middle",
+        "textangle": 0,
+        "insidetextfont": {"color": "@ink" if shade < 0.7 else "@bg"},
     }
 
 
-def _sums(audit: Audit) -> dict[str, Any]:
-    """The line of sums: a sum of which a part is not known is not known."""
-    found = [one for _, one in spent.rungs(audit)]
-    sums: dict[str, Any] = {"rung": Cell(None, "All rungs"), "total_hours": spent.total_hours(audit)}
-    for key in (*HOURS, *RUNS):
-        parts = [one[key] for one in found]
-        sums[key] = None if None in parts or spent.unpriced(audit) else sum(parts)
-    return sums
+def _hatched(label: str, name: str, hours: float, scale: float) -> FigureSpec:
+    pattern = {"shape": "/", "fgcolor": "@c0", "bgcolor": "@bg", "size": 7}
+    return _bar(label, name, hours, scale, color="@bg", pattern=pattern, line={"color": "@c0", "width": 1})
 
 
-def rungs_table(audit: Audit) -> Table:
+def _bar(label: str, name: str, hours: float, scale: float, **marker: Any) -> FigureSpec:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "x": [hours * scale],
+        "y": [label],
+        "marker": {"line": {"color": "@bg", "width": 1}, **marker},
+        "hovertemplate": f"{name}: {formatting.device_time(hours)}<extra></extra>",
+        "showlegend": False,
+    }
+
+
+def _sum(label: str, hours: float, scale: float) -> FigureSpec:
+    return {
+        "x": hours * scale,
+        "y": label,
+        "text": formatting.device_time(hours),
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 6,
+        "font": {"color": "@ink"},
+    }
+
+
+def rungs_table(cost: StudyCost, gates: list[GateView], clock: str) -> Table:
     """Device-hours of every rung; one whose gate is not frozen has no price yet."""
-    known = dict(spent.rungs(audit))
-    return Table(
-        id="rungs",
-        title="Device-hours by rung",
-        columns=[
-            Column("rung", "Rung"),
-            Column("total_hours", "In all", "hours", "executed runs and A/A floor"),
-            Column("executed_hours", "Executed", "hours"),
-            Column("floor_hours", "A/A floor", "hours"),
-            Column("planned_hours", "Planned", "hours", "candidates × cells × budget"),
-            Column("unscreened_hours", "Without gates", "hours", _UNSCREENED),
-            Column("budget", "Budget"),
-            Column("candidates", "Candidates", "count"),
-            Column("cells", "Cells", "count"),
-            Column("executed_runs", "Runs", "count"),
-            Column("floor_runs", "A/A runs", "count"),
-            Column("missing_runs", "Missing", "count"),
-            Column("stopped_runs", "Stopped", "count"),
-        ],
-        rows=rows((rung, _rung_cells(audit, rung, known.get(rung, {}))) for rung in audit.study.rungs),
-        source=SOURCE,
-        clock=audit.clock,
-        note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
-        tools=False,
-        foot=_sums(audit),
-    )
 
+    def priced(key: str, label: str, kind: Kind, hint: str = "") -> Column:
+        return Column(key, label, kind, hint, get=lambda gate: getattr(cost.rungs.get(gate.rung), key, None))
 
-def gates_table(audit: Audit) -> Table:
-    """What each decision cost: the evidence that it stands on, and the runs of the next rung that it saved."""
-    found = spent.rungs(audit)
-    made = []
-    for place, (rung, one) in enumerate(found):
-        gate = names.gate_of(rung)
-        decision = audit.decisions.get(gate)
-        after = found[place + 1][1] if place + 1 < len(found) else None
-        stopped = len(decision.value["stopped"]) if decision and after else None
-        saved = stopped * after["cells"] * after["budget_seconds"] / 3600 if stopped is not None and after else None
-        cells = {
-            "gate": Cell(gate, words.gate_title(gate), gate_page(gate)),
-            "evidence_hours": spent.hours(one),
-            "stopped": stopped,
-            "not_run_hours": saved,
-        }
-        made.append((f"cost.{gate}", cells))
-    return Table(
-        id="decisions",
-        title="What each decision cost, and what it left unrun at the next rung",
-        columns=[
-            Column("gate", "Gate"),
-            Column("evidence_hours", "Its evidence", "hours", "executed runs and A/A floor of its rung"),
-            Column("stopped", "Configurations stopped", "count"),
-            Column("not_run_hours", "Unrun at the next rung", "hours"),
-        ],
-        rows=rows(made),
-        source=f"{SOURCE}, ledger/decisions.jsonl",
-        clock=audit.clock,
-        note=UNRUN,
-        tools=False,
-        empty="No rung is frozen yet.",
-    )
-
-
-def unrun_table(audit: Audit) -> Table:
-    """The counterfactuals."""
-    made = []
-    for one in audit.accounting["counterfactuals"]:
-        many, rung = one["candidates"], words.rung_title(one["from_rung"]).lower()
-        who = "The one candidate" if many == 1 else f"All {many} candidates"
-        cells = {"what": f"{who} of {rung} at the last rung", "hours": one["hours"], "candidates": many}
-        made.append((f"unrun.{one['from_rung']}", cells))
     columns = [
-        Column("what", "Had gone on"),
+        Column("rung", "Rung", get=lambda gate: link_rung(gate.rung)),
+        Column("total_hours", "In all", "hours", "executed runs and A/A floor", get=lambda gate: _total(cost, gate)),
+        priced("executed_hours", "Executed", "hours"),
+        priced("floor_hours", "A/A floor", "hours"),
+        priced("planned_hours", "Planned", "hours", "candidates × cells × budget"),
+        priced("unscreened_hours", "Without gates", "hours", _UNSCREENED),
+        Column("budget", "Budget", get=lambda gate: Cell(gate.budget, formatting.seconds(gate.budget))),
+        priced("candidates", "Candidates", "count"),
+        priced("cells", "Cells", "count"),
+        priced("executed_runs", "Runs", "count"),
+        priced("floor_runs", "A/A runs", "count"),
+        priced("missing_runs", "Missing", "count"),
+        priced("stopped_runs", "Stopped", "count"),
+    ]
+    return RUNGS.fill(
+        columns,
+        gates,
+        lambda gate: gate.rung,
+        clock,
+        foot={"rung": Cell(None, "All rungs"), "total_hours": cost.total, **_sums(cost)},
+    )
+
+
+def _total(cost: StudyCost, gate: GateView) -> float | None:
+    parts = cost.rungs.get(gate.rung)
+    return total_hours(parts) if parts else None
+
+
+def _sums(cost: StudyCost) -> dict[str, object]:
+    """The line of sums: a sum of which a part is not known is not known."""
+    parts = {key: [getattr(rung, key) for rung in cost.rungs.values()] for key in _SUMMED}
+    return {key: None if None in values or cost.unpriced else sum(values) for key, values in parts.items()}
+
+
+def decisions_table(cost: StudyCost, gates: dict[str, GateView], clock: str) -> Table:
+    """What each decision cost: the evidence that it stands on, and the runs of the next rung that it saved."""
+    rungs = list(cost.rungs.items())
+    after = dict(zip(cost.rungs, [parts for _, parts in rungs[1:]], strict=False))
+
+    def stopped(rung: str) -> int | None:
+        decision = gates[names.gate_of(rung)].decision
+        return len(decision.stopped) if decision and rung in after else None
+
+    def saved(rung: str) -> float | None:
+        many = stopped(rung)
+        return None if many is None else many * after[rung].cells * after[rung].budget_seconds / 3600
+
+    columns = [
+        Column("gate", "Gate", get=lambda row: link_gate(names.gate_of(row[0]))),
+        Column(
+            "evidence_hours",
+            "Its evidence",
+            "hours",
+            "executed runs and A/A floor of its rung",
+            get=lambda row: total_hours(row[1]),
+        ),
+        Column("stopped", "Configurations stopped", "count", get=lambda row: stopped(row[0])),
+        Column("not_run_hours", "Unrun at the next rung", "hours", get=lambda row: saved(row[0])),
+    ]
+    return DECISIONS.fill(columns, rungs, lambda row: f"cost.{names.gate_of(row[0])}", clock)
+
+
+def unrun_table(cost: StudyCost, clock: str) -> Table:
+    """The counterfactuals."""
+    columns = [
+        Column("what", "Had gone on", get=_unrun_text),
         Column("hours", "Last rung", "hours"),
         Column("candidates", "Candidates", "count"),
     ]
-    title, empty = "Unrun work, by accounting alone", "It takes a frozen last rung, and one before it."
-    return Table("unrun", title, columns, rows(made), SOURCE, audit.clock, UNRUN, tools=False, empty=empty)
+    return UNRUN_WORK.fill(columns, cost.counterfactuals, lambda case: f"unrun.{case.from_rung}", clock)
+
+
+def _unrun_text(case: Counterfactual) -> str:
+    who = formatting.capital(candidates_text(case))
+    return f"{who} of {formatting.rung_title(case.from_rung).lower()} at the last rung"

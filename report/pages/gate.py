@@ -1,83 +1,207 @@
-"""A gate: its rules, what each says of every candidate and by what margin, the evidence, the chain of digests.
-
-python -m report && python -m webbrowser site/gates/gate3.html
-"""
+"""A gate: its rules, what each says of every candidate and by what margin, the evidence, the chain of digests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from report import ladder, words
-from report.chain import chains, standing
-from report.deciding import nearest_floor, what_if
-from report.load import Audit
-from report.page import Page, gate_page, rung_page
-from report.pages import gate_alone, gate_evidence, gate_outcome, gate_proof, gate_rules
-from report.tables import Table
-from stages.domain import names
-from stages.domain.decision import why_blocked
+from report.gates import GateView
+from report.host_agreement import SOURCE, RungHosts, host_order
+from report.page import Page, link_config, rung_page
+from report.pages import gate_evidence, gate_outcome, gate_rules, gate_text
+from report.pages.gate_evidence import run_score
+from report.tables import Cell, Column, Table, TableSpec, holds
+from report.views import StudyView
+from stages.domain import formatting, names
+from stages.domain.decision import Decision, RankedCandidate, why_blocked
+from stages.domain.locks import Amendment
+from stages.summary.agreement import HostAlone
+
+ALONE = TableSpec(
+    "alone",
+    "Had each host block decided alone",
+    SOURCE,
+    note="Rules that compare host blocks are left out.",
+    tools=False,
+)
+LOCKED = TableSpec("locked", "The locked split: text that no gate ever read", "ledger/runs.jsonl", tools=False)
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+def pages(view: StudyView) -> Iterator[Page]:
     """One page a gate."""
-    order = [names.gate_of(rung) for rung in audit.study.rungs]
-    for place, gate in enumerate(order):
-        beside = (order[place - 1] if place else None, order[place + 1] if place + 1 < len(order) else None)
-        yield _page(audit, gate, names.rung_of(gate), beside)
+    order = list(view.gates)
+    for before, gate, after in zip([None, *order], view.gates.values(), [*order[1:], None], strict=False):
+        yield _page(view, gate, before, after)
 
 
-def _tables(audit: Audit, gate: str, rung: str) -> list[Table]:
-    decision, lock = audit.decisions.get(gate), audit.locks.get(gate)
-    made = [gate_evidence.evidence_table(audit, rung)]
-    if decision is None or not decision.value["candidates"]:
-        made.append(gate_rules.planned_table(audit, gate))
-    else:
-        made += [
-            gate_outcome.outcome_table(audit, gate, rung, decision),
-            gate_rules.rules_table(audit, gate, decision),
-            *gate_rules.verdict_tables(audit, gate, decision),
-            gate_rules.matrix_table(audit, gate, decision),
-            gate_rules.findings_table(audit, gate, decision),
-            *gate_alone.tables(audit, gate, rung, decision),
-        ]
-        if decision.value["floor"]:
-            made.append(gate_proof.floor_table(audit, rung, decision))
-        if (locked := gate_proof.locked_table(audit, rung, decision)) is not None:
-            made.append(locked)
-    if lock is not None and lock.lock.frozen.amendments:
-        made.append(gate_proof.amendments_table(audit, gate))
-    return made
-
-
-def _page(audit: Audit, gate: str, rung: str, beside: tuple[str | None, str | None]) -> Page:
-    decision, lock, chain = audit.decisions.get(gate), audit.locks.get(gate), chains(audit)[gate]
-    value: dict[str, Any] = decision.value if decision else {}
+def _page(view: StudyView, gate: GateView, before: str | None, after: str | None) -> Page:
+    chain, decision, noise = view.chains[gate.name], gate.decision, view.noise(gate.name)
     return Page(
-        path=gate_page(gate),
+        path=gate.page,
         template="gate.html",
-        title=words.gate_title(gate),
+        title=gate.title,
         context={
-            "gate": gate,
-            "rung": rung,
-            "before": beside[0],
-            "after": beside[1],
-            "last": ladder.is_last(audit, rung),
-            "decision": decision,
-            "blocked": value.get("outcome") == "blocked",
-            "why_blocked": [words.typeset(line) for line in why_blocked(value)] if value else [],
-            "empty": ladder.why_empty(audit, rung),
-            "lock": lock,
-            "budget": audit.study.rungs[rung].budget_seconds,
-            "cells": len(audit.study.cells(rung)),
-            "rung_page": rung_page(rung),
+            "gate": gate.name,
+            "rung": gate.rung,
+            "before": before,
+            "after": after,
+            "heading": gate_text.heading(gate),
+            "lead": gate_text.lead(gate),
+            "noise_note": gate_text.noise_note(noise) if noise else None,
+            "chain_items": gate_text.chain_items(gate, chain),
+            "blocked": gate.blocked,
+            "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
+            "empty": gate.why_empty,
+            "lock": gate.lock_file,
+            "budget": gate.budget,
+            "cells": len(gate.cells),
+            "rung_page": rung_page(gate.rung),
             "chain": chain,
-            "standing": standing(chain),
-            "what_if": what_if(audit, gate),
-            "frozen_promoted": value.get("frozen_promoted"),
-            "floor": nearest_floor(audit, gate),
-            "missing": ladder.missing_runs(audit, rung),
-            "signature": (audit.root / f"{names.lock_path(gate).as_posix()}.sig").is_file(),
+            "standing": chain.standing,
+            "what_if": gate.what_if,
+            "frozen_promoted": decision.frozen_promoted if decision else None,
+            "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
         },
-        tables=_tables(audit, gate, rung),
+        tables=_tables(view, gate),
     )
+
+
+def _tables(view: StudyView, gate: GateView) -> list[Table]:
+    place = list(view.gates).index(gate.name)
+    steps = {config: view.paths[config].steps[place] for config in gate.candidates or []}
+    tables = [gate_evidence.evidence_table(gate, steps, view.clock)]
+    if gate.entry is None or not gate.entry.decision.candidates:
+        tables.append(gate_rules.planned_table(gate, view.clock))
+    else:
+        tables += [
+            gate_outcome.outcome_table(gate, steps, view.noise(gate.name), view.clock),
+            gate_rules.rules_table(gate.entry, view.clock),
+            *gate_rules.verdict_tables(gate.entry, view.clock),
+            gate_rules.matrix_table(gate.entry, view.clock),
+            gate_rules.findings_table(gate.entry, view.clock),
+            *alone_tables(gate.entry.decision, view.hosts.get(gate.rung), view.clock),
+            *floor_tables(gate, view.clock),
+            *locked_tables(gate, view.clock),
+        ]
+    if gate.lock and gate.lock.frozen.amendments:
+        tables.append(amendments_table(gate.name, gate.lock.frozen.amendments, view.clock))
+    return tables
+
+
+def alone_tables(decision: Decision, hosts: RungHosts | None, clock: str) -> list[Table]:
+    """What each host block alone would have decided; nothing in a what-if, whose rules the summary does not judge by,
+    or with one host block."""
+    if hosts is None or hosts.same_alone is None or len(hosts.same_alone) < 2:
+        return []
+    same, alone = hosts.same_alone, hosts.summary.host_alone
+    columns = [
+        Column("host", "Host block", get=lambda host: host),
+        Column("same", "Against the decision", get=lambda host: _same_cell(same[host])),
+        Column("outcome", "Outcome", get=lambda host: alone[host].outcome),
+        *(_verdict_columns(decision, alone) if hosts.gate.final else _promotion_columns(set(decision.promoted), alone)),
+    ]
+    table = ALONE.fill(columns, same, lambda host: f"alone.{host}", clock)
+    return [table]
+
+
+def _same_cell(alike: bool) -> Cell:
+    return Cell(alike, "✓ the same" if alike else "✕ differs", mark="holds-yes" if alike else "holds-no")
+
+
+def _promotion_columns(promoted: set[str], alone: dict[str, HostAlone]) -> list[Column]:
+    return [
+        Column("promoted", "Would promote", get=lambda host: _names(set(alone[host].promoted))),
+        Column("added", "Promoted only by it", get=lambda host: _names(set(alone[host].promoted) - promoted)),
+        Column("dropped", "Not promoted by it", get=lambda host: _names(promoted - set(alone[host].promoted))),
+    ]
+
+
+def _names(configs: set[str]) -> Cell:
+    text = ", ".join(sorted(configs))
+    return Cell(text or None, text or "nobody")
+
+
+def _verdict_columns(decision: Decision, alone: dict[str, HostAlone]) -> list[Column]:
+    def of_rule(rule: str) -> Column:
+        outcome = decision.rule(rule)
+        hint = outcome.text.rstrip(".") if outcome else ""
+        return Column(rule, rule, "holds", hint, get=lambda host: holds(alone[host].verdicts.get(rule), "verdict"))
+
+    winner = Column("winner", "Winner", get=lambda host: link_config(alone[host].first))
+    return [winner, *map(of_rule, decision.verdicts)]
+
+
+def floor_tables(gate: GateView, clock: str) -> list[Table]:
+    """The A/A runs of the reference with the noise that they make: what a threshold must be larger than."""
+    if gate.entry is None or not gate.entry.decision.floor:
+        return []
+    floor = gate.entry.decision.floor
+    runs = {(run.record.host, run.record.seed): run for run in gate.executed if run.record.purpose == "floor"}
+
+    def of_seed(seed: int) -> Column:
+        def score(host: str) -> Cell | None:
+            return run_score(runs[host, seed]) if (host, seed) in runs else None
+
+        return Column(f"seed_{seed}", f"Seed {seed}", "bpb", get=score)
+
+    hint = "of the runs to the right, as of a sample (n − 1)"
+    columns = [
+        Column("host", "Host block", get=lambda host: host),
+        Column("runs", "Runs", "count", get=lambda host: floor[host].runs),
+        Column("sd", "Standard deviation of val_bpb", "bpb", hint, get=lambda host: floor[host].variance ** 0.5),
+        *map(of_seed, sorted({seed for _, seed in runs})),
+    ]
+    table = TableSpec(
+        "floor",
+        "A/A noise floor: the reference against itself, other seeds",
+        f"{gate.entry.source}; ledger/runs.jsonl",
+        tools=False,
+    ).fill(columns, sorted(floor, key=host_order(gate.study.hosts)), lambda host: f"floor.{host}", clock)
+    return [table]
+
+
+def locked_tables(gate: GateView, clock: str) -> list[Table]:
+    """Means on the locked split beside those that the gates read; nothing where the rung was not scored on it."""
+    scored = {row.config: mean for row in gate.ranking if (mean := _locked_mean(gate, row)) is not None}
+    if not scored:
+        return []
+    ranking = [row for row in gate.ranking if row.config in scored]
+    ranks = {row.config: place for place, row in enumerate(ranking, start=1)}
+    order = sorted(scored, key=lambda config: (scored[config], config))
+    columns = [
+        Column("config", "Candidate", get=lambda row: link_config(row.config)),
+        Column("mean", "Mean val_bpb", "mean"),
+        Column("rank", "Rank", "count", get=lambda row: ranks[row.config]),
+        Column("locked", "Mean locked_bpb", "mean", get=lambda row: round(scored[row.config], 9)),
+        Column("locked_rank", "Rank, locked", "count", get=lambda row: order.index(row.config) + 1),
+        Column("difference", "Locked less val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
+    ]
+    table = LOCKED.fill(columns, ranking, lambda row: f"locked.{row.config}", clock)
+    return [table]
+
+
+def _locked_mean(gate: GateView, row: RankedCandidate) -> float | None:
+    """The mean on the locked split; None unless every cell was scored on it."""
+    runs = [gate.run(row.config, cell) for cell in gate.cells]
+    scores = [(run.record.facts or {}).get("locked_bpb") for run in runs if run]
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if len(known) == len(gate.cells) else None
+
+
+def amendments_table(gate: str, amendments: list[Amendment], clock: str) -> Table:
+    """Every change of the lock after evidence of its rung existed."""
+    changes = [
+        (number, amendment, where, both)
+        for number, amendment in enumerate(amendments, start=1)
+        for where, both in sorted(amendment.changed.items())
+    ]
+    columns = [
+        Column("number", "No.", "count", get=lambda change: change[0]),
+        Column("reason", "Reason given", get=lambda change: change[1].reason),
+        Column("what", "What", get=lambda change: change[2]),
+        Column("was", "Was", get=lambda change: str(change[3].get("was"))),
+        Column("is", "Is", get=lambda change: str(change[3].get("is"))),
+        Column("replaces", "Replaces lock", "digest", get=lambda change: change[1].replaces),
+    ]
+    return TableSpec(
+        "amendments", "Amendments: rules changed after evidence existed", names.lock_path(gate).as_posix(), tools=False
+    ).fill(columns, changes, lambda change: f"amendment.{change[0]}.{change[2]}", clock)

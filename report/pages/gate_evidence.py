@@ -1,36 +1,33 @@
 """The evidence of a gate: every cell of every candidate, with the rules that the numbers met.
 
-    python -m report && python -m webbrowser site/gates/gate5.html#Evidence
-
 The last gate decides nobody's way. There the verdicts stand beside the numbers, and each cell shows its gap to the role
 that the verdicts compare with.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from functools import cache
 
-from report import ladder, words
-from report.deciding import roles_of, rules_of
-from report.ladder import Step
-from report.load import Audit, Decision, Run
-from report.page import config_page, gate_page, run_page
-from report.pages import gate_outcome
-from report.tables import Cell, Column, Row, Table
-from stages.domain import names
-
-Where = tuple[str, int]
+from report.gates import GateView
+from report.load import LedgerRun
+from report.page import link_config, run_page
+from report.pages.gate_outcome import rules_cell
+from report.promotion_paths import PathStep
+from report.tables import Cell, Column, Table, TableSpec
+from stages.domain import evidence, formatting
+from stages.domain.rules import MeanGap, NearEquivalent
 
 
 @dataclass(frozen=True)
-class _Base:
+class BaseRole:
     """Whom the verdicts compare with: its role, its name, its score in each cell, and the rules that compare."""
 
     role: str
     config: str
-    scores: dict[Where, Decimal]
+    scores: dict[evidence.Cell, Decimal]
     rules: tuple[str, ...]
 
     @property
@@ -39,139 +36,130 @@ class _Base:
         verb = "judges" if len(self.rules) == 1 else "judge"
         return (
             f"In small type: the gap to {self.config}, the {self.role}, in the same cell, and its mean, which "
-            f"{words.listed(list(self.rules))} {verb}."
+            f"{formatting.listed(list(self.rules))} {verb}."
         )
 
 
-def _scores(audit: Audit, rung: str, config: str) -> dict[Where, Decimal]:
-    """The scores of a candidate by cell; a cell without one is absent."""
-    runs = {
-        (host, seed): audit.runs.get(names.run_id(rung, config, host, seed)) for host, seed in audit.study.cells(rung)
-    }
-    return {cell: run.record.val_bpb for cell, run in runs.items() if run and run.record.val_bpb is not None}
-
-
-def _base(audit: Audit, rung: str) -> _Base | None:
-    """Whom the last gate's verdicts compare with; where they name several, the one that the first of them names."""
-    gate = names.gate_of(rung)
-    to = {rule_id: rule["to"] for rule_id, rule in rules_of(audit, gate).items() if "to" in rule}
-    role = next(iter(to.values()), None)
-    config = roles_of(audit, gate).get(role) if role else None
-    if role is None or config is None:
-        return None
-    return _Base(role, config, _scores(audit, rung, config), tuple(one for one, other in to.items() if other == role))
-
-
-def _gaps(audit: Audit, rung: str, base: _Base, config: str) -> dict[str, float]:
-    """The gaps of a candidate by column, exact; their mean only where no cell lacks one."""
-    mine = _scores(audit, rung, config) if config != base.config else {}
-    gaps = {cell: score - base.scores[cell] for cell, score in mine.items() if cell in base.scores}
-    found = {_key(cell): float(gap) for cell, gap in gaps.items()}
-    if gaps and len(gaps) == len(audit.study.cells(rung)):
-        found["mean"] = round(float(sum(gaps.values()) / len(gaps)), 9)
-    return found
-
-
-def _verdicts(decision: Decision, gate: str, config: str) -> Cell:
-    """What the verdicts say of a candidate; the link leads to the first of them."""
-    found = [
-        (told["id"], words.HOLDS[one["holds"]])
-        for told in decision.value["rules"]
-        for one in told["results"]
-        if told["effect"] == "verdict" and one["candidate"] == config
-    ]
-    if not found:
-        return Cell(None)
-    return Cell(
-        "; ".join(f"{rule} {says}" for rule, (_, says, _) in found),
-        " ".join(f"{glyph} {rule}" for rule, (glyph, _, _) in found),
-        f"{gate_page(gate)}#{found[0][0]}",
-        f"holds-{found[0][1][2]}" if len(found) == 1 else "",
-    )
-
-
-def _key(cell: Where) -> str:
-    return f"{cell[0]}_{cell[1]}"
-
-
-def _columns(audit: Audit, rung: str, final: bool, base: _Base | None) -> list[Column]:
-    decided = names.gate_of(rung) in audit.decisions
-    by = Column("verdicts", "Verdicts") if final else Column("decided_by", "Decided by", hidden=not decided)
-    made = [
-        Column("config", "Candidate"),
-        by,
-        Column("mean", "Mean", "mean"),
-        Column("worst_host", "Worst host", "mean"),
-    ]
-    cells = audit.study.cells(rung)
-    made += [Column(_key(cell), f"{cell[0]} · {cell[1]}", "bpb") for cell in cells]
-    if base:
-        gaps = [("mean", "mean"), *((_key(cell), f"{cell[0]} · {cell[1]}") for cell in cells)]
-        made += [Column(f"{key}_gap", f"Gap to the {base.role}, {label}", "signed", hidden=True) for key, label in gaps]
-    return made
-
-
-def _row(audit: Audit, rung: str, config: str, told: dict[str, Any], base: _Base | None) -> Row:
-    step = ladder.ladder(audit)[config].steps[list(audit.study.rungs).index(rung)]
-    numbers: dict[str, Any] = {"mean": Cell(told.get("mean"))}
-    for host, seed in audit.study.cells(rung):
-        numbers[_key((host, seed))] = score(audit, names.run_id(rung, config, host, seed), step)
-    for key, gap in (_gaps(audit, rung, base, config) if base else {}).items():
-        numbers[key] = replace(numbers[key], small=words.signed(gap))
-        numbers[f"{key}_gap"] = gap
-    by = gate_outcome.decided(audit, names.gate_of(rung), step)
-    return Row(
-        config,
-        {
-            "config": Cell(config, href=config_page(config)),
-            "decided_by": by,
-            "worst_host": told.get("worst_host"),
-            **numbers,
-        },
-    )
-
-
-def evidence_table(audit: Audit, rung: str) -> Table:
-    """Every cell of every candidate, best first."""
-    gate = names.gate_of(rung)
-    decision = audit.decisions.get(gate)
-    final = decision is not None and ladder.is_last(audit, rung)
-    base = _base(audit, rung) if final else None
-    standing = {one["config"]: one for one in decision.value["ranking"]} if decision else {}
-    order = {name: n for n, name in enumerate(standing)}
-    made = []
-    for config in sorted(ladder.candidates(audit, rung) or [], key=lambda one: (order.get(one, 10**9), one)):
-        row = _row(audit, rung, config, standing.get(config, {}), base)
-        if final and decision:
-            row.cells["verdicts"] = _verdicts(decision, gate, config)
-        made.append(row)
-    return Table(
-        id="evidence",
-        title=f"val_bpb of every candidate in every cell of {words.rung_title(rung).lower()}",
-        columns=_columns(audit, rung, final, base),
-        rows=made,
-        source="ledger/runs.jsonl; each number links to its run, with line and digests",
-        clock=audit.clock,
+def evidence_table(gate: GateView, steps: Mapping[str, PathStep], clock: str) -> Table:
+    """Every cell of every candidate, best first; `steps` go by candidate."""
+    final = gate.decision is not None and gate.final
+    base = _base(gate) if final else None
+    places = {row.config: place for place, row in enumerate(gate.ranking)}
+    empty = f"None: {gate.why_empty}." if gate.why_empty else "Not known before the gate before has decided."
+    return TableSpec(
+        "evidence",
+        f"val_bpb of every candidate in every cell of {gate.rung_title.lower()}",
+        "ledger/runs.jsonl; each number links to its run, with line and digests",
         note=base.note if base else "",
-        empty=f"None: {why}."
-        if (why := ladder.why_empty(audit, rung))
-        else "Not known before the gate before has decided.",
+        empty=empty,
+    ).fill(
+        _columns(gate, steps, final, base),
+        sorted(gate.candidates or [], key=lambda config: (places.get(config, 10**9), config)),
+        str,
+        clock,
     )
 
 
-def score(audit: Audit, run: str, step: Step) -> Cell:
-    """The score of a run, linked; or in words why there is none."""
-    found: Run | None = audit.runs.get(run)
-    if step.state == "unrun":
-        return Cell(None, "not run")
-    if found is None or not found.record.executed:
-        return Cell(None, "missing", mark="bad")
-    return run_score(found)
-
-
-def run_score(run: Run) -> Cell:
+def run_score(run: LedgerRun) -> Cell:
     """The score of an executed run, linked to its page; or in words why there is none."""
     page, value = run_page(run.record.id), run.record.val_bpb
     if value is None:
         return Cell(None, run.record.status, page, "bad", run.record.reason or "")
     return Cell(float(value), None, page)
+
+
+def _base(gate: GateView) -> BaseRole | None:
+    """Whom the last gate's verdicts compare with; where they name several, the one that the first of them names."""
+    to = {name: rule.to for name, rule in gate.rules.items() if isinstance(rule, NearEquivalent | MeanGap)}
+    role = next(iter(to.values()), None)
+    config = gate.roles.get(role) if role else None
+    if role is None or config is None:
+        return None
+    return BaseRole(role, config, _scores(gate, config), tuple(rule for rule, other in to.items() if other == role))
+
+
+def _scores(gate: GateView, config: str) -> dict[evidence.Cell, Decimal]:
+    """The scores of a candidate by cell; a cell without one is absent."""
+    runs = {cell: gate.run(config, cell) for cell in gate.cells}
+    return {cell: run.record.val_bpb for cell, run in runs.items() if run and run.record.val_bpb is not None}
+
+
+def _columns(gate: GateView, steps: Mapping[str, PathStep], final: bool, base: BaseRole | None) -> list[Column]:
+    standing = {row.config: row for row in gate.ranking}
+    gaps = cache(lambda config: _gaps(gate, base, config))
+
+    def with_gap(key: str, content: Cell, config: str) -> Cell:
+        gap = gaps(config).get(key)
+        return content if gap is None else replace(content, small=formatting.signed(gap))
+
+    def of_cell(cell: evidence.Cell) -> Column:
+        key = _key(cell)
+        return Column(
+            key, _title(cell), "bpb", get=lambda name: with_gap(key, _score(gate, steps[name], name, cell), name)
+        )
+
+    def gap_column(key: str, title: str, role: str) -> Column:
+        label = f"Gap to the {role}, {title}"
+        return Column(f"{key}_gap", label, "signed", hidden=True, get=lambda name: gaps(name).get(key))
+
+    def mean(config: str) -> float | None:
+        return standing[config].mean if config in standing else None
+
+    by = Column("decided_by", "Decided by", hidden=not gate.decision, get=lambda name: rules_cell(gate, steps[name]))
+    columns = [
+        Column("config", "Candidate", get=link_config),
+        Column("verdicts", "Verdicts", get=lambda name: _verdicts(gate, name)) if final else by,
+        Column("mean", "Mean", "mean", get=lambda name: with_gap("mean", Cell(mean(name)), name)),
+        Column("worst_host", "Worst host", "mean", get=lambda name: getattr(standing.get(name), "worst_host", None)),
+        *map(of_cell, gate.cells),
+    ]
+    if base:
+        titles = {"mean": "mean", **{_key(cell): _title(cell) for cell in gate.cells}}
+        columns += [gap_column(key, title, base.role) for key, title in titles.items()]
+    return columns
+
+
+def _key(cell: evidence.Cell) -> str:
+    return f"{cell[0]}_{cell[1]}"
+
+
+def _title(cell: evidence.Cell) -> str:
+    return f"{cell[0]} · {cell[1]}"
+
+
+def _gaps(gate: GateView, base: BaseRole | None, config: str) -> dict[str, float]:
+    """The gaps of a candidate to the base by column, exact; their mean only where no cell lacks one."""
+    if base is None or config == base.config:
+        return {}
+    scores = _scores(gate, config)
+    gaps = {cell: score - base.scores[cell] for cell, score in scores.items() if cell in base.scores}
+    columns = {_key(cell): float(gap) for cell, gap in gaps.items()}
+    if gaps and len(gaps) == len(gate.cells):
+        columns["mean"] = round(float(sum(gaps.values()) / len(gaps)), 9)
+    return columns
+
+
+def _score(gate: GateView, step: PathStep, config: str, cell: evidence.Cell) -> Cell:
+    """The score of a candidate in a cell, linked; or in words why there is none."""
+    if step.state == "unrun":
+        return Cell(None, "not run")
+    run = gate.run(config, cell)
+    return run_score(run) if run and run.record.executed else Cell(None, "missing", mark="bad")
+
+
+def _verdicts(gate: GateView, config: str) -> Cell:
+    """What the verdicts say of a candidate; the link leads to the first of them."""
+    verdicts = [
+        (outcome.id, *formatting.HOLDS[finding.holds])
+        for outcome in (gate.decision.rules if gate.decision else [])
+        for finding in outcome.results
+        if outcome.effect == "verdict" and finding.candidate == config
+    ]
+    if not verdicts:
+        return Cell()
+    return Cell(
+        "; ".join(f"{rule} {words}" for rule, _, words, _ in verdicts),
+        " ".join(f"{glyph} {rule}" for rule, glyph, _, _ in verdicts),
+        f"{gate.page}#{verdicts[0][0]}",
+        f"holds-{verdicts[0][3]}" if len(verdicts) == 1 else "",
+    )

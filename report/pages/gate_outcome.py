@@ -1,23 +1,24 @@
-"""The outcome of a gate: what became of every candidate, by which rules, and how far it is from the other fate.
-
-python -m report && python -m webbrowser site/gates/gate3.html#Decision
-"""
+"""The outcome of a gate: what became of every candidate, by which rules, and how far it is from the other fate."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
 
-from report import ladder, words
-from report.deciding import held_by, nearest_floor, roles_of, rules_of
-from report.flip import Flip, flip_of, lead_of, merit_of
-from report.ladder import Step
-from report.lead import LUCK
-from report.load import Audit, Decision
-from report.page import config_page, gate_page
-from report.tables import Cell, Column, Row, Table, state
+from report.decisions import Flip
+from report.gates import GateView, NoiseScale
+from report.page import link_config
+from report.promotion_paths import PathStep
+from report.tables import Cell, Column, Table, TableSpec, state
+from report.verdict import LUCK
+from stages.domain import formatting
+
+_FLIP_HINT = {
+    False: "change of its own val_bpb, in all its cells alike, that would change its fate",
+    True: "change of its own val_bpb, in all its cells alike, that would lose it the first place, or win it",
+}
 
 
-def decided(audit: Audit, gate: str, step: Step) -> Cell:
+def rules_cell(gate: GateView, step: PathStep) -> Cell:
     """The rules that decided; the page adds a sign, and against which. The link leads to the first of them."""
     ids = step.by or step.unmet
     if not ids:
@@ -26,111 +27,82 @@ def decided(audit: Audit, gate: str, step: Step) -> Cell:
     if step.state == "stopped":
         text = f"{text} not met" if not step.by else f"✕ {text}"
     elif step.state == "blocked":
-        text = f"{text} would have" if _promote(audit, gate, step) else f"✕ {text} would have"
+        first = gate.decision.rule(ids[0]) if gate.decision else None
+        text = f"{text} would have" if first and first.effect == "promote" else f"✕ {text} would have"
     against = f" against {' '.join(step.against)}" if step.against else ""
-    return Cell(" ".join(step.by) or text, text + against, f"{gate_page(gate)}#{ids[0]}")
+    return Cell(" ".join(step.by) or text, text + against, f"{gate.page}#{ids[0]}")
 
 
-def _promote(audit: Audit, gate: str, step: Step) -> bool:
-    told = {rule["id"]: rule["effect"] for rule in audit.decisions[gate].value["rules"]}
-    return bool(told[step.by[0]] == "promote")
-
-
-def _noise(times: float | None) -> Cell:
-    """A distance in standard deviations of the noise floor; under `LUCK` it is marked, by words too."""
-    if times is None:
-        return Cell(None)
-    close = times < LUCK
-    return Cell(round(times, 6), f"{'within noise: ' if close else ''}{times:.1f} ×", mark="bad" if close else "")
-
-
-def _merit(decision: dict[str, Any], audit: Audit, gate: str, config: str) -> Cell:
-    """What the other rules would have made of a candidate in a kept role."""
-    flip = merit_of(decision, rules_of(audit, gate), roles_of(audit, gate), config)
-    text = "▲ promoted" if flip.promoted else "✕ stopped"
-    small = " · ".join(
-        filter(None, (flip.rule or "", words.signed(flip.shift) if flip.shift is not None else flip.note))
-    )
-    return Cell("promoted" if flip.promoted else "stopped", text, small=small)
-
-
-def _kept(decision: dict[str, Any]) -> set[str]:
-    """Candidates that a rule keeps for their role."""
-    kinds = {told["id"]: told["kind"] for told in decision["rules"]}
-    held = held_by(decision)
-    return {
-        name for name, effects in held.items() if any(kinds[rule] == "keep_role" for rule in effects.get("promote", ()))
-    }
-
-
-def _flip_cells(flip: Flip, floor: tuple[str, float] | None) -> dict[str, Any]:
-    noise = abs(flip.shift) / floor[1] if floor and flip.shift is not None else None
-    return {
-        "flips_at": Cell(flip.shift, flip.note or None),
-        "flips_by": flip.rule,
-        "in_noise": _noise(noise),
-    }
-
-
-def outcome_table(audit: Audit, gate: str, rung: str, decision: Decision) -> Table:
-    """Every candidate, best first. A blocked gate has no other fate to be far from."""
-    value, floor = decision.value, nearest_floor(audit, gate)
-    final, blocked = ladder.is_last(audit, rung), decision.value["outcome"] == "blocked"
-    place, kept = list(audit.study.rungs).index(rung), _kept(value)
-    steps = {name: ladder.ladder(audit)[name].steps[place] for name in value["candidates"]}
-    made = []
-    for config in sorted(steps, key=lambda one: (steps[one].rank or 10**9, one)):
-        step = steps[config]
-        cells: dict[str, Any] = {
-            "config": Cell(config, href=config_page(config)),
-            "outcome": state(step.state),
-            "rank": step.rank,
-            "mean": step.mean,
-            "by": decided(audit, gate, step),
-            "against": " ".join(step.against) or None,
-            "unmet": " ".join(step.unmet) or None,
-        }
-        if config in kept and not blocked:
-            cells["merit"] = _merit(value, audit, gate, config)
-        if not blocked:
-            flip = flip_of(value, rules_of(audit, gate), roles_of(audit, gate), config)
-            cells |= _flip_cells(lead_of(value, config) if final else flip, floor)
-        made.append(Row(f"outcome.{config}", cells))
-    return Table(
-        id="outcome",
-        title=f"Outcome of {words.gate_title(gate).lower()}",
-        columns=_columns(final, blocked, bool(kept) and not blocked, floor is not None),
-        rows=made,
-        source=decision.source,
-        clock=audit.clock,
+def outcome_table(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | None, clock: str) -> Table:
+    """Every candidate of a decided gate, best first; `steps` go by candidate. A blocked gate has no other fate."""
+    assert gate.entry is not None
+    return TableSpec("outcome", f"Outcome of {gate.title.lower()}", gate.entry.source).fill(
+        _columns(gate, steps, noise),
+        sorted(steps, key=lambda config: (steps[config].rank or 10**9, config)),
+        lambda config: f"outcome.{config}",
+        clock,
     )
 
 
-def _columns(final: bool, blocked: bool, kept: bool, floor: bool) -> list[Column]:
+def _columns(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | None) -> list[Column]:
     columns = [
-        Column("config", "Candidate"),
-        Column("outcome", "Outcome", "state"),
-        Column("by", "Decided by", hidden=final),
-        Column("rank", "Rank", "count"),
-        Column("against", "Against", hidden=True),
-        Column("unmet", "Unmet promote rules", hidden=True),
-        Column("mean", "Mean val_bpb", "mean"),
+        Column("config", "Candidate", get=link_config),
+        Column("outcome", "Outcome", "state", get=lambda config: state(steps[config].state)),
+        Column("by", "Decided by", hidden=gate.final, get=lambda config: rules_cell(gate, steps[config])),
+        Column("rank", "Rank", "count", get=lambda config: steps[config].rank),
+        Column("against", "Against", hidden=True, get=lambda config: " ".join(steps[config].against) or None),
+        Column("unmet", "Unmet promote rules", hidden=True, get=lambda config: " ".join(steps[config].unmet) or None),
+        Column("mean", "Mean val_bpb", "mean", get=lambda config: steps[config].mean),
     ]
-    if kept:
+    return columns if gate.blocked else [*columns, *_merit_column(gate), *_flip_columns(gate, noise)]
+
+
+def _merit_column(gate: GateView) -> list[Column]:
+    """What merit alone would have made of candidates that are kept for their role; none where nobody is."""
+    kept = {
+        finding.candidate
+        for rule in (gate.decision.rules if gate.decision else [])
+        if rule.kind == "keep_role"
+        for finding in rule.results
+        if finding.holds
+    }
+    if not kept:
+        return []
+    hint = "what the rules but those that keep a role would have made of it"
+    return [Column("merit", "On merit alone", hint=hint, get=lambda name: _merit(gate, name) if name in kept else None)]
+
+
+def _merit(gate: GateView, config: str) -> Cell:
+    flip = gate.flips.flip_on_merit(config)
+    text = "▲ promoted" if flip.promoted else "✕ stopped"
+    distance = formatting.signed(flip.shift) if flip.shift is not None else flip.note
+    return Cell(
+        "promoted" if flip.promoted else "stopped", text, small=" · ".join(filter(None, (flip.rule or "", distance)))
+    )
+
+
+def _flip_columns(gate: GateView, noise: NoiseScale | None) -> list[Column]:
+    flip = cache(gate.flips.flip_first_place if gate.final else gate.flips.flip)
+    title = "First place at" if gate.final else "Flips at"
+    columns = [
+        Column("flips_at", title, "signed", _FLIP_HINT[gate.final], get=lambda config: _shift(flip(config))),
+        Column("flips_by", "Through rule", hidden=gate.final, get=lambda config: flip(config).rule),
+    ]
+    if noise:
         columns.append(
-            Column("merit", "On merit alone", hint="what the rules but those that keep a role would have made of it")
+            Column("in_noise", "Distance / noise", "number", get=lambda config: _in_noise(flip(config), noise))
         )
-    if not blocked:
-        columns += [
-            Column("flips_at", "First place at" if final else "Flips at", "signed", _FLIP_HINT[final]),
-            Column("flips_by", "Through rule", hidden=final),
-        ]
-        if floor:
-            columns.append(Column("in_noise", "Distance / noise", "number"))
     return columns
 
 
-_FLIP_HINT = {
-    False: "change of its own val_bpb, in all its cells alike, that would change its fate",
-    True: "change of its own val_bpb, in all its cells alike, that would lose it the first place, or win it",
-}
+def _shift(flip: Flip) -> Cell:
+    return Cell(flip.shift, flip.note or None)
+
+
+def _in_noise(flip: Flip, noise: NoiseScale) -> Cell:
+    """A distance in standard deviations of the noise floor; under `LUCK` it is marked, by words too."""
+    if flip.shift is None:
+        return Cell()
+    times = abs(flip.shift) / noise.deviation
+    close = times < LUCK
+    return Cell(round(times, 6), f"{'within noise: ' if close else ''}{times:.1f} ×", mark="bad" if close else "")

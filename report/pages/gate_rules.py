@@ -1,17 +1,18 @@
-"""The tables of rules on a gate's page: the rules, rules by candidates, and every finding with its margin.
-
-python -m report && python -m webbrowser site/gates/gate3.html#Rules
-"""
+"""The tables of rules on a gate's page: the rules, rules by candidates, and every finding with its margin."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 
-from report import words
-from report.load import Audit, Decision
+from report.gates import GateView
+from report.load import LedgerDecision
 from report.page import config_page, gate_page
-from report.tables import Cell, Column, Row, Table, holds
+from report.tables import Cell, Column, Table, TableSpec, holds
+from stages.domain import formatting
 from stages.domain import rules as r
+from stages.domain.decision import RecordedFinding, RuleOutcome
 from stages.domain.judge import EVERYONE
 
 #: What the observed value of a kind counts; the others are val_bpb.
@@ -39,219 +40,187 @@ GROUPS = {"require": "must hold", "promote": "promote if met", "stop": "stop if 
 WHOLE = "Gate"
 
 
-def _value(kind: str, value: float | None, signed: bool = False) -> Cell:
+#: A rule with one of its findings.
+Judged = tuple[RuleOutcome, RecordedFinding]
+
+
+def rules_table(entry: LedgerDecision, clock: str) -> Table:
+    """The rules in their order: sentence, effect, how often each holds, and its closest call."""
+    counts = {rule.id: Counter(finding.holds for finding in rule.results) for rule in entry.decision.rules}
+
+    def unknown(rule: RuleOutcome) -> Cell:
+        return Cell(counts[rule.id][None], mark="bad" if counts[rule.id][None] else "")
+
+    columns = [
+        Column("rule", "Rule", get=lambda rule: _rule_cell(entry, rule)),
+        Column("text", "Says", get=lambda rule: formatting.typeset(rule.text)),
+        Column("effect", "Effect", get=lambda rule: Cell(rule.effect, EFFECTS[rule.effect])),
+        Column("kind", "Kind", hidden=True),
+        Column("holds", "Holds", "count", get=lambda rule: counts[rule.id][True]),
+        Column("fails", "Does not", "count", get=lambda rule: counts[rule.id][False]),
+        Column("unknown", "Not evaluable", "count", get=unknown),
+        Column("closest", "Closest call", "number", "the smallest margin of any candidate, either way", get=_closest),
+    ]
+    return TableSpec("rules-summary", "The rules, in order", entry.source, tools=False).fill(
+        columns, entry.decision.rules, lambda rule: rule.id, clock
+    )
+
+
+def planned_table(gate: GateView, clock: str) -> Table:
+    """The rules of a gate that has judged nobody."""
+    columns = [
+        Column("rule", "Rule", get=lambda item: item[0]),
+        Column("text", "Says", get=lambda item: formatting.typeset(r.say(item[1]))),
+        Column("effect", "Effect", get=_effect),
+    ]
+    return TableSpec(
+        "rules-summary",
+        "The rules, in order",
+        f"locks/{gate.name}.yaml" if gate.lock else f"params.yaml, gates.{gate.name}: not frozen",
+        tools=False,
+    ).fill(columns, r.in_order(dict(gate.frozen_rules)), lambda item: item[0], clock)
+
+
+def _effect(item: tuple[str, r.Rule]) -> Cell:
+    effect = r.EFFECTS[item[1].kind]
+    return Cell(effect, EFFECTS[effect])
+
+
+def _rule_cell(entry: LedgerDecision, rule: RuleOutcome) -> Cell:
+    return Cell(rule.id, href=f"{gate_page(entry.decision.gate)}#{rule.id}")
+
+
+def _number(kind: str, value: float | None, signed: bool = False) -> Cell:
     """A number of a finding in the unit of its rule: a count, a tau, or val_bpb."""
     if value is None:
-        return Cell(None)
-    if kind in COUNTS:
-        return Cell(value, f"{value:+g}".replace("-", words.MINUS) if signed and value else words.plain(value))
-    return Cell(value, words.signed(value) if signed else words.bpb(value))
+        return Cell()
+    if kind not in COUNTS:
+        return Cell(value, formatting.signed(value) if signed else formatting.bpb(value))
+    return Cell(value, f"{value:+g}".replace("-", formatting.MINUS) if signed and value else formatting.plain(value))
 
 
-def _margins(told: dict[str, Any]) -> list[tuple[float, str]]:
-    """Sizes of the margins that are no mere count, with whom they belong to."""
-    if told["kind"] in COUNTS:
-        return []
-    who = {EVERYONE: "whole gate"}
-    return [
-        (abs(one["margin"]), who.get(one["candidate"], one["candidate"]))
-        for one in told["results"]
-        if one["margin"] is not None
-    ]
+def _closest(rule: RuleOutcome) -> Cell:
+    """The smallest margin of a rule that is no mere count, with whom it belongs to."""
+    margins = [(abs(f.margin), _subject(f.candidate)) for f in rule.results if f.margin is not None]
+    if rule.kind in COUNTS or not margins:
+        return Cell()
+    margin, who = min(margins)
+    return Cell(margin, f"{_number(rule.kind, margin).text} ({who})")
 
 
-def rules_table(audit: Audit, gate: str, decision: Decision) -> Table:
-    """The rules in their order: sentence, effect, how often each holds, and its closest call."""
-    made = []
-    for told in decision.value["rules"]:
-        results = told["results"]
-        closest = min(_margins(told), default=None)
-        made.append(
-            Row(
-                told["id"],
-                {
-                    "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                    "text": words.typeset(told["text"]),
-                    "effect": Cell(told["effect"], EFFECTS[told["effect"]]),
-                    "kind": told["kind"],
-                    "holds": sum(1 for one in results if one["holds"] is True),
-                    "fails": sum(1 for one in results if one["holds"] is False),
-                    "unknown": Cell(
-                        sum(1 for one in results if one["holds"] is None),
-                        mark="bad" if any(one["holds"] is None for one in results) else "",
-                    ),
-                    "closest": Cell(
-                        closest[0] if closest else None,
-                        f"{_value(told['kind'], closest[0]).text} ({closest[1]})" if closest else None,
-                    ),
-                },
-            )
-        )
-    return Table(
-        id="rules-summary",
-        title="The rules, in order",
-        columns=[
-            Column("rule", "Rule"),
-            Column("text", "Says"),
-            Column("effect", "Effect"),
-            Column("kind", "Kind", hidden=True),
-            Column("holds", "Holds", "count"),
-            Column("fails", "Does not", "count"),
-            Column("unknown", "Not evaluable", "count"),
-            Column("closest", "Closest call", "number", "the smallest margin of any candidate, either way"),
-        ],
-        rows=made,
-        source=decision.source,
-        clock=audit.clock,
-        tools=False,
-    )
-
-
-def verdict_tables(audit: Audit, gate: str, decision: Decision) -> list[Table]:
-    """What the final rules say, each with its margin; no table where a gate has no such rule."""
-    made = []
-    for told in decision.value["rules"]:
-        for one in told["results"] if told["effect"] == "verdict" else []:
-            made.append(
-                Row(
-                    f"verdict.{told['id']}",
-                    {
-                        "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                        "text": words.typeset(told["text"]),
-                        "holds": holds(one["holds"], "verdict"),
-                        "candidate": Cell(one["candidate"], href=config_page(one["candidate"])),
-                        "observed": _value(told["kind"], one["observed"]),
-                        "threshold": _value(told["kind"], one["threshold"]),
-                        "margin": _value(told["kind"], one["margin"], signed=True),
-                        "note": words.typeset(one["note"]),
-                    },
-                )
-            )
-    columns = [
-        Column("rule", "Rule"),
-        Column("holds", "Outcome", "holds"),
-        Column("text", "Says"),
-        Column("candidate", "Of"),
-        Column("observed", "Observed", "number"),
-        Column("threshold", "Threshold", "number"),
-        Column("margin", "Margin", "number"),
-        Column("note", "Note"),
-    ]
-    title, source = "The final verdicts", decision.source
-    return [Table("verdicts", title, columns, made, source, audit.clock, tools=False)] if made else []
-
-
-def matrix_table(audit: Audit, gate: str, decision: Decision) -> Table:
-    """Candidates by rules: whether each holds, and by what margin."""
-    told_rules = decision.value["rules"]
-    by: dict[str, dict[str, dict[str, Any]]] = {}
-    for told in told_rules:
-        for one in told["results"]:
-            by.setdefault(one["candidate"], {})[told["id"]] = one
-    ranking = [one["config"] for one in decision.value["ranking"]]
-    candidates = ranking + [one for one in decision.value["candidates"] if one not in ranking]
-    others = sorted(set(by) - set(candidates) - {EVERYONE})  # a role that a verdict speaks of and was stopped before
-    made = []
-    for config in [*candidates, *others, *([EVERYONE] if EVERYONE in by else [])]:
-        cells: dict[str, Any] = {
-            "config": Cell("whole gate") if config == EVERYONE else Cell(config, href=config_page(config))
-        }
-        for told in told_rules:
-            if one := by.get(config, {}).get(told["id"]):
-                cells |= {told["id"]: _mark(gate, told, one), f"{told['id']}_margin": one["margin"]}
-        made.append(Row(f"matrix.{_anchor(config)}", cells))
-    columns = [Column("config", "Candidate")]
-    for told in told_rules:
-        columns.append(Column(told["id"], told["id"], "holds", group=GROUPS[told["effect"]]))
-        columns.append(Column(f"{told['id']}_margin", f"{told['id']} margin", "number", hidden=True))
-    return Table(
-        id="matrix",
-        title="Every rule against every candidate: holds or not, and its signed margin",
-        columns=columns,
-        rows=made,
-        source=decision.source,
-        clock=audit.clock,
-        note="A positive margin is the distance by which a rule holds. – : the rule does not speak of this candidate.",
-    )
+def _subject(candidate: str) -> str:
+    return "whole gate" if candidate == EVERYONE else candidate
 
 
 def _anchor(candidate: str) -> str:
     return WHOLE if candidate == EVERYONE else candidate
 
 
-def _mark(gate: str, told: dict[str, Any], one: dict[str, Any]) -> Cell:
-    """A cell of the matrix. A stop rule that does not hold is no failure: the candidate is clear of it."""
-    kind, held = told["kind"], one["holds"]
-    clear = told["effect"] == "stop" and held is False
-    margin = _value(kind, one["margin"], signed=True).text if one["margin"] is not None else ""
-    if kind in COUNTS and (not one["margin"] or clear):
-        margin = ""  # no broken run is no distance from anything
-    order = one["margin"] if one["margin"] is not None else None if held is None else float(held)
-    return Cell(
-        held,
-        "clear" if clear else words.HOLDS[held][0],
-        f"{gate_page(gate)}#{told['id']}.{_anchor(one['candidate'])}",
-        holds(held, told["effect"]).mark,
-        words.typeset(one["note"]) or words.HOLDS[held][1],
-        margin or "",
-        sort=order,
-    )
-
-
-def findings_table(audit: Audit, gate: str, decision: Decision) -> Table:
-    """Every finding on a line of its own."""
-    made = []
-    for told in decision.value["rules"]:
-        seen: dict[str, int] = {}
-        for one in told["results"]:
-            seen[one["candidate"]] = n = seen.get(one["candidate"], 0) + 1
-            made.append(
-                Row(
-                    f"{told['id']}.{_anchor(one['candidate'])}" + (f".{n}" if n > 1 else ""),
-                    {
-                        "rule": Cell(told["id"], href=f"{gate_page(gate)}#{told['id']}"),
-                        "candidate": Cell(
-                            one["candidate"], "whole gate" if one["candidate"] == EVERYONE else one["candidate"]
-                        ),
-                        "observed": _value(told["kind"], one["observed"]),
-                        "threshold": _value(told["kind"], one["threshold"]),
-                        "margin": _value(told["kind"], one["margin"], signed=True),
-                        "holds": holds(one["holds"], told["effect"]),
-                        "note": one["note"],
-                    },
-                )
-            )
-    return Table(
-        id="findings",
-        title="Every finding: rule, candidate, observed value, threshold, signed margin",
-        columns=[
-            Column("rule", "Rule"),
-            Column("candidate", "Candidate"),
-            Column("holds", "Outcome", "holds"),
-            Column("margin", "Margin", "number"),
-            Column("observed", "Observed", "number"),
-            Column("threshold", "Threshold", "number"),
-            Column("note", "Note"),
-        ],
-        rows=made,
-        source=decision.source,
-        clock=audit.clock,
-    )
-
-
-def _effect(rule: r.Rule) -> Cell:
-    effect = r.EFFECTS[rule.kind]
-    return Cell(effect, EFFECTS[effect])
-
-
-def planned_table(audit: Audit, gate: str) -> Table:
-    """The rules of a gate that has judged nobody."""
-    frozen = gate in audit.locks
-    rules = audit.locks[gate].lock.frozen.rules if frozen else audit.study.gates[gate]
-    made = [
-        Row(rule_id, {"rule": rule_id, "text": words.typeset(r.say(rule)), "effect": _effect(rule)})
-        for rule_id, rule in r.in_order(dict(rules))
+def verdict_tables(entry: LedgerDecision, clock: str) -> list[Table]:
+    """What the final rules say, each with its margin; no table where a gate has no such rule."""
+    verdicts = [
+        (rule, finding) for rule in entry.decision.rules if rule.effect == "verdict" for finding in rule.results
     ]
-    source = f"locks/{gate}.yaml" if frozen else f"params.yaml, gates.{gate}: not frozen"
-    columns = [Column("rule", "Rule"), Column("text", "Says"), Column("effect", "Effect")]
-    return Table("rules-summary", "The rules, in order", columns, made, source, audit.clock, tools=False)
+    columns = [
+        Column("rule", "Rule", get=lambda item: _rule_cell(entry, item[0])),
+        Column("holds", "Outcome", "holds", get=lambda item: holds(item[1].holds, "verdict")),
+        Column("text", "Says", get=lambda item: formatting.typeset(item[0].text)),
+        Column("candidate", "Of", get=lambda item: Cell(item[1].candidate, href=config_page(item[1].candidate))),
+        *_number_columns("observed", "threshold", "margin"),
+        Column("note", "Note", get=lambda item: formatting.typeset(item[1].note)),
+    ]
+    table = TableSpec("verdicts", "The final verdicts", entry.source, tools=False).fill(
+        columns, verdicts, lambda item: f"verdict.{item[0].id}", clock
+    )
+    return [table] if verdicts else []
+
+
+def _number_columns(*keys: str) -> Iterator[Column]:
+    """Columns of a finding's numbers; the margin has its sign."""
+
+    def number(key: str, item: Judged) -> Cell:
+        return _number(item[0].kind, getattr(item[1], key), signed=key == "margin")
+
+    for key in keys:
+        yield Column(key, key.capitalize(), "number", get=partial(number, key))
+
+
+def findings_table(entry: LedgerDecision, clock: str) -> Table:
+    """Every finding on a line of its own."""
+    columns = [
+        Column("rule", "Rule", get=lambda item: _rule_cell(entry, item[0])),
+        Column("candidate", "Candidate", get=lambda item: Cell(item[1].candidate, _subject(item[1].candidate))),
+        Column("holds", "Outcome", "holds", get=lambda item: holds(item[1].holds, item[0].effect)),
+        *_number_columns("margin", "observed", "threshold"),
+        Column("note", "Note", get=lambda item: item[1].note),
+    ]
+    seen: Counter[str] = Counter()
+
+    def anchor(item: Judged) -> str:
+        name = f"{item[0].id}.{_anchor(item[1].candidate)}"
+        seen[name] += 1
+        return name if seen[name] == 1 else f"{name}.{seen[name]}"
+
+    return TableSpec(
+        "findings", "Every finding: rule, candidate, observed value, threshold, signed margin", entry.source
+    ).fill(columns, [(rule, finding) for rule in entry.decision.rules for finding in rule.results], anchor, clock)
+
+
+def matrix_table(entry: LedgerDecision, clock: str) -> Table:
+    """Candidates by rules: whether each holds, and by what margin."""
+    decision = entry.decision
+    ranking = [row.config for row in decision.ranking]
+    candidates = ranking + [config for config in decision.candidates if config not in ranking]
+    judged = {finding.candidate for rule in decision.rules for finding in rule.results}
+    others = sorted(judged - set(candidates) - {EVERYONE})  # a role that a verdict names and was stopped before
+    columns = [Column("config", "Candidate", get=_candidate_cell)]
+    for rule in decision.rules:
+        columns += _matrix_columns(decision.gate, rule)
+    return TableSpec(
+        "matrix",
+        "Every rule against every candidate: holds or not, and its signed margin",
+        entry.source,
+        note="A positive margin is the distance by which a rule holds. – : the rule does not speak of this candidate.",
+    ).fill(
+        columns,
+        [*candidates, *others, *([EVERYONE] if EVERYONE in judged else [])],
+        lambda config: f"matrix.{_anchor(config)}",
+        clock,
+    )
+
+
+def _candidate_cell(config: str) -> Cell:
+    return Cell("whole gate") if config == EVERYONE else Cell(config, href=config_page(config))
+
+
+def _matrix_columns(gate: str, rule: RuleOutcome) -> list[Column]:
+    findings = {finding.candidate: finding for finding in rule.results}
+
+    def mark(config: str) -> Cell | None:
+        return _mark(gate, rule, findings[config]) if config in findings else None
+
+    def margin(config: str) -> float | None:
+        return findings[config].margin if config in findings else None
+
+    return [
+        Column(rule.id, rule.id, "holds", group=GROUPS[rule.effect], get=mark),
+        Column(f"{rule.id}_margin", f"{rule.id} margin", "number", hidden=True, get=margin),
+    ]
+
+
+def _mark(gate: str, rule: RuleOutcome, finding: RecordedFinding) -> Cell:
+    """A cell of the matrix. A stop rule that does not hold is no failure: the candidate is clear of it."""
+    answer, margin = finding.holds, finding.margin
+    clear = rule.effect == "stop" and answer is False
+    small = _number(rule.kind, margin, signed=True).text or ""
+    if rule.kind in COUNTS and (not margin or clear):
+        small = ""  # no broken run is no distance from anything
+    return Cell(
+        answer,
+        "clear" if clear else formatting.HOLDS[answer][0],
+        f"{gate_page(gate)}#{rule.id}.{_anchor(finding.candidate)}",
+        holds(answer, rule.effect).mark,
+        formatting.typeset(finding.note) or formatting.HOLDS[answer][1],
+        small,
+        sort=margin if margin is not None else None if answer is None else float(answer),
+    )

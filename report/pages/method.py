@@ -1,179 +1,22 @@
-"""Method and limits: the protocol, the clock, the hosts as they really are, what is not claimed, whom to cite.
-
-python -m report && python -m webbrowser site/method.html
-"""
+"""Method and limits: the protocol, the clock, the hosts as they really are, what is not claimed, whom to cite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from report import labels, machines, words
-from report.chain import chains
-from report.glossary import TERMS
-from report.load import Audit
-from report.page import Page, gate_page
-from report.tables import Cell, Column, Table, rows
-from stages.domain import names
-
-
-def pages(audit: Audit) -> Iterator[Page]:
-    """The one page."""
-    context = {
-        "declared": declared(audit),
-        "plainly": machines.plainly(audit),
-        "text": text_of(audit),
-        "corpus": audit.corpus,
-        "source": labels.pairs((audit.corpus or {}).get("source", {})),
-        "runner": labels.pairs(dict(sorted(audit.study.runner.items()))),
-        "terms": TERMS,
-    }
-    made = [protocol_table(audit), hosts_table(audit, machines.seen(audit)), published_table()]
-    if audit.corpus:
-        made.append(corpus_table(audit))
-    yield Page("method.html", "method.html", "Method and limits", context, made)
-
-
-def declared(audit: Audit) -> str:
-    """When budgets, seeds and thresholds were declared, as far as locks and records say."""
-    by: dict[str, list[str]] = {}
-    for gate, chain in chains(audit).items():
-        state: str = chain.state
-        if chain.moved:
-            state = "params.yaml has moved on from its lock"
-        if chain.faults and chain.state in ("frozen", "amended"):
-            state = "out of step with its lock"
-        if state != "frozen":
-            by.setdefault(state, []).append(words.gate_title(gate).lower())
-    if not by:
-        return (
-            "Every budget, seed and threshold below stands in a lock that the records name: it was declared before "
-            "them, if git's order agrees (`promotion verify`)."
-        )
-    exceptions = "; ".join(f"{words.listed(gates)}: {state}" for state, gates in by.items())
-    return f"Budgets, seeds and thresholds were declared beforehand where a gate is frozen. Exceptions: {exceptions}."
-
-
-def text_of(audit: Audit) -> str:
-    """Which text was trained on, in words."""
-    source = audit.study.data.source
-    if source.kind == "package":
-        where = f"{source.file} of the Python package {source.package} {source.version}"
-        found = f"The text is {where}" + (
-            f", one document for each {' and '.join(source.document)}" if source.document else ""
-        )
-    else:
-        files = [file.path for file in source.files]
-        found = f"The text is {words.listed(files, 3)}"
-    tokens = ((audit.corpus or {}).get("splits", {}).get("train") or {}).get("tokens")
-    told = f": {words.plain(tokens)} tokens to train on" if isinstance(tokens, int) else ""
-    return f"{found}{told}, in a vocabulary of {words.plain(audit.study.data.vocab_size)} tokens."
-
-
-def protocol_table(audit: Audit) -> Table:
-    """The ladder as declared."""
-    made = []
-    for rung, one in audit.study.rungs.items():
-        gate = names.gate_of(rung)
-        lock = audit.locks.get(gate)
-        made.append(
-            (
-                f"protocol.{rung}",
-                {
-                    "rung": Cell(rung, words.rung_title(rung)),
-                    "budget": Cell(one.budget_seconds, words.seconds(one.budget_seconds)),
-                    "seeds": ", ".join(map(str, one.seeds)),
-                    "cells": len(audit.study.cells(rung)),
-                    "floor": ", ".join(map(str, one.floor_seeds)) or None,
-                    "gate": Cell(gate, words.gate_title(gate), gate_page(gate)),
-                    "lock": lock.lock.digest if lock else None,
-                },
-            )
-        )
-    return Table(
-        id="protocol",
-        title="The ladder as declared",
-        columns=[
-            Column("rung", "Rung"),
-            Column("budget", "Budget of a run"),
-            Column("seeds", "Seeds on each host block"),
-            Column("cells", "Cells", "count"),
-            Column("floor", "A/A seeds"),
-            Column("gate", "Judged by"),
-            Column("lock", "Lock", "digest"),
-        ],
-        rows=rows(made),
-        source="params.yaml, locks/",
-        clock=audit.clock,
-        tools=False,
-    )
-
-
-def hosts_table(audit: Audit, found: dict[str, dict[str, list[str]]]) -> Table:
-    """What each host block declares, and what its runs reported."""
-    made = []
-    for name, host in audit.study.hosts.items():
-        told = found[name]
-        made.append(
-            (
-                f"host.{name}",
-                {
-                    "host": Cell(name, f"{name} ({host.title})" if host.title else name),
-                    "device": host.device + (f", {host.device_name}" if host.device_name else ""),
-                    "precision": host.precision,
-                    "threads": host.threads,
-                    "compile": host.compile,
-                    "flops_per_second": host.flops_per_second,
-                    "machines": ", ".join(told["hostname"]) or None,
-                    "hardware": ", ".join(told["device"]) or None,
-                    "torch": ", ".join(told["torch"]) or None,
-                },
-            )
-        )
-    return Table(
-        id="hosts",
-        title="Host blocks: declared, and as telemetry found them",
-        columns=[
-            Column("host", "Host block"),
-            Column("device", "Device"),
-            Column("precision", "Precision"),
-            Column("threads", "Threads", "count"),
-            Column("compile", "Compiled"),
-            Column(
-                "flops_per_second", "Declared FLOP/s", "count", "what the rated clock turns seconds into steps with"
-            ),
-            Column("machines", "Machines seen"),
-            Column("hardware", "Hardware seen"),
-            Column("torch", "torch"),
-        ],
-        rows=rows(made),
-        source="params.yaml; artifacts/traces/*/telemetry.json",
-        clock=audit.clock,
-        tools=False,
-    )
-
+from report import labels
+from report.chain import Chain
+from report.gates import GateView
+from report.load import CorpusManifest
+from report.machines import HostMachines
+from report.page import Page, link_gate
+from report.tables import Cell, Column, Kind, Table, TableSpec
+from report.views import StudyView
+from stages.domain import formatting
+from stages.domain.study import Host, Study
 
 #: The order in which the splits are read.
 _SPLITS = {"train": 0, "val": 1, "locked": 2}
-
-
-def corpus_table(audit: Audit) -> Table:
-    """The splits of the corpus."""
-    splits: dict[str, Any] = (audit.corpus or {}).get("splits", {})
-    made = [
-        (f"split.{name}", {"split": name, **{key: one.get(key) for key in ("documents", "bytes", "tokens", "sha256")}})
-        for name, one in sorted(splits.items(), key=lambda item: (_SPLITS.get(item[0], 9), item[0]))
-    ]
-    columns = [
-        Column("split", "Split"),
-        Column("documents", "Documents", "count"),
-        Column("bytes", "Bytes of text", "count"),
-        Column("tokens", "Tokens", "count"),
-        Column("sha256", "SHA-256", "digest"),
-    ]
-    return Table("corpus", "The text", columns, rows(made), "artifacts/corpus/manifest.json", audit.clock, tools=False)
-
-
 #: arXiv:2606.11387, as published; nothing here is a result of this repository.
 PUBLISHED = (
     ("Budgets", "2 min, 5 min, 10 min, 60 min, 12 h, on the wall clock"),
@@ -193,10 +36,152 @@ PUBLISHED = (
     ("Unrun work", "192 (all 4 to 12 h) and 432 (all 9): accounting, no evidence"),
 )
 
+PROTOCOL = TableSpec("protocol", "The ladder as declared", "params.yaml, locks/", tools=False)
+HOSTS = TableSpec(
+    "hosts",
+    "Host blocks: declared, and as telemetry found them",
+    "params.yaml; artifacts/traces/*/telemetry.json",
+    tools=False,
+)
+CORPUS = TableSpec("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)
+CASE_STUDY = TableSpec(
+    "published", "Published in arXiv:2606.11387: not results of this study", "arXiv:2606.11387 (CC BY 4.0)", tools=False
+)
+
+
+def pages(view: StudyView) -> Iterator[Page]:
+    """The one page."""
+    corpus = view.files.corpus
+    context: dict[str, object] = {
+        "declared": declared(view.chains.values()),
+        "plainly": view.machines.sentence,
+        "text": text_of(view.study, corpus),
+        "corpus": corpus,
+        "source": labels.pairs(corpus.source if corpus else {}),
+        "runner": labels.pairs(dict(sorted(view.study.runner.items()))),
+    }
+    tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines, view.clock), published_table()]
+    if corpus:
+        tables.append(corpus_table(corpus, view.clock))
+    yield Page("method.html", "method.html", "Method and limits", context, tables)
+
+
+def declared(chains: Iterable[Chain]) -> str:
+    """When budgets, seeds and thresholds were declared, as far as locks and records say."""
+    exceptions: dict[str, list[str]] = {}
+    for chain in chains:
+        if (state := _declared(chain)) != "frozen":
+            exceptions.setdefault(state, []).append(formatting.gate_title(chain.gate).lower())
+    if not exceptions:
+        return (
+            "Every budget, seed and threshold below stands in a lock that the records name: it was declared before "
+            "them, if git's order agrees (`promotion verify`)."
+        )
+    listed = "; ".join(f"{formatting.listed(gates)}: {state}" for state, gates in exceptions.items())
+    return f"Budgets, seeds and thresholds were declared beforehand where a gate is frozen. Exceptions: {listed}."
+
+
+def _declared(chain: Chain) -> str:
+    """How the rules of a gate were declared, in words."""
+    if chain.faults and chain.state in ("frozen", "amended"):
+        return "out of step with its lock"
+    return "params.yaml has moved on from its lock" if chain.moved else chain.state
+
+
+def text_of(study: Study, corpus: CorpusManifest | None) -> str:
+    """Which text was trained on, in words."""
+    source = study.data.source
+    if source.kind == "package":
+        text = f"The text is {source.file} of the Python package {source.package} {source.version}"
+        text += f", one document for each {' and '.join(source.document)}" if source.document else ""
+    else:
+        text = f"The text is {formatting.listed([file.path for file in source.files], 3)}"
+    tokens = (corpus.splits.get("train") or {}).get("tokens") if corpus else None
+    size = f": {formatting.plain(tokens)} tokens to train on" if isinstance(tokens, int) else ""
+    return f"{text}{size}, in a vocabulary of {formatting.plain(study.data.vocab_size)} tokens."
+
+
+def protocol_table(view: StudyView) -> Table:
+    """The ladder as declared."""
+    rungs = view.study.rungs
+    columns = [
+        Column("rung", "Rung", get=lambda gate: Cell(gate.rung, gate.rung_title)),
+        Column("budget", "Budget of a run", get=lambda gate: Cell(gate.budget, formatting.seconds(gate.budget))),
+        Column("seeds", "Seeds on each host block", get=lambda gate: _seeds(rungs[gate.rung].seeds)),
+        Column("cells", "Cells", "count", get=lambda gate: len(gate.cells)),
+        Column("floor", "A/A seeds", get=lambda gate: _seeds(rungs[gate.rung].floor_seeds) or None),
+        Column("gate", "Judged by", get=lambda gate: link_gate(gate.name)),
+        Column("lock", "Lock", "digest", get=_lock_digest),
+    ]
+    return PROTOCOL.fill(columns, view.gates.values(), lambda gate: f"protocol.{gate.rung}", view.clock)
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _lock_digest(gate: GateView) -> str | None:
+    return gate.lock.digest if gate.lock else None
+
+
+def hosts_table(hosts: dict[str, Host], machines: HostMachines, clock: str) -> Table:
+    """What each host block declares, and what its runs reported."""
+
+    def declares(key: str, label: str, kind: Kind = "text", hint: str = "") -> Column:
+        return Column(key, label, kind, hint, get=lambda item: getattr(item[1], key))
+
+    def seen(key: str, label: str, reported: str) -> Column:
+        return Column(key, label, get=lambda item: ", ".join(machines.values(item[0], reported)) or None)
+
+    columns = [
+        Column("host", "Host block", get=_host_cell),
+        Column("device", "Device", get=_device),
+        declares("precision", "Precision"),
+        declares("threads", "Threads", "count"),
+        declares("compile", "Compiled"),
+        declares("flops_per_second", "Declared FLOP/s", "count", "what the rated clock turns seconds into steps with"),
+        seen("machines", "Machines seen", "hostname"),
+        seen("hardware", "Hardware seen", "device"),
+        seen("torch", "torch", "torch"),
+    ]
+    return HOSTS.fill(columns, hosts.items(), lambda item: f"host.{item[0]}", clock)
+
+
+def _host_cell(item: tuple[str, Host]) -> Cell:
+    name, host = item
+    return Cell(name, f"{name} ({host.title})" if host.title else name)
+
+
+def _device(item: tuple[str, Host]) -> str:
+    host = item[1]
+    return host.device + (f", {host.device_name}" if host.device_name else "")
+
+
+def corpus_table(corpus: CorpusManifest, clock: str) -> Table:
+    """The splits of the corpus."""
+
+    def of_split(key: str, label: str, kind: Kind) -> Column:
+        return Column(key, label, kind, get=lambda item: item[1].get(key))
+
+    columns = [
+        Column("split", "Split", get=lambda item: item[0]),
+        of_split("documents", "Documents", "count"),
+        of_split("bytes", "Bytes of text", "count"),
+        of_split("tokens", "Tokens", "count"),
+        of_split("sha256", "SHA-256", "digest"),
+    ]
+    return CORPUS.fill(
+        columns,
+        sorted(corpus.splits.items(), key=lambda item: (_SPLITS.get(item[0], 9), item[0])),
+        lambda item: f"split.{item[0]}",
+        clock,
+    )
+
 
 def published_table() -> Table:
     """The published case study, marked as such."""
-    made = [(f"published.{n}", {"what": what, "published": text}) for n, (what, text) in enumerate(PUBLISHED, start=1)]
-    columns = [Column("what", "What"), Column("published", "As published")]
-    title = "Published in arXiv:2606.11387: not results of this study"
-    return Table("published", title, columns, rows(made), "arXiv:2606.11387 (CC BY 4.0)", "wall clock", tools=False)
+    columns = [
+        Column("what", "What", get=lambda item: item[1][0]),
+        Column("published", "As published", get=lambda item: item[1][1]),
+    ]
+    return CASE_STUDY.fill(columns, enumerate(PUBLISHED, start=1), lambda item: f"published.{item[0]}", "wall clock")

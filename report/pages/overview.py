@@ -1,119 +1,130 @@
-"""The overview: question, verdict, promotion path, cost and agreement at a glance. A team lead reads this page alone.
-
-python -m report && python -m webbrowser site/index.html
-"""
+"""The overview: question, verdict, promotion path, cost and agreement at a glance. Many read this page alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from report import agreeing, ladder, machines, paths, spent, words
-from report.load import Audit
+from report import cost, host_agreement
+from report.host_agreement import RungHosts
 from report.page import Page
-from report.tables import Cell, Column, Row, Table
-from report.verdict import verdict
-from stages.domain import names
+from report.pages.agreement import alone_cell, rung_cell
+from report.path_figure import candidate_counts, path_figure, path_table
+from report.promotion_paths import PromotionPath
+from report.prose import Prose, term
+from report.tables import Cell, Column, Table, TableSpec
+from report.verdict import reach_verdict
+from report.views import StudyView
+from stages.domain import formatting
 
 #: Rows of the matrix on this page; the whole of it stands on the page of configurations.
 MOST_ROWS = 60
 
 
-def pages(audit: Audit) -> Iterator[Page]:
+@dataclass(frozen=True)
+class CostGlance:
+    """Cost in short: hours by rung and in all, and what the widest counterfactual would have added at the last rung."""
+
+    study: cost.StudyCost
+
+    @property
+    def rungs(self) -> list[tuple[str, float]]:
+        """(rung, its device-hours) in order."""
+        return [(rung, cost.total_hours(parts)) for rung, parts in self.study.rungs.items()]
+
+    @property
+    def rest(self) -> float:
+        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
+        widest, last = self.study.widest, self.study.last
+        return max(0.0, widest.hours - last) if widest and last is not None else 0.0
+
+    @property
+    def text(self) -> Prose:
+        """What was executed, in one sentence."""
+        total, floor, last = self.study.total, self.study.floor, self.study.last
+        if total is None:
+            return [f"Not known in all: {self.study.unpriced_text}"]
+        text: Prose = [f"{formatting.device_time(total)} of device time were executed"]
+        if floor:
+            text += [f", of which {formatting.device_time(floor)} for the ", term("floor", "A/A floor")]
+        return [*text, *([f"; {formatting.device_time(last)} at the last rung"] if last is not None else []), "."]
+
+    @property
+    def source(self) -> str:
+        """The hours of the bars in words, and where they come from."""
+        bars = [f"{formatting.rung_title(rung)} {formatting.device_time(hours)}" for rung, hours in self.rungs]
+        if self.rest and (widest := self.study.widest):
+            who = f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
+            more = f"hatched: {formatting.device_time(self.rest)} more, had {who} gone to the last rung"
+            bars.append(f"{more} (accounting of unrun work, no evidence)")
+        return f"{' · '.join(bars)}. Source: {cost.SOURCE}"
+
+
+def pages(view: StudyView) -> Iterator[Page]:
     """The one overview."""
-    everybody = list(ladder.ladder(audit).values())
+    paths, gates = list(view.paths.values()), list(view.gates.values())
     yield Page(
         path="index.html",
         template="overview.html",
         title="Overview",
         context={
-            "verdict": verdict(audit),
-            "counts": ladder.counts(audit),
-            "more": max(0, len(everybody) - MOST_ROWS),
-            "figures": [paths.path_figure(audit, everybody, "paths")],
-            "states": _states(everybody),
-            "cost": _cost(audit),
-            "facts": _facts(audit),
-            "plainly": machines.plainly(audit),
-            "one_host": len(audit.study.hosts) == 1,
+            "verdict": reach_verdict(view),
+            "counts": candidate_counts(gates),
+            "more": max(0, len(paths) - MOST_ROWS),
+            "figures": [path_figure(paths, gates, view.stars, "paths")],
+            "states": _states(paths),
+            "cost": view.cost,
+            "glance": CostGlance(view.cost),
+            "facts": _facts(view),
+            "plainly": view.machines.sentence,
+            "one_host": len(view.study.hosts) == 1,
         },
-        tables=[paths.path_table(audit, everybody[:MOST_ROWS], "paths"), agreement_table(audit)],
+        tables=[path_table(paths[:MOST_ROWS], gates, view.clock), agreement_table(view.hosts.values(), view.clock)],
     )
 
 
-def _states(everybody: list[ladder.Path]) -> list[str]:
+def _states(paths: list[PromotionPath]) -> list[str]:
     """The states that occur, in the order of the legend."""
-    seen = {step.state for path in everybody for step in path.steps}
-    return [state for state in words.STATES if state in seen and state != "absent"]
+    seen = {step.state for path in paths for step in path.steps}
+    return [state for state in formatting.STATES if state in seen and state != "absent"]
 
 
-def _cost(audit: Audit) -> dict[str, Any]:
-    """Hours by rung, in all, of the A/A floor, and what the widest counterfactual would have added."""
-    found = spent.rungs(audit)
-    total, widest = spent.total_hours(audit), spent.widest(audit)
-    last = next((spent.hours(one) for rung, one in found if rung == audit.study.last_rung), None)
+def _facts(view: StudyView) -> dict[str, int]:
+    files = view.files
     return {
-        "rungs": [(rung, spent.hours(one)) for rung, one in found],
-        "total": total,
-        "floor": spent.floor_hours(audit),
-        "last": last,
-        "widest": widest,
-        "rest": widest["hours"] - last if widest and last is not None and widest["hours"] > last else 0.0,
-        "unpriced": spent.unpriced(audit),
-        "source": spent.SOURCE,
+        "runs": len(view.executed),
+        "frozen": len(files.locks),
+        "gates": len(view.gates),
+        "decided": sum(1 for gate in view.gates.values() if gate.decision and not gate.blocked),
+        "amended": sum(len(file.lock.frozen.amendments) for file in files.locks.values()),
+        "missing": view.missing,
     }
 
 
-def _facts(audit: Audit) -> dict[str, Any]:
-    amended = sum(len(one.lock.frozen.amendments) for one in audit.locks.values())
-    return {
-        "configs": len(audit.study.configs),
-        "hosts": len(audit.study.hosts),
-        "runs": len(audit.executed),
-        "frozen": len(audit.locks),
-        "gates": len(audit.study.gates),
-        "decided": sum(1 for one in audit.decisions.values() if one.value["outcome"] == "decided"),
-        "amended": amended,
-        "missing": sum(len(ladder.missing_runs(audit, rung)) for rung in audit.study.rungs),
-    }
-
-
-def agreement_table(audit: Audit) -> Table:
+def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
     """For each decided rung: tau of the hosts, their leaders, and whether each alone would have decided the same."""
-    return Table(
-        id="agreement-glance",
-        title="Do the host blocks tell one story?",
-        columns=[
-            Column("rung", "Rung"),
-            Column("tau_b", "τ-b", "number", "Kendall's tau-b; the smallest where there are several pairs", digits=2),
-            Column("leaders", "Leader on each block"),
-            Column("alone", "Same decision alone", "number", "host blocks that alone would have decided the same"),
-        ],
-        rows=[_agreement_row(audit, rung, told) for rung, told in agreeing.rungs(audit)],
-        source=agreeing.SOURCE,
-        clock=audit.clock,
+    tau = "Kendall's tau-b; the smallest where there are several pairs"
+    alone = "host blocks that alone would have decided the same"
+    columns = [
+        Column("rung", "Rung", get=rung_cell),
+        Column("tau_b", "τ-b", "number", tau, get=_smallest_tau, digits=2),
+        Column("leaders", "Leader on each block", get=_leaders),
+        Column("alone", "Same decision alone", "number", alone, get=alone_cell),
+    ]
+    return TableSpec(
+        "agreement-glance",
+        "Do the host blocks tell one story?",
+        host_agreement.SOURCE,
         tools=False,
         empty="No rung has evidence yet.",
-    )
+    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}", clock)
 
 
-def _agreement_row(audit: Audit, rung: str, told: dict[str, Any]) -> Row:
-    same = agreeing.same_alone(audit, rung, told)
-    taus = [pair["tau_b"] for pair in told["pairs"] if pair["tau_b"] is not None]
-    leaders = list(dict.fromkeys(one for host in agreeing.hosts(audit, told) if (one := told["leaders"].get(host))))
-    many = sum(same.values()) if same is not None else None
+def _smallest_tau(hosts: RungHosts) -> float | None:
+    return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
+
+
+def _leaders(hosts: RungHosts) -> Cell:
+    leaders = hosts.leaders
     sign = "✓ " if len(leaders) == 1 else "✕ "
-    return Row(
-        f"agreement.{rung}",
-        {
-            "rung": Cell(rung, words.rung_title(rung), f"agreement.html#{rung}"),
-            "tau_b": min(taus, default=None),
-            "leaders": Cell(", ".join(leaders), sign + words.listed(leaders) if leaders else words.DASH),
-            "alone": Cell(many, words.DASH if same is None else f"{many} of {len(same)}", alone_page(rung)),
-        },
-    )
-
-
-def alone_page(rung: str) -> str:
-    """Where a gate's page tells what each host block alone would have decided."""
-    return f"gates/{names.gate_of(rung)}.html#Hosts"
+    return Cell(", ".join(leaders), sign + formatting.listed(leaders) if leaders else formatting.DASH)

@@ -1,131 +1,257 @@
-"""The runs of every rung, with the line and the digest of each record, and the list of rungs.
-
-python -m report && python -m webbrowser site/runs.html
-"""
+"""The runs: how many each rung has, every run of a rung with the digests of its record, and a page for each run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from report import ladder, words
-from report.deciding import named_md5
-from report.load import Audit, Run
-from report.page import Page, config_page, run_page, rung_page
-from report.tables import Cell, Column, Row, Table
-from stages.domain import names
+from report import labels
+from report.figures import Figure, curve_figure
+from report.gates import GateView
+from report.load import LedgerRun
+from report.page import Page, gate_page, link_config, run_page, rung_page
+from report.prose import Prose, Span, bad, config_name
+from report.tables import Cell, Column, Table, TableRow, TableSpec
+from report.traces import COLUMNS, CurvePoint, Trace, read_trace
+from report.views import StudyView
+from stages.domain import formatting, names
+from stages.domain.records import Record
+from stages.domain.runs import Run
+
+#: Of the realised model: the rest stands on the page of the configuration.
+MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
+#: Telemetry that the page shows elsewhere or not at all.
+SHOWN_ELSEWHERE = frozenset({"schema", "run", "status", "segments"})
+STATUSES = {
+    "finished": ("Finished", ""),
+    "floor": ("A/A floor", "runs of the A/A floor, however they ended"),
+    "diverged": ("Diverged", ""),
+    "failed": ("Failed", ""),
+    "stopped": ("Not run: stopped", ""),
+    "unrun": ("Not run: what-if", ""),
+}
+
+RUNGS = TableSpec("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
 
 
-def pages(audit: Audit) -> Iterator[Page]:
-    """The index, then one page a rung."""
-    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(audit)])
-    for rung in audit.study.rungs:
-        context = {"rung": rung, "gate": names.gate_of(rung), "missing": ladder.missing_runs(audit, rung)}
-        yield Page(rung_page(rung), "rung.html", f"Runs of {rung}", context, [runs_table(audit, rung)])
+def pages(view: StudyView) -> Iterator[Page]:
+    """The index, one page a rung, then one page for every executed run."""
+    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()), view.clock)])
+    for gate in view.gates.values():
+        context: dict[str, object] = {"rung": gate.rung, "gate": gate.name, "missing": gate.missing}
+        yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate, view.clock)])
+    yield from _run_pages(view)
 
 
-def rungs_table(audit: Audit) -> Table:
+def rungs_table(gates: list[GateView], clock: str) -> Table:
     """How many runs each rung has, by status."""
-    made = []
-    for rung in audit.study.rungs:
-        seen = Counter(
-            "floor" if run.record.purpose == "floor" and run.record.executed else run.record.status
-            for run in audit.by_rung[rung]
-        )
-        statuses = ("finished", "diverged", "failed", "floor", "stopped", "unrun")
-        made.append(
-            Row(
-                rung,
-                {
-                    "rung": Cell(rung, words.rung_title(rung), rung_page(rung)),
-                    "budget": words.seconds(audit.study.rungs[rung].budget_seconds),
-                    "expected": len(ladder.asked_for(audit, rung)),
-                    "missing": len(ladder.missing_runs(audit, rung)),
-                    **{status: seen[status] for status in statuses},
-                },
-            )
-        )
-    return Table(
-        id="rungs",
-        title="Runs by rung and status",
-        columns=[
-            Column("rung", "Rung"),
-            Column("budget", "Budget"),
-            Column("expected", "Asked for", "count", "runs that the rung asks for, those of the A/A floor among them"),
-            Column("missing", "Missing", "count"),
-            Column("finished", "Finished", "count"),
-            Column("floor", "A/A floor", "count", "runs of the A/A floor, however they ended"),
-            Column("diverged", "Diverged", "count"),
-            Column("failed", "Failed", "count"),
-            Column("stopped", "Not run: stopped", "count"),
-            Column("unrun", "Not run: what-if", "count"),
-        ],
-        rows=made,
-        source="ledger/runs.jsonl",
-        clock=audit.clock,
-        tools=False,
+    counts = {gate.rung: Counter(map(_status, gate.runs)) for gate in gates}
+
+    def counted(status: str, label: str, hint: str) -> Column:
+        return Column(status, label, "count", hint, get=lambda gate: counts[gate.rung][status])
+
+    asked = "runs that the rung asks for, those of the A/A floor among them"
+    columns = [
+        Column("rung", "Rung", get=lambda gate: Cell(gate.rung, gate.rung_title, rung_page(gate.rung))),
+        Column("budget", "Budget", get=lambda gate: formatting.seconds(gate.budget)),
+        Column("expected", "Asked for", "count", asked, get=lambda gate: len(gate.run_ids)),
+        Column("missing", "Missing", "count", get=lambda gate: len(gate.missing)),
+        *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
+    ]
+    return RUNGS.fill(columns, gates, lambda gate: gate.rung, clock)
+
+
+def _status(run: LedgerRun) -> str:
+    return "floor" if run.record.purpose == "floor" and run.record.executed else run.record.status
+
+
+def run_columns() -> list[Column]:
+    """What every table of runs says of a run."""
+    return [
+        Column("val_bpb", "val_bpb", "bpb", get=_score),
+        Column("status", "Status", get=lambda run: run.record.status),
+        Column("host", "Host block", get=lambda run: run.record.host),
+        Column("seed", "Seed", "count", get=lambda run: Cell(run.record.seed, str(run.record.seed))),
+        Column("purpose", "Purpose", get=lambda run: run.record.purpose),
+        Column("line", "Ledger line", "count", get=lambda run: run.line.number),
+    ]
+
+
+def _score(run: LedgerRun) -> float | None:
+    return None if run.record.val_bpb is None else float(run.record.val_bpb)
+
+
+def runs_table(gate: GateView, clock: str) -> Table:
+    """Every executed run of a rung. Stopped configurations trained nothing and are counted on the page of rungs."""
+    score, status, host, seed, purpose, line = run_columns()
+    md5_hint = "of this ledger line: what dvc.lock must hold for the file of the record"
+    named_hint = "whether the gate's decision names the run by the md5 of this line"
+    columns = [
+        Column("run", "Run", get=_run_cell),
+        score,
+        status,
+        Column("lock", "Judged by", get=lambda run: _lock_cell(gate, run)),
+        Column("config", "Configuration", hidden=True, get=lambda run: link_config(run.record.config)),
+        host,
+        seed,
+        purpose,
+        line,
+        Column("md5", "md5", "digest", md5_hint, get=lambda run: run.line.md5),
+        Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
+    ]
+    return TableSpec("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
+        columns, gate.executed, _run_anchor, clock
     )
 
 
-def _named(audit: Audit, run: Run) -> Cell:
+def _run_cell(run: LedgerRun) -> Cell:
+    return Cell(run.record.id, run.record.id.split("/", 1)[1], run_page(run.record.id))
+
+
+def _run_anchor(run: LedgerRun) -> str:
+    record = run.record
+    return f"{record.config}.{record.host}.{'floor-' if record.purpose == 'floor' else ''}{record.seed}"
+
+
+def _lock_cell(gate: GateView, run: LedgerRun) -> Cell:
+    same = gate.lock is not None and run.record.lock == gate.lock.digest
+    return Cell(run.record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad")
+
+
+def _named_cell(gate: GateView, run: LedgerRun) -> Cell:
     """The md5 by which the gate's decision names a run, against that of its line."""
-    named = named_md5(audit, run)
-    if run.record.gate not in audit.decisions:
+    if gate.decision is None:
         return Cell(None, "not decided")
+    named = gate.decision.evidence.get(run.record.id)
     if named is None:
         return Cell(None, "✕ not named", mark="bad")
-    same = named == run.line.md5
-    return Cell(
-        named, "✓ this line" if same else "✕ another md5", mark="" if same else "bad", note="" if same else named
+    if named == run.line.md5:
+        return Cell(named, "✓ this line")
+    return Cell(named, "✕ another md5", mark="bad", note=named)
+
+
+def _run_pages(view: StudyView) -> Iterator[Page]:
+    cells: dict[tuple[str, str], list[LedgerRun]] = {}
+    for run in view.executed:
+        cells.setdefault((run.record.rung, run.record.config), []).append(run)
+    for run in view.executed:
+        siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
+        trace = read_trace(view.files.root, run.record.id)
+        yield _run_page(run, siblings, trace, view.gates.get(run.record.gate))
+
+
+def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView | None) -> Page:
+    """The page of a run. `siblings` are the other runs of its configuration at its rung."""
+    record = run.record
+    stem = run_page(record.id).removesuffix(".html")
+    decision, lock = (gate.decision, gate.lock) if gate else (None, None)
+    return Page(
+        path=run_page(record.id),
+        template="run.html",
+        title=record.id,
+        context={
+            "lead": _lead(record),
+            "record": record,
+            "run": record.id,
+            "line": run.line,
+            "siblings": [(_cell_text(other), run_page(other.record.id), other.record.val_bpb) for other in siblings],
+            **_groups(run, trace),
+            "trace": trace,
+            "trace_path": names.trace_path(record.id).as_posix(),
+            "record_path": names.record_path(record.id).as_posix(),
+            "record_file": stem.rsplit("/", 1)[-1] + ".json",
+            "named": decision.evidence.get(record.id) if decision else None,
+            "decided": decision is not None,
+            "lock_digest": lock.digest if lock else None,
+            "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
+            "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
+            "run_gate": gate_page(record.gate),
+            "rung_page": rung_page(record.rung),
+        },
+        tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
+        extra={f"{stem}.json": run.line.raw},
     )
 
 
-def runs_table(audit: Audit, rung: str) -> Table:
-    """Every executed run of a rung. Stopped configurations trained nothing and are counted on the page of rungs."""
-    lock = audit.locks.get(names.gate_of(rung))
-    made = []
-    for run in audit.by_rung[rung]:
-        record = run.record
-        if not record.executed:
-            continue
-        same = lock is not None and record.lock == lock.lock.digest
-        made.append(
-            Row(
-                f"{record.config}.{record.host}.{'floor-' if record.purpose == 'floor' else ''}{record.seed}",
-                {
-                    "run": Cell(record.id, record.id.split("/", 1)[1], run_page(record.id)),
-                    "config": Cell(record.config, href=config_page(record.config)),
-                    "host": record.host,
-                    "seed": Cell(record.seed, str(record.seed)),
-                    "purpose": record.purpose,
-                    "status": record.status,
-                    "val_bpb": float(record.val_bpb) if record.val_bpb is not None else None,
-                    "lock": Cell(record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad"),
-                    "line": run.line.number,
-                    "md5": run.line.md5,
-                    "named": _named(audit, run),
-                },
-            )
-        )
+def _lead(record: Record) -> Prose:
+    """What the run is, and the gate that judged it."""
+    floor = record.purpose == "floor"
+    place = "floor.caption" if floor else record.config
+    gate = Span(formatting.gate_title(record.gate).lower(), f"{gate_page(record.gate)}#{place}")
+    reason: Prose = [" ", bad(f"{record.status}: {record.reason}")] if record.reason else []
+    return [
+        "An A/A run of the reference: " if floor else "A candidate's run: ",
+        config_name(record.config),
+        " on ",
+        Span(record.host, css="name", tag="b"),
+        f" with seed {record.seed}, judged by ",
+        gate,
+        ".",
+        *reason,
+    ]
+
+
+def _cell_text(run: LedgerRun) -> str:
+    """The cell of a run: host block and seed."""
+    floor = "A/A " if run.record.purpose == "floor" else ""
+    return f"{run.record.host} · {floor}{run.record.seed}"
+
+
+def _groups(run: LedgerRun, trace: Trace) -> dict[str, list[tuple[str, str]]]:
+    """What the record and the telemetry hold, grouped as people ask for it: result, model, training, machine."""
+    facts, spec = dict(run.record.facts or {}), dict(run.record.spec or {})
+    model = facts.pop("model", None) or {}
+    facts.pop("progress", None)
+    training = {**spec.get("config", {}), **spec.get("runner", {})}
+    training |= {key: spec[key] for key in ("seed", "evaluate_locked", "keep_weights") if key in spec}
+    return {
+        "facts": labels.pairs(facts),
+        "model": labels.pairs({key: model[key] for key in MODEL if key in model}),
+        "training": labels.pairs(training),
+        "host": labels.pairs(spec.get("host", {})),
+        "telemetry": labels.pairs(_telemetry(trace.telemetry)),
+    }
+
+
+def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
+    """The telemetry without what the page shows already. More than one segment means that the run was resumed."""
+    segments = telemetry.get("segments")
+    left_out = SHOWN_ELSEWHERE - {"segments"} if isinstance(segments, list) and len(segments) > 1 else SHOWN_ELSEWHERE
+    return {key: value for key, value in telemetry.items() if key not in left_out}
+
+
+def _curve(trace: Trace, clock: str) -> Figure:
+    key = "seconds" if any(point["seconds"] for point in trace.points) else "step"
+    points = [(_short(point[key]) or 0.0, _short(point["train_loss"])) for point in trace.points]
+    return curve_figure(points, f"{clock} clock" if key == "seconds" else "steps", key.capitalize())
+
+
+def _short(value: float | None) -> float | None:
+    """Six digits, which is more than a figure shows."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _value(point: CurvePoint, key: str) -> float | None:
+    value = point[key]
+    return int(value) if key in ("step", "tokens") and value is not None else _short(value)
+
+
+def curve_table(trace: Trace, run: str, clock: str) -> Table:
+    """The thinned curve."""
+    of = f"{len(trace.points)} of {formatting.plain(trace.rows)} points"
+    columns = [
+        Column("step", "Step", "count"),
+        Column("tokens", "Tokens", "count", hidden=True),
+        Column("seconds", "Seconds", "number", digits=3),
+        Column("train_loss", "Training loss, nats per token", "number", digits=4),
+        Column("lr_factor", "Learning-rate factor", "number", hidden=True),
+    ]
     return Table(
-        id="runs",
-        title=f"Executed runs of {words.rung_title(rung).lower()}",
-        columns=[
-            Column("run", "Run"),
-            Column("val_bpb", "val_bpb", "bpb"),
-            Column("status", "Status"),
-            Column("lock", "Judged by"),
-            Column("config", "Configuration", hidden=True),
-            Column("host", "Host block"),
-            Column("seed", "Seed", "count"),
-            Column("purpose", "Purpose"),
-            Column("line", "Ledger line", "count"),
-            Column("md5", "md5", "digest", "of this ledger line: what dvc.lock must hold for the file of the record"),
-            Column(
-                "named", "In the decision", "text", "whether the gate's decision names the run by the md5 of this line"
-            ),
-        ],
-        rows=made,
-        source="ledger/runs.jsonl",
-        clock=audit.clock,
+        "curve",
+        f"Training curve ({of if trace.rows > len(trace.points) else 'every point'})",
+        columns,
+        [TableRow("", {key: _value(point, key) for key in COLUMNS}) for point in trace.points],
+        source=f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
+        clock=clock,
+        tools=False,
     )

@@ -1,138 +1,99 @@
-"""Stability: ranks from rung to rung, what became of early leaders, how much being picked as best flatters a number.
-
-python -m report && python -m webbrowser site/stability.html
-"""
+"""Stability: ranks from rung to rung, what became of early leaders, how much being picked as best flatters a number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import erf, exp, pi, sqrt
-from typing import Any
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
 
-from report import ladder, words
-from report.lead import lead
-from report.load import Audit
-from report.page import Page, config_page, gate_page
-from report.paths import path_figure
-from report.tables import Cell, Column, Table, rows
-from report.verdict import early_leader
-from stages.domain import names
+from report.page import Page, link_config, link_gate, link_rung
+from report.path_figure import path_figure
+from report.promotion_paths import PromotionPath
+from report.tables import Cell, Column, Table, TableSpec
+from report.verdict import early_leader, find_lead
+from report.views import StudyView
+from stages.domain import formatting
+from stages.summary.stability import LeaderFate, Stability
 
 #: Where every number comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"
 
+STEPS = TableSpec("steps", "Order from rung to rung", SOURCE, tools=False, empty="It takes two judged rungs.")
+FATES = TableSpec("fates", "What became of every rung's leader", SOURCE, tools=False, empty="No rung has a leader yet.")
+OPTIMISM = TableSpec(
+    "optimism",
+    "The winner's curse: a lead, and what was left of it with fresh seeds",
+    SOURCE,
+    tools=False,
+    empty="It takes two judged rungs.",
+)
+RANKS = TableSpec("ranks", "Rank by mean val_bpb at every rung", "ledger/decisions.jsonl")
 
-def pages(audit: Audit) -> Iterator[Page]:
+
+def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
-    told = audit.stability
-    paths = list(ladder.ladder(audit).values())
-    made = [steps_table(audit, told), fates_table(audit, told), optimism_table(audit, told), ranks_table(audit)]
-    many = len(audit.study.configs)
-    context = {
-        "early": early_leader(audit, lead(audit)),
-        "figures": [path_figure(audit, paths, "ranks")],
+    stability, gates = view.files.stability, list(view.gates.values())
+    many = len(view.study.configs)
+    context: dict[str, object] = {
+        "early": early_leader(view, find_lead(view)),
+        "figures": [path_figure(list(view.paths.values()), gates, view.stars, "ranks")],
         "many": many,
-        "flattery": words.number(best_of(many), 2) if many > 1 else None,
+        "flattery": formatting.number(best_of(many), 2) if many > 1 else None,
     }
-    yield Page("stability.html", "stability.html", "Stability", context, made)
+    tables = [
+        steps_table(stability, view.clock),
+        fates_table(stability, view.clock),
+        optimism_table(stability, view.clock),
+        ranks_table(view),
+    ]
+    yield Page("stability.html", "stability.html", "Stability", context, tables)
 
 
 def best_of(many: int) -> float:
     """How many standard deviations the best of so many equal configurations looks better than it is, on average.
 
-    The expected maximum of `many` standard normal draws: the integral of x · n · φ(x) · Φ(x)^(n-1), by Simpson's rule
-    over ±9 standard deviations. 12 draws give 1.63.
+    The expected maximum of `many` standard normal draws: the integral of x · n · φ(x) · Φ(x)^(n-1). 12 draws give 1.63.
+    The trapezoidal rule is exact to machine precision on so smooth a peak; building a site must not import scipy.
     """
-    steps, reach = 1800, 9.0
-    width = 2 * reach / steps
-    total = 0.0
-    for place in range(steps + 1):
-        x = -reach + place * width
-        below = (1 + erf(x / sqrt(2))) / 2
-        weight = 1 if place in (0, steps) else 4 if place % 2 else 2
-        total += weight * x * many * exp(-x * x / 2) / sqrt(2 * pi) * below ** (many - 1)
-    return total * width / 3
+    normal, width = NormalDist(), 0.02
+    points = (place * width for place in range(-450, 451))
+    return width * sum(x * many * normal.pdf(x) * normal.cdf(x) ** (many - 1) for x in points)
 
 
-def _config(name: str | None) -> Cell:
-    return Cell(name, href=config_page(name) if name else "")
-
-
-def _rung(rung: str) -> Cell:
-    return Cell(rung, words.rung_title(rung), gate_page(names.gate_of(rung)))
-
-
-def steps_table(audit: Audit, told: dict[str, Any]) -> Table:
+def steps_table(stability: Stability, clock: str) -> Table:
     """Agreement of neighbouring rungs."""
-    made = [
-        (
-            f"step.{one['from']}",
-            {
-                "from": _rung(one["from"]),
-                "to": _rung(one["to"]),
-                "tau_b": one["tau_b"],
-                "candidates": one["candidates"],
-                "leader_from": _config(one["leader_from"]),
-                "leader_to": _config(one["leader_to"]),
-            },
-        )
-        for one in told["steps"]
-    ]
+    hint = "between the means of the candidates that both rungs have"
     columns = [
-        Column("from", "From"),
-        Column("to", "To"),
-        Column(
-            "tau_b", "Kendall's τ-b", "number", "between the means of the candidates that both rungs have", digits=3
-        ),
+        Column("from", "From", get=lambda step: link_rung(step.from_)),
+        Column("to", "To", get=lambda step: link_rung(step.to)),
+        Column("tau_b", "Kendall's τ-b", "number", hint, digits=3),
         Column("candidates", "In both", "count"),
-        Column("leader_from", "Leader before"),
-        Column("leader_to", "Leader after"),
+        Column("leader_from", "Leader before", get=lambda step: link_config(step.leader_from)),
+        Column("leader_to", "Leader after", get=lambda step: link_config(step.leader_to)),
     ]
-    return _table("steps", "Order from rung to rung", columns, made, audit, "It takes two judged rungs.")
+    return STEPS.fill(columns, stability.steps, lambda step: f"step.{step.from_}", clock)
 
 
-def fates_table(audit: Audit, told: dict[str, Any]) -> Table:
+def fates_table(stability: Stability, clock: str) -> Table:
     """What became of the leader of every rung."""
-    made = [
-        (
-            f"fate.{one['rung']}",
-            {
-                "rung": _rung(one["rung"]),
-                "config": _config(one["config"]),
-                "stopped_at": Cell(
-                    one["stopped_at"],
-                    words.gate_title(one["stopped_at"]) if one["stopped_at"] else words.DASH,
-                    gate_page(one["stopped_at"]) + f"#{one['config']}" if one["stopped_at"] else "",
-                ),
-                "last_rung": _rung(one["last_rung"]),
-                "last_rank": one["last_rank"],
-            },
-        )
-        for one in told["leader_fate"]
-    ]
     columns = [
-        Column("rung", "Leader of"),
-        Column("config", "Configuration"),
-        Column("stopped_at", "Stopped by"),
-        Column("last_rung", "Last judged at"),
+        Column("rung", "Leader of", get=lambda fate: link_rung(fate.rung)),
+        Column("config", "Configuration", get=lambda fate: link_config(fate.config)),
+        Column("stopped_at", "Stopped by", get=_stopped_at),
+        Column("last_rung", "Last judged at", get=lambda fate: link_rung(fate.last_rung)),
         Column("last_rank", "Rank there", "count"),
     ]
-    return _table("fates", "What became of every rung's leader", columns, made, audit, "No rung has a leader yet.")
+    return FATES.fill(columns, stability.leader_fate, lambda fate: f"fate.{fate.rung}", clock)
 
 
-def optimism_table(audit: Audit, told: dict[str, Any]) -> Table:
+def _stopped_at(fate: LeaderFate) -> Cell:
+    return link_gate(fate.stopped_at, f"#{fate.config}") if fate.stopped_at else Cell()
+
+
+def optimism_table(stability: Stability, clock: str) -> Table:
     """The leader of a rung, measured again with fresh seeds."""
-    keys = ("mean", "lead", "next_mean", "next_rank", "next_lead", "regret")
-    made = [
-        (
-            f"optimism.{one['rung']}",
-            {"rung": _rung(one["rung"]), "config": _config(one["config"]), **{key: one[key] for key in keys}},
-        )
-        for one in told["optimism"]
-    ]
     columns = [
-        Column("rung", "Leader of"),
-        Column("config", "Configuration"),
+        Column("rung", "Leader of", get=lambda row: link_rung(row.rung)),
+        Column("config", "Configuration", get=lambda row: link_config(row.config)),
         Column("lead", "Lead there", "signed", "ahead of the best other candidate that both rungs have"),
         Column("next_lead", "Lead at the next", "signed", "with fresh seeds; negative: behind"),
         Column("next_rank", "Rank at the next", "count"),
@@ -140,24 +101,16 @@ def optimism_table(audit: Audit, told: dict[str, Any]) -> Table:
         Column("mean", "Mean there", "mean"),
         Column("next_mean", "Mean at the next", "mean"),
     ]
-    title = "The winner's curse: a lead, and what was left of it with fresh seeds"
-    return _table("optimism", title, columns, made, audit, "It takes two judged rungs.")
+    return OPTIMISM.fill(columns, stability.optimism, lambda row: f"optimism.{row.rung}", clock)
 
 
-def ranks_table(audit: Audit) -> Table:
+def ranks_table(view: StudyView) -> Table:
     """Ranks of every configuration at every rung where it was judged."""
-    made = []
-    for path in ladder.ladder(audit).values():
-        cells: dict[str, Any] = {"config": _config(path.config)}
-        cells |= {step.rung: step.rank for step in path.steps}
-        made.append((f"ranks.{path.config}", cells))
-    columns = [Column("config", "Configuration")]
-    columns += [Column(rung, words.rung_title(rung), "count") for rung in audit.study.rungs]
-    title = "Rank by mean val_bpb at every rung"
-    return Table("ranks", title, columns, rows(made), "ledger/decisions.jsonl", audit.clock)
+    columns = [Column("config", "Configuration", get=lambda path: link_config(path.config))]
+    for place, gate in enumerate(view.gates.values()):
+        columns.append(Column(gate.rung, gate.rung_title, "count", get=_rank_at(place)))
+    return RANKS.fill(columns, view.paths.values(), lambda path: f"ranks.{path.config}", view.clock)
 
 
-def _table(
-    id_: str, title: str, columns: list[Column], made: list[tuple[str, dict[str, Any]]], audit: Audit, empty: str
-) -> Table:
-    return Table(id_, title, columns, rows(made), SOURCE, audit.clock, tools=False, empty=empty)
+def _rank_at(place: int) -> Callable[[PromotionPath], int | None]:
+    return lambda path: path.steps[place].rank

@@ -21,7 +21,7 @@ from statistics import median
 
 from stages.backtest.mapping import CurveMap
 from stages.domain import files
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
 MAX_FIELD = 10_000

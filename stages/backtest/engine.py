@@ -41,6 +41,7 @@ NOT_IN_CURVES = {
     "fixed_runner": "curves do not say which runner made them",
     "fixed_data": "curves do not say on which data they were made",
     "fixed_environment": "curves do not say in which environment they were made",
+    "budget_kept": "curves do not say how long a run took",
 }
 
 

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.domain import names, yamlio
+from stages.domain.errors import Invalid
 from stages.domain.rules import EFFECTS, Gate, Rule, roles_named, threshold_in_bpb
-from stages.domain.schema import Invalid, Key, Strict, Text, parse
+from stages.domain.schema import Key, Strict, Text, parse
 from stages.domain.study import parse_study
 
 SCHEMA = 1

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stages.backtest.samples import Samples
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ import numpy as np
 
 from stages.backtest.curves import ABSENT, FINISHED, LARGEST, SCALE, Curves, Point, Run
 from stages.backtest.mapping import FINAL, CurveMap, FirstReach, Ruleset
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

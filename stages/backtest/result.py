@@ -11,7 +11,8 @@ from pydantic import Field
 
 from stages.backtest.mapping import Label
 from stages.domain import canonical
-from stages.domain.schema import Invalid, Sha256, Strict, Text, parse
+from stages.domain.errors import Invalid
+from stages.domain.schema import Sha256, Strict, Text, parse
 
 SCHEMA = 1
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -29,7 +29,7 @@ from stages.backtest.result import (
 )
 from stages.domain import names
 from stages.domain import rules as r
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

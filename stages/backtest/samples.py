@@ -17,8 +17,8 @@ import numpy as np
 
 from stages.backtest.curves import FINISHED, SCALE, Curves
 from stages.backtest.mapping import CurveMap
+from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_ledger
-from stages.domain.schema import Invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,9 @@ from stages.backtest.result import Count, File, Name, Ratio, Share
 from stages.backtest.samples import Samples
 from stages.backtest.simulation import Design, Outcome
 from stages.domain import canonical
+from stages.domain.errors import Invalid
 from stages.domain.rules import in_order, say
-from stages.domain.schema import Invalid, Strict, Text, parse
+from stages.domain.schema import Strict, Text, parse
 
 SCHEMA = 1
 DIGITS = 6

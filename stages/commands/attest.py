@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stages.domain.fail import Refused
-
-if TYPE_CHECKING:
-    from stages.audit.model import Case
+from stages.domain import files
+from stages.domain.errors import Refused
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,62 +35,32 @@ def run(arguments: argparse.Namespace) -> int:
         return _check(arguments.check, arguments.signers, arguments.rev)
     if not arguments.gate or not arguments.out:
         raise Refused("usage: promotion attest GATE --out FILE, or promotion attest --check FILE")
-    from stages.audit import attestation
-    from stages.domain import files
+    from stages.verify import attest_decision, dump_statement
 
-    value, left = attestation.statement(_case(arguments.rev), arguments.gate)
-    files.write_whole(arguments.out, attestation.dumps(value, arguments.sign))
-    subjects = ", ".join(one["name"] for one in value["subject"])
-    print(f"{arguments.out}: {subjects}; {len(value['predicate']['materials'])} materials")
-    for one in left:
-        print(f"note: {one}")
+    attestation = attest_decision(Path(), arguments.rev, arguments.gate)
+    files.write_whole(arguments.out, dump_statement(attestation.statement, arguments.sign))
+    subjects = ", ".join(subject["name"] for subject in attestation.statement["subject"])
+    print(f"{arguments.out}: {subjects}; {len(attestation.statement['predicate']['materials'])} materials")
+    _print_notes(attestation.notes)
     return 0
-
-
-def _case(rev: str) -> Case:
-    """The audited commit; refuses if it does not verify."""
-    from stages.audit.git import open_git, why_no_git
-    from stages.audit.model import Case, Options
-    from stages.audit.sequence import audit
-    from stages.audit.tree import open_tree
-
-    root = Path()
-    git = open_git(root)
-    if git is None:
-        raise Refused(f"{why_no_git(root)}, and an attestation names a commit")
-    commit = git.resolve(rev)
-    case = Case(root, open_tree(root, git, commit), git, commit, Options("git"))
-    bad = [result for result in audit(case) if result.status == "failed"]
-    if bad:
-        found = f"{bad[0].check.id} {bad[0].check.name}: {bad[0].problems[0]}"
-        raise Refused(f"{rev} does not verify, so nothing of it is attested: {found}")
-    return case
 
 
 def _check(path: Path, signers: Path | None, rev: str) -> int:
-    from stages.audit import attestation
-    from stages.audit.signatures import BadSignature
+    from stages.verify import BadAttestation, BadSignature, check_attestation
 
     try:
-        value, envelope = attestation.parse(path.read_bytes(), path.name)
-        predicate = value.get("predicate", {})
-        if value.get("predicateType") != attestation.LINK:
-            raise attestation.BadAttestation(f"{path.name}: predicateType: expected {attestation.LINK}")
-        signer = attestation.check_signature(envelope, signers, path.name) if signers else None
-        commit = next(
-            (one["digest"]["gitCommit"] for one in predicate["materials"] if one["name"] == "repository"), rev
-        )
-        made, left = attestation.statement(_case(commit), str(predicate.get("name")))
-        left += attestation.compare(value, made, path.name)
-    except (attestation.BadAttestation, BadSignature) as error:
+        checked = check_attestation(path.read_bytes(), path.name, Path(), rev, signers)
+    except (BadAttestation, BadSignature) as error:
         print(f"does not hold: {error}", file=sys.stderr)
         return 1
-    except (KeyError, TypeError) as error:
-        print(f"does not hold: {path.name}: no Link predicate of this project: {error!r}", file=sys.stderr)
-        return 1
-    print(f"holds: {path.name} says what {commit[:12]} says" + (f"; signed by {signer}" if signer else "; not signed"))
-    for one in left:
-        print(f"note: {one}")
-    if envelope is not None and signer is None:
+    signed = f"; signed by {checked.signer}" if checked.signer else "; not signed"
+    print(f"holds: {path.name} says what {checked.commit[:12]} says{signed}")
+    _print_notes(checked.notes)
+    if checked.signed and checked.signer is None:
         print("note: it carries a signature that was not checked; name who may sign with --signers FILE")
     return 0
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        print(f"note: {note}")

@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from stages.domain.formatting import duration
 from stages.domain.study import load
-from stages.standing import Standing, stand
-from stages.summary.words import duration
+from stages.status import RungStatus, read_status
 
-TAIL = ("winner", "site")
+TAIL = ("confidence", "winner", "site")
 
 
 @dataclass(frozen=True)
@@ -36,43 +36,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the graph."""
-    form = mermaid if arguments.mermaid else dot if arguments.dot else text
-    print(form(graph(stand(load()))))
+    write = write_mermaid if arguments.mermaid else write_dot if arguments.dot else write_text
+    print(write(draw(read_status(load()))))
     return 0
 
 
-def graph(rungs: list[Standing]) -> Graph:
-    """The pipeline: text, door, rungs, ledger, and what is made of it."""
-    nodes = [("corpus", ["the text"]), ("protocol", ["the door"])]
-    nodes += [(one.rung, _label(one)) for one in rungs]
-    nodes += [("ledger", ["git's copy"]), ("winner", ["weights"]), ("site", ["the audit"])]
+def draw(rungs: list[RungStatus]) -> Graph:
+    """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
+    nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
+    nodes += [(row.rung, _label_rung(row)) for row in rungs]
+    nodes += [("ledger", ["git's copy"]), ("confidence", ["how sure it is"])]
+    nodes += [("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]
-    edges += [(one.rung, after, _promoted(one)) for one, after in zip(rungs, [x.rung for x in rungs[1:]], strict=False)]
-    edges += [(rungs[-1].rung, "ledger", _outcome(rungs[-1])), *(("ledger", name, "") for name in TAIL)]
+    edges += [
+        (row.rung, after, _format_promoted(row)) for row, after in zip(rungs, [x.rung for x in rungs[1:]], strict=False)
+    ]
+    edges += [(rungs[-1].rung, "ledger", _format_outcome(rungs[-1])), *(("ledger", name, "") for name in TAIL)]
     return Graph(nodes, edges)
 
 
-def _label(one: Standing) -> list[str]:
-    count = one.most if one.candidates is None else len(one.candidates)
-    bound = "at most " if one.candidates is None else ""
-    told = f"{bound}{count} configurations × {one.cells} cells = {count * one.cells} runs"
-    if one.declared is not None and one.done < one.declared:
-        told += f", {one.done} done"
-    return [duration(one.budget_seconds), told]
+def _label_rung(row: RungStatus) -> list[str]:
+    count = row.most if row.candidates is None else len(row.candidates)
+    bound = "at most " if row.candidates is None else ""
+    text = f"{bound}{count} configurations × {row.cells} cells = {count * row.cells} runs"
+    if row.declared is not None and row.done < row.declared:
+        text += f", {row.done} done"
+    return [duration(row.budget_seconds), text]
 
 
-def _outcome(one: Standing) -> str:
-    name = one.gate.replace("gate", "gate ")
-    return f"{name}: {one.outcome}"
+def _format_outcome(row: RungStatus) -> str:
+    name = row.gate.replace("gate", "gate ")
+    return f"{name}: {row.outcome}"
 
 
-def _promoted(one: Standing) -> str:
-    if one.decision is None or one.blocked_by:
-        return _outcome(one)
-    return f"{one.gate.replace('gate', 'gate ')}: {len(one.decision['promoted'])} promoted"
+def _format_promoted(row: RungStatus) -> str:
+    if row.decision is None or row.blocked_by:
+        return _format_outcome(row)
+    return f"{row.gate.replace('gate', 'gate ')}: {len(row.decision.promoted)} promoted"
 
 
-def text(drawn: Graph) -> str:
+def write_text(drawn: Graph) -> str:
     """The graph as lines for a terminal, one node a line; the last nodes hang on the ledger."""
     labels = dict(drawn.nodes)
     width = max(map(len, labels))
@@ -88,16 +91,18 @@ def text(drawn: Graph) -> str:
     return "\n".join(lines)
 
 
-def mermaid(drawn: Graph) -> str:
+def write_mermaid(drawn: Graph) -> str:
     """The graph as a Mermaid flowchart from top to bottom."""
     nodes = [f'  {name}["<b>{name}</b><br>{"<br>".join(label)}"]' for name, label in drawn.nodes]
-    edges = [f'  {one} -->|"{label}"| {two}' if label else f"  {one} --> {two}" for one, two, label in drawn.edges]
+    edges = [
+        f'  {start} -->|"{label}"| {end}' if label else f"  {start} --> {end}" for start, end, label in drawn.edges
+    ]
     return "\n".join(["flowchart TD", *nodes, *edges])
 
 
-def dot(drawn: Graph) -> str:
+def write_dot(drawn: Graph) -> str:
     """The graph for Graphviz."""
     line = r"\n"
     nodes = [f'  {name} [label="{line.join([name, *label])}"];' for name, label in drawn.nodes]
-    edges = [f'  {one} -> {two} [label="{label}"];' for one, two, label in drawn.edges]
+    edges = [f'  {start} -> {end} [label="{label}"];' for start, end, label in drawn.edges]
     return "\n".join(["digraph study {", "  node [shape=box];", *nodes, *edges, "}"])

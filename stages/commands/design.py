@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from stages.commands.simulate import Progress, read_samples
 from stages.domain import files
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
     from stages.backtest.design import Found, Wish

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.domain import files, locks, names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
-from stages.protocol import corpus_digest, executed_under, realisable, runner_digest
+from stages.protocol import corpus_digest, executed_under, runner_digest, validate
+from stages.prune import prune
 from stages.rungs import write_rungs
-from stages.tidy import tidy
 
 if TYPE_CHECKING:
-    from stages.audit.testimony import Past
+    from stages.repo.history import PastLock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +47,14 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
     Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
     evidence is to be made a second time, and that must show.
     """
-    from stages.audit.chronicle import past_here
+    from stages.repo.history import history_at_head
 
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
         raise Refused(f"{unknown[0]}: no such gate; params.yaml has {', '.join(order)}")
-    runner, corpus, history = runner_digest(), corpus_digest(), past_here()
-    past, foreign = history.judged_of(study.study.name), history.judged()
-    realisable(study)  # before anything is written: a lock holds forever
+    runner, corpus, history = runner_digest(study), corpus_digest(), history_at_head()
+    past, foreign = history.locks_with_evidence_of(study.study.name), history.locks_with_evidence()
+    validate(study)  # before anything is written: a lock holds forever
     frozen: dict[str, tuple[Frozen, str]] = {}
     previous: str | None = None
     for gate in order:
@@ -63,22 +63,22 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
             break  # not frozen yet, and so nothing after it
         now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
         if old is None:
-            _refuse_seen(now, foreign)
+            _refuse_seen_seeds(now, foreign)
         if not asked and old is not None:  # a lock that nobody asked to change follows the chain and nothing else
             now = old.frozen.model_copy(update={"previous": previous, "amendments": []})
-        new = _next(gate, old, now, _judged(gate, old, past), named=gate in gates, reason=reason)
+        new = _make_next(gate, old, now, _list_judged(gate, old, past), named=gate in gates, reason=reason)
         previous = locks.digest_of(new)
-        frozen[gate] = (new, _told(old, previous))
+        frozen[gate] = (new, _describe_change(old, previous))
     if skipped := [gate for gate in gates if gate not in frozen]:
         raise Refused(
             f"{skipped[0]}: {order[len(frozen)]} before it is not frozen; `promotion freeze {order[len(frozen)]}`"
         )
     for gate, (content, _) in frozen.items():
         files.write_whole(names.lock_path(gate), locks.dumps(content))
-    return {gate: told for gate, (_, told) in frozen.items()}
+    return {gate: change for gate, (_, change) in frozen.items()}
 
 
-def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
+def _refuse_seen_seeds(now: Frozen, judged: list[PastLock]) -> None:
     """Refuse to begin a gate with seeds whose evidence git holds under another study's name: it was seen already."""
     same = ("runner", "corpus", "budget_seconds")
     for lock in judged:
@@ -91,35 +91,37 @@ def _refuse_seen(now: Frozen, judged: list[Past]) -> None:
             )
 
 
-def _judged(gate: str, old: Lock | None, past: dict[str, list[Past]]) -> list[Past]:
+def _list_judged(gate: str, old: Lock | None, past: dict[str, list[PastLock]]) -> list[PastLock]:
     """The locks of a gate that have judged evidence, the one that stands here last if it has."""
-    from stages.audit.testimony import Past
+    from stages.repo.history import PastLock
 
-    found, here = list(past.get(gate, [])), executed_under(names.rung_of(gate))
-    if old is None and here:
+    judged, executed = list(past.get(gate, [])), executed_under(names.rung_of(gate))
+    if old is None and executed:
         path = names.lock_path(gate).as_posix()
         raise LockRefused(f"{path} is missing, but evidence of {names.rung_of(gate)} exists; `git checkout -- {path}`")
-    known = {lock.digest for lock in found}
-    if old is not None and old.digest not in known and (old.digest in here or (here and not found)):
-        found.append(Past(gate, old.digest, old.frozen.to_json()))
-    return found
+    known = {lock.digest for lock in judged}
+    if old is not None and old.digest not in known and (old.digest in executed or (executed and not judged)):
+        judged.append(PastLock(gate, old.digest, old.frozen.to_json()))
+    return judged
 
 
-def _next(gate: str, old: Lock | None, now: Frozen, judged: list[Past], *, named: bool, reason: str | None) -> Frozen:
+def _make_next(
+    gate: str, old: Lock | None, now: Frozen, judged: list[PastLock], *, named: bool, reason: str | None
+) -> Frozen:
     """What the lock of `gate` is to hold: unchanged, new, or with an amendment for each lock that judged before it."""
     if judged:
-        kept = [Amendment.model_validate(one) for one in judged[-1].frozen.get("amendments", [])]
+        kept = [Amendment.model_validate(amendment) for amendment in judged[-1].frozen.get("amendments", [])]
     else:
         kept = list(old.frozen.amendments) if old else []
-    owed = [lock for lock in judged if lock.digest not in {one.replaces for one in kept}]
+    owed = [lock for lock in judged if lock.digest not in {amendment.replaces for amendment in kept}]
     change = locks.difference(old.frozen, now) if old else {}
     if change and judged and reason is None and not locks.difference(judged[-1].frozen, now):
         return Frozen.model_validate(judged[-1].frozen)  # an amendment that judged nothing yet was taken back
-    hidden = [lock for lock in owed if old and lock.digest not in {old.digest, *_replaced(old)}]
+    hidden = [lock for lock in owed if old and lock.digest not in {old.digest, *_list_replaced(old)}]
     if old and not change and (reason is None or not (hidden or (named and owed))):
         return old.frozen
     if owed and reason is None:
-        raise LockRefused(_refusal(gate, owed[-1], now, change))
+        raise LockRefused(_explain_refusal(gate, owed[-1], now, change))
     after = [*(lock.frozen for lock in owed), now.to_json()][1:]
     kept += [
         Amendment(reason=str(reason), replaces=lock.digest, changed=locks.difference(lock.frozen, new))
@@ -128,11 +130,11 @@ def _next(gate: str, old: Lock | None, now: Frozen, judged: list[Past], *, named
     return now.model_copy(update={"amendments": kept})
 
 
-def _replaced(lock: Lock) -> list[str]:
-    return [one.replaces for one in lock.frozen.amendments]
+def _list_replaced(lock: Lock) -> list[str]:
+    return [amendment.replaces for amendment in lock.frozen.amendments]
 
 
-def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
+def _explain_refusal(gate: str, judged: PastLock, now: Frozen, change: locks.Change) -> str:
     rung, path = names.rung_of(gate), names.lock_path(gate).as_posix()
     own = f'`promotion freeze {gate} --amend --reason "..."`; the evidence is then made anew'
     if change:
@@ -142,15 +144,15 @@ def _refusal(gate: str, judged: Past, now: Frozen, change: locks.Change) -> str:
             f"  take the change back, or own it: {own}{other}"
         )
     differs = locks.difference(judged.frozen, now)
-    told = f"; what differs now:\n{locks.tell(differs)}\n  " if differs else "; "
+    difference = f"; what differs now:\n{locks.tell(differs)}\n  " if differs else "; "
     return (
-        f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{told}bring that back "
-        f"(`git log -- {path}` tells the commit, `git checkout COMMIT -- locks ledger`), or own it: {own}; "
-        "a study with another study.name and other seeds starts without a past"
+        f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{difference}"
+        f"bring that back (`git log -- {path}` tells the commit, `git checkout COMMIT -- locks ledger`), "
+        f"or own it: {own}; a study with another study.name and other seeds starts without a past"
     )
 
 
-def _told(old: Lock | None, digest: str) -> str:
+def _describe_change(old: Lock | None, digest: str) -> str:
     if old is None:
         return "frozen"
     return "unchanged" if old.digest == digest else "frozen anew"
@@ -168,17 +170,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sign and not arguments.sign.is_file():
         raise Refused(f"--sign {arguments.sign}: no such file; nothing was frozen")
     done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None)
-    for gate, told in done.items():
+    for gate, change in done.items():
         lock = locks.read(gate)
         assert lock is not None
-        print(f"{gate}: {told}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
+        print(f"{gate}: {change}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
-            from stages.audit.signatures import sign
+            from stages.verify import sign
 
             print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
-    write_rungs(len(study.rungs))
-    if gone := tidy(study):
-        print(f"taken away, {len(gone)} outputs and dvc.lock entries of runs that no rule asks for, such as {gone[0]}")
-    if any(told != "unchanged" for told in done.values()):
+    write_rungs(study)
+    if removed := prune(study):
+        count, first = len(removed), removed[0]
+        print(f"taken away, {count} outputs and dvc.lock entries of runs that no rule asks for, such as {first}")
+    if any(change != "unchanged" for change in done.values()):
         print("commit this before the evidence: `git add locks params.yaml stages && git commit`, then `dvc repro`")
     return 0

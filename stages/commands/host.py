@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from dataclasses import asdict
 
 from stages.domain.study import load
-from stages.hosts import block
+from stages.hosts.machine import describe_machine, find_mismatches, format_block, format_machine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
 
 
-def survey() -> dict[str, Any]:
-    """This machine, and what keeps it from being each host block."""
-    machine = block.describe()
-    blocks = {}
-    for name, declared in load().hosts.items():
-        value = declared.model_dump()
-        blocks[name] = {"says": block.say_block(value), "mismatches": block.mismatches(value, machine)}
-    return {"machine": machine, "blocks": blocks}
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Print the machine and the blocks."""
-    found = survey()
-    fits = [name for name, told in found["blocks"].items() if not told["mismatches"]]
+    """Print the machine, and what keeps it from being each host block."""
+    machine, blocks = describe_machine(), load().hosts
+    problems = {name: find_mismatches(block, machine) for name, block in blocks.items()}
+    status = 0 if any(not mismatches for mismatches in problems.values()) else 1
     if arguments.json:
-        print(json.dumps(found, indent=1, sort_keys=True))
-        return 0 if fits else 1
-    print(f"this machine: {block.say(found['machine'])}")
-    for name, told in found["blocks"].items():
-        print(f"{'fits   ' if name in fits else 'differs'}  {name}: {told['says']}")
-        for mismatch in told["mismatches"]:
+        rows = {name: {"says": format_block(blocks[name]), "mismatches": problems[name]} for name in blocks}
+        print(json.dumps({"machine": asdict(machine), "blocks": rows}, indent=1, sort_keys=True))
+        return status
+    print(f"this machine: {format_machine(machine)}")
+    for name, mismatches in problems.items():
+        print(f"{'differs' if mismatches else 'fits   '}  {name}: {format_block(blocks[name])}")
+        for mismatch in mismatches:
             print(f"           {mismatch}")
-    return 0 if fits else 1
+    return status

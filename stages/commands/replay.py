@@ -19,10 +19,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from stages.audit.replay import Replayed
+    from stages.verify import Replayed
 
 
 def _count(text: str) -> int:
@@ -45,52 +45,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, print, and return the exit status."""
-    from stages.audit import replay
+    from stages.verify import choose_runs, read_ledger, replay_run
 
     if bool(arguments.runs) == bool(arguments.sample):
         raise Refused("name runs, or draw some with --sample N")
     root = Path()
-    known = replay.ledger(root)
+    recorded = read_ledger(root)
     done: list[Replayed] = []
     refused: dict[str, str] = {}
-    for name in replay.choose(known, arguments.runs, arguments.sample or 0, arguments.seed):
+    for name in choose_runs(recorded, arguments.runs, arguments.sample or 0, arguments.seed):
         try:
-            done.append(replay.replay(*known[name], root, arguments.tolerance, arguments.same_kind))
+            done.append(replay_run(*recorded[name], root, arguments.tolerance, arguments.same_kind))
         except Refused as error:
             refused[name] = str(error)
         else:
-            print(_told(done[-1], arguments.tolerance), file=sys.stderr, flush=True)
+            print(_comparison(done[-1], arguments.tolerance), file=sys.stderr, flush=True)
     for name, why in refused.items():
         print(f"{name}: not repeated: {why}", file=sys.stderr)
     if arguments.json:
         _write(arguments.json, done, refused, arguments.tolerance)
-    if any(one.outcome == "differs" for one in done):
+    if any(run.outcome == "differs" for run in done):
         return 1
     return 2 if refused else 0
 
 
-def _told(one: Replayed, tolerance: float) -> str:
+def _comparison(run: Replayed, tolerance: float) -> str:
+    """What came of one run, as a line."""
     unknown = "a machine of which nobody knows whether it is of the same kind (`dvc pull`, or --same-kind)"
     kind = {True: "the same kind of machine", False: "another kind of machine", None: unknown}
-    head = f"{one.run}: {one.outcome}, on {kind[one.same_kind]}"
-    if one.outcome == "identical":
-        return f"{head}, val_bpb {one.again}{_time(one)}"
-    limit = "must be identical" if one.same_kind else f"tolerance {tolerance:g}"
-    return f"{head}: recorded {one.recorded}, now {one.again}, difference {one.difference} ({limit}){_time(one)}"
+    head = f"{run.run}: {run.outcome}, on {kind[run.same_kind]}"
+    if run.outcome == "identical":
+        return f"{head}, {run.metric} {run.again}{_duration(run)}"
+    limit = "must be identical" if run.same_kind else f"tolerance {tolerance:g}"
+    numbers = f"recorded {run.recorded}, now {run.again}, difference {run.difference}"
+    return f"{head}: {numbers} ({limit}){_duration(run)}"
 
 
-def _time(one: Replayed) -> str:
+def _duration(run: Replayed) -> str:
     """On the wall clock, what the steps cost here: a run that was given more time than its budget shows by it."""
-    if one.seconds is None:
+    if run.seconds is None:
         return ""
-    told = f"; its steps took {one.seconds:g} s here, of a budget of {one.budget:g} s"
-    return told + (": its clock may have been slowed, or this machine is busy" if one.long else "")
+    text = f"; its steps took {run.seconds:g} s here, of a budget of {run.budget:g} s"
+    return text + (": its clock may have been slowed, or this machine is busy" if run.long else "")
 
 
 def _write(place: str, done: list[Replayed], refused: dict[str, str], tolerance: float) -> None:
     from stages.domain import files
 
-    value = {"schema": 1, "tolerance": tolerance, "runs": [one.to_json() for one in done], "not_repeated": refused}
+    value = {"schema": 1, "tolerance": tolerance, "runs": [run.to_json() for run in done], "not_repeated": refused}
     text = json.dumps(value, indent=1, sort_keys=True) + "\n"
     if place == "-":
         sys.stdout.write(text)

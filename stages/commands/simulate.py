@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from stages.commands.backtest import build_page
 from stages.domain import files
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ import argparse
 import subprocess
 import sys
 
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
+from stages.domain.formatting import duration
+from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
-from stages.standing import Standing, next_step, stand, training_now
-from stages.summary.words import duration
+from stages.status import RungStatus, find_next_step, list_training, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print where the study stands."""
     study = load()
-    rungs = stand(study)
+    rungs = read_status(study)
     if arguments.json:
         print(json.dumps(to_json(study, rungs), indent=1))
         return 0
@@ -42,21 +44,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def to_json(study: Study, rungs: list[Standing]) -> dict[str, Any]:
+def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
     """The content of --json."""
-    why, command = next_step(study, rungs)
+    why, command = find_next_step(study, rungs)
     return {
         "schema": 1,
         "study": study.study.name,
         "mode": study.study.mode,
         "clock": study.clock.kind,
-        "rungs": [one.to_json() for one in rungs],
-        "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in training_now()],
+        "rungs": [row.to_json() for row in rungs],
+        "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in list_training()],
         "next": {"why": why, "command": command},
     }
 
 
-def show(study: Study, rungs: list[Standing], console: Console) -> None:
+def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     """The ladder as a table, then what blocks, what trains and what to do."""
     from rich.markup import escape
     from rich.table import Table
@@ -71,104 +73,113 @@ def show(study: Study, rungs: list[Standing], console: Console) -> None:
     add_columns(table, "candidates", "runs", "A/A", justify="right")
     table.add_column("gate")
     add_columns(table, "promoted")
-    for one in rungs:
-        table.add_row(*_row(one))
+    for row in rungs:
+        table.add_row(*_format_row(row))
     print_table(console, table)
-    _notes(study, rungs, console)
+    _print_notes(study, rungs, console)
 
 
-def _row(one: Standing) -> list[str]:
-    who = f"at most {one.most}" if one.candidates is None else str(len(one.candidates))
-    runs = "" if one.declared is None else f"{one.done}/{one.declared}"
-    floor = f"{one.floor_done}/{one.floor_declared}" if one.floor_declared else ""
-    promoted = _promoted(one)
-    return [one.rung, duration(one.budget_seconds), _lock(one), who, runs, floor, _outcome(one), promoted]
+def _format_row(row: RungStatus) -> list[str]:
+    candidates = f"at most {row.most}" if row.candidates is None else str(len(row.candidates))
+    runs = "" if row.declared is None else f"{row.done}/{row.declared}"
+    floor = f"{row.floor_done}/{row.floor_declared}" if row.floor_declared else ""
+    promoted = _format_promoted(row)
+    return [
+        row.rung,
+        duration(row.budget_seconds),
+        _format_lock(row),
+        candidates,
+        runs,
+        floor,
+        _format_outcome(row),
+        promoted,
+    ]
 
 
-def _lock(one: Standing) -> str:
+def _format_lock(row: RungStatus) -> str:
     """The head of the lock's digest. Amended or changed since, it has the colour of the note that says so."""
-    if one.lock is None:
+    if row.lock is None:
         return "[yellow]not frozen[/]"
-    told = one.lock.digest[:DIGITS]
-    if one.changed:
-        return f"[red]{told}[/]"
-    return f"[yellow]{told}[/]" if one.lock.frozen.amendments else told
+    digest = row.lock.digest[:DIGITS]
+    if row.changed:
+        return f"[red]{digest}[/]"
+    return f"[yellow]{digest}[/]" if row.lock.frozen.amendments else digest
 
 
-def _outcome(one: Standing) -> str:
-    if _what_if(one) and one.outcome == "decided":
+def _format_outcome(row: RungStatus) -> str:
+    if _is_what_if(row) and row.outcome == "decided":
         return "[yellow]what-if[/]"
-    style = {"decided": "green", "blocked": "red"}.get(one.outcome)
-    return f"[{style}]{one.outcome}[/]" if style else one.outcome
+    style = {"decided": "green", "blocked": "red"}.get(row.outcome)
+    return f"[{style}]{row.outcome}[/]" if style else row.outcome
 
 
-def _what_if(one: Standing) -> bool:
-    return one.decision is not None and one.decision["mode"] != "frozen"
+def _is_what_if(row: RungStatus) -> bool:
+    return row.decision is not None and row.decision.mode != "frozen"
 
 
-def _promoted(one: Standing) -> str:
-    if one.decision is None:
+def _format_promoted(row: RungStatus) -> str:
+    if row.decision is None:
         return ""
-    promoted = one.decision["promoted"]
+    promoted = row.decision.promoted
     if not promoted:
-        return "verdicts" if one.decision["verdicts"] else "nobody"
-    everybody = len(promoted) == len(one.candidates or ())
+        return "verdicts" if row.decision.verdicts else "nobody"
+    everybody = len(promoted) == len(row.candidates or ())
     return f"all {len(promoted)}" if everybody else str(len(promoted))
 
 
-def _notes(study: Study, rungs: list[Standing], console: Console) -> None:
+def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> None:
     from rich.markup import escape
 
     if study.study.mode != "frozen":
         console.print("[yellow]study.mode is exploratory: what the gates say now is a what-if and never evidence[/]")
-    for one in rungs:
-        for line in _about_lock(one):
+    for row in rungs:
+        for line in _list_lock_notes(row):
             console.print(line, soft_wrap=True)
-        if _what_if(one):
-            console.print(f"[yellow]{one.gate} decided by rules that nobody froze: a what-if[/]", soft_wrap=True)
-    for one in rungs:
-        if one.decision and one.blocked_by:
-            console.print(f"[red]{one.gate} is blocked[/] and promotes nobody:", soft_wrap=True)
-            for line in why_blocked(one.decision):
+        if _is_what_if(row):
+            console.print(f"[yellow]{row.gate} decided by rules that nobody froze: a what-if[/]", soft_wrap=True)
+    for row in rungs:
+        if row.decision and row.blocked_by:
+            console.print(f"[red]{row.gate} is blocked[/] and promotes nobody:", soft_wrap=True)
+            for line in why_blocked(row.decision):
                 console.print(f"  {escape(line)}", soft_wrap=True)
-    for one in rungs:
-        if one.decision and one.decision["promoted"] and _promoted(one).isdigit():
-            console.print(f"{one.gate} promoted {', '.join(one.decision['promoted'])}", soft_wrap=True)
-    for verdict in _verdicts(rungs):
+    for row in rungs:
+        if row.decision and row.decision.promoted and _format_promoted(row).isdigit():
+            console.print(f"{row.gate} promoted {', '.join(row.decision.promoted)}", soft_wrap=True)
+    for verdict in _list_verdicts(rungs):
         console.print(verdict, soft_wrap=True)
-    for run, ago in training_now():
+    for run, ago in list_training():
         console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
-    winner = _winner(rungs)
+    winner, metric = _find_winner(rungs), metric_of(study.runner).name
     if winner:
-        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], val_bpb {winner[1]:.6f}")
-    why, command = next_step(study, rungs)
+        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], {metric} {winner[1]:.6f}")
+    why, command = find_next_step(study, rungs)
     console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
 
 
-def _about_lock(one: Standing) -> list[str]:
+def _list_lock_notes(row: RungStatus) -> list[str]:
     """What has become of a lock since it was first written."""
     from rich.markup import escape
 
-    told = [f"[red]{one.gate} was frozen otherwise[/]: {', '.join(one.changed)}"] if one.changed else []
-    amendments = one.lock.frozen.amendments if one.lock else []
-    return told + [f"[yellow]{one.gate} was amended[/]: {escape(made.reason)}" for made in amendments]
+    notes = [f"[red]{row.gate} was frozen otherwise[/]: {', '.join(row.changed)}"] if row.changed else []
+    amendments = row.lock.frozen.amendments if row.lock else []
+    return notes + [f"[yellow]{row.gate} was amended[/]: {escape(amendment.reason)}" for amendment in amendments]
 
 
-def _verdicts(rungs: list[Standing]) -> list[str]:
+def _list_verdicts(rungs: list[RungStatus]) -> list[str]:
     """The final statements of every gate that has some, with what was observed."""
-    said = {True: "[green]holds[/]", False: "[red]fails[/]", None: "[yellow]cannot be evaluated[/]"}
+    answers = {True: "[green]holds[/]", False: "[red]fails[/]", None: "[yellow]cannot be evaluated[/]"}
     lines = []
-    for made in (one.decision for one in rungs if one.decision):
-        told = {rule["id"]: rule for rule in made["rules"]}
-        for rule_id, answer in made["verdicts"].items():
-            seen = [one["observed"] for one in told[rule_id]["results"] if one["observed"] is not None]
-            observed = f" (observed {seen[0]:g})" if seen else ""
-            lines.append(f"{made['gate']} {rule_id}: {told[rule_id]['text']} {said[answer]}{observed}")
+    for decision in (row.decision for row in rungs if row.decision):
+        for rule in decision.rules:
+            if rule.effect == "verdict":
+                values = [finding.observed for finding in rule.results if finding.observed is not None]
+                observed = f" (observed {values[0]:g})" if values else ""
+                lines.append(f"{decision.gate} {rule.id}: {rule.text} {answers[decision.verdicts[rule.id]]}{observed}")
     return lines
 
 
-def _winner(rungs: list[Standing]) -> tuple[str, float] | None:
-    made = rungs[-1].decision
-    if made is None or made["outcome"] != "decided" or not made["ranking"]:
+def _find_winner(rungs: list[RungStatus]) -> tuple[str, float] | None:
+    decision = rungs[-1].decision
+    if decision is None or decision.blocked or not decision.ranking:
         return None
-    return made["ranking"][0]["config"], made["ranking"][0]["mean"]
+    return decision.ranking[0].config, decision.ranking[0].mean

@@ -1,7 +1,10 @@
-"""Switch params.yaml to another study.
+"""Write a study, check it, and switch params.yaml to it.
 
     promotion study list                  the ready studies
     promotion study show paper            what one of them is
+    promotion study check mine.yaml       whether a study's file is right, as far as that shows without its corpus
+    promotion study new mine --budget 60 --budget 300 --text data/essays.txt
+                                          write a commented study to edit into studies/
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
     promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
@@ -23,10 +26,13 @@ import sys
 from pathlib import Path
 
 from stages.domain import files, names, yamlio
-from stages.domain.fail import Refused
-from stages.domain.study import Study, parse_study
-from stages.hosts.block import count
+from stages.domain.corpus import Data, DataFiles, PackageSource, PinnedFile
+from stages.domain.errors import Refused
+from stages.domain.formatting import count
+from stages.domain.schema import parse
+from stages.domain.study import Study
 from stages.rungs import write_rungs
+from stages.study_check import check_study
 
 STUDIES = Path("studies")
 #: Section of params.yaml -> what is made anew when it differs.
@@ -45,9 +51,15 @@ INVALIDATES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
-    actions = parser.add_subparsers(dest="action", metavar="list|show|use", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use", required=True)
     actions.add_parser("list", help="the ready studies")
-    for name, text in (("show", "what a study is"), ("use", "make it this repository's study")):
+    _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
+    named = (
+        ("show", "what a study is"),
+        ("check", "whether a study's file is right"),
+        ("use", "make it this repository's study"),
+    )
+    for name, text in named:
         action = actions.add_parser(name, help=text)
         action.add_argument("study", metavar="NAME|PATH", help="a name from `promotion study list`, or a YAML file")
     action.add_argument("--afresh", action="store_true", help="clear its locks and evidence even if it is this study")
@@ -55,7 +67,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
 
 
-def find(name: str) -> Path:
+def _add_new(action: argparse.ArgumentParser) -> None:
+    action.add_argument("name", metavar="NAME", help="what locks and evidence will call it")
+    action.add_argument("--title", default="", help="the headline of its site")
+    action.add_argument("--question", default="", help="what it asks, in a sentence")
+    action.add_argument(
+        "--budget",
+        type=float,
+        action="append",
+        metavar="SECONDS",
+        help="of a rung, once for each (60, 300, 1500)",
+    )
+    action.add_argument("--seeds", type=int, default=2, metavar="N", help="of every rung; default: %(default)s")
+    action.add_argument("--clock", choices=("wall", "rated"), default="rated", help="default: %(default)s")
+    action.add_argument(
+        "--text",
+        action="append",
+        metavar="PATH",
+        help="a file, folder or pattern of text here (the King James)",
+    )
+
+
+def find_study(name: str) -> Path:
     """The file of a study that is named or pointed at."""
     ready = STUDIES / f"{name}.yaml"
     if names.is_name(name) and ready.is_file():
@@ -63,17 +96,17 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    known = ", ".join(one.stem for one in sorted(STUDIES.glob("*.yaml")))
+    known = ", ".join(file.stem for file in sorted(STUDIES.glob("*.yaml")))
     raise Refused(f"{name}: no such study, and no such file; ready studies: {known}")
 
 
 def read(path: Path) -> tuple[bytes, Study]:
     """The bytes of a study's file and the study that they say; refuses one that is not valid."""
-    value = yamlio.read(path, "see `promotion study list`")
-    return path.read_bytes(), parse_study(value, path.as_posix())
+    data = yamlio.read_bytes(path, "see `promotion study list`")
+    return data, check_study(data, path.as_posix())
 
 
-def summary(study: Study) -> str:
+def summarise(study: Study) -> str:
     """A study in one line."""
     budgets = ", ".join(f"{rung.budget_seconds:g}" for rung in study.rungs.values())
     return (
@@ -82,26 +115,30 @@ def summary(study: Study) -> str:
     )
 
 
-def belongings() -> list[Path]:
+def list_belongings() -> list[Path]:
     """The files and folders that exist here and belong to the study at hand, sorted."""
-    found = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
-    found += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
-    found += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
-    found += [Path("artifacts"), names.SITE]
-    return sorted(path for path in found if path.exists())
+    paths = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
+    paths += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
+    paths += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
+    paths += [Path("artifacts"), names.SITE]
+    return sorted(path for path in paths if path.exists())
 
 
-def differing(old: bytes, new: bytes) -> list[str]:
+def list_differing(old: bytes, new: bytes) -> list[str]:
     """The sections that differ, each with what that invalidates. What cannot be read differs altogether."""
     try:
         was = yamlio.loads(old, names.PARAMS.as_posix())
     except yamlio.BadYaml:
         was = {}
     now = yamlio.loads(new, "the new study")
-    return [f"{section}: {told}" for section, told in INVALIDATES.items() if was.get(section) != now.get(section)]
+    return [
+        f"{section}: {consequence}"
+        for section, consequence in INVALIDATES.items()
+        if was.get(section) != now.get(section)
+    ]
 
 
-def uncommitted() -> list[str]:
+def list_uncommitted() -> list[str]:
     """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
     git = shutil.which("git")
     paths = ["params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*"]
@@ -117,13 +154,13 @@ def clear(paths: list[Path]) -> None:
     """Remove files and folders, read-only ones (links into the DVC cache) as well."""
     for path in paths:
         inside = sorted(path.rglob("*"), reverse=True) if path.is_dir() and not path.is_symlink() else []
-        for one in [*inside, path]:
-            if one.is_dir() and not one.is_symlink():
-                one.rmdir()
+        for item in [*inside, path]:
+            if item.is_dir() and not item.is_symlink():
+                item.rmdir()
             else:
-                if not one.is_symlink():
-                    one.chmod(one.stat().st_mode | stat.S_IWRITE)  # Windows removes nothing that is read-only
-                one.unlink()
+                if not item.is_symlink():
+                    item.chmod(item.stat().st_mode | stat.S_IWRITE)  # Windows removes nothing that is read-only
+                item.unlink()
 
 
 def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
@@ -133,30 +170,30 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
     if data == old and not afresh:
         print(f"params.yaml already is {path.as_posix()}; nothing to do; --afresh clears its locks and its evidence")
         return 0
-    if not force and (changes := uncommitted()):
-        told = "\n".join(f"  {line}" for line in changes)
-        raise Refused(f"uncommitted changes would be lost; commit them first, or give --force:\n{told}")
-    doomed = belongings()
-    print(f"{study.study.name}: {summary(study)}")
-    for line in differing(old, data) if old else []:
+    if not force and (changes := list_uncommitted()):
+        lines = "\n".join(f"  {line}" for line in changes)
+        raise Refused(f"uncommitted changes would be lost; commit them first, or give --force:\n{lines}")
+    to_clear = list_belongings()
+    print(f"{study.study.name}: {summarise(study)}")
+    for line in list_differing(old, data) if old else []:
         print(f"  differs in {line}")
-    for one in doomed:
-        print(f"  will be cleared: {one.as_posix()}")
-    if not yes and not _agreed():
+    for item in to_clear:
+        print(f"  will be cleared: {item.as_posix()}")
+    if not yes and not _ask_to_go_on():
         print("nothing was changed")
         return 1
-    clear(doomed)
+    clear(to_clear)
     files.write_whole(names.PARAMS, data)
-    write_rungs(len(study.rungs))
+    write_rungs(study)
     _next_steps(study, again=data == old)
     return 0
 
 
 def _next_steps(study: Study, again: bool) -> None:
     """What to do in a study that was cleared; `again` where it is the same one, to the byte."""
-    from stages.audit.chronicle import past_here
+    from stages.repo.history import history_at_head
 
-    past = past_here().judged_of(study.study.name)
+    past = history_at_head().locks_with_evidence_of(study.study.name)
     cached = again and not past  # an amended lock is a new input, which no cache knows
     freeze = 'promotion freeze --amend --reason "..."' if past else "promotion freeze"
     repro = "dvc repro --no-run-cache" if cached else "dvc repro"
@@ -176,21 +213,75 @@ def _next_steps(study: Study, again: bool) -> None:
         )
 
 
-def _agreed() -> bool:
+def _ask_to_go_on() -> bool:
     if not sys.stdin.isatty():
         raise Refused("nobody to ask: --yes agrees to what is listed above")
     return input("go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def write_new(arguments: argparse.Namespace) -> int:
+    """Write a new study into studies/, where none of its name may exist."""
+    from stages.study_template import NewStudy, format_study
+
+    path = STUDIES / f"{arguments.name}.yaml"
+    if not names.is_name(arguments.name, names.KEY):
+        raise Refused(f"{arguments.name!r} is no name for a study, expected lower-case letters, digits, '_' and '-'")
+    if path.exists():
+        raise Refused(f"{path.as_posix()} exists; give the new study another name, or edit that file")
+    new = NewStudy(
+        name=arguments.name,
+        title=arguments.title or arguments.name,
+        question=arguments.question or "Which configuration earns the next budget?",
+        budgets=arguments.budget or [60.0, 300.0, 1500.0],
+        seeds=arguments.seeds,
+        clock=arguments.clock,
+        text=_pin(arguments.text) if arguments.text else (),
+    )
+    data = format_study(new).encode("utf-8")
+    study = check_study(data, path.as_posix())  # a flag's value may be none that a study can have
+    files.write_whole(path, data)
+    print(
+        f"{path.as_posix()}: {summarise(study)}; edit it, then `promotion study check {path.as_posix()}` and "
+        f"`promotion study use {arguments.name}`"
+    )
+    return 0
+
+
+def _pin(paths: list[str]) -> list[PinnedFile]:
+    """The text files of a new study, pinned as they are now."""
+    from stages.corpora.inputs import CorpusError, pin_files
+    from stages.study_template import source_kind
+
+    kinds = {source_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise Refused(f"--text: found files of kinds {', '.join(sorted(kinds))}, expected files of one kind")
+    entries = [{"path": Path(path).as_posix()} for path in paths]
+    section = {"source": {"kind": kinds.pop(), "files": entries}, "vocab_size": 2048}
+    source = parse(Data, section, "--text").source
+    if isinstance(source, PackageSource | DataFiles):
+        raise AssertionError("a file is no package")
+    try:
+        return pin_files(source, Path())
+    except CorpusError as error:
+        raise Refused(str(error).replace("params.yaml: data.source.files", "--text")) from None
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """List, show or switch."""
+    """List, show, check, write or switch."""
+    if arguments.action == "new":
+        return write_new(arguments)
+    if arguments.action == "check":
+        path = find_study(arguments.study)
+        _, study = read(path)
+        print(f"{path.as_posix()}: {summarise(study)}; nothing is wrong that shows without the corpus")
+        return 0
     if arguments.action == "use":
-        return use(find(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
+        return use(find_study(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
     if arguments.action == "show":
-        _, study = read(find(arguments.study))
-        print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summary(study)}")
+        _, study = read(find_study(arguments.study))
+        print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")
         return 0
     for path in sorted(STUDIES.glob("*.yaml")):
         _, study = read(path)
-        print(f"{path.stem:12} {study.study.title}: {summary(study)}")
+        print(f"{path.stem:12} {study.study.title}: {summarise(study)}")
     return 0

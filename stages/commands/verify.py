@@ -18,14 +18,10 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from stages.domain.fail import Refused
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stages.audit.git import Git
-    from stages.audit.past import Changed, Step
-    from stages.audit.report import Report
+    from stages.verify import ChangedDecision, CommitStep, Options, Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,92 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write a comment for a pull request")
 
 
-class Auditor:
-    """Audits trees of one repository with the same options."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        from stages.audit import signers
-        from stages.audit.git import open_git
-
-        self.root: Path = arguments.repo
-        if not self.root.is_dir():
-            raise Refused(f"{self.root}: no such folder; name the study with --repo")
-        self.git = open_git(self.root)
-        self._signers: Path | None = arguments.signers
-        if self._signers is not None:
-            signers.read(self._signers)
-        self._depth: str | None = arguments.depth
-        self._required = _required(arguments.require)
-
-    def need_git(self) -> Git:
-        """The repository, for what cannot be done without."""
-        from stages.audit.git import why_no_git
-
-        if self.git is None:
-            raise Refused(f"{self.root.as_posix()}: {why_no_git(self.root)}; a commit can only be read with both")
-        return self.git
-
-    def audit(self, commit: str | None, *, must: bool = False) -> Report:
-        """One audit: of a commit, or of the workspace. `must`: there has to be a study, so that none is a failure."""
-        from stages.audit import cache
-        from stages.audit.model import Case, Options
-        from stages.audit.report import Report
-        from stages.audit.sequence import audit
-        from stages.audit.tree import open_tree
-
-        depth: Any = self._depth or ("artifacts" if cache.present(self.root) else "git")
-        tree = open_tree(self.root, self.git, commit)
-        if not must and tree.mode("params.yaml") is None and not tree.paths("locks"):
-            raise Refused(f"{tree.title} of {self.root.as_posix()} holds no study: {_near(self.root)}")
-        case = Case(self.root, tree, self.git, commit, Options(depth, self._signers))
-        return Report(tree.title, commit, depth, tuple(audit(case)), self._required)
-
-
-def _near(root: Path) -> str:
-    """Where the study may be instead."""
-    told = "neither params.yaml nor locks/; go to the root of one, or name it with --repo"
-    for up, folder in enumerate(root.resolve().parents, start=1):
-        if (folder / "params.yaml").is_file():
-            return f"{told}: `promotion verify --repo {'/'.join(['..'] * up)}`"
-    return told
-
-
-def _required(text: str) -> frozenset[str]:
-    """The ids of the checks that are named by id or by name."""
-    from stages.audit.sequence import SEQUENCE
-
-    known = {check.name: check.id for check in SEQUENCE} | {check.id.lower(): check.id for check in SEQUENCE}
-    if text == "all":
-        return frozenset(known.values())
-    asked = [one.strip().lower() for one in text.split(",") if one.strip()]
-    if unknown := sorted(set(asked) - known.keys()):
-        ids = [check.id for check in SEQUENCE]
-        raise Refused(f"--require {unknown[0]}: no such check; they are {ids[0]} to {ids[-1]}, or their names")
-    return frozenset(known[one] for one in asked)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print, and return the exit status."""
-    auditor = Auditor(arguments)
+    from stages.verify import Options, decisions_changed_since, required_checks, verify
+
+    root: Path = arguments.repo
+    options = Options(arguments.depth, arguments.signers, required_checks(arguments.require))
     if arguments.pushed:
-        _pushed(arguments)
+        _take_pushed_commits(arguments)
     if arguments.history or arguments.range is not None:
-        return _many(auditor, arguments)
-    commit = None
-    if arguments.rev is not None:
-        commit = auditor.need_git().resolve(arguments.rev)
-    elif auditor.git is not None and auditor.git.bare:
-        commit = auditor.git.resolve("HEAD")
-    report = auditor.audit(commit)
-    changed = _changed(auditor, arguments.against, commit)
-    _write(report, changed, None, arguments)
+        return _verify_many(root, options, arguments)
+    report = verify(root, arguments.rev, options)
+    changed = None
+    if arguments.against is not None:
+        changed = decisions_changed_since(root, arguments.against, arguments.rev)
+    _write(arguments, report, changed or [], None)
     if arguments.json != "-":
-        _show(report, changed if arguments.against is not None else None, arguments.against)
+        _print(report, changed, arguments.against)
     return report.exit_status
 
 
-def _pushed(arguments: argparse.Namespace) -> None:
-    """What pre-commit says that is about to be pushed: a range, or one commit where nothing of it is there yet."""
+def _take_pushed_commits(arguments: argparse.Namespace) -> None:
+    """Verify what pre-commit says is about to be pushed: a range, or one commit where nothing of it is there yet."""
     start, end = (os.environ.get(f"PRE_COMMIT_{side}_REF") for side in ("FROM", "TO"))
     if start and end:
         arguments.range = f"{start}..{end}"
@@ -142,80 +74,51 @@ def _pushed(arguments: argparse.Namespace) -> None:
         arguments.rev = end or "HEAD"
 
 
-def _show(report: Report, changed: list[Changed] | None, against: str) -> None:
-    from stages.audit.tables import output, show, show_changed
+def _print(report: Report, changed: list[ChangedDecision] | None, against: str) -> None:
+    from stages.verify import print_changed_decisions, print_report
 
-    out = output()
-    show(report, out)
+    print_report(report)
     if changed is not None:
-        out.print()
-        show_changed(changed, against, out)
+        print()
+        print_changed_decisions(changed, against)
 
 
-def _changed(auditor: Auditor, against: str | None, commit: str | None) -> list[Changed]:
-    from stages.audit.past import changed
-    from stages.audit.tree import open_tree
+def _verify_many(root: Path, options: Options, arguments: argparse.Namespace) -> int:
+    """The history, or a range. What is reported in full is the last commit that fails, or the last one."""
+    from stages.verify import (
+        decisions_changed_since,
+        print_history,
+        print_report,
+        range_base,
+        verify_history,
+        verify_range,
+    )
 
-    if against is None:
-        return []
-    git = auditor.need_git()
-    before = open_tree(auditor.root, git, git.resolve(against))
-    return changed(before, open_tree(auditor.root, git, commit))
-
-
-def _many(auditor: Auditor, arguments: argparse.Namespace) -> int:
-    """The history, or a range. What is told in full is the last commit that fails, or the last one."""
-    from stages.audit.past import STORY, WATCHED, commits, walk
-
-    git = auditor.need_git()
-    base = None
-    if arguments.range is not None:
-        start, dots, end = arguments.range.partition("..")
-        if not dots or not start or not end or end.startswith("."):
-            raise Refused(f"--range {arguments.range!r}: expected A..B, two commits")
-        first, last = git.resolve(start), git.resolve(end)
-        chosen = commits(git, f"{first}..{last}", WATCHED)
-        chosen += [last] if last not in chosen else []
-        base = git.merge_base(first, last) or first
+    if arguments.range is None:
+        steps, changed = verify_history(root, options), []
     else:
-        last = git.resolve("HEAD")
-        chosen = commits(git, last, STORY)
-    steps = walk(git, _with_study(git, base, chosen), lambda commit: auditor.audit(commit, must=True))
-    told = next((step.report for step in reversed(steps) if step.report.exit_status), steps[-1].report)
-    changed = _changed(auditor, base, last)
-    _write(told, changed, steps, arguments)
+        steps = verify_range(root, arguments.range, options)
+        changed = decisions_changed_since(root, range_base(root, arguments.range), steps[-1].commit)
+    report = next((step.report for step in reversed(steps) if step.report.exit_status), steps[-1].report)
+    _write(arguments, report, changed, steps)
     if arguments.json != "-":
-        _show_many(steps, told)
-    return told.exit_status
+        print_history(steps)
+        if report.exit_status:
+            print()
+            print_report(report)
+    return report.exit_status
 
 
-def _with_study(git: Git, base: str | None, chosen: list[str]) -> list[str]:
-    """The commits from the first one on that holds a study: whoever takes it away afterwards is not let off."""
-    if base and git.entry(base, "params.yaml"):
-        return chosen
-    first = next((at for at, commit in enumerate(chosen) if git.entry(commit, "params.yaml")), None)
-    if first is None:
-        raise Refused("no commit here holds a study: none has params.yaml")
-    return chosen[first:]
-
-
-def _show_many(steps: list[Step], told: Report) -> None:
-    from stages.audit.tables import output, show, show_history
-
-    out = output()
-    show_history(steps, out)
-    if told.exit_status:
-        out.print()
-        show(told, out)
-
-
-def _write(report: Report, changed: list[Changed], steps: list[Step] | None, arguments: argparse.Namespace) -> None:
-    """The formats that were asked for."""
+def _write(
+    arguments: argparse.Namespace, report: Report, changed: list[ChangedDecision], steps: list[CommitStep] | None
+) -> None:
+    """Write the formats that were asked for."""
     from stages.domain import files
+    from stages.verify import junit, markdown
 
     if arguments.json:
         value = report.to_json()
-        value["decisions_changed"] = [one.to_json() for one in changed]
+        value["decisions_changed"] = [change.to_json() for change in changed]
         value["history"] = [step.to_json() for step in steps] if steps is not None else None
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
         if arguments.json == "-":
@@ -223,10 +126,6 @@ def _write(report: Report, changed: list[Changed], steps: list[Step] | None, arg
         else:
             files.write_whole(Path(arguments.json), text.encode("ascii"))
     if arguments.junit:
-        from stages.audit.junit import junit
-
         files.write_whole(arguments.junit, junit([step.report for step in steps] if steps else [report]))
     if arguments.markdown:
-        from stages.audit.tables import markdown
-
-        files.write_whole(arguments.markdown, markdown(report, changed, steps).encode("utf-8"))
+        files.write_whole(arguments.markdown, markdown(report, changed, steps or []).encode("utf-8"))

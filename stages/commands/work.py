@@ -27,6 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Work; 0 when all is done or, with --once, nothing more can be done now, 1 when a gate is not frozen."""
-    from stages.hosts.exchange import Worker
+    from stages.hosts.work import HostWorker
 
-    return Worker(load(), arguments.host, arguments.remote, arguments.once, arguments.poll).work()
+    return HostWorker(load(), arguments.host, arguments.remote, arguments.once, arguments.poll).work()

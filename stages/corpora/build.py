@@ -12,14 +12,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from stages.corpora.inputs import CorpusError, input_files
 from stages.corpora.sources import documents
 from stages.corpora.tokenizer import Tokenizer, learn
 from stages.domain.canonical import dumps
-from stages.domain.data import Data
+from stages.domain.corpus import CorpusFile, Data, DataFiles, Manifest, SplitFile, TokenizerFile
 from stages.domain.files import sha256_bytes, write_whole
 
 SPLITS = ("train", "val", "locked")
@@ -37,7 +37,7 @@ def split_of(document: bytes, data: Data) -> str:
     return "locked" if bucket >= 1000 - data.locked_per_mille else "train"
 
 
-class _SplitFile:
+class _SplitWriter:
     """One growing token file and what the manifest says of it."""
 
     def __init__(self, path: Path) -> None:
@@ -53,42 +53,78 @@ class _SplitFile:
         self.bytes += text_bytes
         self.documents += 1
 
-    def close(self) -> dict[str, Any]:
+    def close(self) -> SplitFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        return {
-            "file": self._path.name,
-            "sha256": self._digest.hexdigest(),
-            "tokens": self.tokens,
-            "bytes": self.bytes,
-            "documents": self.documents,
-        }
+        return SplitFile(
+            file=self._path.name,
+            sha256=self._digest.hexdigest(),
+            tokens=self.tokens,
+            bytes=self.bytes,
+            documents=self.documents,
+        )
 
     def abandon(self) -> None:
         self._file.close()
 
 
-def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, size: None) -> dict[str, Any]:
+def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, size: None) -> Manifest:
     """Build the corpus of `data` in the folder `out` and return its manifest.
 
     `root`: the repository's folder. Whatever goes wrong (`CorpusError`, `OSError`), `out` stays as it was.
     """
-    paths = input_files(data.source, root)
-    tokenizer = learn(_training_texts(documents(data.source, paths), data, observe), data.vocab_size)
+    if isinstance(data.source, DataFiles):
+        raise CorpusError("params.yaml: data.source.kind: found files, which a command reads as they are")
+    files = input_files(data.source, root)
+    tokenizer = learn(_training_texts(documents(data.source, files), data, observe), data.vocab_size)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        splits = _write_splits(documents(data.source, paths), data, tokenizer, beside, observe)
-        _refuse_small(splits, data)
-        manifest = _write_rest(data, tokenizer, splits, beside)
-        if out.exists():
-            shutil.rmtree(out)
-        beside.replace(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _writing(out):
+        for left_over in out.parent.glob(f".{out.name}.*.part"):  # of a build that was killed; DVC runs one at a time
+            shutil.rmtree(left_over, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            splits = _write_splits(documents(data.source, files), data, tokenizer, beside, observe)
+            _refuse_small(splits, data)
+            manifest = _write_rest(data, tokenizer, splits, beside)
+            _replace(beside, out)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return manifest
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """A disk that is full or refuses is told with the folder that was being written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if (error.strerror or "").startswith("could not write"):
+            raise
+        path = error.filename or out
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror or error}; free space or mend its permissions, and run it again "
+            f"({out.as_posix()} is as it was)",
+        ) from error
+
+
+def _replace(new: Path, out: Path) -> None:
+    """Put the folder `new` where `out` is, which goes only when nothing but a rename is left to do."""
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.is_symlink() or out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except OSError:
+        if os.path.lexists(old):
+            old.rename(out)
+        raise
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _training_texts(texts: Iterable[str], data: Data, observe: Observer) -> Iterator[str]:
@@ -115,8 +151,8 @@ def _training_texts(texts: Iterable[str], data: Data, observe: Observer) -> Iter
 
 def _write_splits(
     texts: Iterable[str], data: Data, tokenizer: Tokenizer, folder: Path, observe: Observer
-) -> dict[str, dict[str, Any]]:
-    files = {name: _SplitFile(folder / f"{name}.bin") for name in SPLITS}
+) -> dict[str, SplitFile]:
+    files = {name: _SplitWriter(folder / f"{name}.bin") for name in SPLITS}
     try:
         for batch in _batches(texts):
             for text, ids in zip(batch, tokenizer.encode(batch), strict=True):
@@ -143,31 +179,31 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _refuse_small(splits: dict[str, dict[str, Any]], data: Data) -> None:
+def _refuse_small(splits: dict[str, SplitFile], data: Data) -> None:
     for name, split in splits.items():
-        if split["tokens"] < data.min_split_tokens:
+        if split.tokens < data.min_split_tokens:
             more = "give more text" if name == "train" else f"give more text or raise data.{name}_per_mille"
             raise CorpusError(
-                f"params.yaml: data: the {name} split has {split['tokens']} tokens in {split['documents']} "
+                f"params.yaml: data: the {name} split has {split.tokens} tokens in {split.documents} "
                 f"documents, expected at least {data.min_split_tokens} (data.min_split_tokens); {more}"
             )
 
 
-def _write_rest(data: Data, tokenizer: Tokenizer, splits: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
+def _write_rest(data: Data, tokenizer: Tokenizer, splits: dict[str, SplitFile], folder: Path) -> Manifest:
+    assert not isinstance(data.source, DataFiles)  # refused before anything was built
     ranks, lengths = tokenizer.to_json(), tokenizer.token_bytes()
-    manifest = {
-        "schema": 1,
-        "source": data.source.model_dump(mode="json"),
-        "tokenizer": {
-            "file": "tokenizer.json",
-            "sha256": sha256_bytes(ranks),
-            "vocab_size": tokenizer.vocab_size,
-            "bos": tokenizer.bos,
-        },
-        "token_bytes": {"file": "token_bytes.bin", "sha256": sha256_bytes(lengths)},
-        "splits": splits,
-    }
+    manifest = Manifest(
+        source=data.source,
+        tokenizer=TokenizerFile(
+            file="tokenizer.json",
+            sha256=sha256_bytes(ranks),
+            vocab_size=tokenizer.vocab_size,
+            bos=tokenizer.bos,
+        ),
+        token_bytes=CorpusFile(file="token_bytes.bin", sha256=sha256_bytes(lengths)),
+        splits=splits,
+    )
     write_whole(folder / "tokenizer.json", ranks)
     write_whole(folder / "token_bytes.bin", lengths)
-    write_whole(folder / "manifest.json", dumps(manifest))
+    write_whole(folder / "manifest.json", dumps(manifest.to_json()))
     return manifest

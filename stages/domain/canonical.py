@@ -20,6 +20,8 @@ import math
 from decimal import Decimal
 from typing import Any
 
+#: A JSON object as it is read or written, before or after it is one of the project's types.
+JsonObject = dict[str, Any]
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 
@@ -65,13 +67,13 @@ def _encode(value: Any) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
+    members: JsonObject = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise NotCanonical(f"key {key!r} stands twice in one object")
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _refuse_constant(name: str) -> Any:

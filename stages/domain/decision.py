@@ -5,142 +5,261 @@
 
 A stop rule that cannot be evaluated, such as a gap to a reference that diverged, is not clear of anybody.
 
-The decision holds no time and no machine, so recomputing it must give the same bytes.
+`decide` makes a `Decision` and `parse_decision` reads one back: a line of ledger/decisions.jsonl. It holds no time
+and no machine, so recomputing it must give the same bytes. Its numbers are those of `judge.Finding`, rounded to nine
+decimals.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from stages.domain import canonical
 from stages.domain import rules as r
+from stages.domain.canonical import JsonObject
+from stages.domain.errors import Invalid
 from stages.domain.evidence import Evidence, as_number
-from stages.domain.judge import EVERYONE, Finding, findings
-from stages.domain.tickets import Ticket
+from stages.domain.judge import EVERYONE, Finding, judge_rules
+from stages.domain.metric import Metric, metric_of
+from stages.domain.promotions import Ticket
+from stages.domain.rules import RuleId
+from stages.domain.schema import GateName, Key, Recorded, RecordedFile, RungName, parse_recorded
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Mode = Literal["frozen", "exploratory"]
+Outcome = Literal["decided", "blocked"]
 
 
-def decide(evidence: Evidence, mode: Mode = "frozen") -> dict[str, Any]:
-    """The decision as one JSON value, a line of ledger/decisions.jsonl."""
-    found = findings(evidence)
-    door = evidence.door
-    blocked = [rule_id for rule_id in _of(evidence, "require") if not _all_hold(found[rule_id])]
-    answers = {rule_id: {one.candidate: one.holds for one in told} for rule_id, told in found.items()}
-    fates = {name: _fate(name, evidence, answers) for name in evidence.candidates}
-    return {
-        "schema": SCHEMA,
-        "gate": door.gate,
-        "rung": door.rung,
-        "mode": mode,
-        "lock": door.lock,
-        "outcome": "blocked" if blocked else "decided",
-        "blocked_by": blocked,
-        "candidates": list(evidence.candidates),
-        "promoted": [] if blocked else sorted(name for name, fate in fates.items() if fate["promoted"]),
-        "stopped": {
-            name: {"by": fate["stopped_by"], "unmet": fate["unmet"]}
+class RecordedFinding(Recorded):
+    """What one rule says of one candidate: a `judge.Finding`, its numbers rounded."""
+
+    candidate: str
+    observed: float | None
+    threshold: float | None
+    margin: float | None
+    holds: bool | None
+    note: str
+
+
+class RuleOutcome(Recorded):
+    """One rule of the gate, its text, and what it says of every candidate."""
+
+    id: RuleId
+    kind: str
+    effect: r.Effect
+    text: str
+    results: list[RecordedFinding]
+
+
+class RankedCandidate(Recorded):
+    """A candidate with a full set of finished cells: its mean val_bpb, its worst host's, and each host's."""
+
+    config: Key
+    mean: float
+    worst_host: float
+    hosts: dict[Key, float]
+
+
+class StopReason(Recorded):
+    """Which rules stopped a candidate, and which promote rules did not hold."""
+
+    by: list[RuleId]
+    unmet: list[RuleId]
+
+
+class NoiseFloor(Recorded):
+    """The A/A noise floor of one host block: how many runs, and their sample variance of val_bpb."""
+
+    runs: Annotated[int, Field(ge=0)]
+    variance: Annotated[float, Field(ge=0)]
+
+
+class Decision(RecordedFile):
+    """A line of ledger/decisions.jsonl. `frozen_promoted` stands in an exploratory decision alone."""
+
+    gate: GateName
+    rung: RungName
+    mode: Mode
+    lock: str
+    outcome: Outcome
+    blocked_by: list[RuleId]
+    candidates: list[Key]
+    promoted: list[Key]
+    stopped: dict[Key, StopReason]
+    promoted_by: dict[Key, list[RuleId]]
+    verdicts: dict[RuleId, bool | None]
+    ranking: list[RankedCandidate]
+    rules: list[RuleOutcome]
+    floor: dict[Key, NoiseFloor]
+    evidence: dict[str, str]
+    frozen_promoted: list[Key] | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a require rule does not hold, so that nobody goes on."""
+        return self.outcome == "blocked"
+
+    def rule(self, rule_id: str) -> RuleOutcome | None:
+        """The outcome of one rule, or None where the gate has no such rule."""
+        return next((rule for rule in self.rules if rule.id == rule_id), None)
+
+    def to_json(self) -> JsonObject:
+        """The decision as a JSON value."""
+        left_out = {"frozen_promoted"} if self.frozen_promoted is None else set()
+        return self.model_dump(by_alias=True, exclude=left_out)
+
+
+def parse_decision(data: bytes, where: str, remedy: str) -> Decision:
+    """The decision in a canonical line read from `where`; `Invalid` with the first mistakes, ending in `remedy`."""
+    try:
+        value = canonical.loads_canonical(data)
+    except canonical.NotCanonical as error:
+        raise Invalid.at(where, f"{error}; {remedy}") from None
+    return decision_from_json(value, where, remedy)
+
+
+def decision_from_json(value: Any, where: str, remedy: str) -> Decision:
+    """Like `parse_decision`, from a JSON value."""
+    return parse_recorded(Decision, value, where, remedy)
+
+
+def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[str] | None = None) -> Decision:
+    """The decision of the gate whose rules `evidence` holds.
+
+    `frozen_promoted` goes with an exploratory decision: whom the frozen rules promoted on the same evidence.
+    """
+    findings = judge_rules(evidence)
+    contract = evidence.contract
+    metric = metric_of(contract.settings)
+    blocked = [rule_id for rule_id in _rules_with(evidence, "require") if not _all_hold(findings[rule_id])]
+    answers = {rule_id: {finding.candidate: finding.holds for finding in rows} for rule_id, rows in findings.items()}
+    fates = {name: _Fate(name, evidence, answers) for name in evidence.candidates}
+    records = sorted([*evidence.runs.values(), *evidence.floor], key=lambda record: record.id)
+    return Decision(
+        schema_=SCHEMA,
+        gate=contract.gate,
+        rung=contract.rung,
+        mode=mode,
+        lock=contract.lock,
+        outcome="blocked" if blocked else "decided",
+        blocked_by=blocked,
+        candidates=list(evidence.candidates),
+        promoted=[] if blocked else sorted(name for name, fate in fates.items() if fate.promoted),
+        stopped={
+            name: StopReason(by=fate.stopped_by, unmet=fate.unmet)
             for name, fate in fates.items()
-            if blocked or not fate["promoted"]
+            if blocked or not fate.promoted
         },
-        "promoted_by": {name: fate["promoted_by"] for name, fate in fates.items() if fate["promoted"] and not blocked},
-        "verdicts": {rule_id: _one(found[rule_id]) for rule_id in _of(evidence, "verdict")},
-        "ranking": [_standing(name, evidence) for name in evidence.ranking()],
-        "rules": [_told(rule_id, rule, found[rule_id]) for rule_id, rule in r.in_order(door.rules)],
-        "floor": _floor(evidence),
-        "evidence": {run.id: run.md5 for run in sorted([*evidence.runs.values(), *evidence.floor], key=lambda x: x.id)},
-    }
+        promoted_by={name: fate.promoted_by for name, fate in fates.items() if fate.promoted and not blocked},
+        verdicts={rule_id: _verdict(findings[rule_id]) for rule_id in _rules_with(evidence, "verdict")},
+        ranking=[_ranked(name, evidence) for name in evidence.ranking()],
+        rules=[_outcome(rule_id, rule, findings[rule_id], metric) for rule_id, rule in r.in_order(evidence.rules)],
+        floor=_floor(evidence),
+        evidence={record.id: record.md5 for record in records},
+        frozen_promoted=None if frozen_promoted is None else list(frozen_promoted),
+    )
 
 
-def why_blocked(made: dict[str, Any], most: int = 4) -> list[str]:
-    """What blocks a gate, as lines: each rule that must hold, and for whom it does not, with what was seen."""
+def why_blocked(decision: Decision, most: int = 4) -> list[str]:
+    """What blocks a gate, as lines: each rule that must hold, and for whom it does not, with what was observed."""
     lines = []
-    for rule in made["rules"]:
-        if rule["id"] not in made["blocked_by"]:
+    for rule in decision.rules:
+        if rule.id not in decision.blocked_by:
             continue
-        lines.append(f"{rule['id']} must hold: {rule['text']}")
-        bad = [one for one in rule["results"] if one["holds"] is not True]
-        lines += [f"  {_who(one)}: {_seen(one)}" for one in bad[:most]]
-        if len(bad) > most:
-            lines.append(f"  and {len(bad) - most} more")
+        lines.append(f"{rule.id} must hold: {rule.text}")
+        failing = [finding for finding in rule.results if finding.holds is not True]
+        lines += [f"  {_subject(finding)}: {_observation(finding)}" for finding in failing[:most]]
+        if len(failing) > most:
+            lines.append(f"  and {len(failing) - most} more")
     return lines
 
 
-def _who(result: dict[str, Any]) -> str:
-    return "the gate" if result["candidate"] == EVERYONE else str(result["candidate"])
+def _subject(finding: RecordedFinding) -> str:
+    return "the gate" if finding.candidate == EVERYONE else finding.candidate
 
 
-def _seen(result: dict[str, Any]) -> str:
-    answer = "does not hold" if result["holds"] is False else "cannot be evaluated"
-    seen = "" if result["observed"] is None else f", observed {result['observed']:g}"
-    limit = "" if result["threshold"] is None or not seen else f" against {result['threshold']:g}"
-    return f"{answer}{seen}{limit}" + (f" ({result['note']})" if result["note"] else "")
+def _observation(finding: RecordedFinding) -> str:
+    answer = "does not hold" if finding.holds is False else "cannot be evaluated"
+    observed = "" if finding.observed is None else f", observed {finding.observed:g}"
+    limit = "" if finding.threshold is None or not observed else f" against {finding.threshold:g}"
+    return f"{answer}{observed}{limit}" + (f" ({finding.note})" if finding.note else "")
 
 
-def _of(evidence: Evidence, effect: str) -> list[str]:
-    return [rule_id for rule_id, rule in r.in_order(evidence.door.rules) if r.EFFECTS[rule.kind] == effect]
+def _rules_with(evidence: Evidence, effect: r.Effect) -> list[str]:
+    return [rule_id for rule_id, rule in r.in_order(evidence.rules) if r.EFFECTS[rule.kind] == effect]
 
 
-def _all_hold(found: list[Finding]) -> bool:
-    return bool(found) and all(one.holds is True for one in found)
+def _all_hold(findings: list[Finding]) -> bool:
+    return bool(findings) and all(finding.holds is True for finding in findings)
 
 
-def _one(found: list[Finding]) -> bool | None:
-    answers = [one.holds for one in found]
+def _verdict(findings: list[Finding]) -> bool | None:
+    answers = [finding.holds for finding in findings]
     return None if not answers or None in answers else all(answers)
 
 
-def _fate(name: str, evidence: Evidence, answers: dict[str, dict[str, bool | None]]) -> dict[str, Any]:
-    """What became of one candidate. `answers` is, by rule and candidate, whether it holds."""
+class _Fate:
+    """What became of one candidate. `answers` is, by rule and candidate, whether the rule holds."""
 
-    def answered(effect: str, *wanted: bool | None) -> list[str]:
-        return [rule_id for rule_id in _of(evidence, effect) if answers[rule_id].get(name) in wanted]
+    def __init__(self, name: str, evidence: Evidence, answers: dict[str, dict[str, bool | None]]) -> None:
+        def answered(effect: r.Effect, *wanted: bool | None) -> list[str]:
+            return [rule_id for rule_id in _rules_with(evidence, effect) if answers[rule_id].get(name) in wanted]
 
-    promoted_by, stopped_by = answered("promote", True), answered("stop", True, None)
-    kept = any(evidence.door.rules[rule_id].kind == "keep_role" for rule_id in promoted_by)
+        self.promoted_by, self.stopped_by = answered("promote", True), answered("stop", True, None)
+        kept = any(evidence.rules[rule_id].kind == "keep_role" for rule_id in self.promoted_by)
+        self.promoted = bool(self.promoted_by) and (kept or not self.stopped_by)
+        self.unmet = [rule_id for rule_id in _rules_with(evidence, "promote") if rule_id not in self.promoted_by]
+
+
+def _ranked(name: str, evidence: Evidence) -> RankedCandidate:
+    return RankedCandidate.model_validate(
+        {
+            "config": name,
+            "mean": as_number(evidence.mean(name)),
+            "worst_host": as_number(evidence.worst_host(name)),
+            "hosts": {host: as_number(evidence.mean(name, host)) for host in evidence.contract.hosts},
+        }
+    )
+
+
+def _outcome(rule_id: str, rule: r.Rule, findings: list[Finding], metric: Metric) -> RuleOutcome:
+    return RuleOutcome(
+        id=rule_id,
+        kind=rule.kind,
+        effect=r.EFFECTS[rule.kind],
+        text=metric.rename(r.say(rule)),
+        results=[
+            RecordedFinding(
+                candidate=finding.candidate,
+                observed=as_number(finding.observed),
+                threshold=as_number(finding.threshold),
+                margin=as_number(finding.margin),
+                holds=finding.holds,
+                note=finding.note,
+            )
+            for finding in findings
+        ],
+    )
+
+
+def _floor(evidence: Evidence) -> dict[str, NoiseFloor]:
+    floors = {host: evidence.noise_floor(host) for host in evidence.contract.hosts}
     return {
-        "promoted": bool(promoted_by) and (kept or not stopped_by),
-        "promoted_by": promoted_by,
-        "stopped_by": stopped_by,
-        "unmet": [i for i in _of(evidence, "promote") if i not in promoted_by],
-    }
-
-
-def _standing(name: str, evidence: Evidence) -> dict[str, Any]:
-    return {
-        "config": name,
-        "mean": as_number(evidence.mean(name)),
-        "worst_host": as_number(evidence.worst_host(name)),
-        "hosts": {host: as_number(evidence.mean(name, host)) for host in evidence.door.hosts},
-    }
-
-
-def _told(rule_id: str, rule: r.Rule, found: list[Finding]) -> dict[str, Any]:
-    return {
-        "id": rule_id,
-        "kind": rule.kind,
-        "effect": r.EFFECTS[rule.kind],
-        "text": r.say(rule),
-        "results": [one.to_json() for one in found],
-    }
-
-
-def _floor(evidence: Evidence) -> dict[str, Any]:
-    """The A/A noise floor of each host that has one: how many runs, and their sample variance of val_bpb."""
-    floors = {host: evidence.noise_floor(host) for host in evidence.door.hosts}
-    return {
-        host: {"runs": floor[0], "variance": float(round(floor[1], 15))}
+        host: NoiseFloor(runs=floor[0], variance=float(round(floor[1], 15)))
         for host, floor in floors.items()
         if floor is not None
     }
 
 
-def tickets(frozen: dict[str, Any], shown: dict[str, Any], configs: list[str]) -> dict[str, Ticket]:
+def hand_out_tickets(frozen: Decision, shown: Decision, configs: list[str]) -> dict[str, Ticket]:
     """The tickets of every configuration. `shown` is the exploratory decision, or `frozen` itself."""
-    out: dict[str, Ticket] = {}
+    tickets: dict[str, Ticket] = {}
     for name in configs:
-        if name not in shown["promoted"]:
-            out[name] = "false"
+        if name not in shown.promoted:
+            tickets[name] = "false"
         else:
-            out[name] = "true" if name in frozen["promoted"] else "what-if"
-    return out
+            tickets[name] = "true" if name in frozen.promoted else "what-if"
+    return tickets

@@ -6,48 +6,35 @@ every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import overload
 
+from stages.domain.contract import Contract, path_of
 from stages.domain.records import Record
-from stages.domain.rules import Rule
+from stages.domain.rules import Rule, parse_rules
 
 Cell = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Door:
-    """What the protocol let through: the content of artifacts/protocol/rungN.json, or the same from a lock."""
-
-    rung: str
-    gate: str
-    lock: str
-    runner: str
-    corpus: str
-    hosts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    floor_seeds: tuple[int, ...]
-    earlier_seeds: frozenset[int]
-    roles: dict[str, str]
-    rules: Mapping[str, Rule]
-
-    @property
-    def cells(self) -> list[Cell]:
-        """The declared host-seed cells."""
-        return [(host, seed) for host in self.hosts for seed in self.seeds]
+#: Decimals of a number as it is written.
+DECIMALS = 9
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything a gate may look at. `runs` holds executed runs of candidates, `floor` the A/A runs."""
 
-    door: Door
+    contract: Contract
     candidates: tuple[str, ...]
     runs: dict[tuple[str, Cell], Record]
     floor: tuple[Record, ...]
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rules of the gate, parsed."""
+        return parse_rules(self.contract.rules, path_of(self.contract.rung))
 
     @cached_property
     def scores(self) -> dict[str, dict[Cell, Fraction]]:
@@ -61,11 +48,11 @@ class Evidence:
 
     def of(self, candidate: str) -> list[Record]:
         """The executed runs of a candidate in the order of the cells."""
-        return [self.runs[candidate, cell] for cell in self.door.cells if (candidate, cell) in self.runs]
+        return [self.runs[candidate, cell] for cell in self.contract.cells if (candidate, cell) in self.runs]
 
     def mean(self, candidate: str, host: str | None = None) -> Fraction | None:
         """Mean val_bpb over all cells (or one host's), or None unless every one of them finished."""
-        cells = [cell for cell in self.door.cells if host in (None, cell[0])]
+        cells = [cell for cell in self.contract.cells if host in (None, cell[0])]
         scores = self.scores.get(candidate, {})
         if not cells or any(cell not in scores for cell in cells):
             return None
@@ -73,7 +60,7 @@ class Evidence:
 
     def worst_host(self, candidate: str) -> Fraction | None:
         """The largest of the hosts' means, or None unless every cell finished."""
-        means = [self.mean(candidate, host) for host in self.door.hosts]
+        means = [self.mean(candidate, host) for host in self.contract.hosts]
         known = [mean for mean in means if mean is not None]
         return max(known) if len(known) == len(means) else None
 
@@ -88,9 +75,10 @@ class Evidence:
 
     def only_host(self, host: str) -> Evidence:
         """The same evidence, had this host decided alone. Rules that compare hosts have nothing to say then."""
-        alone = {rule_id: rule for rule_id, rule in self.door.rules.items() if rule.kind != "min_host_agreement"}
+        contract = self.contract
+        rules = {rule_id: rule for rule_id, rule in contract.rules.items() if rule["kind"] != "min_host_agreement"}
         return Evidence(
-            door=replace(self.door, hosts=(host,), rules=alone),
+            contract=replace(contract, hosts={host: contract.hosts[host]}, rules=rules),
             candidates=self.candidates,
             runs={key: run for key, run in self.runs.items() if key[1][0] == host},
             floor=tuple(run for run in self.floor if run.host == host),
@@ -98,7 +86,7 @@ class Evidence:
 
     def paired_gap(self, role: str, to: str) -> Fraction | None:
         """Mean over the cells of val_bpb of one role minus that of another, or None unless all finished."""
-        first, second = (self.mean(self.door.roles[name]) for name in (role, to))
+        first, second = (self.mean(self.contract.roles[name]) for name in (role, to))
         return None if first is None or second is None else first - second
 
     def noise_floor(self, host: str) -> tuple[int, Fraction] | None:
@@ -110,46 +98,38 @@ class Evidence:
         return len(values), sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
 
 
-def gather(door: Door, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
-    """Arrange records for the gate behind `door`. Stopped, unrun and undeclared runs are no evidence."""
-    names = tuple(sorted(candidates))
+def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
+    """Arrange records for the gate of a contract. Stopped, unrun and undeclared runs are no evidence."""
+    judged = tuple(sorted(candidates))
     runs: dict[tuple[str, Cell], Record] = {}
     floor: list[Record] = []
-    cells, judged = set(door.cells), set(names)
     for record in records:
-        if not record.executed or record.rung != door.rung or record.lock != door.lock:
+        if not record.executed or record.rung != contract.rung or record.lock != contract.lock:
+            continue
+        if not contract.asks_for(record.config, record.host, record.seed, record.purpose):
             continue
         if record.purpose == "floor":
-            if record.seed in door.floor_seeds and record.config == door.roles.get("reference"):
-                floor.append(record)
-        elif record.config in judged and (record.host, record.seed) in cells:
+            floor.append(record)
+        elif record.config in judged:
             runs[record.config, (record.host, record.seed)] = record
     floor.sort(key=lambda run: (run.host, run.seed))
-    return Evidence(door, names, runs, tuple(floor))
+    return Evidence(contract, judged, runs, tuple(floor))
 
 
+@overload
+def as_number(value: Fraction) -> float: ...
+@overload
+def as_number(value: Fraction | None) -> float | None: ...
 def as_number(value: Fraction | None) -> float | None:
     """A fraction as it is written: rounded half-even to nine decimals. Comparisons never use this."""
-    if value is None:
+    return None if value is None else float(round(value, DECIMALS))
+
+
+def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Tau-b of two rankings of the same things; None where fewer than two differ in either of them."""
+    if len(first) < 2:
         return None
-    return float(round(value, 9))
+    from scipy.stats import kendalltau  # takes half a second to import: only who asks for it pays
 
-
-def door_from(value: dict[str, Any], rules: dict[str, Rule], roles: dict[str, str]) -> Door:
-    """A `Door` from rungN.json (see `stages/protocol.py`) and the rules that are to judge."""
-    return Door(
-        rung=value["rung"],
-        gate=value["gate"],
-        lock=value["lock"],
-        runner=value["runner"],
-        corpus=value["corpus"],
-        hosts=tuple(value["hosts"]),
-        seeds=tuple(value["seeds"]),
-        floor_seeds=tuple(value["floor_seeds"]),
-        earlier_seeds=frozenset(value["earlier_seeds"]),
-        roles=roles,
-        rules=rules,
-    )
-
-
-__all__ = ["Cell", "Door", "Evidence", "as_number", "door_from", "gather"]
+    tau = float(kendalltau(first, second, variant="b").statistic)
+    return None if math.isnan(tau) else round(tau, DECIMALS) + 0.0

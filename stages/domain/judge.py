@@ -1,4 +1,4 @@
-"""Judging: each kind of rule as one function over the evidence, and the decision that follows from them all.
+"""Judging: each kind of rule as one function over the evidence; decision.py makes the decision of them all.
 
 Every rule reports for every candidate what it observed, the threshold, the signed margin (positive where the
 rule holds: how far the observation is from changing the answer) and whether it holds: true, false, or None where
@@ -16,8 +16,8 @@ from math import isqrt
 from typing import Any
 
 from stages.domain import rules as r
-from stages.domain.concordance import tau_b
-from stages.domain.evidence import Evidence, as_number
+from stages.domain.evidence import Evidence, tau_b
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 
 EVERYONE = "*"
@@ -33,17 +33,6 @@ class Finding:
     margin: Fraction | None
     holds: bool | None
     note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as decisions.jsonl has it, numbers rounded to nine decimals."""
-        return {
-            "candidate": self.candidate,
-            "observed": as_number(self.observed),
-            "threshold": as_number(self.threshold),
-            "margin": as_number(self.margin),
-            "holds": self.holds,
-            "note": self.note,
-        }
 
 
 def _not_evaluable(candidate: str, why: str, threshold: Fraction | None = None) -> Finding:
@@ -65,15 +54,15 @@ def _exact(number: float) -> Fraction:
 
 def complete_cells(rule: r.CompleteCells, e: Evidence) -> Iterable[Finding]:
     """Observed: executed cells; threshold: declared cells."""
-    declared = Fraction(len(e.door.cells))
+    declared = Fraction(len(e.contract.cells))
     for name in e.candidates:
-        missing = [f"{host}/{seed}" for host, seed in e.door.cells if (name, (host, seed)) not in e.runs]
+        missing = [f"{host}/{seed}" for host, seed in e.contract.cells if (name, (host, seed)) not in e.runs]
         seen = declared - len(missing)
         yield Finding(name, seen, declared, seen - declared, not missing, _list("missing", missing))
 
 
 def _differing(e: Evidence, differs: Callable[[Record], bool], what: str) -> Iterable[Finding]:
-    floor_of = e.door.roles.get("reference")
+    floor_of = e.contract.roles.get("reference")
     for name in e.candidates:
         runs = [*e.of(name), *(e.floor if name == floor_of else ())]
         bad = [run.id for run in runs if differs(run)]
@@ -82,22 +71,22 @@ def _differing(e: Evidence, differs: Callable[[Record], bool], what: str) -> Ite
 
 def fixed_runner(rule: r.FixedRunner, e: Evidence) -> Iterable[Finding]:
     """Observed: runs made by another runner than the frozen one; threshold: 0."""
-    return _differing(e, lambda run: run.runner != e.door.runner, "another runner")
+    return _differing(e, lambda run: run.runner != e.contract.runner, "another runner")
 
 
 def fixed_data(rule: r.FixedData, e: Evidence) -> Iterable[Finding]:
     """Observed: runs made on another corpus than the frozen one; threshold: 0."""
-    return _differing(e, lambda run: run.corpus != e.door.corpus, "another corpus")
+    return _differing(e, lambda run: run.corpus != e.contract.corpus, "another corpus")
 
 
 def fresh_seeds(rule: r.FreshSeeds, e: Evidence) -> Iterable[Finding]:
     """Observed: runs with a seed that an earlier rung used; threshold: 0."""
-    return _differing(e, lambda run: run.seed in e.door.earlier_seeds, "used before")
+    return _differing(e, lambda run: run.seed in e.contract.earlier_seeds, "used before")
 
 
 def fixed_environment(rule: r.FixedEnvironment, e: Evidence) -> Iterable[Finding]:
     """Observed: environments beyond the first inside a host block; threshold: 0. None if a run reports nothing."""
-    for host in e.door.hosts:
+    for host in e.contract.hosts:
         runs = [run for (_, cell), run in sorted(e.runs.items()) if cell[0] == host]
         runs += [run for run in e.floor if run.host == host]
         seen = {tuple(sorted(run.environment.items())) for run in runs if run.environment}
@@ -108,8 +97,8 @@ def fixed_environment(rule: r.FixedEnvironment, e: Evidence) -> Iterable[Finding
                 Fraction(0),
             )
         else:
-            told = [", ".join(f"{k} {v}" for k, v in one) for one in sorted(seen)]
-            yield _count(EVERYONE, len(seen) - 1, f"{host}: " + " | ".join(told))
+            environments = [", ".join(f"{k} {v}" for k, v in facts) for facts in sorted(seen)]
+            yield _count(EVERYONE, len(seen) - 1, f"{host}: " + " | ".join(environments))
 
 
 def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]:
@@ -117,13 +106,15 @@ def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]
 
     Compared as squares, exactly; the numbers shown are rounded square roots.
     """
-    thresholds = [t for t in (r.threshold_in_bpb(other) for other in e.door.rules.values()) if t is not None]
+    thresholds = [t for t in (r.threshold_in_bpb(other) for other in e.rules.values()) if t is not None]
     if not thresholds:
-        yield Finding(EVERYONE, None, None, None, True, "no threshold in val_bpb at this gate")
+        yield Finding(
+            EVERYONE, None, None, None, True, f"no threshold in {metric_of(e.contract.settings).name} at this gate"
+        )
         return
     smallest = min(_exact(t) for t in thresholds)
     multiple = _exact(rule.multiple)
-    for host in e.door.hosts:
+    for host in e.contract.hosts:
         floor = e.noise_floor(host)
         if floor is None:
             yield Finding(EVERYONE, smallest, None, None, None, f"{host}: fewer than two finished A/A runs")
@@ -136,23 +127,39 @@ def above_noise_floor(rule: r.AboveNoiseFloor, e: Evidence) -> Iterable[Finding]
 
 def min_host_agreement(rule: r.MinHostAgreement, e: Evidence) -> Iterable[Finding]:
     """Observed: the smallest tau-b over pairs of hosts, rounded to nine decimals; threshold: tau."""
-    names = [name for name in e.candidates if all(e.mean(name, host) is not None for host in e.door.hosts)]
+    names = [name for name in e.candidates if all(e.mean(name, host) is not None for host in e.contract.hosts)]
     threshold = _exact(rule.tau)
-    if len(e.door.hosts) < 2:
+    if len(e.contract.hosts) < 2:
         yield _not_evaluable(EVERYONE, "there is one host only", threshold)
-    for one, other in combinations(e.door.hosts, 2):
-        means = [[float(e.mean(name, host) or 0) for name in names] for host in (one, other)]
+    for left, right in combinations(e.contract.hosts, 2):
+        means = [[float(e.mean(name, host) or 0) for name in names] for host in (left, right)]
         tau = tau_b(means[0], means[1])
         if tau is None:
-            yield _not_evaluable(EVERYONE, f"{one} and {other}: fewer than two comparable candidates", threshold)
+            yield _not_evaluable(EVERYONE, f"{left} and {right}: fewer than two comparable candidates", threshold)
         else:
             seen = Fraction(str(tau))
-            yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{one} and {other}")
+            yield Finding(EVERYONE, seen, threshold, seen - threshold, seen >= threshold, f"{left} and {right}")
+
+
+def budget_kept(rule: r.BudgetKept, e: Evidence) -> Iterable[Finding]:
+    """Observed: the most seconds that a finished run reports; threshold: its budget and the tolerance."""
+    reference = e.contract.roles.get("reference")
+    for name in e.candidates:
+        runs = [*e.of(name), *(e.floor if name == reference else ())]
+        finished = [run for run in runs if run.status == "finished"]
+        reported = [(run.facts or {}).get("reported", {}).get("seconds") for run in finished]
+        if not finished:  # it has no score that more time could have flattered
+            yield Finding(name, None, None, None, True, "no finished run")
+        elif any(seconds is None for seconds in reported):
+            yield _not_evaluable(name, f"{finished[reported.index(None)].id} reports no seconds")
+        else:
+            limit = _exact(finished[0].budget.seconds) * (1 + _exact(rule.tolerance))
+            yield _at_most(name, max(_exact(seconds) for seconds in reported), limit)
 
 
 def keep_role(rule: r.KeepRole, e: Evidence) -> Iterable[Finding]:
     """Holds for the configuration in the role, false for all others. No number is observed."""
-    kept = e.door.roles[rule.role]
+    kept = e.contract.roles[rule.role]
     for name in e.candidates:
         yield Finding(name, None, None, None, name == kept, rule.role if name == kept else "")
 
@@ -161,7 +168,7 @@ def _top_k_on(rule: r.TopK, e: Evidence, host: str | None) -> dict[str, Finding]
     """Margin: how far a candidate is from the first one on the other side of the cut."""
     ranking = e.ranking(rule.by, host)
     values = {name: e.value(name, rule.by, host) for name in ranking}
-    found: dict[str, Finding] = {}
+    findings: dict[str, Finding] = {}
     for rank, name in enumerate(ranking, start=1):
         inside = rank <= rule.k
         other = values[ranking[rule.k if inside else rule.k - 1]] if len(ranking) > rule.k else None
@@ -169,27 +176,27 @@ def _top_k_on(rule: r.TopK, e: Evidence, host: str | None) -> dict[str, Finding]
         margin = other - observed if other is not None and observed is not None else None
         tie = ", tie broken by name" if margin == 0 else ""
         note = f"rank {rank} of {len(ranking)}{f' on {host}' if host else ''}{tie}"
-        found[name] = Finding(name, observed, other, margin, inside, note)
-    return found
+        findings[name] = Finding(name, observed, other, margin, inside, note)
+    return findings
 
 
 def top_k(rule: r.TopK, e: Evidence) -> Iterable[Finding]:
     """Observed: val_bpb; threshold: that of the first candidate across the cut (None when all fit)."""
-    hosts = e.door.hosts if rule.by == "each_host" else (None,)
+    hosts = e.contract.hosts if rule.by == "each_host" else (None,)
     tables = [_top_k_on(rule, e, host) for host in hosts]
     for name in e.candidates:
-        found = [table[name] for table in tables if name in table]
-        if not found:
+        findings = [table[name] for table in tables if name in table]
+        if not findings:
             yield _not_evaluable(name, "not every cell finished")
         else:
-            yield max(found, key=lambda f: (f.holds is True, f.margin is None, f.margin or 0))
+            yield max(findings, key=lambda f: (f.holds is True, f.margin is None, f.margin or 0))
 
 
 def _gaps(rule: r.WithinGap | r.ExceedsGap, e: Evidence) -> Iterable[tuple[str, Fraction | None, str]]:
     """(candidate, gap above the base, why there is none) for every candidate."""
     values = {name: e.value(name, rule.by) for name in e.candidates}
     known = [value for value in values.values() if value is not None]
-    base = min(known, default=None) if rule.of == "best" else values.get(e.door.roles[rule.of])
+    base = min(known, default=None) if rule.of == "best" else values.get(e.contract.roles[rule.of])
     for name, value in values.items():
         if value is None or base is None:
             yield name, None, "not every cell finished" if value is None else f"the {rule.of} has no mean here"
@@ -237,7 +244,7 @@ def failed(rule: r.Failed, e: Evidence) -> Iterable[Finding]:
 
 def first_in_all_cells(rule: r.FirstInAllCells, e: Evidence) -> Iterable[Finding]:
     """Observed: cells in which the role has strictly the lowest val_bpb; threshold: all cells."""
-    name, cells = e.door.roles[rule.role], e.door.cells
+    name, cells = e.contract.roles[rule.role], e.contract.cells
     others = [other for other in e.candidates if other != name]
     if name not in e.candidates:
         yield _not_evaluable(name, f"the {rule.role} is no candidate here")
@@ -252,27 +259,29 @@ def first_in_all_cells(rule: r.FirstInAllCells, e: Evidence) -> Iterable[Finding
 
 def near_equivalent(rule: r.NearEquivalent, e: Evidence) -> Iterable[Finding]:
     """Observed: mean paired gap, signed; margin: threshold less its size."""
-    name, limit = e.door.roles[rule.role], _exact(rule.margin)
+    name, limit = e.contract.roles[rule.role], _exact(rule.margin)
     gap = e.paired_gap(rule.role, rule.to)
     if gap is None:
-        yield _not_evaluable(name, _absent(rule.role, rule.to, e), limit)
+        yield _not_evaluable(name, _explain_missing(rule.role, rule.to, e), limit)
     else:
-        yield Finding(name, gap, limit, limit - abs(gap), abs(gap) <= limit, f"against {e.door.roles[rule.to]}")
+        yield Finding(name, gap, limit, limit - abs(gap), abs(gap) <= limit, f"against {e.contract.roles[rule.to]}")
 
 
 def mean_gap(rule: r.MeanGap, e: Evidence) -> Iterable[Finding]:
     """Observed: mean paired gap, signed; margin: threshold less it."""
-    name, limit = e.door.roles[rule.role], _exact(rule.most)
+    name, limit = e.contract.roles[rule.role], _exact(rule.most)
     gap = e.paired_gap(rule.role, rule.to)
     if gap is None:
-        yield _not_evaluable(name, _absent(rule.role, rule.to, e), limit)
+        yield _not_evaluable(name, _explain_missing(rule.role, rule.to, e), limit)
     else:
-        yield _at_most(name, gap, limit, f"against {e.door.roles[rule.to]}")
+        yield _at_most(name, gap, limit, f"against {e.contract.roles[rule.to]}")
 
 
-def _absent(role: str, to: str, e: Evidence) -> str:
-    gone = [f"the {one} ({e.door.roles[one]})" for one in (role, to) if e.mean(e.door.roles[one]) is None]
-    return f"{' and '.join(gone)} has no full set of finished cells at this rung"
+def _explain_missing(role: str, to: str, e: Evidence) -> str:
+    missing = [
+        f"the {name} ({e.contract.roles[name]})" for name in (role, to) if e.mean(e.contract.roles[name]) is None
+    ]
+    return f"{' and '.join(missing)} has no full set of finished cells at this rung"
 
 
 def _list(what: str, items: list[str]) -> str:
@@ -298,6 +307,7 @@ _KINDS: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
         fixed_environment,
         above_noise_floor,
         min_host_agreement,
+        budget_kept,
         keep_role,
         top_k,
         within_gap,
@@ -311,6 +321,6 @@ _KINDS: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
 }
 
 
-def findings(evidence: Evidence) -> dict[str, list[Finding]]:
+def judge_rules(evidence: Evidence) -> dict[str, list[Finding]]:
     """What every rule says of every candidate, by rule id, in the order of the ids."""
-    return {rule_id: list(_KINDS[rule.kind](rule, evidence)) for rule_id, rule in r.in_order(evidence.door.rules)}
+    return {rule_id: list(_KINDS[rule.kind](rule, evidence)) for rule_id, rule in r.in_order(evidence.rules)}

@@ -10,7 +10,7 @@ this digest.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,12 +18,15 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from stages.domain import canonical, names, yamlio
+from stages.domain.canonical import JsonObject
+from stages.domain.command import RunnerSection
+from stages.domain.errors import Invalid
 from stages.domain.rules import Gate
-from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 from stages.domain.study import Clock, Host, Scalar, Seed, Study
 
 SCHEMA = 1
-Change = dict[str, Any]
+Change = JsonObject
 
 
 class Amendment(Strict):
@@ -38,8 +41,8 @@ class Frozen(Strict):
     """What a lock freezes. Its canonical JSON is what is hashed."""
 
     study: Key
-    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
-    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    gate: GateName
+    rung: RungName
     rules: Gate
     roles: dict[Key, Key]
     budget_seconds: Annotated[float, Field(gt=0)]
@@ -48,7 +51,9 @@ class Frozen(Strict):
     earlier_seeds: list[Seed]
     clock: Clock
     hosts: Annotated[dict[Key, Host], Field(min_length=1)]
-    settings: dict[str, Scalar]
+    settings: RunnerSection
+    #: What a command is given at this rung. Absent where it is given nothing, so that older locks keep their bytes.
+    with_: Annotated[dict[Key, Scalar], Field(alias="with", default_factory=dict, exclude_if=lambda value: not value)]
     #: The configurations and their knobs, at the first gate; None at later ones, to which the gate before promotes.
     configs: dict[Key, dict[str, Scalar]] | None
     last: bool
@@ -57,7 +62,7 @@ class Frozen(Strict):
     previous: Sha256 | None
     amendments: list[Amendment]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The mapping that is hashed and written."""
         return self.model_dump(by_alias=True)
 
@@ -79,20 +84,21 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
     rung = names.rung_of(gate)
     order = list(study.rungs)
     earlier = [study.rungs[name] for name in order[: order.index(rung)]]
-    here = study.rungs[rung]
+    declared = study.rungs[rung]
     return Frozen(
         study=study.study.name,
         gate=gate,
         rung=rung,
         rules=study.gates[gate],
         roles=study.roles,
-        budget_seconds=float(here.budget_seconds),
-        seeds=here.seeds,
-        floor_seeds=here.floor_seeds,
-        earlier_seeds=sorted(seed for one in earlier for seed in (*one.seeds, *one.floor_seeds)),
+        budget_seconds=float(declared.budget_seconds),
+        seeds=declared.seeds,
+        floor_seeds=declared.floor_seeds,
+        earlier_seeds=sorted(seed for other in earlier for seed in (*other.seeds, *other.floor_seeds)),
         clock=study.clock,
         hosts=study.hosts,
         settings=study.runner,
+        **{"with": study.rungs[rung].with_},
         configs=None if earlier else study.configs,
         last=rung == study.last_rung,
         runner=runner,
@@ -183,20 +189,18 @@ def difference(was: Frozen | Mapping[str, Any], now: Frozen | Mapping[str, Any])
 
     Either may be the plain mapping of a lock that another version of this program wrote.
     """
-    found: Change = {}
-    one, two = (dict(side.to_json() if isinstance(side, Frozen) else side) for side in (was, now))
-    for side in (one, two):
-        side.pop("amendments", None)
-    _compare("", one, two, found)
-    return found
+    before, after = (dict(side.to_json() if isinstance(side, Frozen) else side) for side in (was, now))
+    before.pop("amendments", None)
+    after.pop("amendments", None)
+    return dict(_compare("", before, after))
 
 
-def _compare(path: str, was: Any, now: Any, found: Change) -> None:
+def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, JsonObject]]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now}):
-            _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key), found)
+            yield from _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key))
     elif was != now or type(was) is not type(now):
-        found[path] = {"was": was, "is": now}
+        yield path, {"was": was, "is": now}
 
 
 def tell(change: Change) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
+
+#: How the seconds of a budget are measured; see `study.Clock`.
+ClockKind = Literal["wall", "rated", "given"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 #: Configurations, hosts and rungs become DVC keys, where a dot would mean "inside": so none here.
@@ -19,11 +23,14 @@ RECORDS = Path("artifacts/records")
 TRACES = Path("artifacts/traces")
 GATES = Path("artifacts/gates")
 SUMMARY = Path("artifacts/summary")
+CONFIDENCE = Path("artifacts/confidence")
 WINNER = Path("artifacts/winner")
 LOCKS = Path("locks")
 LEDGER = Path("ledger")
 SITE = Path("site")
 SCRATCH = Path("scratch")
+#: Not in scratch/, which DVC ignores: `dvc plots` and the VS Code extension follow this folder (see dvc.yaml).
+LIVE = Path("live")
 TRAINER = Path("trainer")
 
 
@@ -45,6 +52,27 @@ def gate_of(rung: str) -> str:
 def rung_of(gate: str) -> str:
     """The rung that a gate judges: gate3 -> rung3."""
     return "rung" + gate.removeprefix("gate")
+
+
+def number_of(name: str) -> int:
+    """The number in the name of a rung or a gate: rung3 -> 3."""
+    return int(name.removeprefix("rung").removeprefix("gate"))
+
+
+def gate_before(rung: str) -> str | None:
+    """The gate that decides who enters a rung: rung3 -> gate2; None for the first rung, which everybody enters."""
+    number = number_of(rung)
+    return f"gate{number - 1}" if number > 1 else None
+
+
+def promotions_path(gate: str) -> Path:
+    """The tickets that a gate hands out."""
+    return GATES / gate / "promotions.yaml"
+
+
+def decision_path(gate: str) -> Path:
+    """The decision of a gate."""
+    return GATES / gate / "decision.json"
 
 
 def run_id(rung: str, config: str, host: str, seed: int, purpose: str = "candidate") -> str:

@@ -13,12 +13,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from stages.domain import canonical, names
+from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
-from stages.domain.schema import Invalid, Key, Sha256, Strict, Text, parse
+from stages.domain.metric import metric_of
+from stages.domain.names import ClockKind
+from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 
 Status = Literal["finished", "diverged", "failed", "stopped", "unrun"]
 EXECUTED: frozenset[str] = frozenset({"finished", "diverged", "failed"})
 MAX_LINE = 1 << 20
+#: The largest score of a command, on either side of zero: domain/line_template.py reads no larger number.
+MAX_SCORE = 1_000_000
 Bpb = Annotated[float, Field(ge=0, le=1000)]
 #: A whole number that every reader of JSON takes exactly.
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -27,7 +32,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 class Budget(Strict):
     """What a run was given: the clock and its seconds."""
 
-    clock: Literal["wall", "rated"]
+    clock: ClockKind
     seconds: Annotated[float, Field(gt=0)]
 
 
@@ -52,18 +57,29 @@ class Facts(Strict):
     model: dict[Key, Any]
 
 
+class CommandFacts(Strict):
+    """What came of a run of a command. `printed` is the score as the trainer wrote it, `score` what was made of it.
+
+    Both are null unless the run finished. `reported` holds what `runner.facts` names, as far as the trainer said it.
+    """
+
+    score: Annotated[float, Field(ge=-MAX_SCORE, le=MAX_SCORE)] | None
+    printed: Annotated[str, Field(max_length=64)] | None
+    reported: dict[Key, float]
+
+
 class Record(Strict):
     """One line of ledger/runs.jsonl."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
-    rung: Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+    rung: RungName
     config: Key
     host: Key
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
     purpose: Literal["candidate", "floor"]
     status: Status
     reason: Text | None
-    gate: Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
+    gate: GateName
     lock: Sha256
     runner: Sha256
     corpus: Sha256
@@ -76,11 +92,13 @@ class Record(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.status == "finished":
-            value = (self.facts or {}).get("val_bpb")
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
-                raise ValueError(f"facts.val_bpb of a finished run: a number from 0 to 1000, not {value!r}")
+            facts = self.facts or {}
+            key, low, high = ("score", -MAX_SCORE, MAX_SCORE) if "score" in facts else ("val_bpb", 0, 1000)
+            value = facts.get(key)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ValueError(f"facts.{key} of a finished run: a number from {low} to {high}, not {value!r}")
             if canonical.exact(value).quantize(Decimal("0.000001")) != canonical.exact(value):
-                raise ValueError(f"facts.val_bpb: at most six decimals, not {value!r}")
+                raise ValueError(f"facts.{key}: at most six decimals, not {value!r}")
         if self.status in EXECUTED and self.spec is None:
             raise ValueError(f"spec: that of the run, since its status is {self.status}")
         if self.status not in EXECUTED and (self.spec is not None or self.facts is not None):
@@ -105,9 +123,18 @@ class Record(Strict):
         return self.status in EXECUTED
 
     @property
+    def metric(self) -> str:
+        """What the score is called; a run that was not trained says val_bpb."""
+        name: str = metric_of(self.spec or {}).name
+        return name
+
+    @property
     def val_bpb(self) -> Decimal | None:
-        """The score, exactly as recorded; None unless the run finished."""
-        return canonical.exact((self.facts or {})["val_bpb"]) if self.status == "finished" else None
+        """The score, exactly as recorded; None unless the run finished. A command's score has a name of its own."""
+        if self.status != "finished":
+            return None
+        facts = self.facts or {}
+        return canonical.exact(facts["score"] if "score" in facts else facts["val_bpb"])
 
 
 def parse_line(line: bytes, where: str) -> Record:
@@ -137,15 +164,15 @@ def read(run: str) -> Record | None:
 def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]:
     """Every record of a rung in the workspace with its bytes, by run id, sorted. No folder: no records."""
     folder = root / names.RECORDS / rung
-    found: dict[str, tuple[Record, bytes]] = {}
+    records: dict[str, tuple[Record, bytes]] = {}
     for path in sorted(folder.glob("*/*/*.json")) if folder.is_dir() else []:
         run = path.relative_to(root / names.RECORDS).with_suffix("").as_posix()
         data = path.read_bytes()
         record = parse_line(data, path.as_posix())
         if record.id != run:
             raise Invalid.at(path.as_posix(), f"found the record of {record.id}, expected that of {run}")
-        found[run] = (record, data)
-    return found
+        records[run] = (record, data)
+    return records
 
 
 def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:

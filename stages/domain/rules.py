@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.domain.schema import Key, Strict
+from stages.domain.schema import WHOLE, Key, Strict, parse
 
 Effect = Literal["require", "promote", "stop", "verdict"]
 By = Literal["mean", "worst_host", "each_host"]
@@ -71,6 +71,13 @@ class MinHostAgreement(Strict):
     tau: Annotated[float, Field(ge=-1, le=1)]
 
 
+class BudgetKept(Strict):
+    """No finished run of a command reports (`runner.facts.seconds`) more than `tolerance`, a share, over its budget."""
+
+    kind: Literal["budget_kept"]
+    tolerance: Annotated[float, Field(ge=0, le=10, description="A share of the budget.")] = 0.05
+
+
 class KeepRole(Strict):
     """The configuration in this role goes on whatever it scores, even past a stop rule."""
 
@@ -82,7 +89,7 @@ class TopK(Strict):
     """Among the best k by mean over cells, by the worst host's mean, or by any one host's mean. Ties break by name."""
 
     kind: Literal["top_k"]
-    k: Annotated[int, Field(ge=1, le=10_000)]
+    k: Annotated[int, Field(ge=1, le=10_000), WHOLE]
     by: By = "mean"
 
 
@@ -149,6 +156,7 @@ Rule = Annotated[
     | FixedEnvironment
     | AboveNoiseFloor
     | MinHostAgreement
+    | BudgetKept
     | KeepRole
     | TopK
     | WithinGap
@@ -169,6 +177,7 @@ EFFECTS: dict[str, Effect] = {
     "fixed_environment": "require",
     "above_noise_floor": "require",
     "min_host_agreement": "require",
+    "budget_kept": "require",
     "keep_role": "promote",
     "top_k": "promote",
     "within_gap": "promote",
@@ -189,6 +198,15 @@ def _rule_id(text: str) -> str:
 
 RuleId = Annotated[str, AfterValidator(_rule_id)]
 Gate = Annotated[dict[RuleId, Rule], Field(min_length=1, max_length=999)]
+
+
+class _Rules(Strict):
+    rules: Gate
+
+
+def parse_rules(value: Any, where: str) -> dict[str, Rule]:
+    """The rules of one gate, validated; `Invalid` names what is wrong at `where`."""
+    return dict(parse(_Rules, {"rules": value}, where).rules)
 
 
 def in_order(rules: Mapping[str, Rule]) -> list[tuple[str, Rule]]:
@@ -228,14 +246,16 @@ def say(rule: Rule) -> str:
             return f"Every val_bpb threshold of this gate is at least {rule.multiple:g} × the A/A noise floor."
         case MinHostAgreement():
             return f"Kendall's tau-b between any two hosts is at least {rule.tau:g}."
+        case BudgetKept():
+            return f"No run took more than {rule.tolerance:.1%} over its budget, as its trainer reports it."
         case KeepRole():
             return f"Promote the {rule.role}, whatever it scores."
         case TopK():
             return f"Promote the best {rule.k} {_BY[rule.by]}."
         case WithinGap():
-            return f"Promote what is at most {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Promote what is at most {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case ExceedsGap():
-            return f"Stop what is more than {rule.gap:g} above the {_of(rule.of)} {_BY[rule.by]}."
+            return f"Stop what is more than {rule.gap:g} above the {rule.of} {_BY[rule.by]}."
         case Diverged():
             return "Stop what diverged in any cell."
         case Failed():
@@ -249,7 +269,3 @@ def say(rule: Rule) -> str:
 
 
 _BY = {"mean": "by mean over cells", "worst_host": "on its worst host", "each_host": "on any one host"}
-
-
-def _of(reference: str) -> str:
-    return "best" if reference == "best" else reference

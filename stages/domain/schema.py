@@ -7,17 +7,21 @@ found 'x', expected a valid integer`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from stages.domain import names
-from stages.domain.mistakes import Invalid, Mistake, mistake
+from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
+from stages.domain.errors import Invalid, Mistake, mistake
 
-__all__ = ["Invalid", "Key", "Mistake", "Sha256", "Strict", "Text", "explain", "parse"]
-
-#: More mistakes than this in one file are not told: the first ones say what is wrong with it.
+#: A float beyond this is left one: no number of a study is as large.
+MAX_WHOLE = 10**21
+#: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
+#: The same for a file that this project wrote itself, where the remedy is to write it anew.
+MOST_RECORDED_MISTAKES = 3
 
 
 class Strict(BaseModel):
@@ -26,9 +30,49 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def whole_number(value: object) -> object:
+    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE:
+        return int(Decimal(repr(value)))
+    return value
+
+
+#: After the constraints of a whole number that people write in YAML, where `1e9` is a float.
+WHOLE = BeforeValidator(whole_number)
+
+
+class Recorded(BaseModel):
+    """The base of what is read back from stored JSON: no coercion, no NaN; keys that nobody reads may come and go."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RecordedFile(Recorded):
+    """A whole stored JSON value with its schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+
+    def to_json(self) -> JsonObject:
+        """The JSON value, its keys in the order of the fields."""
+        return self.model_dump(by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical.dumps(self.to_json())
+
+
+_OTHER_THAN_TEXT = re.compile(
+    r"[0-9_]+|0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*e-?[0-9]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|null|true|false"
+)
+
+
 def _key(text: str) -> str:
     if names.is_device(text):
         raise ValueError("another name: Windows keeps this one for a device")
+    if _OTHER_THAN_TEXT.fullmatch(text):
+        raise ValueError("another name: YAML, and so DVC, reads this one as a number, a date, a truth value or null")
     if not names.is_name(text, names.KEY):
         raise ValueError(f"a name without dots: lower-case letters, digits, '_', '-', at most {names.MAX_NAME} of them")
     return text
@@ -37,12 +81,14 @@ def _key(text: str) -> str:
 Key = Annotated[str, AfterValidator(_key)]
 _SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
+RungName = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
+GateName = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _found(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -61,17 +107,35 @@ def _expected(error: Any) -> str:
         return f"one of {error['ctx']['expected_tags']}"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == _SHA256:
         return "64 hexadecimal digits in lower case"
-    return _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
+    if kind == "bool_type":
+        return "true or false"
+    return _TAIL.sub("", _LEAD.sub("", str(error["msg"]))) + _hint(kind, error["input"])
+
+
+def _hint(kind: str, value: object) -> str:
+    """What to write instead, where YAML reads something else than its writer meant."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ": put it in quotes"
+    if kind in ("int_type", "int_from_float", "float_type") and isinstance(value, str):
+        return ": take the quotes away" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) else ""
+    if kind in ("int_type", "int_from_float") and isinstance(whole := whole_number(value), int):
+        return f": write {whole}" if not isinstance(value, bool) else ""
+    return ""
 
 
 def _place(error: Any, value: Any) -> str:
     """The dotted path inside the file. pydantic also names the kind of a union that it chose, which no file holds."""
     kept: list[str] = []
     parts = [part for part in error["loc"] if not str(part).endswith("[key]")]
+    skipped = False  # a key of the chosen kind may have the kind's own name
     for at, part in enumerate(parts):
         last, absent = at == len(parts) - 1, isinstance(value, dict) and part not in value
         chosen = isinstance(value, dict) and value.get("kind") == part and not last
-        if chosen or (absent and not (error["type"] == "missing" and last)):
+        if chosen and not skipped:
+            skipped = True
+            continue
+        skipped = False
+        if absent and not (error["type"] == "missing" and last):
             continue
         kept.append(str(part))
         value = value[part] if isinstance(value, dict | list) and not absent else None
@@ -86,15 +150,15 @@ def _mistake(error: Any, where: str, value: Any) -> Mistake:
         return mistake(where, "", expected, "")
     if error["type"] in ("missing", "union_tag_not_found"):
         return mistake(where, place, "", expected)
-    found = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
-    return mistake(where, place, _found(found), expected)
+    actual = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
+    return mistake(where, place, _shorten(actual), expected)
 
 
-def _told(one: Mistake) -> str:
-    if not one.place:
-        return one.found
-    found = f"found {one.found}, " if one.found else ""
-    return f"{one.place}: {found}expected {one.expected}"
+def _write_line(entry: Mistake) -> str:
+    if not entry.place:
+        return entry.found
+    actual = f"found {entry.found}, " if entry.found else ""
+    return f"{entry.place}: {actual}expected {entry.expected}"
 
 
 def explain(error: ValidationError, where: str, value: Any = None) -> Invalid:
@@ -102,7 +166,7 @@ def explain(error: ValidationError, where: str, value: Any = None) -> Invalid:
     mistakes = [_mistake(item, where, value) for item in error.errors(include_url=False)[:MAX_MISTAKES]]
     if error.error_count() > MAX_MISTAKES:
         mistakes.append(mistake(where, "", f"and {error.error_count() - MAX_MISTAKES} more mistakes", ""))
-    return Invalid("\n".join(f"{where}: {_told(one)}" for one in mistakes), *mistakes)
+    return Invalid("\n".join(f"{where}: {_write_line(entry)}" for entry in mistakes), *mistakes)
 
 
 def parse(model: type[Model], value: Any, where: str) -> Model:
@@ -113,3 +177,17 @@ def parse(model: type[Model], value: Any, where: str) -> Model:
         raise explain(error, where, value) from None
     except RecursionError:
         raise Invalid.at(where, "nested too deeply") from None
+
+
+def parse_recorded(model: type[Model], value: Any, where: str, remedy: str) -> Model:
+    """`value`, stored JSON, as `model`; `Invalid` with the first mistakes, their places, and the remedy."""
+    if not isinstance(value, dict):
+        raise Invalid.at(where, f"found {type(value).__name__}, expected an object; {remedy}")
+    try:
+        return parse(model, value, where)
+    except Invalid as error:
+        lines = str(error).splitlines()
+        left = len(lines) - MOST_RECORDED_MISTAKES
+        more = [f"{where}: and {left} more mistakes"] if left > 0 else []
+        message = "\n".join([*lines[:MOST_RECORDED_MISTAKES], *more]) + f"; {remedy}"
+        raise Invalid(message, *error.mistakes[:MOST_RECORDED_MISTAKES]) from None

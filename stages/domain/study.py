@@ -1,7 +1,7 @@
 """params.yaml as a study: what is compared, where, at which budgets and under which rules.
 
 `load()` reads and validates it and is the only way in. What the runner alone can judge (a configuration's
-knobs, the `runner` section) is validated by the runner's own spec, in `stages/realise.py`.
+knobs, the `runner` section) is validated by the runner's own spec, in `stages/runners/builtin.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.domain import names, yamlio
-from stages.domain.data import Data
+from stages.domain.command import CommandSettings, RunnerSection, find_problems
+from stages.domain.corpus import Data, DataFiles
+from stages.domain.errors import Invalid
+from stages.domain.names import ClockKind
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
+    BudgetKept,
     FixedEnvironment,
     Gate,
     MeanGap,
@@ -25,7 +29,7 @@ from stages.domain.rules import (
     Rule,
     roles_named,
 )
-from stages.domain.schema import Invalid, Key, Strict, Text, parse
+from stages.domain.schema import WHOLE, Key, Strict, Text, parse
 
 SCHEMA = 1
 Scalar = int | float | str | bool | None
@@ -36,41 +40,87 @@ Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 class About(Strict):
     """The `study` section: what this study is called and asks, and whether its rules bind."""
 
-    schema_: Annotated[int, Field(alias="schema")]
-    name: Key
-    title: Annotated[str, Field(max_length=200)]
-    question: Text
-    mode: Literal["frozen", "exploratory"]
-    note: Text = ""
+    schema_: Annotated[int, Field(alias="schema", description="The version of this format: 1.")]
+    name: Annotated[Key, Field(description="What locks and evidence call the study.")]
+    title: Annotated[str, Field(max_length=200, description="The headline of the site.")]
+    question: Annotated[Text, Field(description="What the study asks, in a sentence.")]
+    mode: Annotated[
+        Literal["frozen", "exploratory"],
+        Field(description="`exploratory` judges recorded evidence by unfrozen rules, and nothing of it verifies."),
+    ]
+    note: Annotated[Text, Field(description="What a reader must know besides.")] = ""
 
 
 class Clock(Strict):
-    """How a budget's seconds are measured: by the wall, or rated through the host's declared FLOP/s."""
+    """How a budget's seconds are measured: by the wall, rated through the host's declared FLOP/s, or given.
 
-    kind: Literal["wall", "rated"]
+    On the given clock the rungs' `with` says how long to train, in steps or tokens; the seconds are nominal. They price
+    and order the rungs and set the time limit of a run.
+    """
+
+    kind: Annotated[
+        ClockKind,
+        Field(description="`rated` turns seconds into steps through `flops_per_second`: the same records anywhere."),
+    ]
 
 
 class Host(Strict):
     """A host block: what a machine must be, to make evidence in its name."""
 
-    title: Annotated[str, Field(max_length=200)] = ""
-    system: Literal["any", "linux", "windows", "darwin"]
-    device: Literal["cpu", "cuda"]
-    device_name: Annotated[str, Field(max_length=100)] = ""
-    precision: Literal["fp32", "bf16"]
-    threads: Annotated[int, Field(ge=1, le=1024)]
-    compile: bool
-    flops_per_second: Annotated[int, Field(ge=1)] | None = None
-    #: Facts about the machine that go into the record, so that a rule can forbid drift inside the block.
-    report: Annotated[list[Literal["torch", "device", "driver", "system"]], Field(default_factory=list)]
+    title: Annotated[str, Field(max_length=200, description="What people call the machine.")] = ""
+    system: Annotated[
+        Literal["any", "linux", "windows", "darwin"], Field(description="The operating system that it must have.")
+    ]
+    device: Annotated[
+        Literal["cpu", "cuda", "any"], Field(description="What the runs train on; `any` is for a command alone.")
+    ]
+    device_name: Annotated[
+        str, Field(max_length=100, description="What the device's name must contain; empty: any device.")
+    ] = ""
+    precision: Annotated[Literal["fp32", "bf16"], Field(description="The arithmetic of the forward pass.")]
+    threads: Annotated[int, Field(ge=1, le=1024, description="CPU threads of a run."), WHOLE]
+    compile: Annotated[bool, Field(description="Whether the model is compiled.")]
+    flops_per_second: Annotated[
+        int | None, Field(ge=1, description="What the rated clock takes the machine to do; it needs the key."), WHOLE
+    ] = None
+    #: Not written where absent: older locks keep their bytes.
+    gpus: Annotated[
+        int | None,
+        Field(ge=1, le=64, description="GPUs that one run of a command uses.", exclude_if=lambda value: value is None),
+        WHOLE,
+    ] = None
+    report: Annotated[
+        list[Literal["torch", "device", "driver", "system"]],
+        Field(
+            default_factory=list,
+            description="Facts about the machine in every record, for a rule against drift.",
+        ),
+    ]
 
 
 class Rung(Strict):
-    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference."""
+    """A budget, the seeds of its cells, and the seeds of its A/A runs of the reference.
 
-    budget_seconds: Seconds
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=64)]
-    floor_seeds: Annotated[list[Seed], Field(max_length=64, default_factory=list)]
+    `with` holds what a command is given at this rung, such as its number of steps.
+    """
+
+    budget_seconds: Annotated[Seconds, Field(description="What every run may spend, on the study's clock.")]
+    with_: Annotated[
+        dict[Key, Scalar],
+        Field(
+            alias="with",
+            max_length=100,
+            default_factory=dict,
+            description="What a command is given here, such as its number of steps.",
+        ),
+    ]
+    seeds: Annotated[
+        list[Seed], Field(min_length=1, max_length=64, description="A run for each on every host; fresh at every rung.")
+    ]
+    floor_seeds: Annotated[
+        list[Seed],
+        Field(max_length=64, default_factory=list, description="A/A runs of `roles.reference`, for the noise floor."),
+    ]
 
 
 class Study(Strict):
@@ -78,19 +128,33 @@ class Study(Strict):
 
     study: About
     data: Data
-    runner: dict[str, Scalar]
+    runner: Annotated[RunnerSection, Field(description="The runner's settings, the same for every run.")]
     clock: Clock
-    hosts: Annotated[dict[Key, Host], Field(min_length=1, max_length=32)]
-    configs: Annotated[dict[Key, dict[str, Scalar]], Field(min_length=1, max_length=10_000)]
-    roles: dict[Key, Key]
-    rungs: Annotated[dict[str, Rung], Field(min_length=1, max_length=12)]
-    gates: dict[str, Gate]
+    hosts: Annotated[
+        dict[Key, Host], Field(min_length=1, max_length=32, description="Host blocks by name: where every run is made.")
+    ]
+    configs: Annotated[
+        dict[Key, dict[str, Scalar]],
+        Field(min_length=1, max_length=10_000, description="What is compared: configurations and their knobs."),
+    ]
+    roles: Annotated[dict[Key, Key], Field(description="Names for configurations that rules speak of.")]
+    rungs: Annotated[
+        dict[str, Rung], Field(min_length=1, max_length=12, description="rung1, rung2, ...: budgets that climb.")
+    ]
+    gates: Annotated[
+        dict[str, Gate], Field(description="gate1, gate2, ...: the rules that judge each rung, by id: R1 to R999.")
+    ]
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _answerable, _leads_on, _clock, _stage_names):
+        for check in (_schema, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
             check(self)
         return self
+
+    @property
+    def command(self) -> CommandSettings | None:
+        """The settings of the command runner; None where the runner is the built-in one."""
+        return CommandSettings.model_validate(self.runner) if self.runner.get("kind") == "command" else None
 
     @property
     def last_rung(self) -> str:
@@ -104,9 +168,9 @@ class Study(Strict):
 
 def _schema(study: Study) -> None:
     if study.study.schema_ != SCHEMA:
-        found = study.study.schema_
-        hint = "update staged-promotion" if found > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
-        raise ValueError(f"study.schema: found {found}, expected {SCHEMA}; {hint}")
+        schema = study.study.schema_
+        hint = "update staged-promotion" if schema > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
+        raise ValueError(f"study.schema: found {schema}, expected {SCHEMA}; {hint}")
 
 
 def _ladder(study: Study) -> None:
@@ -150,6 +214,32 @@ def _roles(study: Study) -> None:
                     raise ValueError(f"gates.{gate}.{rule_id}: role {role!r} is not among roles: {known}")
 
 
+def _runner(study: Study) -> None:
+    """What the runner needs of the other sections, and what only the other runner can do."""
+    settings = study.command
+    options = {name: rung.with_ for name, rung in study.rungs.items()}
+    is_files = isinstance(study.data.source, DataFiles)
+    if settings is None:
+        needs = "needs the command runner (runner.kind: command)"
+        if study.clock.kind == "given":
+            raise ValueError(f"clock.kind: found given, which {needs}; expected wall or rated")
+        for name, values in options.items():
+            if values:
+                raise ValueError(f"rungs.{name}.with: {needs}")
+        for name, host in study.hosts.items():
+            if host.device == "any" or host.gpus is not None:
+                raise ValueError(
+                    f"hosts.{name}.{'device: found any, which' if host.device == 'any' else 'gpus:'} {needs}"
+                )
+        if is_files:
+            raise ValueError(f"data.source.kind: found files, which {needs}; expected package, text or parquet")
+        return
+    if not is_files:
+        raise ValueError("data.source.kind: a command reads files as they are: expected files, with a root and digests")
+    if problems := find_problems(settings, study.configs, options, study.clock.kind):
+        raise ValueError("; ".join(problems))
+
+
 def _answerable(study: Study) -> None:
     """A rule that no evidence could answer, or that any would, is found out before the evidence is paid for."""
     for gate, rules in study.gates.items():
@@ -168,15 +258,23 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
                     "name some, or remove the rule"
                 )
         case AboveNoiseFloor():
-            found = len(study.rungs[rung].floor_seeds)
-            if found < 2:
+            count = len(study.rungs[rung].floor_seeds)
+            if count < 2:
                 return (
-                    f"rungs.{rung}.floor_seeds: found {found}, expected at least 2 A/A runs of the reference on each "
+                    f"rungs.{rung}.floor_seeds: found {count}, expected at least 2 A/A runs of the reference on each "
                     "host; add seeds that no rung uses, or remove the rule"
                 )
         case MinHostAgreement():
             if len(study.hosts) < 2:
                 return "hosts: found 1, expected at least 2 to agree; add a host block, or remove the rule"
+        case BudgetKept():
+            if study.command is None:
+                return "the built-in runner keeps its budget by its own clock; remove the rule"
+            if "seconds" not in study.command.facts:
+                return (
+                    "runner.facts.seconds: missing; name the line in which the trainer says how long it trained, such "
+                    "as 'training_seconds: {value}', or remove the rule"
+                )
         case NearEquivalent() | MeanGap() if rule.role == rule.to:
             return f"it compares the {rule.role} with itself; name two roles"
     return None
@@ -185,7 +283,8 @@ def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
 def _leads_on(study: Study) -> None:
     """A gate that no rule lets anybody through would close every rung after it."""
     for gate, rules in study.gates.items():
-        if gate != names.gate_of(study.last_rung) and not any(EFFECTS[one.kind] == "promote" for one in rules.values()):
+        promotes = any(EFFECTS[rule.kind] == "promote" for rule in rules.values())
+        if gate != names.gate_of(study.last_rung) and not promotes:
             raise ValueError(
                 f"gates.{gate}: no rule promotes anybody, so the rungs after it would stay empty; add one, such as "
                 "{kind: top_k, k: 4}"
@@ -219,10 +318,17 @@ def parse_study(value: Any, where: str) -> Study:
     return parse(Study, value, where)
 
 
+def parse_bytes(data: bytes, where: str) -> Study:
+    """A study's file, `where` people know it; every mistake is told with its line."""
+    try:
+        return parse_study(yamlio.loads(data, where), where)
+    except yamlio.BadYaml:
+        raise
+    except Invalid as error:
+        raise yamlio.with_lines(error, data, where) from None
+
+
 def load(path: Path = names.PARAMS) -> Study:
     """The study in params.yaml. Raises `Invalid` or `BadYaml`, whose messages stand alone."""
     remedy = "run this in the root of a study, or write one with `promotion study use laptop`"
-    return parse_study(yamlio.read(path, remedy), path.as_posix())
-
-
-__all__ = ["About", "Clock", "Host", "Invalid", "Rung", "Study", "load", "parse_study"]
+    return parse_bytes(yamlio.read_bytes(path, remedy), path.as_posix())

@@ -1,22 +1,47 @@
-"""A run as it goes to a worker and comes back: plain bytes both ways, checked at both ends.
+"""One run as it goes to a worker of `promotion dispatch`, is trained there, and comes back.
 
-A `Job` holds what the run reads that only the dispatching clone may know yet: the door of its rung and the tickets. The
-rest (code, params.yaml, corpus) a worker has from git and DVC; that it is the same is checked by the run itself. What
-comes back is checked like evidence of unknown origin before it touches the workspace.
+    promotion dispatch --join tcp://10.0.0.5:8786        starts such workers
+
+A `Job` holds what the run reads that only the dispatching clone may have yet: the contract of its rung and the tickets.
+The rest (code, params.yaml, corpus) a worker has from git and DVC; the run itself checks that it is the same. The
+worker runs, in the clone in which it was started, the very command that DVC would run. A record that its clone already
+holds is sent as it is, and a run that another worker of the clone is training is waited for. What comes back is checked
+as evidence of unknown origin before it touches the workspace.
 """
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
-from stages.domain import canonical, files, names
-from stages.domain.fail import Refused
+from stages.domain import canonical, files, names, records
+from stages.domain.contract import Contract, path_of
+from stages.domain.errors import Refused
 from stages.domain.records import Record
-from stages.domain.study import Study
-from stages.hosts.runs import Door, Run, parse_record
+from stages.domain.runs import Run
+from stages.domain.study import Study, load
+from stages.hosts import processes
+from stages.hosts.processes import hold_lock
+from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
 TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
+LOGS = names.SCRATCH / "dispatch"
+#: How long a run whose worker died may take to notice.
+ORPHAN_SECONDS = 30.0
+FOREVER = -1.0
+POLL_SECONDS = 0.2
+REPORT_SECONDS = 2.0
+LOG_END_BYTES = 2000
+
+#: Called with the seconds of the budget's clock that a run has used up.
+ReportProgress = Callable[[float], None]
+
+
+class RunFailed(Refused):
+    """The command of a run failed; the message holds the end of what it printed."""
 
 
 @dataclass(frozen=True)
@@ -33,47 +58,117 @@ class Job:
 
     @staticmethod
     def loads(text: str) -> Job:
-        """From JSON; refuses files elsewhere than where a job's files belong."""
-        value: dict[str, Any] = canonical.loads(text.encode("utf-8"))
+        """From JSON; `Refused` where it brings a file that is no input of its run."""
+        value = canonical.loads(text.encode("utf-8"))
         job = Job(Run(**value["run"]), value["params"], value["files"])
-        if strangers := set(job.files) - set(_inputs(job.run)):
-            raise Refused(f"a job for {job.run.id} may not bring {sorted(strangers)[0]}")
+        if unexpected := set(job.files) - set(_list_inputs(job.run)):
+            raise Refused(f"a job for {job.run.id} may not bring {sorted(unexpected)[0]}")
         return job
 
 
-def _inputs(run: Run) -> list[str]:
-    number = int(run.rung.removeprefix("rung"))
-    found = [names.PROTOCOL / f"{run.rung}.json"]
-    if number > 1:
-        found.append(names.GATES / f"gate{number - 1}" / "promotions.yaml")
-    return [path.as_posix() for path in found]
+def _list_inputs(run: Run) -> list[str]:
+    gate = names.gate_before(run.rung)
+    tickets = [] if gate is None else [names.promotions_path(gate).as_posix()]
+    return [path_of(run.rung), *tickets]
 
 
-def job_of(run: Run) -> Job:
+def make_job(run: Run) -> Job:
     """The job of a run, from this clone's workspace."""
-    texts = {path: (names.PARAMS.parent / path).read_bytes().decode("utf-8") for path in _inputs(run)}
+    texts = {path: (names.PARAMS.parent / path).read_bytes().decode("utf-8") for path in _list_inputs(run)}
     return Job(run, files.sha256_file(names.PARAMS), texts)
 
 
-def results_of(run: Run) -> dict[str, bytes]:
+def read_outputs(run: Run) -> dict[str, bytes]:
     """The outputs of a finished run, by path: what goes back to the dispatching clone."""
     trace = [names.trace_path(run.id) / name for name in TRACE_FILES]
-    found = [path for path in trace if path.is_file()]
-    return {path.as_posix(): path.read_bytes() for path in [*found, names.record_path(run.id)]}
+    present = [path for path in trace if path.is_file()]
+    return {path.as_posix(): path.read_bytes() for path in [*present, names.record_path(run.id)]}
 
 
-def accept(run: Run, results: dict[str, bytes], study: Study, door: Door, worker: str) -> Record:
+def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: Contract, worker: str) -> Record:
     """Write what a worker sent, the record last; `Invalid` or `Refused` unless it is exactly what `run` should make."""
     record_path = names.record_path(run.id).as_posix()
-    trace = {(names.trace_path(run.id) / name).as_posix() for name in TRACE_FILES}
-    sent = dict(results)
-    line = sent.pop(record_path, None)
+    trace_paths = {(names.trace_path(run.id) / name).as_posix() for name in TRACE_FILES}
+    trace = dict(outputs)
+    line = trace.pop(record_path, None)
     if line is None:
         raise Refused(f"{worker} sent no {record_path}")
-    if strangers := set(sent) - trace:
-        raise Refused(f"{worker} sent {sorted(strangers)[0]}, which no run makes")
-    record = parse_record(line, study, door, run, trained=True, where=f"{record_path} from {worker}")
-    for path, data in sorted(sent.items()):
+    if unexpected := set(trace) - trace_paths:
+        raise Refused(f"{worker} sent {sorted(unexpected)[0]}, which no run makes")
+    record = parse_record(line, study, contract, run, trained=True, where=f"{record_path} from {worker}")
+    for path, data in sorted(trace.items()):
         files.write_whole(names.PARAMS.parent / path, data)
     files.write_whole(names.record_path(run.id), line)
     return record
+
+
+def execute_job(text: str) -> dict[str, bytes]:
+    """Run one job and return its outputs by path. This function is what is sent to a Dask worker."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    job = Job.loads(text)
+
+    def report(seconds: float) -> None:
+        worker.log_event("promotion", {"run": job.run.id, "worker": str(worker.name), "seconds": seconds})
+
+    return run_job(job, report)
+
+
+def run_job(job: Job, report: ReportProgress) -> dict[str, bytes]:
+    """Run one job in this clone and return its outputs by path."""
+    params = files.sha256_file(names.PARAMS) if names.PARAMS.is_file() else "none"
+    if params != job.params:
+        raise Refused(f"{Path.cwd()}: params.yaml is not that of the dispatching clone; `git pull` in both")
+    for path, content in job.files.items():
+        files.write_whole(Path(path), content.encode("utf-8"))
+    study = load()
+    report(0.0)
+    with hold_lock(f"slot.{job.run.id}", f"another worker runs {job.run.id}", wait=FOREVER):
+        if not _is_trained(study, job.run):
+            _train(job.run, report)
+        if not _is_trained(study, job.run):
+            raise RunFailed(f"{job.run.id}: its command ended well but left no record of it")
+        return read_outputs(job.run)
+
+
+def _is_trained(study: Study, run: Run) -> bool:
+    record, contract = records.read(run.id), read_current_contract(run.rung)
+    if record is None or contract is None:
+        return False
+    return explain_difference(record, study, contract, run, trained=True) is None
+
+
+def _train(run: Run, report: ReportProgress) -> None:
+    """Run the command of a run as a watched child; `RunFailed` unless its exit status is 0."""
+    log = LOGS / f"{run.id.replace('/', '.')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(run.id, f"{run.id} is being trained", wait=ORPHAN_SECONDS):
+        pass  # whatever trained it before has ended
+    with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
+        _follow(child, names.LIVE / f"{run.id}.csv", report)
+    if child.returncode:
+        raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{read_log_end(log)}")
+
+
+def read_log_end(log: Path) -> str:
+    """The end of what a process printed into a log."""
+    return log.read_bytes()[-LOG_END_BYTES:].decode("utf-8", errors="replace").rstrip()
+
+
+def _follow(child: subprocess.Popen[bytes], curve: Path, report: ReportProgress) -> None:
+    reported_at = time.monotonic()
+    while child.poll() is None:
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - reported_at >= REPORT_SECONDS:
+            reported_at = time.monotonic()
+            report(_read_seconds(curve))
+
+
+def _read_seconds(curve: Path) -> float:
+    """The budget that is used up, by the last whole line of the live curve."""
+    try:
+        lines = curve.read_text(encoding="utf-8").splitlines(keepends=True)
+        return float([line for line in lines if line.endswith("\n")][-1].split(",")[2])
+    except (OSError, ValueError, IndexError):  # not there yet, or just being written
+        return 0.0

@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from stages.domain import canonical, names
+from stages.domain import names
+from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.records import Record
 from stages.summary import tables
 from stages.summary.accounting import accounting
 from stages.summary.agreement import agreement
-from stages.summary.ladder import Decision, Ladder, build
+from stages.summary.ladder import Ladder, build
 from stages.summary.metrics import metrics
 from stages.summary.stability import stability
 
@@ -39,10 +40,10 @@ def everything(
     cost, hosts, order = accounting(ladder), agreement(ladder), stability(ladder)
     headline = json.dumps(metrics(ladder, cost, hosts), indent=1, ensure_ascii=False, allow_nan=False)
     return {
-        names.SUMMARY / "accounting.json": canonical.dumps(cost),
-        names.SUMMARY / "agreement.json": canonical.dumps(hosts),
+        names.SUMMARY / "accounting.json": cost.to_bytes(),
+        names.SUMMARY / "agreement.json": hosts.to_bytes(),
         names.SUMMARY / "agreement.csv": tables.agreement(hosts),
         names.SUMMARY / "paths.csv": tables.paths(ladder),
-        names.SUMMARY / "stability.json": canonical.dumps(order),
+        names.SUMMARY / "stability.json": order.to_bytes(),
         names.LEDGER / "metrics.json": headline.encode("utf-8") + b"\n",
     }

@@ -3,74 +3,125 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Literal
 
-from stages.domain.concordance import DECIMALS, tau_b
-from stages.domain.decision import decide
-from stages.domain.evidence import Evidence, as_number
+from pydantic import Field
+
+from stages.domain.decision import Outcome, decide
+from stages.domain.evidence import DECIMALS, Evidence, as_number, tau_b
+from stages.domain.rules import RuleId
+from stages.domain.schema import Key, Recorded, RecordedFile, RungName
 from stages.summary.ladder import Ladder
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 LEVEL = 0.95
+Count = Annotated[int, Field(ge=0)]
+Rank = Annotated[int, Field(ge=1)]
 
 
-def _pair(evidence: Evidence, one: str, other: str) -> dict[str, Any]:
+class HostPairAgreement(Recorded):
+    """Two host blocks at one rung: tau-b with its interval, and the pairs of candidates that they order differently."""
+
+    hosts: Annotated[list[Key], Field(min_length=2, max_length=2)]
+    candidates: Count
+    tau_b: float | None
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    discordant: Count
+    inversions: list[Annotated[list[Key], Field(min_length=2, max_length=2)]]
+
+
+class HostAlone(Recorded):
+    """What one host block alone would have decided, and who has its lowest mean.
+
+    The last gate promotes nobody: there only the verdicts and who is first can differ.
+    """
+
+    outcome: Outcome
+    promoted: list[Key]
+    verdicts: dict[RuleId, bool | None]
+    first: Key | None
+
+
+class Overlap(Recorded):
+    """Whom all and whom any of the host blocks alone would have promoted; the Jaccard index of these sets."""
+
+    common: list[Key]
+    any: list[Key]
+    jaccard: float | None
+
+
+class RungAgreement(Recorded):
+    """The host blocks at one rung. `means` and `ranks` are by configuration and host."""
+
+    hosts: list[Key]
+    candidates: Count
+    leaders: dict[Key, Key | None]
+    means: dict[Key, dict[Key, float | None]]
+    ranks: dict[Key, dict[Key, Rank | None]]
+    pairs: list[HostPairAgreement]
+    host_alone: dict[Key, HostAlone]
+    overlap: Overlap
+
+
+class Agreement(RecordedFile):
+    """artifacts/summary/agreement.json. `level` is that of the intervals."""
+
+    level: Annotated[float, Field(gt=0, lt=1)]
+    rungs: dict[RungName, RungAgreement]
+
+
+def _compare_hosts(evidence: Evidence, left: str, right: str) -> HostPairAgreement:
     from stages.summary import pairs  # numpy and scipy take half a second to import: only who compares hosts pays
 
-    means = {name: (evidence.mean(name, one), evidence.mean(name, other)) for name in evidence.candidates}
+    means = {name: (evidence.mean(name, left), evidence.mean(name, right)) for name in evidence.candidates}
     both = {name: (float(a), float(b)) for name, (a, b) in means.items() if a is not None and b is not None}
     names, first, second = list(both), [a for a, _ in both.values()], [b for _, b in both.values()]
     count, listed = pairs.inversions(names, first, second)
     tau = tau_b(first, second)
-    return {
-        "hosts": [one, other],
-        "candidates": len(both),
-        "tau_b": tau,
-        "interval": None if tau is None else pairs.interval(first, second, LEVEL),
-        "discordant": count,
-        "inversions": listed,
-    }
+    return HostPairAgreement(
+        hosts=[left, right],
+        candidates=len(both),
+        tau_b=tau,
+        interval=None if tau is None else pairs.interval(first, second, LEVEL),
+        discordant=count,
+        inversions=listed,
+    )
 
 
-def _alone(evidence: Evidence, host: str) -> dict[str, Any]:
-    """What a decision comes to. The last gate promotes nobody: there only its verdicts and who is first can differ."""
-    made = decide(evidence.only_host(host))
-    first = made["ranking"][0]["config"] if made["ranking"] else None
-    return {**{key: made[key] for key in ("outcome", "promoted", "verdicts")}, "first": first}
+def _judge_alone(evidence: Evidence, host: str) -> HostAlone:
+    decision = decide(evidence.only_host(host))
+    first = decision.ranking[0].config if decision.ranking else None
+    return HostAlone(outcome=decision.outcome, promoted=decision.promoted, verdicts=decision.verdicts, first=first)
 
 
-def _overlap(promoted: list[set[str]]) -> dict[str, Any]:
+def _overlap(promoted: list[set[str]]) -> Overlap:
     common, everyone = set.intersection(*promoted), set.union(*promoted)
-    return {
-        "common": sorted(common),
-        "any": sorted(everyone),
-        "jaccard": round(len(common) / len(everyone), DECIMALS) if everyone else None,
-    }
+    jaccard = round(len(common) / len(everyone), DECIMALS) if everyone else None
+    return Overlap(common=sorted(common), any=sorted(everyone), jaccard=jaccard)
 
 
-def _rung(evidence: Evidence) -> dict[str, Any]:
-    hosts = sorted(evidence.door.hosts)
+def _compare_rung(evidence: Evidence) -> RungAgreement:
+    hosts = sorted(evidence.contract.hosts)
     rankings = {host: evidence.ranking("mean", host) for host in hosts}
     places = {host: {name: place for place, name in enumerate(rankings[host], 1)} for host in hosts}
-    alone = {host: _alone(evidence, host) for host in hosts}
-    return {
-        "hosts": hosts,
-        "candidates": len(evidence.candidates),
-        "leaders": {host: ranking[0] if ranking else None for host, ranking in rankings.items()},
-        "means": {name: {host: as_number(evidence.mean(name, host)) for host in hosts} for name in evidence.candidates},
-        "ranks": {name: {host: places[host].get(name) for host in hosts} for name in evidence.candidates},
-        "pairs": [_pair(evidence, one, other) for one, other in combinations(hosts, 2)],
-        "host_alone": alone,
-        "overlap": _overlap([set(one["promoted"]) for one in alone.values()]),
-    }
+    alone = {host: _judge_alone(evidence, host) for host in hosts}
+    return RungAgreement(
+        hosts=hosts,
+        candidates=len(evidence.candidates),
+        leaders={host: ranking[0] if ranking else None for host, ranking in rankings.items()},
+        means={name: {host: as_number(evidence.mean(name, host)) for host in hosts} for name in evidence.candidates},
+        ranks={name: {host: places[host].get(name) for host in hosts} for name in evidence.candidates},
+        pairs=[_compare_hosts(evidence, left, right) for left, right in combinations(hosts, 2)],
+        host_alone=alone,
+        overlap=_overlap([set(decided.promoted) for decided in alone.values()]),
+    )
 
 
-def agreement(ladder: Ladder) -> dict[str, Any]:
+def agreement(ladder: Ladder) -> Agreement:
     """The content of artifacts/summary/agreement.json: every rung that has evidence.
 
-    `host_alone` judges one host's cells by the frozen rules: outcome, whom it promotes, its verdicts by rule id, and
-    who has its lowest mean. Rules that compare hosts are left out.
+    `host_alone` judges one host's cells by the frozen rules; rules that compare hosts are left out.
     """
-    seen = [(rung.name, rung.evidence) for rung in ladder.rungs]
-    rungs = {name: _rung(evidence) for name, evidence in seen if evidence and evidence.runs}
-    return {"schema": SCHEMA, "level": LEVEL, "rungs": rungs}
+    known = [(rung.name, rung.evidence) for rung in ladder.rungs]
+    rungs = {name: _compare_rung(evidence) for name, evidence in known if evidence and evidence.runs}
+    return Agreement(schema_=SCHEMA, level=LEVEL, rungs=rungs)

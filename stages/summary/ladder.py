@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from stages.domain import names
-from stages.domain.evidence import Door, Evidence, door_from, gather
+from stages.domain.contract import from_lock
+from stages.domain.decision import Decision
+from stages.domain.evidence import Evidence, gather
 from stages.domain.locks import Frozen, Lock
+from stages.domain.names import ClockKind
 from stages.domain.records import Record
-
-Decision = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Rung:
+class LadderRung:
     """One frozen rung. `candidates` and `evidence` are None until the gate before has decided."""
 
     lock: Lock
@@ -72,15 +71,15 @@ class Ladder:
 
     mode: str
     configs: tuple[str, ...]
-    rungs: tuple[Rung, ...]
+    rungs: tuple[LadderRung, ...]
 
     @property
-    def clock(self) -> str | None:
+    def clock(self) -> ClockKind | None:
         """wall or rated; None before anything is frozen."""
         return self.rungs[0].frozen.clock.kind if self.rungs else None
 
     @property
-    def last(self) -> Rung | None:
+    def last(self) -> LadderRung | None:
         """The study's last rung, or None while its gate is not frozen."""
         return self.rungs[-1] if self.rungs and self.rungs[-1].frozen.last else None
 
@@ -88,7 +87,7 @@ class Ladder:
     def winner(self) -> str | None:
         """The lowest mean at the last rung among its candidates, once its gate has decided and is not blocked."""
         last = self.last
-        if last is None or last.decision is None or last.decision["outcome"] != "decided":
+        if last is None or last.decision is None or last.decision.blocked:
             return None
         return last.leader
 
@@ -102,15 +101,9 @@ class Ladder:
             return "The last gate is not frozen yet."
         if last.decision is None:
             return f"{last.gate} has not decided yet."
-        if last.decision["outcome"] != "decided":
-            return f"{last.gate} is blocked by {', '.join(last.decision['blocked_by'])}."
+        if last.decision.blocked:
+            return f"{last.gate} is blocked by {', '.join(last.decision.blocked_by)}."
         return f"No candidate of {last.name} finished in every cell."
-
-
-def door_of(lock: Lock) -> Door:
-    """What the gate of a lock judges by: the same as `door_from` makes of artifacts/protocol/rungN.json."""
-    frozen = lock.frozen
-    return door_from({**frozen.to_json(), "lock": lock.digest}, dict(frozen.rules), dict(frozen.roles))
 
 
 def build(
@@ -124,33 +117,23 @@ def build(
     by_rung: dict[str, list[Record]] = {}
     for record in records:
         by_rung.setdefault(record.rung, []).append(record)
-    rungs: list[Rung] = []
+    rungs: list[LadderRung] = []
     before: Decision | None = None
     while (lock := locks.get(f"gate{len(rungs) + 1}")) is not None:
         decision = decisions.get(lock.frozen.gate)
-        who = _candidates(decision, before, configs if not rungs else None)
-        mine = tuple(by_rung.get(lock.frozen.rung, ()))
-        evidence = None if who is None else gather(door_of(lock), who, mine)
-        rungs.append(Rung(lock, mine, who, evidence, decision))
+        candidates = _list_candidates(decision, before, configs if not rungs else None)
+        known = tuple(by_rung.get(lock.frozen.rung, ()))
+        evidence = None if candidates is None else gather(from_lock(lock), candidates, known)
+        rungs.append(LadderRung(lock, known, candidates, evidence, decision))
         before = decision
     return Ladder(mode, tuple(sorted(configs)), tuple(rungs))
 
 
-def _candidates(
+def _list_candidates(
     decision: Decision | None, before: Decision | None, everybody: Sequence[str] | None
 ) -> tuple[str, ...] | None:
     if decision is not None:
-        return tuple(decision["candidates"])
+        return tuple(decision.candidates)
     if everybody is not None:
         return tuple(sorted(everybody))
-    return None if before is None else tuple(before["promoted"])
-
-
-def line_order(record: Record) -> tuple[int, bool, str, str, int]:
-    """Where a record stands in ledger/runs.jsonl: by rung number, candidates before floor, config, host, seed."""
-    return rung_number(record.rung), record.purpose == "floor", record.config, record.host, record.seed
-
-
-def rung_number(rung: str) -> int:
-    """rung3 -> 3; rung10 comes after rung9."""
-    return int(names.gate_of(rung).removeprefix("gate"))
+    return None if before is None else tuple(before.promoted)

@@ -6,11 +6,13 @@ because they become the columns of `dvc exp show`. Gaps are mean paired gaps of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from stages.domain.evidence import as_number
+from stages.domain.metric import Metric, metric_of
+from stages.summary.accounting import Accounting, Totals
+from stages.summary.agreement import Agreement
 from stages.summary.ladder import Ladder
 
 REFERENCE = "reference"
@@ -27,7 +29,7 @@ def _mode(ladder: Ladder) -> str:
 def path(ladder: Ladder) -> str:
     """How many candidates each rung had: `12-12-9-4-3`, with the gate that blocked if one did."""
     counts = "-".join(str(len(rung.candidates)) for rung in ladder.rungs if rung.candidates is not None)
-    blocked = [rung.gate for rung in ladder.rungs if rung.decision and rung.decision["outcome"] == "blocked"]
+    blocked = [rung.gate for rung in ladder.rungs if rung.decision and rung.decision.blocked]
     return counts + (f", blocked at {blocked[0]}" if blocked else "")
 
 
@@ -46,32 +48,35 @@ def _gaps(ladder: Ladder) -> dict[str, float | None]:
     return gaps
 
 
-def _agreement(shown: Mapping[str, Any]) -> dict[str, float | None]:
-    """By rung, the smallest tau-b over pairs of hosts."""
-    found: dict[str, float | None] = {}
-    for name, rung in shown["rungs"].items():
-        taus = [pair["tau_b"] for pair in rung["pairs"]]
+def _lowest_agreement(agreement: Agreement) -> dict[str, float | None]:
+    """By rung, the smallest tau-b over pairs of hosts; None where a pair has none."""
+    lowest: dict[str, float | None] = {}
+    for name, rung in agreement.rungs.items():
+        taus = [pair.tau_b for pair in rung.pairs]
+        known = [tau for tau in taus if tau is not None]
         if taus:
-            found[name] = None if None in taus else min(taus)
-    return found
+            lowest[name] = min(known) if len(known) == len(taus) else None
+    return lowest
 
 
-def _hours(totals: Mapping[str, Any]) -> float | None:
+def _device_hours(totals: Totals) -> float | None:
     """Everything that was executed, A/A runs included."""
-    parts = [totals["executed_hours"], totals["floor_hours"]]
-    return None if None in parts else as_number(sum((Fraction(repr(part)) for part in parts), Fraction(0)))
+    if totals.executed_hours is None or totals.floor_hours is None:
+        return None
+    return as_number(Fraction(repr(totals.executed_hours)) + Fraction(repr(totals.floor_hours)))
 
 
-def metrics(ladder: Ladder, accounting: Mapping[str, Any], agreement: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ledger/metrics.json."""
+def metrics(ladder: Ladder, accounting: Accounting, agreement: Agreement) -> dict[str, Any]:
+    """The content of ledger/metrics.json, which is DVC's: nested mappings of numbers and words."""
     winner, last = ladder.winner, ladder.last
     mean = last.evidence.mean(winner) if winner and last and last.evidence else None
+    metric = metric_of(last.evidence.contract.settings) if last and last.evidence else Metric()
     return {
         "mode": _mode(ladder),
         "winner": winner,
-        "winner_val_bpb": as_number(mean),
+        f"winner_{metric.name}": as_number(mean),
         "gap": _gaps(ladder),
-        "host_agreement": _agreement(agreement),
-        "device_hours": _hours(accounting["totals"]),
+        "host_agreement": _lowest_agreement(agreement),
+        "device_hours": _device_hours(accounting.totals),
         "path": path(ladder),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap
 
-from stages.domain.concordance import DECIMALS
+from stages.domain.evidence import DECIMALS
 
 RESAMPLES = 999
 SEED = 2606_11387
@@ -38,9 +38,12 @@ def resampled(first: list[float], second: list[float], drawn: NDArray[np.int64])
     A resample is told by how often it took each candidate. That makes tau-b a quotient of quadratic forms in whole
     numbers: exact, and all resamples at once, where scipy's `kendalltau` takes most of a millisecond for each.
     """
-    one, two = (_order(values).astype(np.float64) for values in (first, second))
+    left_order, right_order = (_order(values).astype(np.float64) for values in (first, second))
     weights = np.stack([np.bincount(row, minlength=len(first)) for row in drawn]).astype(np.float64)
-    both, left, right = (((weights @ form) * weights).sum(axis=1) for form in (one * two, np.abs(one), np.abs(two)))
+    both, left, right = (
+        ((weights @ form) * weights).sum(axis=1)
+        for form in (left_order * right_order, np.abs(left_order), np.abs(right_order))
+    )
     with np.errstate(invalid="ignore"):
         taus: Float = both / np.sqrt(left * right)
     return taus
@@ -57,14 +60,14 @@ def interval(first: list[float], second: list[float], level: float) -> list[floa
     with warnings.catch_warnings():
         # A resample that drew one candidate alone has no order. It is left out here; scipy's own interval would be NaN.
         warnings.simplefilter("ignore", DegenerateDataWarning)
-        made = bootstrap(
+        result = bootstrap(
             (np.arange(len(first)),),
             statistic,
             n_resamples=RESAMPLES,
             method="percentile",
             random_state=np.random.default_rng(SEED),
         )
-    taus = made.bootstrap_distribution
+    taus = result.bootstrap_distribution
     taus = taus[~np.isnan(taus)]
     if not len(taus):
         return None
@@ -75,7 +78,9 @@ def interval(first: list[float], second: list[float], level: float) -> list[floa
 def inversions(names: list[str], first: list[float], second: list[float]) -> tuple[int, list[list[str]]]:
     """How many pairs the hosts order differently, and those with the widest gaps as [better here, better there]."""
     worse, better = np.nonzero((_order(first) > 0) & (_order(second) < 0))
-    one, two = np.asarray(first), np.asarray(second)
-    gaps = np.round(np.minimum(one[worse] - one[better], two[better] - two[worse]), DECIMALS)
+    first_means, second_means = np.asarray(first), np.asarray(second)
+    gaps = np.round(
+        np.minimum(first_means[worse] - first_means[better], second_means[better] - second_means[worse]), DECIMALS
+    )
     widest = np.lexsort((worse, better, -gaps))[:LISTED]
     return len(gaps), [[names[better[i]], names[worse[i]]] for i in widest]

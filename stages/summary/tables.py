@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stages.domain.evidence import as_number
+from stages.summary.agreement import Agreement
 from stages.summary.ladder import Ladder
 
 PATHS = ("config", "rung", "budget_seconds", "rank", "mean", "fate")
@@ -45,20 +46,21 @@ def _fates(ladder: Ladder) -> dict[str, str]:
     """How it ended for each configuration that does not go on any more."""
     fates: dict[str, str] = {}
     for rung in ladder.rungs:
-        stopped = (rung.candidates or ()) if rung.frozen.last else (rung.decision or {}).get("stopped", ())
+        decided = rung.decision.stopped if rung.decision else ()
+        stopped = (rung.candidates or ()) if rung.frozen.last else decided
         fates.update((name, "last rung" if rung.frozen.last else f"stopped at {rung.gate}") for name in stopped)
     if ladder.winner:
         fates[ladder.winner] = "winner"
     return fates
 
 
-def agreement(shown: Mapping[str, Any]) -> bytes:
+def agreement(summary: Agreement) -> bytes:
     """The mean of every candidate on two hosts, for every rung and pair of hosts."""
     rows = [
-        (name, f"{pair['hosts'][0]} and {pair['hosts'][1]}", config, *(means[host] for host in pair["hosts"]))
-        for name, rung in shown["rungs"].items()
-        for pair in rung["pairs"]
-        for config, means in rung["means"].items()
-        if all(means[host] is not None for host in pair["hosts"])
+        (name, f"{pair.hosts[0]} and {pair.hosts[1]}", config, *(means[host] for host in pair.hosts))
+        for name, rung in summary.rungs.items()
+        for pair in rung.pairs
+        for config, means in rung.means.items()
+        if all(means[host] is not None for host in pair.hosts)
     ]
     return csv_bytes(AGREEMENT, rows)

@@ -8,7 +8,7 @@ import pytest
 from stages.backtest.result import loads
 from stages.cli import main
 from stages.domain import canonical
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.support.repo import PROJECT
 
 FOLDER = PROJECT / "studies" / "backtest"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.backtest import curves, mapping, pools
 from stages.backtest.curves import DIVERGED, FINISHED, read_curves
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.backtest.curves_csv import COLUMNS, HEADER, curve_map, map_value, rows, ruleset, write
 
 GOOD = {"a": [[3.0, 2.0], [3.1, 2.1]], "b": [[3.2, 2.2], [3.3, 2.3]]}

@@ -12,10 +12,11 @@ from stages.backtest import engine
 from stages.backtest.curves import ABSENT, DIVERGED, FAILED, FINISHED
 from stages.domain import canonical
 from stages.domain.decision import decide
-from stages.domain.evidence import Door, gather
+from stages.domain.evidence import gather
 from stages.domain.records import Record, parse_line
 from stages.domain.rules import EFFECTS, Gate
 from stages.domain.schema import Strict, parse
+from tests.support.contracts import make_contract
 
 LOCK, RUNNER, CORPUS = "a" * 64, "b" * 64, "c" * 64
 STATUS = {FINISHED: "finished", DIVERGED: "diverged", FAILED: "failed"}
@@ -106,9 +107,18 @@ def judged(gate, cells, ladder):
     machines, numbers = tuple(f"h{n}" for n in range(hosts)), tuple(range(31, 31 + seeds))
     floors = cells.floor.shape[2] if cells.floor is not None else 0
     roles = {role: names[place] for role, place in cells.roles.items()}
-    earlier = frozenset() if cells.fresh else frozenset(numbers)
-    door = Door(
-        "rung3", "gate3", LOCK, RUNNER, CORPUS, machines, numbers, tuple(range(91, 91 + floors)), earlier, roles, gate
+    earlier = () if cells.fresh else numbers
+    contract = make_contract(
+        "rung3",
+        hosts=machines,
+        lock=LOCK,
+        runner=RUNNER,
+        corpus=CORPUS,
+        seeds=numbers,
+        floor_seeds=tuple(range(91, 91 + floors)),
+        earlier_seeds=earlier,
+        roles=roles,
+        rules={rule_id: rule.model_dump(mode="json") for rule_id, rule in gate.items()},
     )
     records = [
         record(
@@ -125,7 +135,7 @@ def judged(gate, cells, ladder):
         record(roles["reference"], machines[h], 91 + f, int(cells.floor[ladder, h, f]), FINISHED, "floor")
         for h, f in np.ndindex(hosts, floors)
     ]
-    return decide(gather(door, [name for n, name in enumerate(names) if cells.candidates[ladder, n]], records))
+    return decide(gather(contract, [name for n, name in enumerate(names) if cells.candidates[ladder, n]], records))
 
 
 @settings(max_examples=400, deadline=None)
@@ -136,17 +146,17 @@ def test_every_answer_and_every_promotion_is_that_of_the_judge(case):
     leaders = engine.leader(cells)
     for ladder in range(len(cells.candidates)):
         decision = judged(gate, cells, ladder)
-        assert bool(outcome.blocked[ladder]) is (decision["outcome"] == "blocked")
-        assert [f"c{n}" for n in np.flatnonzero(outcome.promoted[ladder])] == decision["promoted"]
-        ranking = decision["ranking"]
-        assert leaders[ladder] == (int(ranking[0]["config"][1:]) if ranking else -1)
-        for told in decision["rules"]:
-            answer = outcome.answers[told["id"]][ladder]
-            if EFFECTS[told["kind"]] in ("promote", "stop") or told["kind"] in ("complete_cells", "fresh_seeds"):
-                expected = {one["candidate"]: ANSWER[one["holds"]] for one in told["results"]}
-                assert {f"c{n}": int(a) for n, a in enumerate(answer) if a != engine.SILENT} == expected, told
+        assert bool(outcome.blocked[ladder]) is (decision.outcome == "blocked")
+        assert [f"c{n}" for n in np.flatnonzero(outcome.promoted[ladder])] == decision.promoted
+        ranking = decision.ranking
+        assert leaders[ladder] == (int(ranking[0].config[1:]) if ranking else -1)
+        for rule in decision.rules:
+            answer = outcome.answers[rule.id][ladder]
+            if EFFECTS[rule.kind] in ("promote", "stop") or rule.kind in ("complete_cells", "fresh_seeds"):
+                expected = {result.candidate: ANSWER[result.holds] for result in rule.results}
+                assert {f"c{n}": int(a) for n, a in enumerate(answer) if a != engine.SILENT} == expected, rule
             else:
-                assert sorted(int(a) for a in answer) == sorted(ANSWER[one["holds"]] for one in told["results"]), told
+                assert sorted(int(a) for a in answer) == sorted(ANSWER[result.holds] for result in rule.results), rule
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9))
@@ -191,7 +201,7 @@ def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_rol
     outcome = engine.decide_gate(gate, cells)
     assert outcome.answers["R2"].tolist() == [[engine.UNKNOWN] * 3]
     assert outcome.promoted.tolist() == [[False, False, True]]
-    assert judged(gate, cells, 0)["promoted"] == ["c2"]
+    assert judged(gate, cells, 0).promoted == ["c2"]
 
 
 def test_what_curves_cannot_answer_is_named_with_its_reason():

@@ -12,7 +12,7 @@ from stages.backtest import model as m
 from stages.backtest.model import Model, fit, fit_noise, held_out
 from stages.backtest.samples import Samples, from_ledger
 from stages.domain import canonical
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from tests.backtest.test_engine import FINISHED
 from tests.backtest.test_engine import record as a_record
 from tests.support.repo import PROJECT

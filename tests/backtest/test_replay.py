@@ -168,9 +168,9 @@ def test_a_whole_ladder_is_the_one_that_the_judge_would_climb(tmp_path):
             cells = engine.Cells(draw.scores[ladder : ladder + 1], candidates[None], {"reference": 2})
             decision = judged(rules.gates[gate], cells, 0)
             if gate == "gate1":
-                candidates = np.array([f"c{n}" in decision["promoted"] for n in range(3)])
+                candidates = np.array([f"c{n}" in decision.promoted for n in range(3)])
                 assert candidates.tolist() == choice.finalists[ladder].tolist()
-        assert f"c{choice.pick[ladder]}" == decision["ranking"][0]["config"]
+        assert f"c{choice.pick[ladder]}" == decision.ranking[0].config
         assert choice.cost[ladder] == cost
 
 

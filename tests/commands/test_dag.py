@@ -16,8 +16,10 @@ CHAIN = ["corpus", "protocol", "rung1", "rung2", "rung3", "rung4", "rung5", "led
 def test_the_text_has_a_line_for_every_rung_with_its_counts(workspace, promotion):
     lines = promotion("dag").splitlines()
     assert [line.split()[0] for line in lines if line[0] not in " ├└"] == CHAIN
-    assert "rung3     10 s, 10 configurations × 4 cells = 40 runs" in lines
-    assert lines[lines.index("rung3     10 s, 10 configurations × 4 cells = 40 runs") + 1] == "  │  gate 3: 4 promoted"
+    assert "rung3       10 s, 10 configurations × 4 cells = 40 runs" in lines
+    assert (
+        lines[lines.index("rung3       10 s, 10 configurations × 4 cells = 40 runs") + 1] == "  │  gate 3: 4 promoted"
+    )
 
 
 def test_mermaid_names_every_node_and_edge_once(workspace, promotion):
@@ -25,8 +27,8 @@ def test_mermaid_names_every_node_and_edge_once(workspace, promotion):
     assert told.startswith("flowchart TD\n")
     nodes = re.findall(r'^  (\w+)\["<b>(\w+)</b>', told, re.MULTILINE)
     edges = re.findall(r"^  (\w+) -->(?:\|\"[^\"]*\"\|)? (\w+)$", told, re.MULTILINE)
-    assert [one for one, other in nodes if one == other] == [*CHAIN, "winner", "site"]
-    assert edges == [*pairwise(CHAIN), ("ledger", "winner"), ("ledger", "site")]
+    assert [one for one, other in nodes if one == other] == [*CHAIN, "confidence", "winner", "site"]
+    assert edges == [*pairwise(CHAIN), ("ledger", "confidence"), ("ledger", "winner"), ("ledger", "site")]
     assert 'rung4 -->|"gate 4: 2 promoted"| rung5' in told
 
 
@@ -34,7 +36,7 @@ def test_dot_is_a_digraph_of_the_same_edges(workspace, promotion):
     told = promotion("dag", "--dot")
     assert told.startswith("digraph study {") and told.rstrip().endswith("}")
     assert re.findall(r"^  (\w+) -> (\w+) ", told, re.MULTILINE) == [
-        *pairwise(CHAIN), ("ledger", "winner"), ("ledger", "site"),
+        *pairwise(CHAIN), ("ledger", "confidence"), ("ledger", "winner"), ("ledger", "site"),
     ]  # fmt: skip
     assert r'rung5 [label="rung5\n12 min\n2 configurations × 4 cells = 8 runs"];' in told
 
@@ -42,7 +44,7 @@ def test_dot_is_a_digraph_of_the_same_edges(workspace, promotion):
 def test_what_is_not_decided_reads_at_most(workspace, promotion):
     shutil.rmtree(workspace / names.GATES / "gate3")
     told = promotion("dag")
-    assert "rung4     1 min, at most 5 configurations × 4 cells = 20 runs" in told
+    assert "rung4       1 min, at most 5 configurations × 4 cells = 20 runs" in told
     assert "  │  gate 3: ready to judge" in told
 
 

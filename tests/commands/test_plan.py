@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import study
-from stages.gate import parse_rules
+from stages.domain.formatting import unit
+from stages.domain.rules import parse_rules
 from stages.summary.plan import most_candidates, most_promoted
-from stages.summary.words import unit
 from tests.support.repo import PROJECT
 
 ROLES = {"reference": "a", "comparator": "b", "sentinel": "b"}

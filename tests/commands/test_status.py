@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from contextlib import chdir
 import pytest
 
 from stages import gate, ledger
-from stages.domain import canonical, files, names, yamlio
-from stages.progress import LIVE
+from stages.domain import files, names, yamlio
+from stages.domain.names import LIVE
 from tests.support.repo import PROJECT
 
 
@@ -28,7 +29,7 @@ def change_params(root, change):
 def judge_again(root, *rungs):
     for name in rungs:
         made, _ = gate.judge(name, yamlio.read(names.PARAMS, ""))
-        files.write_whole(names.GATES / made["gate"] / "decision.json", canonical.dumps(made))
+        files.write_whole(names.GATES / made.gate / "decision.json", made.to_bytes())
 
 
 def test_a_whole_study_is_shown_with_its_counts_and_verdicts(workspace, promotion):
@@ -184,7 +185,7 @@ def test_what_trains_now_is_named_and_what_was_killed_long_ago_is_not(workspace,
         when = path.stat().st_mtime - age
         os.utime(path, (when, when))
     assert [one["run"] for one in promotion.json("status")["training_now"]] == ["rung5/d8-c007/cpu-fp32/5001"]
-    assert "trains now: rung5/d8-c007/cpu-fp32/5001, last heard of 3 s ago" in promotion("status")
+    assert re.search(r"trains now: rung5/d8-c007/cpu-fp32/5001, last heard of \d+ s ago", promotion("status"))
 
 
 def test_a_title_with_brackets_is_shown_as_written(workspace, promotion):

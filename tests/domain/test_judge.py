@@ -1,5 +1,6 @@
 """Every kind of rule: what it observes, its margin, when it holds, and what it says without evidence."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, decision, rules
-from stages.domain.evidence import Door, Evidence, gather
-from stages.domain.judge import findings
+from stages.domain.contract import Contract
+from stages.domain.errors import Invalid
+from stages.domain.evidence import Evidence, gather
+from stages.domain.judge import judge_rules
 from stages.domain.records import Record, parse_line
-from stages.domain.schema import Invalid
-from stages.gate import parse_rules
+from tests.support.contracts import make_contract
 
 HOSTS, SEEDS = ("h1", "h2"), (31, 32)
 LOCK, RUNNER, CORPUS = "a" * 64, "b" * 64, "c" * 64
@@ -30,10 +32,9 @@ def record(config, host, seed, value, status="finished", **over) -> Record:
     return parse_line(canonical.dumps({**body, **over}), "test")
 
 
-def door(gate: dict, floor_seeds=(), hosts=HOSTS) -> Door:
-    parsed = parse_rules(gate, "test")
-    return Door(
-        "rung3", "gate3", LOCK, RUNNER, CORPUS, hosts, SEEDS, tuple(floor_seeds), frozenset({1, 2}), ROLES, parsed
+def contract(gate: dict, floor_seeds=()) -> Contract:
+    return make_contract(
+        "rung3", hosts=HOSTS, rules=gate, roles=ROLES, seeds=SEEDS, floor_seeds=tuple(floor_seeds), earlier_seeds=(1, 2)
     )
 
 
@@ -43,11 +44,11 @@ def evidence(gate: dict, scores: dict[str, list[float]], extra=(), floor_seeds=(
         for name, values in scores.items()
         for (host, seed), value in zip(CELLS, values, strict=False)
     ]
-    return gather(door(gate, floor_seeds), scores, [*records, *extra])
+    return gather(contract(gate, floor_seeds), scores, [*records, *extra])
 
 
 def outcome(rule: dict, scores: dict[str, list[float]], **kwargs):
-    found = findings(evidence({"R1": rule}, scores, **kwargs))["R1"]
+    found = judge_rules(evidence({"R1": rule}, scores, **kwargs))["R1"]
     return {one.candidate: one for one in found}
 
 
@@ -158,11 +159,11 @@ def test_evidence_that_commits_to_another_lock_is_no_evidence():
 
 
 def test_a_seed_of_an_earlier_rung_is_not_fresh():
-    gate = door({"R1": {"kind": "fresh_seeds"}})
-    reused = Door(**{**gate.__dict__, "earlier_seeds": frozenset({31})})
+    gate = contract({"R1": {"kind": "fresh_seeds"}})
+    reused = replace(gate, earlier_seeds=(31,))
     records = [record(name, host, seed, 1.0) for name in FLAT for host, seed in CELLS]
-    assert all(one.holds is False for one in findings(gather(reused, FLAT, records))["R1"])
-    assert all(one.holds is True for one in findings(gather(gate, FLAT, records))["R1"])
+    assert all(one.holds is False for one in judge_rules(gather(reused, FLAT, records))["R1"])
+    assert all(one.holds is True for one in judge_rules(gather(gate, FLAT, records))["R1"])
 
 
 def floor(values_by_host):
@@ -182,8 +183,8 @@ def test_a_threshold_below_the_noise_floor_blocks():
     loud = floor({"h1": [1.0, 1.001], "h2": [1.0, 1.02]})
     for extra, expected in ((quiet, [True, True]), (loud, [True, False]), (loud[:2], [True, None])):
         e = evidence(gate, FLAT, extra=extra, floor_seeds=(900, 901))
-        assert [one.holds for one in findings(e)["R1"]] == expected
-        assert (decision.decide(e)["outcome"] == "decided") is (expected == [True, True])
+        assert [one.holds for one in judge_rules(e)["R1"]] == expected
+        assert (decision.decide(e).outcome == "decided") is (expected == [True, True])
 
 
 def test_a_noise_floor_exactly_at_the_threshold_holds():
@@ -194,7 +195,7 @@ def test_a_noise_floor_exactly_at_the_threshold_holds():
     # two values 0.014142... apart would be irrational; four values of sd exactly 0.01 are not
     exact = floor({"h1": [1.0, 1.01, 1.02], "h2": [1.0, 1.01, 1.02]})
     e = evidence(gate, FLAT, extra=exact, floor_seeds=(900, 901, 902))
-    assert [(one.holds, one.margin) for one in findings(e)["R1"]] == [(True, 0), (True, 0)]
+    assert [(one.holds, one.margin) for one in judge_rules(e)["R1"]] == [(True, 0), (True, 0)]
 
 
 def test_environments_inside_a_block_must_agree_and_be_reported():
@@ -205,10 +206,10 @@ def test_environments_inside_a_block_must_agree_and_be_reported():
             for host, seed in CELLS
         ]
 
-    one = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}))
-    two = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}, {"torch": "2.14"}))
-    none = gather(door({"R1": {"kind": "fixed_environment"}}), FLAT, runs(None))
-    assert [[f.holds for f in findings(e)["R1"]] for e in (one, two, none)] == [[True] * 2, [False] * 2, [None] * 2]
+    one = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}))
+    two = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs({"torch": "2.13"}, {"torch": "2.14"}))
+    none = gather(contract({"R1": {"kind": "fixed_environment"}}), FLAT, runs(None))
+    assert [[f.holds for f in judge_rules(e)["R1"]] for e in (one, two, none)] == [[True] * 2, [False] * 2, [None] * 2]
 
 
 def test_host_agreement_is_kendalls_tau_b():
@@ -228,7 +229,7 @@ def test_a_failed_requirement_blocks_and_promotes_nobody():
         "R3": {"kind": "keep_role", "role": "reference"},
     }
     made = decision.decide(evidence(gate, {**FLAT, "cmp": [1.0]}))
-    assert (made["outcome"], made["blocked_by"], made["promoted"]) == ("blocked", ["R1"], [])
+    assert (made.outcome, made.blocked_by, made.promoted) == ("blocked", ["R1"], [])
 
 
 def test_stop_wins_over_promote_except_over_a_kept_role():
@@ -238,8 +239,8 @@ def test_stop_wins_over_promote_except_over_a_kept_role():
         "R3": {"kind": "keep_role", "role": "sentinel"},
     }
     made = decision.decide(evidence(gate, FLAT))
-    assert made["promoted"] == ["ref", "sen"]
-    assert made["stopped"] == {"cmp": {"by": ["R2"], "unmet": ["R3"]}}
+    assert made.promoted == ["ref", "sen"]
+    assert made.to_json()["stopped"] == {"cmp": {"by": ["R2"], "unmet": ["R3"]}}
 
 
 def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_role():
@@ -250,9 +251,9 @@ def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_rol
     }
     bad = record("ref", "h2", 32, None, status="diverged", facts={"steps": 3})
     made = decision.decide(evidence(gate, {**FLAT, "ref": [1.0, 1.0, 1.0]}, extra=[bad]))
-    assert made["promoted"] == ["sen"]
-    assert made["stopped"]["cmp"]["by"] == ["R2"]
-    told = {one["candidate"]: one["note"] for one in made["rules"][1]["results"]}
+    assert made.promoted == ["sen"]
+    assert made.stopped["cmp"].by == ["R2"]
+    told = {one.candidate: one.note for one in made.rules[1].results}
     assert told == {
         "ref": "not every cell finished",
         "cmp": "the reference has no mean here",
@@ -262,7 +263,7 @@ def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_rol
 
 def test_a_verdict_promotes_nobody():
     made = decision.decide(evidence({"R1": {"kind": "first_in_all_cells", "role": "reference"}}, FLAT))
-    assert (made["promoted"], made["verdicts"]) == ([], {"R1": True})
+    assert (made.promoted, made.verdicts) == ([], {"R1": True})
 
 
 def test_every_rule_speaks_of_every_candidate_or_of_its_roles_or_of_all():
@@ -273,18 +274,18 @@ def test_every_rule_speaks_of_every_candidate_or_of_its_roles_or_of_all():
         "R10": {"kind": "failed"},
     }  # fmt: skip
     made = decision.decide(evidence(gate, FLAT))
-    assert [rule["id"] for rule in made["rules"]] == [f"R{n}" for n in range(1, 11)]
-    for rule in made["rules"]:
-        assert {one["candidate"] for one in rule["results"]} == set(FLAT)
-        assert rule["text"].endswith(".")
+    assert [rule.id for rule in made.rules] == [f"R{n}" for n in range(1, 11)]
+    for rule in made.rules:
+        assert {one.candidate for one in rule.results} == set(FLAT)
+        assert rule.text.endswith(".")
 
 
 def test_the_decision_does_not_depend_on_the_order_of_the_evidence():
     gate = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "top_k", "k": 2}}
     records = [record(name, host, seed, round(1.0 + n / 7, 6)) for n, name in enumerate(FLAT) for host, seed in CELLS]
-    one = decision.decide(gather(door(gate), FLAT, records))
-    two = decision.decide(gather(door(gate), reversed(list(FLAT)), records[::-1]))
-    assert canonical.dumps(one) == canonical.dumps(two)
+    one = decision.decide(gather(contract(gate), FLAT, records))
+    two = decision.decide(gather(contract(gate), reversed(list(FLAT)), records[::-1]))
+    assert one.to_bytes() == two.to_bytes()
 
 
 bpb = st.decimals(min_value=1, max_value=2, places=6).map(float)
@@ -328,9 +329,9 @@ def test_a_host_alone_decides_by_its_own_cells():
     scores = {"a": [1.0, 1.0, 2.0, 2.0], "b": [1.2] * 4}
     gate = {"R1": {"kind": "top_k", "k": 1}, "R2": {"kind": "min_host_agreement", "tau": -1.0}}
     e = evidence(gate, scores)
-    assert decision.decide(e)["promoted"] == ["b"]
-    assert decision.decide(e.only_host("h1"))["promoted"] == ["a"]
-    assert decision.decide(e.only_host("h2"))["promoted"] == ["b"]
+    assert decision.decide(e).promoted == ["b"]
+    assert decision.decide(e.only_host("h1")).promoted == ["a"]
+    assert decision.decide(e.only_host("h2")).promoted == ["b"]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1000.1, True, None, "1.0", 1.1234567])

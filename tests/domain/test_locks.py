@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain import locks, tickets
+from stages.domain import locks
 from stages.domain.locks import LockRefused
 from stages.domain.study import parse_study
 from tests.support.synthetic import params
@@ -79,26 +79,3 @@ def test_a_difference_names_every_path_with_both_values():
     change = locks.difference(frozen(), now)
     assert change == {"rules.R7.k": {"was": 3, "is": 5}, "seeds": {"was": [3000, 3001], "is": [3000, 3007]}}
     assert locks.tell(change) == "  rules.R7.k: frozen 3, now 5\n  seeds: frozen [3000, 3001], now [3000, 3007]"
-
-
-names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
-
-
-@given(st.dictionaries(names, st.sampled_from(["true", "false", "what-if"])))
-def test_tickets_read_back_as_written(held):
-    assert tickets.loads(tickets.dumps(held)) == held
-
-
-@given(st.binary(max_size=60))
-def test_any_other_bytes_are_no_tickets(data):
-    try:
-        held = tickets.loads(data)
-    except tickets.BadTickets:
-        return
-    assert b"".join(sorted(tickets.dumps(held).splitlines(True))) == b"".join(sorted(data.splitlines(True)))
-
-
-@pytest.mark.parametrize("data", [b"a: yes\n", b"a: true", b"a: true\na: true\n", b"../a: true\n", b"a: true\r\n"])
-def test_a_line_that_no_gate_wrote_is_refused(data):
-    with pytest.raises(tickets.BadTickets):
-        tickets.loads(data)

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from stages.domain import names, yamlio
-from stages.domain.schema import Invalid
+from stages.domain.errors import Invalid
 from stages.domain.study import load, parse_study
 from tests.support.synthetic import params
 
@@ -144,8 +144,8 @@ def test_a_gate_that_would_promote_nobody_is_refused_save_the_last_one():
 @pytest.mark.parametrize(
     ("key", "found", "told"),
     [
-        ("version", 0.1, "data.source.version: found 0.1, expected a valid string"),
-        ("package", 3, "data.source.package: found 3, expected a valid string"),
+        ("version", 0.1, "data.source.version: found 0.1, expected a valid string: put it in quotes"),
+        ("package", 3, "data.source.package: found 3, expected a valid string: put it in quotes"),
         ("sha256", "A" * 64, f"data.source.sha256: found '{'A' * 64}', expected 64 hexadecimal digits in lower case"),
     ],
 )
@@ -204,12 +204,15 @@ def test_a_missing_file_says_how_to_get_one(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a: 1\na: 2\n", "p.yaml, line 2, column 1: found duplicate key"),
-        (b"a: [1\n", "p.yaml, line 2, column 1: "),
+        (b"a: 1\na: 2\n", "p.yaml, line 2, column 1: key 'a' stands twice in one mapping, expected once"),
+        (b"a: [1\n", "p.yaml, line 1, column 4: the list that begins with '[' is not closed, or lacks a comma"),
         (b"- 1\n", "p.yaml: found list, expected a mapping"),
-        (b"1: 2\n", "p.yaml: key 1 is int, expected text"),
-        (b"a: 2020-01-01\n", "p.yaml: datetime.date(2020, 1, 1) is date, expected text"),
-        (b"a: !!python/object/apply:os.system [ls]\n", "p.yaml, line 1, column 4: could not determine a constructor"),
+        (b"1: 2\n", "p.yaml, line 1: 1: found the number 1 as a key, expected text: put it in quotes"),
+        (b"a: 2020-01-01\n", "p.yaml, line 1: a: found the date 2020-01-01, expected text"),
+        (
+            b"a: !!python/object/apply:os.system [ls]\n",
+            "p.yaml, line 1, column 4: '!' begins a tag, and none is read here; put such text in quotes",
+        ),
         (b"\xff", "p.yaml: not UTF-8 at byte 0"),
     ],
 )

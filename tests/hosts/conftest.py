@@ -30,7 +30,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts `promotion WORDS` in a clone; whatever still runs when the test ends is killed, and its leash ends the rest."""
+    """Starts `promotion WORDS` in a clone; whatever still runs when the test ends is killed, and the watchdog ends the rest."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(repo: Repo, log: Path, *words: str) -> subprocess.Popen[bytes]:

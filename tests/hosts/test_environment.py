@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.training import REPORTABLE, environment
+from stages.runners import REPORTABLE, report_environment
 from trainer import host
 
 EVERYTHING = sorted(REPORTABLE)
@@ -15,7 +15,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, device: str, gpu: str = "", driver: st
     """The environment that a run on such a machine writes into its record."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: gpu)
     monkeypatch.setattr(host, "_driver", lambda: driver)
-    told = environment(EVERYTHING, host.describe(torch.device(device)))
+    told = report_environment(EVERYTHING, host.describe(torch.device(device)))
     assert told is not None
     return told
 
@@ -38,4 +38,4 @@ def test_the_runner_tells_every_fact_that_a_block_may_ask_for(monkeypatch):
 
 
 def test_a_block_that_asks_for_nothing_has_no_environment():
-    assert environment([], host.describe(torch.device("cpu"))) is None
+    assert report_environment([], host.describe(torch.device("cpu"))) is None

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
-from stages.domain.fail import Refused
-from stages.domain.schema import Invalid
-from stages.hosts import worker
-from stages.hosts.job import Job, accept, job_of, results_of
-from stages.hosts.runs import Run, door_of, look, runs_of
+from stages.domain.errors import Invalid, Refused
+from stages.domain.runs import Run, runs_of
+from stages.hosts import job as jobs
+from stages.hosts.job import Job, RunFailed, accept_outputs, make_job, read_outputs, run_job
+from stages.hosts.worklist import read_current_contract, read_rung_work
 from tests.support.repo import PROJECT
 
 RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")
@@ -20,7 +20,7 @@ RUN = Run("rung3", "d8-ar48", "linux-l40s", 301, "candidate")
 @pytest.fixture
 def run(judged) -> Run:
     """A run of the second rung that was trained."""
-    return next(one for one in look(judged, "rung2").done if one.host == "cpu-fp32")
+    return next(one for one in read_rung_work(judged, "rung2").done if one.host == "cpu-fp32")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["candidate", "floor"]))
@@ -36,28 +36,30 @@ def test_a_job_brings_no_file_but_its_door_and_tickets(path):
 
 
 def test_a_job_of_the_first_rung_has_no_tickets(judged):
-    assert list(job_of(runs_of(judged, "rung1")[0]).files) == ["artifacts/protocol/rung1.json"]
-    assert list(job_of(runs_of(judged, "rung2")[0]).files) == [
+    assert list(make_job(runs_of(judged, "rung1")[0]).files) == ["artifacts/protocol/rung1.json"]
+    assert list(make_job(runs_of(judged, "rung2")[0]).files) == [
         "artifacts/protocol/rung2.json",
         "artifacts/gates/gate1/promotions.yaml",
     ]
 
 
 def test_what_a_worker_sends_is_written_as_it_was(judged, run):
-    sent = results_of(run)
+    sent = read_outputs(run)
     for path in sent:
         (names.PARAMS.parent / path).unlink()
-    record = accept(run, sent, judged, door_of("rung2"), "worker-1")
+    record = accept_outputs(run, sent, judged, read_current_contract("rung2"), "worker-1")
     assert record.id == run.id
-    assert results_of(run) == sent
+    assert read_outputs(run) == sent
 
 
 def test_another_runs_record_is_refused_and_nothing_is_written(judged, run):
-    other = next(one for one in look(judged, "rung2").done if one.host == "cpu-bf16")
-    line = results_of(other)[names.record_path(other.id).as_posix()]
+    other = next(one for one in read_rung_work(judged, "rung2").done if one.host == "cpu-bf16")
+    line = read_outputs(other)[names.record_path(other.id).as_posix()]
     names.record_path(run.id).unlink()
     with pytest.raises(Invalid, match=f"found the record of {other.id}, expected that of {run.id}"):
-        accept(run, {names.record_path(run.id).as_posix(): line}, judged, door_of("rung2"), "worker-1")
+        accept_outputs(
+            run, {names.record_path(run.id).as_posix(): line}, judged, read_current_contract("rung2"), "worker-1"
+        )
     assert not names.record_path(run.id).exists()
 
 
@@ -73,40 +75,40 @@ def test_a_record_that_the_run_would_not_make_is_refused(judged, run, changes, t
     path = names.record_path(run.id)
     line = canonical.dumps(canonical.loads(path.read_bytes()) | changes)
     with pytest.raises(Invalid, match=told):
-        accept(run, {path.as_posix(): line}, judged, door_of("rung2"), "worker-1")
+        accept_outputs(run, {path.as_posix(): line}, judged, read_current_contract("rung2"), "worker-1")
 
 
 @pytest.mark.parametrize("path", ["params.yaml", "artifacts/records/rung2/x/y/1.json", "../../etc/passwd"])
 def test_a_file_that_no_run_makes_is_refused(judged, run, path):
     with pytest.raises(Refused, match="which no run makes"):
-        accept(run, results_of(run) | {path: b"x"}, judged, door_of("rung2"), "worker-1")
+        accept_outputs(run, read_outputs(run) | {path: b"x"}, judged, read_current_contract("rung2"), "worker-1")
 
 
 def test_no_record_is_no_result(judged, run):
-    sent = results_of(run)
+    sent = read_outputs(run)
     sent.pop(names.record_path(run.id).as_posix())
     with pytest.raises(Refused, match="sent no artifacts/records"):
-        accept(run, sent, judged, door_of("rung2"), "worker-1")
+        accept_outputs(run, sent, judged, read_current_contract("rung2"), "worker-1")
 
 
 def test_a_worker_sends_a_finished_run_without_running_it_again(run, monkeypatch):
-    monkeypatch.setattr(worker, "_command", lambda *_: pytest.fail("it ran again"))
-    assert worker.do(job_of(run), lambda seconds: None) == results_of(run)
+    monkeypatch.setattr(jobs, "_train", lambda *_: pytest.fail("it ran again"))
+    assert run_job(make_job(run), lambda seconds: None) == read_outputs(run)
 
 
 def test_a_worker_of_another_study_refuses(run):
-    job = job_of(run)
+    job = make_job(run)
     names.PARAMS.write_bytes(names.PARAMS.read_bytes() + b"\n")
     with pytest.raises(Refused, match=r"params\.yaml is not that of the dispatching clone; `git pull` in both"):
-        worker.do(job, lambda seconds: None)
+        run_job(job, lambda seconds: None)
 
 
 def test_a_worker_that_has_not_seen_the_gate_yet_gets_its_tickets_with_the_job(run):
-    job = job_of(run)
+    job = make_job(run)
     path = names.GATES / "gate1" / "promotions.yaml"
     held = path.read_bytes()
     path.unlink()
-    worker.do(job, lambda seconds: None)
+    run_job(job, lambda seconds: None)
     assert path.read_bytes() == held
 
 
@@ -114,6 +116,6 @@ def test_a_run_that_ends_badly_tells_the_end_of_what_it_printed(run, monkeypatch
     """The synthetic study has no runner, so the command itself refuses what its lock froze."""
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     names.record_path(run.id).unlink()
-    job = job_of(run)
-    with pytest.raises(worker.RunFailed, match=r"(?s)exit status 2.*trainer/: found sha256"):
-        worker.do(job, lambda seconds: None)
+    job = make_job(run)
+    with pytest.raises(RunFailed, match=r"(?s)exit status 2.*trainer/: found sha256"):
+        run_job(job, lambda seconds: None)

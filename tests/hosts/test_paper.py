@@ -8,7 +8,7 @@ import pytest
 
 from stages.domain.rules import threshold_in_bpb
 from stages.domain.study import Study, load
-from stages.realise import realise_all
+from stages.runners.builtin import realise_all
 from stages.summary.plan import plan
 from tests.support.repo import PROJECT
 
@@ -52,7 +52,7 @@ def test_the_frozen_thresholds_at_twelve_hours(paper):
 
 
 def test_the_plan_gives_the_published_candidates_and_device_hours(paper):
-    made = plan(paper)
+    made = plan(paper).to_json()
     assert [rung["candidates"] for rung in made["rungs"].values()] == [12, 12, 9, 4, 3]
     assert made["rungs"]["rung5"]["hours"] == 144
     hours = {one["from_rung"]: one["hours"] for one in made["counterfactuals"]}
@@ -61,7 +61,7 @@ def test_the_plan_gives_the_published_candidates_and_device_hours(paper):
 
 def test_the_floor_is_measured_where_it_is_cheap_and_is_a_line_of_its_own(paper):
     """25.2 h of screening are published; with twelve configurations no seeds of two hosts alike make them, so ours are 24.8."""
-    totals = plan(paper)["totals"]
+    totals = plan(paper).to_json()["totals"]
     assert (totals["screening_hours"], totals["last_rung_hours"], totals["floor_hours"]) == (24.8, 144, 1)
     assert (totals["runs"], totals["floor_runs"]) == (112, 6)
     minutes = Fraction(252, 10) * 60 - 9 * 4 * 10 - 4 * 4 * 60  # what is left for 2 and 5 minutes

@@ -7,7 +7,9 @@ import io
 
 import pytest
 
-from stages.progress import LIVE, Live, duration
+from stages.domain.formatting import elapsed
+from stages.domain.names import LIVE
+from stages.progress import Live
 from trainer.outcome import Progress, Row
 
 RUN = "rung3/d8/linux/301"
@@ -140,4 +142,4 @@ def test_a_run_that_broke_says_why(clock):
     ("seconds", "said"), [(3.21, "3.2 s"), (59.97, "1 min 0 s"), (75, "1 min 15 s"), (43200, "12 h 0 min")]
 )
 def test_durations_read_as_people_say_them(seconds, said):
-    assert duration(seconds) == said
+    assert elapsed(seconds) == said

@@ -314,8 +314,8 @@ def test_a_study_that_could_not_be_judged_is_refused_before_anything_trains(stud
     assert told in refused(study, "stages.protocol")
 
 
-@pytest.mark.parametrize(("data", "told"), [(b"{}", "found no door of rung1"), (b"xx", "not JSON at line 1")])
-def test_a_door_that_is_none_is_named_with_its_remedy(study, data, told):
+@pytest.mark.parametrize(("data", "told"), [(b"{}", "found no contract of rung1"), (b"xx", "not JSON at line 1")])
+def test_a_contract_that_is_none_is_named_with_its_remedy(study, data, told):
     path = study.root / "artifacts" / "protocol" / "rung1.json"
     path.unlink()
     path.write_bytes(data)
@@ -343,7 +343,7 @@ def test_freezing_the_same_rules_again_changes_no_byte(study):
     assert study.git("status", "--porcelain") == ""
 
 
-def test_a_rung_whose_gate_is_not_frozen_keeps_its_door_closed(study):
+def test_a_rung_whose_gate_is_not_frozen_keeps_its_contract_closed(study):
     for path in ("artifacts/records/rung3", "artifacts/traces/rung3"):
         study.python("-c", f"import shutil; shutil.rmtree('{path}')")
     for path in ("locks/gate3.yaml", "ledger/runs.jsonl"):
@@ -394,10 +394,10 @@ def test_a_second_repro_beside_the_first_is_told_to_wait(study):
 
 
 def test_a_run_on_the_wrong_machine_names_both_and_says_how_to_get_the_artifact(study):
-    door = study.root / "artifacts" / "protocol" / "rung1.json"
-    value = canonical.loads(door.read_bytes())
+    contract = study.root / "artifacts" / "protocol" / "rung1.json"
+    value = canonical.loads(contract.read_bytes())
     value["hosts"]["cpu-fp32"]["system"] = "windows" if os.name == "posix" else "linux"
-    door.write_bytes(canonical.dumps(value))
+    contract.write_bytes(canonical.dumps(value))
     told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
     assert "cpu-fp32" in told and "windows" in told.lower() and "dvc pull" in told
 

@@ -12,6 +12,7 @@ import pytest
 
 from stages import ledger
 from stages.domain import canonical, study
+from stages.domain.decision import Decision
 from stages.domain.locks import Lock
 from stages.domain.records import Record, parse_line
 from stages.summary import build
@@ -27,7 +28,7 @@ class Case:
     configs: tuple[str, ...]
     locks: dict[str, Lock]
     records: tuple[Record, ...]
-    decisions: dict[str, dict[str, Any]]
+    decisions: dict[str, Decision]
 
     def ladder(self, mode: str = "frozen") -> Ladder:
         return build(mode, self.configs, self.locks, self.records, self.decisions)
@@ -56,9 +57,9 @@ def make(root: Path, value: dict[str, Any] | None = None) -> Case:
     synthetic.build(root, value)
     with chdir(root):
         known = study.load()
-        gates = ledger.frozen_gates()
+        gates = ledger.read_frozen_gates()
         lines = ledger.read_records(gates, set(known.configs))
-        decisions = {gate: made for gate, (made, _) in ledger.read_decisions(gates).items()}
+        decisions = ledger.read_decisions(gates)
     return Case(root, tuple(sorted(known.configs)), gates, tuple(record for record, _ in lines), decisions)
 
 

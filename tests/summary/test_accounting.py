@@ -11,7 +11,7 @@ from stages.summary.accounting import UNRUN, accounting, counterfactual, hours
 
 
 def test_the_published_hours_come_out(paper):
-    made = accounting(paper.ladder())
+    made = accounting(paper.ladder()).to_json()
     assert [rung["candidates"] for rung in made["rungs"].values()] == [18, 12, 9, 4, 3]
     assert made["totals"] == {
         "executed_hours": 169.2,
@@ -31,12 +31,12 @@ def test_the_published_hours_come_out(paper):
 
 def test_a_counterfactual_shows_its_sum_and_says_that_nothing_of_it_ran():
     made = counterfactual("rung4", 4, 4, "rung5", 43200.0)
-    assert made["text"] == f"All 4 candidates of rung4 at rung5: 4 × 4 cells × 12 h = 192 device-hours. {UNRUN}"
+    assert made.text == f"All 4 candidates of rung4 at rung5: 4 × 4 cells × 12 h = 192 device-hours. {UNRUN}"
     assert "no evidence" in UNRUN
 
 
 def test_runs_are_counted_by_what_became_of_them(case):
-    rung = accounting(case.ladder())["rungs"]["rung3"]
+    rung = accounting(case.ladder()).to_json()["rungs"]["rung3"]
     assert (rung["candidates"], rung["cells"], rung["configs"]) == (10, 4, 12)
     assert (rung["executed_runs"], rung["stopped_runs"], rung["missing_runs"], rung["floor_runs"]) == (40, 8, 0, 6)
     assert rung["unscreened_hours"] == pytest.approx(12 * 4 * 10 / 3600)
@@ -46,15 +46,17 @@ def test_a_missing_run_is_counted_as_missing_and_costs_nothing(case):
     gone = [run for run in case.records if run.id == "rung5/d8-c007/cpu-fp32/5001"]
     ladder = case.without("gate5").ladder()
     records = tuple(run for run in case.records if run not in gone)
-    made = accounting(type(case)(case.root, case.configs, case.locks, records, case.decisions).ladder())
+    made = accounting(type(case)(case.root, case.configs, case.locks, records, case.decisions).ladder()).to_json()
     assert len(gone) == 1
     assert made["rungs"]["rung5"]["missing_runs"] == 1
-    assert made["rungs"]["rung5"]["executed_runs"] == accounting(ladder)["rungs"]["rung5"]["executed_runs"] - 1
+    assert (
+        made["rungs"]["rung5"]["executed_runs"] == accounting(ladder).to_json()["rungs"]["rung5"]["executed_runs"] - 1
+    )
     assert made["totals"]["planned_hours"] - made["totals"]["executed_hours"] == pytest.approx(0.2)
 
 
 def test_before_a_gate_has_decided_the_next_rungs_candidates_are_unknown_and_not_zero(case):
-    made = accounting(case.without("gate3", "gate4", "gate5", records=True).ladder())
+    made = accounting(case.without("gate3", "gate4", "gate5", records=True).ladder()).to_json()
     assert made["rungs"]["rung3"]["candidates"] == 10
     assert made["rungs"]["rung3"]["missing_runs"] == 40
     for key in ("candidates", "missing_runs", "planned_hours"):
@@ -66,14 +68,14 @@ def test_before_a_gate_has_decided_the_next_rungs_candidates_are_unknown_and_not
 
 def test_a_rung_whose_gate_is_not_frozen_is_absent(case):
     some = {gate: lock for gate, lock in case.locks.items() if gate in ("gate1", "gate2")}
-    made = accounting(type(case)(case.root, case.configs, some, case.records, case.decisions).ladder())
+    made = accounting(type(case)(case.root, case.configs, some, case.records, case.decisions).ladder()).to_json()
     assert list(made["rungs"]) == ["rung1", "rung2"]
     assert made["totals"]["last_rung_hours"] is None
     assert made["counterfactuals"] == []
 
 
 def test_nothing_frozen_accounts_for_nothing(case):
-    made = accounting(type(case)(case.root, case.configs, {}, (), {}).ladder())
+    made = accounting(type(case)(case.root, case.configs, {}, (), {}).ladder()).to_json()
     assert (made["rungs"], made["clock"], made["totals"]["executed_hours"]) == ({}, None, 0.0)
     canonical.dumps(made)
 

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 
 from stages import ledger
 from stages.domain import canonical, names
-from stages.domain.concordance import tau_b
+from stages.domain.evidence import tau_b
 from stages.domain.study import load
 from stages.summary.accounting import UNRUN, counterfactual, hours
 from stages.summary.plan import plan
@@ -40,14 +40,14 @@ def read(root: Path, name: str) -> dict:
 
 def test_the_published_costs_come_out():
     assert hours(3 * 4, HOURS_12) == 144
-    assert counterfactual("rung4", 4, 4, "rung5", HOURS_12)["hours"] == 192
-    assert counterfactual("rung3", 9, 4, "rung5", HOURS_12)["hours"] == 432
+    assert counterfactual("rung4", 4, 4, "rung5", HOURS_12).hours == 192
+    assert counterfactual("rung3", 9, 4, "rung5", HOURS_12).hours == 432
     screening = hours(36, 120) + hours(24, 300) + hours(36, 600) + hours(16, 3600)
     assert screening == Fraction(252, 10) and screening + 144 == Fraction(1692, 10)
 
 
 def test_a_counterfactual_says_that_it_is_no_evidence():
-    assert UNRUN in counterfactual("rung4", 4, 4, "rung5", HOURS_12)["text"]
+    assert UNRUN in counterfactual("rung4", 4, 4, "rung5", HOURS_12).text
 
 
 def test_every_executed_run_counts_its_whole_budget_once(summed):
@@ -120,7 +120,7 @@ def test_tau_of_fewer_than_two_or_of_ties_alone_is_unknown():
 
 
 def test_the_plan_of_the_published_protocol_costs_what_was_published():
-    told = json.dumps(plan(load(PROJECT / "studies" / "paper.yaml")))
+    told = json.dumps(plan(load(PROJECT / "studies" / "paper.yaml")).to_json())
     for published in ("144", "192", "432"):
         assert published in told
 

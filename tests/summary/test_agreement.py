@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from stages.domain.concordance import tau_b
 from stages.domain.decision import decide
+from stages.domain.evidence import tau_b
 from stages.summary import pairs
 from stages.summary.agreement import LEVEL, agreement
 
@@ -21,7 +21,7 @@ MEANS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=2, ma
 
 @pytest.fixture(scope="module")
 def made(case):
-    return agreement(case.ladder())
+    return agreement(case.ladder()).to_json()
 
 
 def apart(values):
@@ -42,7 +42,7 @@ def test_each_host_alone_is_judged_by_the_frozen_rules(case, made):
     rung = case.ladder().rungs[2]
     shown = made["rungs"]["rung3"]
     for host, told in shown["host_alone"].items():
-        assert told["promoted"] == decide(rung.evidence.only_host(host))["promoted"]
+        assert told["promoted"] == decide(rung.evidence.only_host(host)).promoted
         assert told["outcome"] == "decided"
     promoted = [set(told["promoted"]) for told in shown["host_alone"].values()]
     assert shown["overlap"]["common"] == sorted(promoted[0] & promoted[1])
@@ -53,7 +53,9 @@ def test_each_host_alone_tells_its_verdicts_and_its_winner_where_nobody_is_promo
     def bf16_alone_loves_the_sentinel(run):
         return 1.0 if run.host == "cpu-bf16" and run.config == "d4-c003" else None
 
-    told = agreement(case.rescored("rung5", bf16_alone_loves_the_sentinel).ladder())["rungs"]["rung5"]["host_alone"]
+    told = agreement(case.rescored("rung5", bf16_alone_loves_the_sentinel).ladder()).to_json()["rungs"]["rung5"][
+        "host_alone"
+    ]
     assert [told[host]["promoted"] for host in ("cpu-bf16", "cpu-fp32")] == [[], []]
     assert (told["cpu-bf16"]["first"], told["cpu-fp32"]["first"]) == ("d4-c003", "d8-c007")
     assert told["cpu-bf16"]["verdicts"] == {"R4": False, "R5": None, "R6": True}
@@ -64,7 +66,7 @@ def test_hosts_that_disagree_would_have_promoted_others(case):
     def bf16_alone_loves_depth_one(run):
         return 1.0 if run.host == "cpu-bf16" and run.config == "d1-c008" else None
 
-    rung = agreement(case.rescored("rung3", bf16_alone_loves_depth_one).ladder())["rungs"]["rung3"]
+    rung = agreement(case.rescored("rung3", bf16_alone_loves_depth_one).ladder()).to_json()["rungs"]["rung3"]
     assert rung["leaders"] == {"cpu-bf16": "d1-c008", "cpu-fp32": "d3-c010"}
     assert "d1-c008" in rung["host_alone"]["cpu-bf16"]["promoted"]
     assert "d1-c008" not in rung["host_alone"]["cpu-fp32"]["promoted"]
@@ -80,9 +82,9 @@ def test_nobody_promoted_anywhere_has_no_overlap_rather_than_none_of_it(made):
 def test_a_candidate_that_did_not_finish_on_a_host_has_no_mean_and_no_rank_there(case):
     gone = "rung4/d8-c007/cpu-fp32/4001"
     records = tuple(run for run in case.records if run.id != gone)
-    rung = agreement(type(case)(case.root, case.configs, case.locks, records, case.decisions).ladder())["rungs"][
-        "rung4"
-    ]
+    rung = agreement(type(case)(case.root, case.configs, case.locks, records, case.decisions).ladder()).to_json()[
+        "rungs"
+    ]["rung4"]
     assert rung["means"]["d8-c007"]["cpu-fp32"] is None
     assert rung["ranks"]["d8-c007"]["cpu-fp32"] is None
     assert rung["means"]["d8-c007"]["cpu-bf16"] is not None
@@ -91,7 +93,7 @@ def test_a_candidate_that_did_not_finish_on_a_host_has_no_mean_and_no_rank_there
 
 
 def test_a_rung_without_evidence_is_absent(case):
-    made = agreement(case.without("gate4", "gate5", records=True).ladder())
+    made = agreement(case.without("gate4", "gate5", records=True).ladder()).to_json()
     assert list(made["rungs"]) == ["rung1", "rung2", "rung3"]
 
 

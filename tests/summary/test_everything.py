@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.domain import canonical, names
+from stages.domain.contract import from_lock, read_open
 from stages.domain.records import parse_ledger
+from stages.domain.runs import ledger_order
 from stages.summary import everything
-from stages.summary.ladder import door_of, line_order
 
 
 def files_of(case, records=None):
@@ -75,17 +76,14 @@ def test_the_agreement_table_has_a_point_for_every_candidate_on_both_hosts(case)
     assert {row["hosts"] for row in found} == {"cpu-bf16 and cpu-fp32"}
 
 
-def test_a_gate_judges_alike_from_its_lock_and_from_the_door(case):
+def test_a_gate_judges_by_the_same_contract_from_its_lock_and_from_the_file(case, monkeypatch):
+    monkeypatch.chdir(case.root)
     for gate, lock in case.locks.items():
-        door = canonical.loads((case.root / names.PROTOCOL / f"{names.rung_of(gate)}.json").read_bytes())
-        made = door_of(lock)
-        assert (made.rung, made.lock, list(made.hosts), list(made.seeds)) == (
-            door["rung"], door["lock"], list(door["hosts"]), door["seeds"],
-        )  # fmt: skip
+        assert from_lock(lock) == read_open(names.rung_of(gate))
 
 
 def test_lines_stand_by_rung_number_then_candidates_before_floor(case):
-    ordered = sorted(case.records, key=line_order)
+    ordered = sorted(case.records, key=ledger_order)
     assert list(case.records) == ordered
     rung3 = [run.purpose for run in ordered if run.rung == "rung3"]
     assert rung3 == ["candidate"] * 48 + ["floor"] * 6
@@ -95,7 +93,7 @@ def test_lines_stand_by_rung_number_then_candidates_before_floor(case):
 def test_rung10_comes_after_rung9(case, first, second):
     line = case.records[0]
     lower = line.model_copy(update={"rung": first})
-    assert line_order(lower) < line_order(line.model_copy(update={"rung": second}))
+    assert ledger_order(lower) < ledger_order(line.model_copy(update={"rung": second}))
 
 
 def test_the_ledger_of_a_study_reads_back_to_the_same_summaries(case):

@@ -31,8 +31,7 @@ def test_gaps_are_mean_paired_gaps_at_the_last_rung(case):
     last = case.ladder().rungs[-1]
     gap = float(round(last.evidence.mean("d4-c003") - last.evidence.mean("d8-c007"), 9))
     assert made["gap"] == {"comparator": None, "sentinel": gap}  # the comparator did not get that far
-    verdict = [rule for rule in case.decisions["gate5"]["rules"] if rule["id"] == "R6"]
-    assert verdict[0]["results"][0]["observed"] == gap
+    assert case.decisions["gate5"].rule("R6").results[0].observed == gap
 
 
 def test_host_agreement_is_the_smallest_tau_of_each_rung(case):
@@ -64,7 +63,8 @@ def test_the_path_counts_what_is_known(case, undecided, shown):
 
 
 def test_a_blocked_gate_stands_in_the_path(case):
-    decision = {**case.decisions["gate3"], "outcome": "blocked", "blocked_by": ["R4"], "promoted": []}
+    changes = {"outcome": "blocked", "blocked_by": ["R4"], "promoted": []}
+    decision = case.decisions["gate3"].model_copy(update=changes)
     after = case.without("gate4", "gate5")
     held = {**after.decisions, "gate3": decision}
     ladder = type(case)(case.root, case.configs, case.locks, case.records, held).ladder()

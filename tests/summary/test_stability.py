@@ -4,13 +4,13 @@ from fractions import Fraction
 
 import pytest
 
-from stages.domain.concordance import tau_b
+from stages.domain.evidence import tau_b
 from stages.summary.stability import stability
 
 
 @pytest.fixture(scope="module")
 def made(case):
-    return stability(case.ladder())
+    return stability(case.ladder()).to_json()
 
 
 def test_a_step_ranks_the_candidates_of_both_rungs_alone(case, made):
@@ -38,7 +38,7 @@ def test_leaders_are_followed_to_where_they_were_stopped(made):
 
 
 def test_a_leader_whose_gate_has_not_decided_is_not_called_stopped(case):
-    made = stability(case.without("gate3", "gate4", "gate5", records=True).ladder())
+    made = stability(case.without("gate3", "gate4", "gate5", records=True).ladder()).to_json()
     assert [one["stopped_at"] for one in made["leader_fate"]] == [None, None]
     assert made["leader_fate"][1]["last_rank"] is None
 
@@ -64,12 +64,13 @@ def test_equal_means_are_broken_by_name(case):
     ],
 )
 def test_without_a_winner_it_says_why(case, change, why):
-    made = stability(change(case).ladder())
+    made = stability(change(case).ladder()).to_json()
     assert (made["winner"], made["no_winner"]) == (None, why)
 
 
 def blocked(case):
-    decision = {**case.decisions["gate5"], "outcome": "blocked", "blocked_by": ["R1"], "promoted": []}
+    changes = {"outcome": "blocked", "blocked_by": ["R1"], "promoted": []}
+    decision = case.decisions["gate5"].model_copy(update=changes)
     return type(case)(case.root, case.configs, case.locks, case.records, {**case.decisions, "gate5": decision})
 
 
@@ -97,6 +98,6 @@ def test_optimism_measures_a_leader_again_with_fresh_seeds(case, made):
 
 def test_a_leader_that_was_stopped_was_not_measured_again(case):
     stopped = case.rescored("rung4", lambda run: 1.0 if run.config == "d3-c010" else None)
-    one = stability(stopped.ladder())["optimism"][3]
+    one = stability(stopped.ladder()).to_json()["optimism"][3]
     assert one["config"] == "d3-c010"
     assert (one["next_mean"], one["next_rank"], one["regret"], one["next_lead"]) == (None, None, None, None)

@@ -9,7 +9,7 @@ import pytest
 
 from stages import ledger, winner
 from stages.domain import canonical, files, names
-from stages.domain.fail import Refused
+from stages.domain.errors import Refused
 
 
 @pytest.fixture

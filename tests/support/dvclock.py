@@ -20,8 +20,12 @@ from typing import Any
 from unittest import mock
 
 from stages import ledger, winner
-from stages.audit.pipeline import Planned, expected_stages, folder_md5
-from stages.domain import canonical, files, names, tickets, yamlio
+from stages.confidence import stored
+from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain.runs import runs_of
+from stages.domain.study import parse_study
+from stages.dvcfiles.cache import folder_md5
+from stages.dvcfiles.pipeline import PlannedStage, root_stages, rung_stages
 from stages.rungs import write_rungs
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
@@ -75,7 +79,7 @@ def _scalar(item: Any) -> str:
     return str(item) if not isinstance(item, dict | list) else "{}" if isinstance(item, dict) else "[]"
 
 
-def _stage(name: str, plan: Planned, told: dict[str, dict[str, Any]], seen: dict[str, Any]) -> Iterator[str]:
+def _stage(name: str, plan: PlannedStage, told: dict[str, dict[str, Any]], seen: dict[str, Any]) -> Iterator[str]:
     yield f"  {name}:"
     yield f"    cmd: {plan.cmd}"
     for kind, paths in (("deps", plan.deps), ("params", ()), ("outs", plan.outs)):
@@ -101,12 +105,15 @@ def _stage(name: str, plan: Planned, told: dict[str, dict[str, Any]], seen: dict
 def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
     """Write the dvc.lock beside every dvc.yaml in `stems`, for the study in the current folder."""
     params = yamlio.read(names.PARAMS, "")
+    study = parse_study(params, "params.yaml")
     told: dict[str, dict[str, Any]] = {"params.yaml": params}
     for path in names.GATES.glob("*/promotions.yaml"):
-        told[path.as_posix()] = {name: held == "true" for name, held in tickets.read(path).items()}
+        told[path.as_posix()] = {name: held == "true" for name, held in promotions.read(path).items()}
     seen: dict[str, Any] = {}
     for stem in stems:
-        plans = expected_stages(yamlio.read(Path(f"{stem}.yaml"), ""), params, stem)
+        pipeline = yamlio.read(Path(f"{stem}.yaml"), "")
+        runs = runs_of(study, Path(stem).parent.name) if stem != "dvc" else []
+        plans = rung_stages(pipeline, runs, stem) if runs else root_stages(pipeline, stem)
         lines = ["schema: '2.0'", "stages:"]
         for name, plan in plans.items():
             if only is None or name in only:
@@ -116,30 +123,37 @@ def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
 
 def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
     """A committed repository with a judged synthetic study: the code and the rules first, then the evidence."""
+    build_study(root, synthetic.params(configs, seeds))
+
+
+def build_study(root: Path, params: dict[str, Any]) -> None:
+    """The same for a study of one's own."""
     root.mkdir(parents=True)
     for name in CODE:
         source = PROJECT / name
         ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*")
         shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
     with mock.patch.object(synthetic, "RUNNER", files.tree_digest(root / "trainer")):
-        study = synthetic.build(root, synthetic.params(configs, seeds))
+        study = synthetic.build(root, params)
     with chdir(root):
-        write_rungs(len(study.rungs))
+        write_rungs(study)
         _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
         write_locks([f"stages/{rung}/dvc" for rung in study.rungs])
-        _after_the_last_gate()
+        _after_the_last_gate(study.last_rung)
         write_locks(["dvc"])
         _commit([], ["add", "-A"], "The evidence")
 
 
-def _after_the_last_gate() -> None:
-    """A winner as its stage writes it, of weights that nobody trained, and a site of one page."""
+def _after_the_last_gate(rung: str) -> None:
+    """A winner as its stage writes it, of weights that nobody trained; stand-ins for confidence and site."""
     headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
-    folder = names.TRACES / "rung5" / str(headline["winner"])
+    folder = names.TRACES / rung / str(headline["winner"])
     for trace in folder.glob("*/*"):
         (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
     winner.main()
+    for path in (stored.RESULT, stored.METRICS):
+        files.write_whole(path, b"{}\n")
     files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from stages import gate as gate_stage
 from stages import protocol
-from stages.domain import canonical, files, locks, names, study, tickets
-from stages.realise import parse_spec, spec_of
+from stages.domain import canonical, files, locks, names, promotions, study
+from stages.domain.contract import Contract, from_lock
+from stages.runners import assign, runner_of
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
 
@@ -107,12 +108,6 @@ def score(config: dict[str, Any], budget: float, host: str, seed: int, name: str
 
 
 @cache
-def _settled(spec: str) -> dict[str, Any]:
-    """A specification with the runner's defaults spelled out."""
-    return parse_spec(json.loads(spec), "synthetic").to_json()
-
-
-@cache
 def _model(spec: str) -> dict[str, Any]:
     """The model that a specification builds, as a record tells it."""
     read = Spec.from_json(json.loads(spec))
@@ -120,25 +115,24 @@ def _model(spec: str) -> dict[str, Any]:
     return {**shape.to_json(), "digest": shape.digest()}
 
 
-def _spec(study_: study.Study, door: dict[str, Any], config: str, host: str, seed: int) -> dict[str, Any]:
-    knobs, block = dict(study_.configs[config]), door["hosts"][host]
-    value = spec_of(door["settings"], knobs, block, door["clock"]["kind"], door["budget_seconds"], 0, door["last"])
-    return {**_settled(json.dumps(value)), "seed": seed}
+def _spec(study_: study.Study, contract: Contract, config: str, host: str, seed: int) -> dict[str, Any]:
+    assignment = assign(contract, study_.configs[config], config, host, seed)
+    return runner_of(contract.settings).make_spec(assignment)
 
 
 def _executed(
-    door: dict[str, Any], study_: study.Study, config: str, host: str, seed: int, purpose: str
+    contract: Contract, study_: study.Study, config: str, host: str, seed: int, purpose: str
 ) -> dict[str, Any]:
     knobs = study_.configs[config]
-    record = tickets.record(door, config=config, host=host, seed=seed, purpose=purpose, status="finished", reason=None)
-    value = score(dict(knobs), door["budget_seconds"], host, seed, config)
-    record["spec"] = spec = _spec(study_, door, config, host, seed)
+    record = contract.make_record(config=config, host=host, seed=seed, purpose=purpose, status="finished", reason=None)
+    value = score(dict(knobs), contract.budget_seconds, host, seed, config)
+    record["spec"] = spec = _spec(study_, contract, config, host, seed)
     model, batch, rate = _model(json.dumps({**spec, "seed": 0})), spec["config"]["batch_tokens"], FLOPS_PER_SECOND
-    rated = door["clock"]["kind"] == "rated"
-    steps = rated_steps(model["flops_per_token"], batch, door["budget_seconds"], rate)
+    rated = contract.clock == "rated"
+    steps = rated_steps(model["flops_per_token"], batch, contract.budget_seconds, rate)
     record["facts"] = {
         "val_bpb": value,
-        "locked_bpb": round(value + 0.01, 6) if door["last"] else None,
+        "locked_bpb": round(value + 0.01, 6) if contract.last else None,
         "steps": steps,
         "tokens": steps * batch,
         "train_loss": round(value * 2.2 + random.Random(f"{config}/{host}/{seed}/loss").gauss(0, 0.01), 6),
@@ -184,18 +178,17 @@ def _write(record: dict[str, Any]) -> None:
     path.write_bytes(canonical.dumps(record))
 
 
-def _rung(rung: str, study_: study.Study, door: dict[str, Any]) -> None:
+def _rung(rung: str, study_: study.Study, contract: Contract) -> None:
     number = int(rung.removeprefix("rung"))
-    held = tickets.read(names.GATES / f"gate{number - 1}" / "promotions.yaml") if number > 1 else {}
+    held = promotions.read(names.GATES / f"gate{number - 1}" / "promotions.yaml") if number > 1 else {}
     for config in study_.configs:
         for host, seed in study_.cells(rung):
             if held.get(config, "true") == "true":
-                _write(_executed(door, study_, config, host, seed, "candidate"))
+                _write(_executed(contract, study_, config, host, seed, "candidate"))
             else:
                 reason = f"gate{number - 1} did not promote it"
                 _write(
-                    tickets.record(
-                        door,
+                    contract.make_record(
                         config=config,
                         host=host,
                         seed=seed,
@@ -206,7 +199,7 @@ def _rung(rung: str, study_: study.Study, door: dict[str, Any]) -> None:
                 )
     for host in study_.hosts:
         for seed in study_.rungs[rung].floor_seeds:
-            _write(_executed(door, study_, study_.roles["reference"], host, seed, "floor"))
+            _write(_executed(contract, study_, study_.roles["reference"], host, seed, "floor"))
 
 
 def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
@@ -257,12 +250,12 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             frozen = locks.frozen_of(study_, gate, runner=RUNNER, corpus=protocol.corpus_digest(), previous=previous)
             files.write_whole(names.lock_path(gate), locks.dumps(frozen))
             previous = locks.digest_of(frozen)
-            door = protocol.door(rung, locks.loads(locks.dumps(frozen), gate))
-            files.write_whole(names.PROTOCOL / f"{rung}.json", canonical.dumps(door))
-            _rung(rung, study_, door)
+            contract = from_lock(locks.loads(locks.dumps(frozen), gate))
+            files.write_whole(names.PROTOCOL / f"{rung}.json", contract.to_bytes())
+            _rung(rung, study_, contract)
             made, held = gate_stage.judge(rung, value)
-            files.write_whole(names.GATES / gate / "decision.json", canonical.dumps(made))
-            files.write_whole(names.GATES / gate / "promotions.yaml", tickets.dumps(held))
+            files.write_whole(names.GATES / gate / "decision.json", made.to_bytes())
+            files.write_whole(names.GATES / gate / "promotions.yaml", promotions.dumps(held))
     return study_
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages import training
+from stages import progress, run
+from stages.hosts import machine
+from stages.runners import builtin
+from tests.support.contracts import make_contract
+from trainer import loop
 from trainer.outcome import Outcome
 
-DOOR: dict[str, Any] = {
-    "rung": "rung1",
-    "gate": "gate1",
-    "lock": "1" * 64,
-    "runner": "2" * 64,
-    "corpus": "3" * 64,
-    "clock": {"kind": "rated"},
-    "budget_seconds": 1.0,
-    "hosts": {"here": {"report": []}},
-}
+CONTRACT = make_contract(hosts=("here",), budget_seconds=1.0)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -28,26 +24,30 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
 ) -> None:
     happened: list[str] = []
 
-    class Observer:
-        def done(self, record: dict[str, Any], telemetry: dict[str, Any]) -> None:
+    class Observer(progress.Live):
+        def done(self, record: dict[str, Any], telemetry: Mapping[str, Any]) -> None:
             happened.append(f"told of {record['status']}")
 
-    def write(record: dict[str, Any], trace: dict[str, bytes]) -> None:
+    def write(*_: object) -> None:
         if full:
             raise OSError("no space left")
         happened.append("written")
 
     outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.block, "require", lambda *_: None)
-    monkeypatch.setattr(training.files, "tree_digest", lambda _: DOOR["runner"])
-    monkeypatch.setattr(training, "check_corpus", lambda _: None)
-    monkeypatch.setattr(training, "build_spec", lambda *_: {})
-    monkeypatch.setattr(training, "_run", lambda *_: (outcome, Observer()))
-    monkeypatch.setattr(training, "write", write)
+    monkeypatch.setattr(machine, "require_host", lambda *_: None)
+    monkeypatch.setattr(builtin.BuiltinRunner, "digest", lambda *_: CONTRACT.runner)
+    monkeypatch.setattr(builtin.BuiltinRunner, "check_corpus", lambda *_: None)
+    monkeypatch.setattr(builtin.BuiltinRunner, "make_spec", lambda *_: {})
+    monkeypatch.setattr(builtin.Spec, "from_json", lambda _: None)
+    monkeypatch.setattr(loop, "train", lambda *_, **__: outcome)
+    monkeypatch.setattr(progress, "Live", Observer)
+    monkeypatch.setattr(run, "read_knobs", lambda _: {})
+    monkeypatch.setattr(run, "write_outputs", write)
+    requested = run.RequestedRun(CONTRACT, "a", "here", 1, "candidate")
     if full:
         with pytest.raises(OSError, match="no space left"):
-            training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+            run.train(requested)
     else:
-        training.train(DOOR, config="a", host="here", seed=1, purpose="candidate")
+        run.train(requested)
     assert happened == ([] if full else ["written", "cleared", "told of finished"])

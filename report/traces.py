@@ -1,0 +1,92 @@
+"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable reads as missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from stages.domain import files, names
+
+COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
+#: Points that a page and its files carry; the whole curve is the trace's, whose digest the page names.
+MOST_POINTS = 24
+MAX_BYTES = 16 << 20
+#: A row of the curve, by its columns; None for a number that is not finite.
+CurvePoint = dict[str, float | None]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run's curve, thinned, and its telemetry; the digests are of the whole files, None where one is missing."""
+
+    points: list[CurvePoint]
+    rows: int
+    curve_sha256: str | None
+    telemetry: Mapping[str, object]
+    telemetry_sha256: str | None
+    problem: str = ""
+
+
+def _number(text: str) -> float | None:
+    value = float(text or "nan")  # a trainer that is not this project's prints what it likes
+    return value if math.isfinite(value) else None
+
+
+def _thin(rows: list[Item]) -> list[Item]:
+    """At most `MOST_POINTS` of the rows, closer where a loss falls steeply; the first and the last among them."""
+    if len(rows) <= MOST_POINTS:
+        return rows
+    places = (round((n / (MOST_POINTS - 1)) ** 1.5 * (len(rows) - 1)) for n in range(MOST_POINTS))
+    return [rows[place] for place in dict.fromkeys(places)]
+
+
+def _read(path: Path) -> bytes | None:
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return None
+    return path.read_bytes()
+
+
+def read_trace(root: Path, run: str) -> Trace:
+    """The trace of a run under `root`."""
+    data = _read(root / names.trace_path(run) / "curve.csv")
+    problem, points, count = "", [], 0
+    if data is None:
+        problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; `dvc pull` fetches it"
+    else:
+        try:
+            rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+            count = len(rows)
+            points = [{key: _number(row[key]) for key in COLUMNS} for row in _thin(rows)]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
+            points = []
+    telemetry = _read_telemetry(root, run)
+    return Trace(points, count, _sha256(data), _object(telemetry), _sha256(telemetry), problem)
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return files.sha256_bytes(data) if data is not None else None
+
+
+def _read_telemetry(root: Path, run: str) -> bytes | None:
+    return _read(root / names.trace_path(run) / "telemetry.json")
+
+
+def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
+    """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
+    return _object(_read_telemetry(root, run))
+
+
+def _object(data: bytes | None) -> Mapping[str, object]:
+    try:
+        value = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,1 @@
+"""The files that DVC writes and reads: dvc.lock, dvc.yaml, and its cache."""

@@ -1,0 +1,149 @@
+"""What DVC should record in its locks. Never imports DVC.
+
+    rung_stages(dvc_yaml, runs_of(study, "rung3"), where)      a stage for every declared run, and the gate
+    root_stages(dvc_yaml, where)                               the stages of the hand-written dvc.yaml at the root
+
+The dvc.yaml of a rung is generated (`stages/rungs.py`): its two templates are filled in for each run that the study
+declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from stages.domain.errors import Invalid
+from stages.domain.names import PARAMS
+from stages.domain.runs import Run
+
+#: What the stages at the root run. A team may add stages of its own; these are the study's.
+COMMANDS = {
+    "corpus": "python -m stages.corpus",
+    "protocol": "python -m stages.protocol",
+    "ledger": "python -m stages.ledger",
+    "confidence": "python -m stages.confidence",
+    "winner": "python -m stages.winner",
+    "site": "python -m report",
+}
+#: Stages that studies of earlier versions do not have. A dvc.yaml may be without one, and a dvc.lock until it has run.
+OPTIONAL = frozenset({"confidence"})
+#: What a stage of the study may say. `wdir`, `matrix` or `foreach` would give the same paths another meaning.
+_KEYS = frozenset(
+    ("desc", "cmd", "deps", "params", "outs", "metrics", "plots", "meta", "frozen", "always_changed", "wdir", "matrix")
+)
+_GENERATED_ALONE = frozenset(("wdir", "matrix"))
+
+
+class BadPipeline(Invalid):
+    """A dvc.yaml that is none, or says what no stage of a study says."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage as dvc.yaml has it: `params` is by file, a tuple of keys."""
+
+    cmd: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    params: dict[str, tuple[str, ...]]
+
+    def filled(self, values: Mapping[str, str]) -> PlannedStage:
+        """The stage with each `${name}` replaced by its value."""
+
+        def fill(text: str) -> str:
+            for name, value in values.items():
+                text = text.replace(f"${{{name}}}", value)
+            return text
+
+        params = {fill(file): tuple(map(fill, keys)) for file, keys in self.params.items()}
+        return PlannedStage(fill(self.cmd), tuple(map(fill, self.deps)), tuple(map(fill, self.outs)), params)
+
+
+def parse_templates(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
+    """The stages of a rung's dvc.yaml with their variables, or `BadPipeline` where one has another shape."""
+    return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
+
+
+def rung_stages(value: Mapping[str, object], runs: Iterable[Run], where: str) -> dict[str, PlannedStage]:
+    """Every stage of a rung by the name that DVC gives it, from its generated dvc.yaml: its runs, then its gate."""
+    templates = parse_templates(value, where)
+    stages = {}
+    for run in runs:
+        template = templates[run.stage_name.partition("@")[0]]
+        stages[run.stage_name] = template.filled(_variables(run))
+    stages["gate"] = templates["gate"]
+    return stages
+
+
+def _variables(run: Run) -> dict[str, str]:
+    """What the variables of a rung's dvc.yaml stand for in the stage of one run."""
+    config = "roles.reference" if run.purpose == "floor" else "item.config"
+    return {config: run.config, "item.host": run.host, "item.seed": str(run.seed)}
+
+
+def root_stages(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
+    """The study's own stages in the dvc.yaml of the root, by name. Stages that a team added are left out."""
+    stages = {name: stage for name, stage in _stages(value, where).items() if name in COMMANDS}
+    for name, stage in stages.items():
+        if isinstance(stage, dict) and (extra := sorted(_GENERATED_ALONE & stage.keys())):
+            raise BadPipeline.at(where, "no such key in a stage at the root", f"stages.{name}.{extra[0]}")
+    return {name: _stage(stage, where, name) for name, stage in stages.items()}
+
+
+def added_stages(value: Mapping[str, object], where: str) -> list[str]:
+    """The names of the stages that a team added to the dvc.yaml of the root."""
+    return sorted(_stages(value, where).keys() - COMMANDS.keys())
+
+
+def _stages(value: Mapping[str, object], where: str) -> dict[str, object]:
+    stages = value.get("stages")
+    if not isinstance(stages, dict):
+        raise BadPipeline.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
+    return stages
+
+
+def _stage(value: object, where: str, name: str) -> PlannedStage:
+    at = f"stages.{name}"
+    if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
+        raise BadPipeline.at(where, "expected a mapping with a `cmd` of one line", at)
+    if extra := sorted(map(str, value.keys() - _KEYS)):
+        raise BadPipeline.at(where, "no such key in a stage of the study", f"{at}.{extra[0]}")
+    matrix = value.get("matrix", {})
+    if not isinstance(matrix, dict) or not all(_is_variable(axis) for axis in matrix.values()):
+        raise BadPipeline.at(where, "expected a `${variable}` by axis", f"{at}.matrix")
+    deps = tuple(_paths(value, "deps", where, at))
+    outs = tuple(path for kind in ("outs", "metrics", "plots") for path in _paths(value, kind, where, at))
+    params: dict[str, tuple[str, ...]] = {}
+    for file, key in _parameters(value, where, at):
+        params[file] = (*params.get(file, ()), key)
+    return PlannedStage(value["cmd"], deps, outs, params)
+
+
+def _is_variable(axis: object) -> bool:
+    return isinstance(axis, str) and axis.startswith("${")
+
+
+def _list(stage: dict[str, object], key: str, where: str, at: str) -> list[object]:
+    value = stage.get(key) or []
+    if not isinstance(value, list):
+        raise BadPipeline.at(where, f"found {value!r:.80}, expected a list", f"{at}.{key}")
+    return value
+
+
+def _paths(stage: dict[str, object], key: str, where: str, at: str) -> Iterator[str]:
+    """The paths of a list of them; one with options is a mapping with one key."""
+    for number, item in enumerate(_list(stage, key, where, at)):
+        path = next(iter(item)) if isinstance(item, dict) and len(item) == 1 else item
+        if not isinstance(path, str):
+            raise BadPipeline.at(where, f"found {item!r:.80}, expected a path", f"{at}.{key}.{number}")
+        yield path
+
+
+def _parameters(stage: dict[str, object], where: str, at: str) -> Iterator[tuple[str, str]]:
+    """(file, key) of every parameter; one without a file is a key of params.yaml."""
+    for number, item in enumerate(_list(stage, "params", where, at)):
+        for file, keys in (item if isinstance(item, dict) else {PARAMS.as_posix(): [item]}).items():
+            if not isinstance(file, str) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                message = f"found {item!r:.80}, expected a key, or keys by file"
+                raise BadPipeline.at(where, message, f"{at}.params.{number}")
+            yield from ((file, str(key)) for key in keys)

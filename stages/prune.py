@@ -1,0 +1,51 @@
+"""Remove what an earlier form of the study left behind: records, traces and dvc.lock entries of runs that it no longer
+asks for.
+
+DVC keeps the entries of a matrix cell that is gone, and the files of that cell stay in folders on which gates depend;
+`promotion verify` takes both for runs from nowhere. `promotion freeze` prunes after a change of seeds, hosts or
+configurations. The DVC cache and git keep what is removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.domain import names
+from stages.domain.runs import all_runs, runs_of
+from stages.domain.study import Study
+from stages.dvcfiles import lockfile
+
+
+def prune(study: Study) -> list[str]:
+    """Remove what no run of the study accounts for; returns the paths and stages that are gone."""
+    return [*_remove_outputs(study), *(entry for rung in study.rungs for entry in _remove_entries(study, rung))]
+
+
+def _remove_outputs(study: Study) -> Iterator[str]:
+    declared = {run.id for run in all_runs(study)}
+    for folder, suffix in ((names.RECORDS, ".json"), (names.TRACES, "")):
+        for path in sorted(folder.glob(f"rung*/*/*/*{suffix}")):
+            if path.relative_to(folder).as_posix().removesuffix(suffix) in declared:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _drop_empty(path.parent, folder)
+            yield path.as_posix()
+
+
+def _drop_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _remove_entries(study: Study, rung: str) -> Iterator[str]:
+    """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
+    path = lockfile.path_of(rung)
+    head, stages = lockfile.read(path)
+    declared = {"gate", *(run.stage_name for run in runs_of(study, rung))}
+    kept = {name: text for name, text in stages.items() if name in declared}
+    if len(kept) < len(stages):
+        lockfile.write(path, head, kept)
+    yield from (f"{path.as_posix()}: {name}" for name in stages if name not in declared)

@@ -1,0 +1,1 @@
+"""What git holds: objects, the tree of a commit or of the workspace, and the history."""

@@ -1,0 +1,337 @@
+"""Git by its own command, read-only: a bare checkout and any version of Git will do.
+
+    Git(Path(".")).resolve("HEAD~3")
+
+Nothing here writes, reaches a network, or runs what the repository's own configuration names. Replacement objects,
+grafts and the commit-graph are switched off, because they show a history that nobody else has.
+
+An object's id is the digest of its content. Git checks that when objects travel, and not when it reads what lies in
+.git: a folder that was handed over may hold any content under any id. So every commit, folder and file is hashed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from stages.domain.errors import Invalid
+
+#: Git's modes: a folder, a file, an executable file, a symbolic link, another repository.
+FOLDER, FILE, EXECUTABLE, LINK, REPOSITORY = "40000", "100644", "100755", "120000", "160000"
+_SECONDS = re.compile(rb"committer [^\n]*> (\d+) [+-]\d{4}")
+
+_QUIET = {
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+#: What would make git look elsewhere than in the folder that it is asked about (`git rev-parse --local-env-vars`).
+_ELSEWHERE = frozenset(
+    f"GIT_{name}"
+    for name in [
+        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "SHALLOW_FILE", "NAMESPACE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX"),
+        *("CONFIG", "CONFIG_PARAMETERS"),
+    ]
+)
+_OPTIONS = {
+    "core.quotePath": "off",
+    "core.commitGraph": "false",
+    "core.fsmonitor": "false",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+}
+MAX_OBJECT = 1 << 30
+
+
+class GitRefused(Invalid):
+    """Git is not there, will not answer, or holds what it should not; the message says which."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a commit: its mode and the id of its content."""
+
+    mode: str
+    oid: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit says: the id of its folder, its parents, its committer's clock (seconds since 1970), its bytes."""
+
+    tree: str
+    parents: tuple[str, ...]
+    seconds: int
+    data: bytes
+
+
+def object_id(kind: str, data: bytes, like: str) -> str:
+    """The id of an object; `like` is any id of the repository, whose length tells SHA-1 from SHA-256."""
+    whole = f"{kind} {len(data)}\0".encode("ascii") + data
+    digest = hashlib.sha256(whole) if len(like) == 64 else hashlib.sha1(whole, usedforsecurity=False)
+    return digest.hexdigest()
+
+
+def verify_object(oid: str, kind: str, data: bytes) -> bytes:
+    """`data`, if it is what `oid` names; else `GitRefused`."""
+    if object_id(kind, data, oid) != oid:
+        message = "found another content than its id names, expected its own: the repository was tampered with"
+        raise GitRefused.at(f"object {oid}", f"{message}; clone it anew")
+    return data
+
+
+def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
+    """The entries of a folder by name."""
+    entries: dict[str, Entry] = {}
+    at, size = 0, len(oid) // 2
+    while at < len(data):
+        space = data.find(b" ", at)
+        end = data.find(b"\0", space)
+        if min(space, end) < 0:
+            raise GitRefused.at(f"object {oid}", "is no folder that git wrote; `git fsck` tells more")
+        mode, name = data[at:space].decode("ascii", "replace"), data[space + 1 : end].decode("utf-8", "surrogateescape")
+        at = end + 1 + size
+        entries[name] = Entry(mode, data[end + 1 : at].hex())
+    return entries
+
+
+def parse_commit(oid: str, data: bytes) -> Commit:
+    """What a commit says in its head."""
+    head = data.partition(b"\n\n")[0].split(b"\n")
+    trees = [line[5:].decode("ascii", "replace") for line in head if line.startswith(b"tree ")]
+    parents = tuple(line[7:].decode("ascii", "replace") for line in head if line.startswith(b"parent "))
+    clock = next(filter(None, map(_SECONDS.fullmatch, head)), None)
+    if not trees:
+        raise GitRefused.at(f"object {oid}", "is no commit that git wrote; `git fsck` tells more")
+    return Commit(trees[0], parents, int(clock[1]) if clock else 0, data)
+
+
+def environment() -> dict[str, str]:
+    """The environment of every git command: nothing in it points to another repository."""
+    return {key: value for key, value in os.environ.items() if key not in _ELSEWHERE} | _QUIET
+
+
+class Git:
+    """The repository around `root`, read-only. Paths are given and returned relative to `root`, with '/'."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._reader: subprocess.Popen[bytes] | None = None
+        self._trees: dict[str, dict[str, Entry]] = {}
+        self._commits: dict[str, Commit] = {}
+
+    @property
+    def _command(self) -> list[str]:
+        options = [word for key, value in _OPTIONS.items() for word in ("-c", f"{key}={value}")]
+        return ["git", "-C", str(self.root), *options]
+
+    def run(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """One git command, whatever its exit status; `GitRefused` only if there is no git."""
+        try:
+            return subprocess.run(
+                [*self._command, *arguments],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                env=environment(),
+                check=False,
+            )
+        except FileNotFoundError:
+            raise GitRefused("git is not installed, and the history cannot be read without it; install git") from None
+
+    def ask(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """What a git command printed; `GitRefused` with its complaint where it failed."""
+        done = self.run(*arguments, stdin=stdin)
+        if done.returncode:
+            complaint = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+            raise GitRefused(f"git {' '.join(arguments[:3])}: {complaint}")
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    @cached_property
+    def prefix(self) -> str:
+        """Where `root` lies inside the repository: empty, or a path that ends in '/'."""
+        return self.ask("rev-parse", "--show-prefix").strip("\n")
+
+    @cached_property
+    def bare(self) -> bool:
+        """Whether there is no working tree to read."""
+        return self.ask("rev-parse", "--is-inside-work-tree").strip() != "true"
+
+    @cached_property
+    def shallow(self) -> frozenset[str]:
+        """The commits at which a shallow clone was cut off; empty for a whole one."""
+        if self.ask("rev-parse", "--is-shallow-repository").strip() != "true":
+            return frozenset()
+        path = self.root / self.ask("rev-parse", "--git-path", "shallow").strip("\n")
+        return frozenset(path.read_text(encoding="ascii").split()) if path.is_file() else frozenset()
+
+    def resolve(self, rev: str) -> str:
+        """The full id of the commit that `rev` names."""
+        if not rev.strip() or rev.startswith("-"):
+            raise GitRefused(f"{rev!r} is no revision; name a commit, a tag or a branch")
+        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+        if done.returncode:
+            raise GitRefused(f"{rev!r} names no commit here; `git fetch` may bring it")
+        return done.stdout.decode("ascii").strip().splitlines()[-1]
+
+    @property
+    def head(self) -> str | None:
+        """The id of the commit that is checked out; None before the first one."""
+        done = self.run("rev-parse", "--verify", "--quiet", "HEAD")
+        return done.stdout.decode("ascii").strip() or None
+
+    def merge_base(self, first: str, second: str) -> str | None:
+        """The merge base of two commits; None where they have no common ancestor, or it is not here."""
+        done = self.run("merge-base", first, second)
+        return done.stdout.decode("ascii").split()[0] if done.returncode == 0 else None
+
+    def read(self, oid: str, kind: str) -> bytes:
+        """The content of an object of a kind (blob, tree, commit, tag), which is what its id names."""
+        if self._reader is None:
+            self._reader = subprocess.Popen(
+                [*self._command, "cat-file", "--batch"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(),
+            )
+        into, out = self._reader.stdin, self._reader.stdout
+        assert into is not None
+        assert out is not None
+        try:
+            into.write(oid.encode("ascii") + b"\n")
+            into.flush()
+            return _object(out, oid, kind)
+        except (GitRefused, OSError):
+            self.close()  # what is left in the pipe would be taken for the next answer
+            raise
+
+    def blob(self, oid: str) -> bytes:
+        """The content of a file, by its id."""
+        return self.read(oid, "blob")
+
+    def commit(self, oid: str) -> Commit:
+        """What a commit says."""
+        if oid not in self._commits:
+            self._commits[oid] = parse_commit(oid, self.read(oid, "commit"))
+        return self._commits[oid]
+
+    def folder(self, oid: str) -> dict[str, Entry]:
+        """The entries of a folder, by its id."""
+        if oid not in self._trees:
+            self._trees[oid] = parse_tree(oid, self.read(oid, "tree"))
+        return self._trees[oid]
+
+    def entry(self, commit: str, path: str) -> Entry | None:
+        """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
+        entry = Entry(FOLDER, self.commit(commit).tree)
+        for name in filter(None, f"{self.prefix}{path}".split("/")):
+            inside = self.folder(entry.oid) if entry.mode == FOLDER else {}
+            if name not in inside:
+                return None
+            entry = inside[name]
+        return entry
+
+    def files(self, commit: str) -> dict[str, Entry]:
+        """Every file of a commit under `root`, by path."""
+        place = self.entry(commit, "")
+        return self.inside(place.oid) if place and place.mode == FOLDER else {}
+
+    def inside(self, folder: str) -> dict[str, Entry]:
+        """Every file of a folder, given by its id, by its path inside it."""
+        return dict(self._walk(folder, ""))
+
+    def _walk(self, folder: str, path: str) -> Iterator[tuple[str, Entry]]:
+        for name, entry in self.folder(folder).items():
+            if entry.mode == FOLDER:
+                yield from self._walk(entry.oid, f"{path}{name}/")
+            else:
+                yield f"{path}{name}", entry
+
+    def ancestry(self, commit: str) -> dict[str, Commit]:
+        """A commit and all that came before it, parents first; at the edge of a shallow clone commits have none."""
+        self._fetch(self.ask("rev-list", commit).split())
+        order: dict[str, Commit] = {}
+        stack: list[tuple[str, bool]] = [(commit, False)]
+        while stack:
+            oid, seen = stack.pop()
+            if oid in order:
+                continue
+            parents = () if oid in self.shallow else self.commit(oid).parents
+            if seen:
+                order[oid] = self.commit(oid)
+            else:
+                stack.append((oid, True))
+                stack.extend((parent, False) for parent in reversed(parents))
+        return order
+
+    def _fetch(self, oids: Iterable[str]) -> None:
+        """Read many commits with one command: to ask for ten thousand of them one by one takes a second."""
+        asked = [oid for oid in oids if oid not in self._commits]
+        out = io.BytesIO(self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked).encode()).stdout)
+        for oid in asked:
+            self._commits[oid] = parse_commit(oid, _object(out, oid, "commit"))
+
+    def close(self) -> None:
+        """End the reader."""
+        if self._reader is not None:
+            for stream in (self._reader.stdin, self._reader.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+            self._reader.wait()
+            self._reader = None
+
+
+def _object(out: IO[bytes], oid: str, kind: str) -> bytes:
+    head = out.readline().split()
+    if len(head) != 3:
+        raise GitRefused(f"object {oid} is not in this repository; `git fsck` tells more")
+    if head[1] != kind.encode("ascii"):
+        raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
+    size = int(head[2])
+    if size > MAX_OBJECT:
+        raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
+    data = out.read(size)
+    out.read(1)
+    return verify_object(oid, kind, data)
+
+
+def open_git(root: Path) -> Git | None:
+    """The repository around `root`, or None where there is none, or no git to read it with (`why_no_git` tells).
+
+    A repository that git refuses to read is an error in git's own words: it is not "no repository".
+    """
+    git = Git(root)
+    try:
+        done = git.run("rev-parse", "--git-dir")
+    except GitRefused:
+        return None
+    complaint = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode == 0:
+        return git
+    if "not a git repository" in complaint:
+        return None
+    remedy = ""
+    if "dubious ownership" in complaint:
+        remedy = "\nit belongs to somebody else; if you trust them: `git config --global --add safe.directory FOLDER`"
+    raise GitRefused(f"{root.as_posix()}: git will not read this repository: {complaint}{remedy}")
+
+
+def why_no_git(root: Path) -> str:
+    """Why there is no history at `root`, where `open_git` found none."""
+    inside = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+    return "git is not installed" if inside else "this is not a git repository"

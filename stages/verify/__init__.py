@@ -1,0 +1,256 @@
+"""Verification of a study: what can be made again from the evidence is made again, and compared with what is written.
+
+    report = verify(Path("."), "v1.0", Options(depth="git"))
+    report.verdict                  "verified", "undecided" or "failed"
+    report.exit_status              0, or 1 where a check failed or one that is required was skipped
+
+Nothing that is written is trusted. `verify` makes the checks of `sequence.SEQUENCE` in their order, each on what the
+checks before it have proved:
+
+1. Files (V01): what is read is plain files, and nothing stands among them that is not read.
+2. Study and locks (V02 to V06): params.yaml is a study, and says today what the chain of locks froze.
+3. Ledger (V07, V08): its lines are canonical, in order, and whole.
+4. Records (V09 to V14): each names the rule, runner, corpus and machine that the locks froze, and its numbers follow
+   from what its run was given.
+5. Decisions (V15, V16): each is made again by the frozen rules; runs were trained if and only if they had a ticket.
+6. DVC's locks (V17 to V19): stages, digests and parameters are those of the study and of the bytes in git.
+7. History (V20 to V22): in git, each rule came before its evidence, and neither changed afterwards without saying so.
+8. Summaries (V23): the published numbers are what the evidence adds up to.
+9. Signatures (V24, V25): of locks and commits, where a file of allowed signers says who may sign.
+10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
+11. Replay (V30): never made by reading; `replay_run` trains a run again.
+
+What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
+skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
+ValueErrors say that nothing could be verified: no such commit, no study. A command then ends with exit status 2.
+
+This package is all that others import; its modules are its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stages.domain.errors import Refused
+from stages.dvcfiles.cache import artifacts_present
+from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.tree import CommitTree, Tree, open_tree
+from stages.verify.attestation import (
+    Attestation,
+    BadAttestation,
+    CheckedAttestation,
+    attest_decision,
+    check_attestation,
+    dump_statement,
+)
+from stages.verify.changes import (
+    ChangedDecision,
+    Changes,
+    changed_decisions,
+    compare_commits,
+    compare_snapshots,
+    describe_commit,
+    read_snapshot,
+)
+from stages.verify.check import Case, Check, Depth, Options, Problem
+from stages.verify.formats import junit, markdown, print_changed_decisions, print_history, print_report
+from stages.verify.locks import PARAMS
+from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
+from stages.verify.result import CheckResult, Report
+from stages.verify.sequence import SEQUENCE, required_checks, run_checks
+from stages.verify.signatures import BadSignature, BadSigners, read_allowed_signers, sign, verify_signature
+
+__all__ = [
+    "SEQUENCE",
+    "Attestation",
+    "BadAttestation",
+    "BadSignature",
+    "BadSigners",
+    "ChangedDecision",
+    "Changes",
+    "Check",
+    "CheckResult",
+    "CheckedAttestation",
+    "CommitStep",
+    "Options",
+    "Problem",
+    "Replayed",
+    "Report",
+    "attest_decision",
+    "check_attestation",
+    "choose_runs",
+    "compare_commits",
+    "compare_snapshots",
+    "decisions_changed_since",
+    "dump_statement",
+    "junit",
+    "markdown",
+    "print_changed_decisions",
+    "print_history",
+    "print_report",
+    "range_base",
+    "read_ledger",
+    "read_snapshot",
+    "replay_run",
+    "required_checks",
+    "sign",
+    "verify",
+    "verify_history",
+    "verify_range",
+    "verify_signature",
+]
+
+#: A commit that touches none of these cannot change a verdict that rests on git alone.
+_VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
+#: What a commit of the study's history touches.
+_HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True)
+class CommitStep:
+    """One commit of a history or range: who made it, what it changed against its first parent, and its verification."""
+
+    commit: str
+    author: str
+    changes: tuple[str, ...]
+    report: Report
+
+    def to_json(self) -> dict[str, object]:
+        """The step as one JSON value."""
+        return {
+            "commit": self.commit,
+            "who": self.author,
+            "changes": list(self.changes),
+            "verdict": self.report.verdict,
+            "failed": [result.check.id for result in self.report.results if self.report.refused(result)],
+            "report": self.report.to_json(),
+        }
+
+
+def verify(root: Path, rev: str | None = None, options: Options = DEFAULTS) -> Report:
+    """Verify a commit, or the workspace of `root` where `rev` is None; HEAD where the repository has no workspace."""
+    with _repository(root, options) as git:
+        if rev is None and git is not None and git.bare:
+            rev = "HEAD"
+        commit = None if rev is None else _need(git, root).resolve(rev)
+        tree = open_tree(root, git, commit)
+        if tree.mode(PARAMS) is None and not tree.paths("locks"):
+            raise Refused(f"{tree.title} of {root.as_posix()} holds no study: {_nearby_study(root)}")
+        return _verify_tree(root, git, tree, commit, options)
+
+
+def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
+    """Verify every commit up to HEAD that touched rules, evidence, decisions or dvc.lock, oldest first."""
+    with _repository(root, options) as repository:
+        git = _need(repository, root)
+        last = git.resolve("HEAD")
+        return _verify_commits(root, git, _from_first_study(git, _touching(git, last, _HISTORY_PATHS)), options)
+
+
+def verify_range(root: Path, revisions: str, options: Options = DEFAULTS) -> list[CommitStep]:
+    """Verify the last commit of a range `A..B`, and every other one that could change a verdict, oldest first.
+
+    Commits before the first one that holds a study are left out, unless the base of the range holds one: whoever takes
+    it away afterwards is not let off.
+    """
+    with _repository(root, options) as repository:
+        git = _need(repository, root)
+        first, last = _range_ends(git, revisions)
+        commits = _touching(git, f"{first}..{last}", _VERDICT_PATHS)
+        commits += [last] if last not in commits else []
+        base = git.merge_base(first, last) or first
+        if git.entry(base, PARAMS) is None:
+            commits = _from_first_study(git, commits)
+        return _verify_commits(root, git, commits, options)
+
+
+def range_base(root: Path, revisions: str) -> str:
+    """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A."""
+    with _repository(root) as repository:
+        git = _need(repository, root)
+        first, last = _range_ends(git, revisions)
+        return git.merge_base(first, last) or first
+
+
+def decisions_changed_since(root: Path, before: str, rev: str | None = None) -> list[ChangedDecision]:
+    """The gates that decide otherwise than at the commit `before`, at another commit or (None) in the workspace."""
+    with _repository(root) as repository:
+        git = _need(repository, root)
+        if rev is None and git.bare:
+            rev = "HEAD"
+        now = open_tree(root, git, git.resolve(rev) if rev is not None else None)
+        return changed_decisions(open_tree(root, git, git.resolve(before)), now)
+
+
+@contextmanager
+def _repository(root: Path, options: Options = DEFAULTS) -> Iterator[Git | None]:
+    """The repository around a folder, None where there is none. Refuses a folder or a file of signers that is none."""
+    if not root.is_dir():
+        raise Refused(f"{root}: no such folder; name the study with --repo")
+    if options.signers is not None:
+        read_allowed_signers(options.signers)
+    git = open_git(root)
+    try:
+        yield git
+    finally:
+        if git is not None:
+            git.close()
+
+
+def _need(git: Git | None, root: Path) -> Git:
+    if git is None:
+        raise Refused(f"{root.as_posix()}: {why_no_git(root)}; a commit can only be read with both")
+    return git
+
+
+def _verify_tree(root: Path, git: Git | None, tree: Tree, commit: str | None, options: Options) -> Report:
+    depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")
+    case = Case(root, tree, git, commit, replace(options, depth=depth))
+    return Report(tree.title, commit, depth, run_checks(case), options.required)
+
+
+def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Options) -> list[CommitStep]:
+    steps = []
+    for commit in commits:
+        tree, parents = CommitTree(git, commit), git.commit(commit).parents
+        before = CommitTree(git, parents[0]) if parents and commit not in git.shallow else None
+        author = git.ask("log", "-1", "--format=%an, %cs", commit).strip()
+        report = _verify_tree(root, git, tree, commit, options)
+        steps.append(CommitStep(commit, author, tuple(describe_commit(before, tree)), report))
+    return steps
+
+
+def _range_ends(git: Git, revisions: str) -> tuple[str, str]:
+    start, dots, end = revisions.partition("..")
+    if not dots or not start or not end or end.startswith("."):
+        raise Refused(f"--range {revisions!r}: expected A..B, two commits")
+    return git.resolve(start), git.resolve(end)
+
+
+def _touching(git: Git, revisions: str, paths: tuple[str, ...]) -> list[str]:
+    """The commits of a range that touch any of the paths, oldest first."""
+    order = ("--full-history", "--topo-order", "--reverse")
+    return git.ask("rev-list", *order, "--end-of-options", revisions, "--", *paths).split()
+
+
+def _from_first_study(git: Git, commits: list[str]) -> list[str]:
+    """The commits from the first one on that holds a study."""
+    first = next((at for at, commit in enumerate(commits) if git.entry(commit, PARAMS)), None)
+    if first is None:
+        raise Refused("no commit here holds a study: none has params.yaml")
+    return commits[first:]
+
+
+def _nearby_study(root: Path) -> str:
+    """Where the study may be instead."""
+    message = "neither params.yaml nor locks/; go to the root of one, or name it with --repo"
+    for up, folder in enumerate(root.resolve().parents, start=1):
+        if (folder / PARAMS).is_file():
+            return f"{message}: `promotion verify --repo {'/'.join(['..'] * up)}`"
+    return message

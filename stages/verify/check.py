@@ -1,0 +1,222 @@
+"""What a check is, what it may find, and why checks cannot run out of order.
+
+A check reads a `Case`: the tree under verification and what earlier checks have learnt from it. It yields `Problem`s;
+if there are any, it ends in `CheckFailed`. What a check proves, it hands on with `case.learn(...)`: a later check asks
+with `case.get(Kind)`, and asking for what nobody has learnt is `OutOfOrder`. `Check.needs` and `Check.gives` say the
+same beforehand, so that a sequence in which a check stands before what it needs is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from stages.domain.errors import Invalid
+from stages.repo.git import Git, why_no_git
+from stages.repo.history import EvidenceLine, History, read_history
+from stages.repo.tree import Tree
+
+Depth = Literal["git", "artifacts", "replay"]
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it should be: where, what was expected, what was found, what that means."""
+
+    file: str
+    found: str
+    expected: str
+    meaning: str
+    line: int | None = None
+    pointer: str | None = None
+
+    @property
+    def place(self) -> str:
+        """`ledger/runs.jsonl, line 12, /facts/val_bpb`."""
+        line = f", line {self.line}" if self.line is not None else ""
+        return f"{self.file}{line}{f', {self.pointer}' if self.pointer else ''}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: found {self.found}, expected {self.expected}; {self.meaning}"
+
+
+class CheckFailed(Exception):
+    """A check found problems."""
+
+    def __init__(self, check: Check, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.check, self.problems = check, problems
+
+
+class Skip(Exception):
+    """A check that cannot be made on this machine or tree: why, and the command that would enable it.
+
+    `applies` is false where the study has not come so far that there is anything to check.
+    """
+
+    def __init__(self, reason: str, enable: str, *, applies: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.enable, self.applies = reason, enable, applies
+
+
+class OutOfOrder(RuntimeError):
+    """A check asked for what no earlier check has learnt: a mistake in the sequence, never in the study."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a verification is asked for.
+
+    `depth`: None is `artifacts` where some are here, else `git`. `signers`: a file of allowed signers in OpenSSH's
+    format. `required`: ids of checks that may not be skipped where there is something to check (`required_checks`).
+    """
+
+    depth: Depth | None = None
+    signers: Path | None = None
+    required: frozenset[str] = frozenset()
+
+
+@dataclass
+class Case:
+    """The tree under verification and what has been learnt from it. `commit` is None for the workspace."""
+
+    root: Path
+    tree: Tree
+    git: Git | None
+    commit: str | None
+    options: Options
+    notes: list[str] = field(default_factory=list)
+    #: Lines of runs.jsonl that were read already, so that the history need not read them again.
+    lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
+    _learnt: dict[type, object] = field(default_factory=dict)
+
+    @cached_property
+    def history(self) -> History:
+        """The history up to this tree, read when a check first asks; `Skip` where there is none to read."""
+        if self.git is None:
+            reason = why_no_git(self.root)
+            remedy = "install git" if "installed" in reason else "git clone"
+            raise Skip(f"{reason}, so nothing says what came first", remedy)
+        workspace = self.tree if self.commit is None else None
+        return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
+
+    def learn(self, value: object) -> None:
+        """Hand on a fact to later checks, once."""
+        if type(value) in self._learnt:
+            raise OutOfOrder(f"{type(value).__name__} was learnt already")
+        self._learnt[type(value)] = value
+
+    def knows(self, kind: type) -> bool:
+        """Whether an earlier check has learnt this."""
+        return kind in self._learnt
+
+    def get(self, kind: type[Kind]) -> Kind:
+        """What an earlier check has learnt; `OutOfOrder` if none has."""
+        if kind not in self._learnt:
+            raise OutOfOrder(f"no check has learnt {kind.__name__} yet")
+        value = self._learnt[kind]
+        assert isinstance(value, kind)
+        return value
+
+    def note(self, text: str) -> None:
+        """Something that a reader should know and that is no failure."""
+        self.notes.append(text)
+
+
+#: The function of a check. Its docstring says what the check shows when it passes.
+CheckFunction = Callable[[Case], Iterable[Problem] | None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step of the sequence. `needs` and `gives` are the types that its function gets and learns."""
+
+    id: str
+    name: str
+    depth: Depth
+    function: CheckFunction
+    needs: tuple[type, ...] = ()
+    gives: tuple[type, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What the check shows when it passes: the first line of its function's docstring."""
+        return (self.function.__doc__ or "").split("\n")[0].rstrip(".")
+
+    @property
+    def description(self) -> str:
+        """The same in full: the docstring as one line."""
+        return " ".join((self.function.__doc__ or "").split())
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.name}"
+
+
+def perform(check: Check, case: Case) -> list[str]:
+    """Make one check and return its notes. Raises `CheckFailed`, `Skip`, or `OutOfOrder` if it is made too early."""
+    for kind in check.needs:
+        case.get(kind)
+    case.notes = []
+    problems: list[Problem] = []
+    try:
+        problems.extend(_problems(check, case))
+    except Skip:
+        if not problems:  # what was found before it gave up is found
+            raise
+    if problems:
+        raise CheckFailed(check, problems)
+    return case.notes
+
+
+def _problems(check: Check, case: Case) -> Iterator[Problem]:
+    """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too.
+
+    A library that is missing is no problem of the study: the check is skipped.
+    """
+    try:
+        yield from check.function(case) or ()
+    except Invalid as error:
+        for problem in problems_of(error):
+            yield replace(problem, file=path_in_study(problem.file, case.root))
+    except OSError as error:
+        file = path_in_study(str(error.filename or "the study"), case.root)
+        meaning = "nobody can say what it holds"
+        yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
+    except ImportError as error:
+        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
+    except ValueError as error:
+        if type(error).__module__ == "builtins":
+            raise
+        yield from problems_of(Invalid(str(error)))
+
+
+def problems_of(error: Invalid, meaning: str = "nothing that builds on it can be believed") -> Iterator[Problem]:
+    """What a parser refused, as problems."""
+    for mistake in error.mistakes:
+        expected = mistake.expected or "a file that this project wrote"
+        pointer = "/" + mistake.place.replace(".", "/") if mistake.place else None
+        yield Problem(mistake.file, mistake.found or "nothing", expected, meaning, mistake.line, pointer)
+    if not error.mistakes:
+        yield Problem("the study", str(error), "something that can be verified", meaning)
+
+
+def path_in_study(file: str, root: Path) -> str:
+    """A file by its path in the study, so that no report names a machine's folders."""
+    path = Path(file)
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def check_order(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    """The checks, if their ids climb and none stands before what it needs; else `OutOfOrder`."""
+    given: set[type] = set()
+    for number, check in enumerate(checks, start=1):
+        if check.id != f"V{number:02d}":
+            raise OutOfOrder(f"{check.id} stands at place {number}")
+        if missing := [kind.__name__ for kind in check.needs if kind not in given]:
+            raise OutOfOrder(f"{check.id} needs {missing[0]}, which no earlier check gives")
+        given |= set(check.gives)
+    return checks

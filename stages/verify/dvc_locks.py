@@ -1,0 +1,219 @@
+"""Checks V17 and V19: the dvc.lock files, and what they say that every stage ran, read, wrote and was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stages.domain import names, yamlio
+from stages.domain.diff import ABSENT, differences
+from stages.domain.runs import runs_of
+from stages.domain.study import Study
+from stages.dvcfiles import lockfile
+from stages.dvcfiles.lockfile import LockedFile, LockedStage
+from stages.dvcfiles.pipeline import (
+    COMMANDS,
+    OPTIONAL,
+    PlannedStage,
+    added_stages,
+    parse_templates,
+    root_stages,
+    rung_stages,
+)
+from stages.rungs import has_floor, rung_yaml
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.decisions import Recomputed
+from stages.verify.ledger import Ledger
+from stages.verify.locks import PARAMS, Params
+
+ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
+
+
+@dataclass(frozen=True)
+class DvcLocks:
+    """What the dvc.lock files say and should say: stages by name, by the path of the lock.
+
+    `pipelines` are the dvc.yaml files, parsed, and `added` the stages that a team added to that of the root.
+    """
+
+    recorded: dict[str, dict[str, LockedStage]]
+    planned: dict[str, dict[str, PlannedStage]]
+    pipelines: dict[str, dict[str, object]]
+    added: list[str]
+
+    def stages(self) -> Iterator[tuple[str, str, LockedStage]]:
+        """(lock, name, stage) for all that are recorded."""
+        for path, stages in self.recorded.items():
+            for name, stage in stages.items():
+                yield path, name, stage
+
+    def outputs(self) -> dict[str, LockedFile]:
+        """The recorded outputs by path."""
+        return {file.path: file for _, _, stage in self.stages() for file in stage.outs.values()}
+
+    def expected(self, path: str, name: str) -> bool:
+        """Whether a stage of this name may stand in a lock: a planned one, or one that a team added to the root."""
+        added = path == ROOT and name.partition("@")[0] in self.added
+        return added or name in self.planned.get(path, {})
+
+
+def check_dvc_locks(case: Case) -> Iterator[Problem]:
+    """Every dvc.lock can be read, is of the root or a rung, and holds the stages of its dvc.yaml that have run.
+
+    Those are all of them once every gate has decided.
+    """
+    study = case.get(Study)
+    folders = {"": None, **{f"stages/{rung}/": rung for rung in study.rungs}}
+    locks = DvcLocks({}, {}, {}, [])
+    for folder, rung in folders.items():
+        yield from _read_folder(case, folder, rung, locks)
+    evidence = case.get(Ledger).by_rung if case.knows(Ledger) else {}
+    yield from _unexpected_files(case, set(folders))
+    if not locks.recorded and not evidence:
+        raise Skip("DVC has recorded nothing yet", "dvc repro", applies=False)
+    case.learn(locks)
+    yield from _missing_stages(case, locks, list(evidence))
+    for path, name, _ in locks.stages():
+        if not locks.expected(path, name):
+            yield Problem(path, name, "a stage of its dvc.yaml", "a run from nowhere", pointer=f"/stages/{name}")
+
+
+def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> Iterator[Problem]:
+    """Read dvc.yaml and dvc.lock of the root (`rung` is None) or of a rung into `locks`."""
+    yaml_path, lock_path = f"{folder}dvc.yaml", f"{folder}dvc.lock"
+    pipeline, lock = case.tree.read(yaml_path), case.tree.read(lock_path)
+    if pipeline is not None:
+        value = locks.pipelines[lock_path] = yamlio.loads(pipeline, yaml_path)
+        if rung is None:
+            locks.planned[lock_path] = root_stages(value, yaml_path)
+            locks.added.extend(added_stages(value, yaml_path))
+        else:
+            parse_templates(value, yaml_path)
+            runs = runs_of(case.get(Study), rung)
+            locks.planned[lock_path] = rung_stages(_generated_yaml(case.get(Study), rung), runs, yaml_path)
+    if lock is not None:
+        locks.recorded[lock_path] = lockfile.parse(lock, lock_path)
+    if pipeline is None and lock is not None:
+        yield Problem(yaml_path, "no file", f"the pipeline of {lock_path}", "nobody knows what was run")
+
+
+def _generated_yaml(study: Study, rung: str) -> dict[str, object]:
+    """The dvc.yaml of a rung as `python -m stages.rungs` writes it, parsed."""
+    text = rung_yaml(names.number_of(rung), floor=has_floor(study, rung))
+    return yamlio.loads(text.encode("utf-8"), f"stages/{rung}/dvc.yaml")
+
+
+def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
+    for path in case.tree.paths("stages"):
+        if path.endswith(("/dvc.yaml", "/dvc.lock")) and path.removesuffix(path.rpartition("/")[2]) not in folders:
+            meaning = "evidence of a rung that the study does not have"
+            yield Problem(path, "a file of no rung of params.yaml", "no such file", meaning)
+
+
+def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[Problem]:
+    """Every rung with evidence has a lock; the stages before the runs are recorded, and after the last gate all are."""
+    for rung in rungs:
+        path = f"stages/{rung}/dvc.lock"
+        if path not in locks.recorded:
+            yield Problem(path, "no file", f"what DVC recorded of {rung}", "its evidence has no second witness")
+    decided = case.get(Ledger).decisions.keys() if case.knows(Ledger) else set()
+    over = set(case.get(Study).gates) <= decided
+    needed = [name for name in COMMANDS if name not in OPTIONAL] if over else ["corpus", "protocol"] if rungs else []
+    root = locks.recorded.get(ROOT, {})
+    for name in needed:
+        if name not in root:
+            meaning = "every gate has decided, and DVC never saw what follows" if over else "runs stand on it"
+            absent, expected = "no such stage" if root else "no file", f"stages.{name}, as `dvc repro` records it"
+            yield Problem(ROOT, absent, expected, meaning, pointer=f"/stages/{name}")
+
+
+def check_parameters(case: Case) -> Iterator[Problem]:
+    """What every stage ran, read, wrote and was given is what this project, params.yaml and the tickets say."""
+    locks = case.get(DvcLocks)
+    yield from _compare_pipelines(case, locks)
+    values: dict[str, Mapping[str, object]] = {PARAMS: case.get(Params).value}
+    for gate, tickets in case.get(Recomputed).tickets.items():
+        file = f"artifacts/gates/{gate}/promotions.yaml"
+        values[file] = {name: ticket if ticket == "what-if" else ticket == "true" for name, ticket in tickets.items()}
+    for path, name, stage in locks.stages():
+        planned = locks.planned.get(path, {}).get(name)
+        if planned is not None:
+            yield from _compare_stage(path, name, stage, _without_unrun(planned, locks), values)
+
+
+def _without_unrun(planned: PlannedStage, locks: DvcLocks) -> PlannedStage:
+    """A stage without the outputs and the code of optional stages that have not run, for which it could not wait."""
+    root = locks.planned.get(ROOT, {})
+    unrun = [name for name in OPTIONAL if name in root and name not in locks.recorded.get(ROOT, {})]
+    absent = {path for name in unrun for path in (*root[name].outs, f"stages/{name}")}
+    return replace(planned, deps=tuple(path for path in planned.deps if path not in absent))
+
+
+def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
+    """The dvc.yaml of a rung is the generated one; of the one at the root, the commands of the stages are known."""
+    for rung in case.get(Study).rungs:
+        path = f"stages/{rung}/dvc.yaml"
+        pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
+        if pipeline is not None:
+            generated = _without_descriptions(_generated_yaml(case.get(Study), rung))
+            for pointer, value, expected in differences(_without_descriptions(pipeline), generated):
+                meaning = "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)"
+                yield Problem(path, repr(value)[:200], repr(expected)[:200], meaning, pointer=pointer)
+    planned = locks.planned.get(ROOT, {})
+    for name, command in COMMANDS.items() if planned else ():
+        if name in OPTIONAL and name not in planned:
+            continue
+        cmd = planned[name].cmd if name in planned else "no such stage"
+        if cmd != command:
+            meaning = "it makes what this project's stage should"
+            yield Problem(ROOT_YAML, cmd, command, meaning, pointer=f"/stages/{name}/cmd")
+    if locks.added:
+        case.note(f"dvc.yaml has stages of its own, which nothing here looks at: {', '.join(locks.added)}")
+
+
+def _without_descriptions(pipeline: dict[str, object]) -> dict[str, object]:
+    """A dvc.yaml without its descriptions, which change nothing."""
+    stages = pipeline.get("stages")
+    kept = {
+        name: {key: value for key, value in stage.items() if key != "desc"} if isinstance(stage, dict) else stage
+        for name, stage in (stages if isinstance(stages, dict) else {}).items()
+    }
+    return {**pipeline, "stages": kept}
+
+
+def _compare_stage(
+    path: str, name: str, stage: LockedStage, planned: PlannedStage, values: Mapping[str, Mapping[str, object]]
+) -> Iterator[Problem]:
+    """`values`: the parameters by file, of the files whose content is known."""
+    at = f"/stages/{name}"
+    if stage.cmd != planned.cmd:
+        yield Problem(path, stage.cmd, planned.cmd, "something else was run", pointer=f"{at}/cmd")
+    for kind, recorded, paths in (("deps", stage.deps, planned.deps), ("outs", stage.outs, planned.outs)):
+        if recorded.keys() != set(paths):
+            difference = min(recorded.keys() ^ set(paths))
+            expected = f"the {kind} of its dvc.yaml"
+            meaning = "DVC recorded other files than the stage has"
+            yield Problem(path, f"{difference} on one side", expected, meaning, pointer=f"{at}/{kind}")
+    expected_params = {
+        file: {key: _value(values[file], key) for key in keys}
+        for file, keys in planned.params.items()
+        if file in values
+    }
+    params = {file: given for file, given in stage.params.items() if file in values or file not in planned.params}
+    for pointer, was, should in differences(params, expected_params, f"{at}/params"):
+        ticket = "promotions.yaml" in pointer
+        meaning = "it ran on a ticket that its gate did not give" if ticket else "it ran with another value"
+        if should is ABSENT and not ticket:
+            meaning = "a parameter that the stage does not have"
+        yield Problem(path, repr(was)[:200], repr(should)[:200], meaning, pointer=pointer)
+
+
+def _value(values: Mapping[str, object], key: str) -> Any:
+    """The value under a dotted key, or `ABSENT`."""
+    value: object = values
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return ABSENT
+        value = value[part]
+    return value

@@ -1,0 +1,205 @@
+"""Checks V20 to V22: in git, the rule came before its evidence, and neither changed afterwards without saying so.
+
+All look at the whole past of the commit under verification (`stages/repo/history.py`) and ask what it means for the
+rules that stand there now. What a later amendment owns up to, and the evidence of a study that was left for another
+one, no longer decides anything: it is noted and is no failure. Where a shallow clone hides what matters, the checks are
+skipped.
+
+Whoever trains a run again under the same rule has two results and shows one. A repetition that is meant is an amendment
+(`promotion freeze GATE --amend --reason "..."`), which gives the evidence made anew a lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.domain import canonical, locks, names
+from stages.domain.diff import differences
+from stages.domain.locks import Lock
+from stages.domain.study import Study
+from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.ledger import Ledger, RecordLine
+from stages.verify.locks import Locks
+
+_REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
+
+
+def _whole_history(case: Case) -> History:
+    """The history, unless it is cut off where it matters."""
+    history = case.history
+    if history.cut:
+        oldest = f"evidence stands in its oldest commit {history.cut[:12]}, and what came before is hidden"
+        raise Skip(f"a shallow clone: {oldest}", "git fetch --unshallow")
+    if case.git is not None and case.git.shallow:
+        case.note("the clone is shallow: what came before its oldest commit was not looked at")
+    return history
+
+
+def _lineage(lock: Lock | None) -> set[str]:
+    """The digests of a lock and of those that its amendments replaced."""
+    return {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)} if lock else set()
+
+
+def check_rule_first(case: Case) -> Iterator[Problem]:
+    """Whenever evidence under a lock first stands in history, an ancestor of that commit held this lock."""
+    history, now = _whole_history(case), case.get(Locks)
+    for state in history.states.values():
+        earlier = frozenset().union(*(parent.locks_so_far for parent in history.parents(state)))
+        for commitment in history.new_commitments(state):
+            known = _was_known(commitment, earlier, now)
+            if not known and not _decides_nothing(commitment, history, state, now):
+                yield _too_early(commitment, state)
+
+
+def _was_known(commitment: Commitment, earlier: frozenset[tuple[str, str]], now: Locks) -> bool:
+    """Whether the rule of this evidence stood in an ancestor. Evidence that names none may be that of any rule here."""
+    rung, digest = commitment
+    if digest:
+        return (names.gate_of(rung), digest) in earlier
+    gates = [names.gate_of(rung)] if rung else list(now.by_gate)
+    return all(any((gate, digest) in earlier for digest in _lineage(now.by_gate.get(gate))) for gate in gates)
+
+
+def _decides_nothing(commitment: Commitment, history: History, state: HistoryState, now: Locks) -> bool:
+    """Whether this evidence decides nothing any more: an amendment replaced its rule, or its study was left."""
+    rung, digest = commitment
+    gate = names.gate_of(rung) if rung else ""
+    lock = now.by_gate.get(gate)
+    if lock and digest in _lineage(lock) - {lock.digest}:
+        return True
+    if digest:
+        rules = [history.locks[gate, digest]] if (gate, digest) in history.locks else []
+    else:  # what names no lock was made under one of those that stood there
+        rules = [past for parent in history.parents(state) for past in parent.locks.values()]
+    studies = {lock.frozen.study for lock in now.by_gate.values()}
+    return bool(rules) and all(rule.study not in studies for rule in rules)
+
+
+def _too_early(commitment: Commitment, state: HistoryState) -> Problem:
+    rung, digest = commitment
+    gate = names.gate_of(rung) if rung else "any gate"
+    together = (gate, digest) in state.locks_so_far
+    if digest:
+        text = f"brings evidence of {rung} {'together with' if together else 'without'} lock {digest[:12]}"
+    else:
+        text = f"brings evidence of {rung or 'an unknown rung'} that names no lock"
+    dvc_lock = f"stages/{rung}/dvc.lock"  # where there is no ledger yet, it is what speaks of trained runs
+    return Problem(
+        f"locks/{gate}.yaml" if together else dvc_lock if dvc_lock in state.oids and RUNS not in state.oids else RUNS,
+        f"{state.title} {text}",
+        "the lock in an ancestor of that commit",
+        f"nothing shows that the rule of {gate} was fixed before its evidence was seen",
+    )
+
+
+def check_rule_stayed(case: Case) -> Iterator[Problem]:
+    """Every lock under which evidence ever stood is the one that stands here, or an amendment names it.
+
+    Each amendment says what it changed.
+    """
+    history, now, study = _whole_history(case), case.get(Locks), case.get(Study).study.name
+    for gate, judged in history.locks_with_evidence_of(study).items():
+        for past in judged:
+            yield from _compare_lock(gate, past, now.by_gate.get(gate), history)
+    for lock in now.by_gate.values():
+        yield from _compare_amendments(lock, history, case)
+    yield from _evidence_of_other_studies(case, history, study)
+
+
+def _compare_lock(gate: str, past: PastLock, lock: Lock | None, history: History) -> Iterator[Problem]:
+    """A lock of today with one under which evidence stood."""
+    path = f"locks/{gate}.yaml"
+    if lock is None:
+        expected = f"lock {past.digest[:12]}, or one with an amendment that replaces it"
+        yield Problem(path, "no file", expected, "evidence was made under a rule that is gone")
+    elif past.digest not in _lineage(lock):
+        change = ", ".join(list(locks.difference(past.frozen, lock.frozen.to_json()))[:4]) or "amendments"
+        evidence = {(names.rung_of(gate), past.digest), (names.rung_of(gate), "")}
+        where = next(state.title for state in history.states.values() if state.commitments & evidence)
+        remedy = f"`promotion freeze {gate} --amend --reason ...` writes it"
+        yield Problem(
+            path,
+            f"another lock than {past.digest[:12]}, of which {where} holds evidence; changed: {change}",
+            f"an amendment that replaces {past.digest[:12]}; {remedy}",
+            f"the rule of {gate} was changed after its evidence was seen, and nobody says so",
+            pointer="/frozen/amendments",
+        )
+
+
+def _compare_amendments(lock: Lock, history: History, case: Case) -> Iterator[Problem]:
+    """What each amendment says of the lock that it replaced is true, as far as git holds that lock."""
+    path, amendments = f"locks/{lock.frozen.gate}.yaml", lock.frozen.amendments
+    replaced = [history.locks.get((lock.frozen.gate, amendment.replaces)) for amendment in amendments]
+    replacing = [*(past.frozen if past else None for past in replaced), lock.frozen.to_json()][1:]
+    for at, (amendment, old, new) in enumerate(zip(amendments, replaced, replacing, strict=True)):
+        pointer = f"/frozen/amendments/{at}"
+        if old is None and case.git and not case.git.shallow:
+            meaning = "the amendment speaks of a lock that never stood in history"
+            yield Problem(path, amendment.replaces, "a lock of the history", meaning, pointer=f"{pointer}/replaces")
+        change = locks.difference(old.frozen, new) if old and new else amendment.changed
+        if canonical.dumps(amendment.changed) != canonical.dumps(change):
+            was, should = (", ".join(paths) or "nothing" for paths in (amendment.changed, change))
+            yield Problem(path, was, should, "the amendment hides what it changed", pointer=f"{pointer}/changed")
+
+
+def _evidence_of_other_studies(case: Case, history: History, study: str) -> Iterator[Problem]:
+    """Evidence of a study that was left is noted; unless this study passes it off as its own under another name."""
+    others = {lock.digest: lock.study for lock in history.locks.values() if lock.study != study}
+    seen: set[str] = set()
+    for state in history.states.values() if others else ():
+        for data in sorted(history.new_lines(state)):
+            line = history.line(data)
+            if line is None or line.commitment[1] not in others:
+                continue
+            name = others[line.commitment[1]]
+            seen.add(name)
+            run = case.get(Ledger).by_id.get(line.run) if case.knows(Ledger) and line.run else None
+            if run and run.record.facts and _same_outcome(run, data):
+                source = f"what {state.title} holds as a run of the study {name}"
+                meaning = "a new name for the study hides that its rules were chosen after the evidence was seen"
+                yield run.problem("/facts", source, "a run of its own, with a seed of its own", meaning)
+    for name in sorted(seen):
+        case.note(f"evidence of another study, {name}, stands in history; its rules are not looked at here")
+
+
+def _same_outcome(run: RecordLine, data: bytes) -> bool:
+    """Whether a past line says that the same came of the same input."""
+    past = canonical.loads(data)
+    return (past.get("spec"), past.get("facts")) == (run.record.spec, run.record.facts)
+
+
+def check_evidence_stayed(case: Case) -> Iterator[Problem]:
+    """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
+    history = _whole_history(case)
+    standing = {(names.rung_of(gate), lock.digest) for gate, lock in case.get(Locks).by_gate.items()}
+    runs = case.get(Ledger).by_id if case.knows(Ledger) else {}
+    gone: dict[str, list[str]] = {}
+    changed: list[Problem] = []
+    for state in history.states.values():
+        for data in sorted(history.new_lines(state)):
+            line = history.line(data)
+            if line is None or line.commitment not in standing or line.failed or not line.run:
+                continue
+            run = runs.get(line.run)
+            if run is None:
+                gone.setdefault(state.title, []).append(line.run)
+            elif run.data != data + b"\n" and not _was_restored(run, state, history):
+                changed.append(_changed_record(run, data, state))
+    yield from sorted(changed, key=lambda problem: problem.line or 0)
+    for title, missing in gone.items():
+        several = f"{len(missing)} records are gone, such as {min(missing)}"
+        text = several if len(missing) > 1 else f"the record of {missing[0]} is gone"
+        yield Problem(RUNS, text, f"what {title} holds", _REPLACED)
+
+
+def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
+    """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
+    data = run.data.rstrip(b"\n")
+    return any(history.precedes(first, state) for first in history.states.values() if data in history.new_lines(first))
+
+
+def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:
+    was, now = canonical.loads(old), canonical.loads(run.data)
+    pointer, value, expected = next(differences(now, was), ("", "other bytes", "the same bytes"))
+    return run.problem(pointer, value, f"{expected!r}, as in {state.title}", _REPLACED)

@@ -1,0 +1,142 @@
+"""Checks V07 and V08: the lines of the ledger, each of them and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
+from stages.domain.errors import Invalid
+from stages.domain.records import Record, parse_ledger
+from stages.domain.runs import all_runs, ledger_order
+from stages.domain.study import Study
+from stages.repo.history import evidence_of_record
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.locks import DECISIONS, RUNS
+
+
+@dataclass(frozen=True)
+class RecordLine:
+    """One line of ledger/runs.jsonl: its number, the record, its bytes."""
+
+    line: int
+    record: Record
+    data: bytes
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Rung, configuration and host of the run."""
+        return self.record.rung, self.record.config, self.record.host
+
+    def problem(self, pointer: str, found: object, expected: object, meaning: str) -> Problem:
+        """A problem with this line; its meaning starts with the run's name."""
+        text = f"{self.record.id}: {meaning}"
+        return Problem(RUNS, _shortened(found), _shortened(expected), text, line=self.line, pointer=pointer)
+
+
+def _shortened(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+@dataclass(frozen=True)
+class DecisionLine:
+    """One line of ledger/decisions.jsonl: its number, its value and its bytes.
+
+    The value is a JSON object that names its gate, and may hold anything else: V15 makes the decision again and
+    compares. Only the recomputed `Decision` is read by other checks.
+    """
+
+    line: int
+    value: JsonObject
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The lines of ledger/ in their order, the decisions by gate."""
+
+    runs: tuple[RecordLine, ...]
+    decisions: dict[str, DecisionLine]
+
+    @cached_property
+    def by_rung(self) -> dict[str, list[RecordLine]]:
+        """The runs of each rung that has any."""
+        rungs: dict[str, list[RecordLine]] = {}
+        for run in self.runs:
+            rungs.setdefault(run.record.rung, []).append(run)
+        return rungs
+
+    @cached_property
+    def by_id(self) -> dict[str, RecordLine]:
+        """The runs by their name."""
+        return {run.record.id: run for run in self.runs}
+
+
+def check_ledger_lines(case: Case) -> Iterator[Problem]:
+    """Every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision."""
+    data = case.tree.read(RUNS)
+    decided = case.tree.read(DECISIONS)
+    if data is None:
+        if decided is not None or RUNS.encode("ascii") in (case.tree.read("dvc.lock") or b""):
+            yield Problem(RUNS, "no file", "the evidence", "decisions and dvc.lock speak of runs that are gone")
+            return
+        raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
+    runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
+    case.lines.update((run.data.rstrip(b"\n"), evidence_of_record(run.record)) for run in runs)
+    case.learn(Ledger(runs, parse_decision_lines(decided or b"")))
+    if decided is None:
+        yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")
+
+
+def parse_decision_lines(data: bytes) -> dict[str, DecisionLine]:
+    """The lines of decisions.jsonl by gate; `Invalid` names the line that is not canonical or of another gate."""
+    lines = data.split(b"\n")
+    if lines[-1]:
+        raise Invalid.at(f"{DECISIONS}, line {len(lines)}", "the last line does not end; is the file whole?")
+    decisions: dict[str, DecisionLine] = {}
+    for number, line in enumerate(lines[:-1], start=1):
+        where, expected = f"{DECISIONS}, line {number}", f"gate{number}"
+        try:
+            value = canonical.loads_canonical(line + b"\n")
+        except canonical.NotCanonical as error:
+            raise Invalid.at(where, str(error)) from None
+        gate = value.get("gate") if isinstance(value, dict) else None
+        if gate != expected:
+            raise Invalid.at(where, f"found {gate!r}, expected {expected!r}: decisions stand in their order", "gate")
+        decisions[expected] = DecisionLine(number, value, line + b"\n")
+    return decisions
+
+
+def check_ledger_complete(case: Case) -> Iterator[Problem]:
+    """One line for every run of the study, in order; none for another; none missing where a gate decided."""
+    study, ledger = case.get(Study), case.get(Ledger)
+    yield from _out_of_order(ledger)
+    declared = {run.id: run.rung for run in all_runs(study)}
+    for line in ledger.runs:
+        if line.record.id not in declared:
+            undeclared = "a run that params.yaml does not declare"
+            yield line.problem("", undeclared, "a declared cell", "evidence from nowhere")
+    missing: dict[str, list[str]] = {}
+    for run in declared.keys() - ledger.by_id.keys():
+        missing.setdefault(declared[run], []).append(run)
+    for rung, runs in sorted(missing.items()):
+        absent, gate = f"{len(runs)} runs of {rung} are missing, such as {min(runs)}", names.gate_of(rung)
+        if gate in ledger.decisions:
+            expected = "a line for every run of a rung that was judged"
+            yield Problem(RUNS, absent, expected, "the gate judged without seeing all")
+        else:
+            case.note(f"{absent}; {gate} has not decided")
+
+
+def _out_of_order(ledger: Ledger) -> Iterator[Problem]:
+    expected = "each run once, sorted by rung, purpose, configuration, host, seed"
+    for before, after in pairwise(ledger.runs):
+        if before.record.id == after.record.id:
+            meaning = "a run that counts twice or was moved changes what a gate sees"
+            yield after.problem("", "the run a second time", expected, meaning)
+        elif ledger_order(before.record) >= ledger_order(after.record):
+            yield after.problem("", f"the run after {before.record.id}", expected, "the ledger was edited")

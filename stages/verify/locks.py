@@ -1,0 +1,171 @@
+"""Checks V02 to V06: the study, the locks, the chain between them, and the seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from stages.domain import locks, names, yamlio
+from stages.domain.locks import Lock
+from stages.domain.study import Study, parse_study
+from stages.repo import history
+from stages.verify import files
+from stages.verify.check import Case, Problem, Skip, problems_of
+
+PARAMS = files.PARAMS
+RUNS, DECISIONS = history.RUNS, history.DECISIONS
+METRICS = f"{names.LEDGER.as_posix()}/metrics.json"
+#: More runs in a rung than DVC itself could handle, and few enough to count.
+MAX_RUNS = 200_000
+_LOCK = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
+
+
+@dataclass(frozen=True)
+class Locks:
+    """The locks by gate, each one's digest that of its content, in the order of the gates."""
+
+    by_gate: dict[str, Lock]
+
+    def of(self, rung: str) -> Lock | None:
+        """The lock that judges a rung."""
+        return self.by_gate.get(names.gate_of(rung))
+
+
+@dataclass(frozen=True)
+class Params:
+    """params.yaml as plain values, as DVC copies them into its locks."""
+
+    value: dict[str, object]
+
+
+def check_study(case: Case) -> Iterator[Problem]:
+    """The rules in params.yaml are those of a study, and bind."""
+    data = case.tree.read(PARAMS)
+    if data is None:
+        yield Problem(PARAMS, "no file", "the study", "there is nothing to verify")
+        return
+    value = yamlio.loads(data, PARAMS)
+    study = parse_study(value, PARAMS)
+    largest = max(len(study.configs) * len(study.cells(rung)) for rung in study.rungs)
+    if largest > MAX_RUNS:
+        yield Problem(PARAMS, f"{largest} runs in a rung", f"at most {MAX_RUNS}", "DVC could not run it either")
+        return
+    case.learn(Params(value))
+    case.learn(study)
+    if study.study.mode != "frozen":
+        meaning = "an exploratory decision follows rules that nobody froze, and is never verified"
+        yield Problem(PARAMS, study.study.mode, "frozen", meaning, pointer="/study/mode")
+
+
+def check_lock_digests(case: Case) -> Iterator[Problem]:
+    """Every lock is byte for byte what `promotion freeze` writes, under its own name, with its own digest.
+
+    None was taken away.
+    """
+    by_gate: dict[str, Lock] = {}
+    paths = {path: name[1] for path in case.tree.paths("locks") if (name := _LOCK.fullmatch(path))}
+    for path, gate in paths.items():
+        data = case.tree.read(path) or b""
+        try:
+            lock = locks.loads(data, path)
+        except locks.LockRefused as error:
+            yield from problems_of(error, "its rule binds nobody")
+            continue
+        if lock.frozen.gate != gate or lock.frozen.rung != names.rung_of(gate):
+            content = f"the lock of {lock.frozen.gate}, {lock.frozen.rung}"
+            yield Problem(path, content, f"that of {gate}, {names.rung_of(gate)}", "the rule would judge another rung")
+        elif (written := locks.dumps(lock.frozen)) != data:
+            yield _other_text(path, data, written)
+        by_gate[gate] = lock
+    if not paths:
+        yield from _no_lock(case)
+        return
+    case.learn(Locks(dict(sorted(by_gate.items(), key=lambda item: int(item[0].removeprefix("gate"))))))
+
+
+def _other_text(path: str, data: bytes, written: bytes) -> Problem:
+    """The first line of a lock that is not the one that `freeze` writes: a comment there would read like a rule."""
+    lines = zip_longest(data.decode("utf-8", "replace").split("\n"), written.decode("utf-8").split("\n"))
+    line, (text, expected) = next((n, pair) for n, pair in enumerate(lines, start=1) if pair[0] != pair[1])
+    meaning = "a text that nobody froze stands in the lock, and its digest leaves it out"
+    return Problem(path, repr(text)[:120], repr(expected)[:120], meaning, line=line)
+
+
+def _no_lock(case: Case) -> Iterator[Problem]:
+    """Nothing is frozen: as it should be only where nothing was made, and nothing was ever frozen for this study."""
+    dvc_locks = [path for path in case.tree.paths("stages") if path.endswith("/dvc.lock")]
+    if evidence := [path for path in (RUNS, DECISIONS, METRICS, *dvc_locks) if case.tree.mode(path)]:
+        expected = f"the locks that judge {evidence[0]}"
+        yield Problem("locks", "no lock", expected, "evidence without a rule decides nothing")
+        return
+    name = case.get(Study).study.name if case.knows(Study) else None
+    with contextlib.suppress(Skip):
+        for (gate, digest), lock in case.history.locks.items():
+            if name in (None, lock.study):
+                meaning = "the rules that this study froze were taken away"
+                yield Problem(f"locks/{gate}.yaml", "no file", f"lock {digest[:12]}, which stood in history", meaning)
+                return
+    raise Skip("nothing is frozen yet: locks/ holds no lock", "promotion freeze", applies=False)
+
+
+def check_lock_chain(case: Case) -> Iterator[Problem]:
+    """Each lock holds the digest of the one before, none is left out, and amendments follow one from the other."""
+    previous: str | None = None
+    for number, (gate, lock) in enumerate(case.get(Locks).by_gate.items(), start=1):
+        path = f"locks/{gate}.yaml"
+        if gate != f"gate{number}":
+            yield Problem(path, gate, f"gate{number}", "a gate before it is not frozen")
+            return
+        if lock.frozen.previous != previous:
+            meaning = "it was frozen on top of another lock than the one that stands here"
+            yield Problem(path, str(lock.frozen.previous), str(previous), meaning, pointer="/frozen/previous")
+        replaced: set[str] = set()
+        for at, amendment in enumerate(lock.frozen.amendments):
+            case.note(f"{gate} was amended after its evidence existed: {amendment.reason}")
+            if amendment.replaces == lock.digest or amendment.replaces in replaced:
+                expected, pointer = "the digest of an earlier lock", f"/frozen/amendments/{at}/replaces"
+                yield Problem(path, amendment.replaces, expected, "the amendment is made up", pointer=pointer)
+            replaced.add(amendment.replaces)
+        previous = lock.digest
+
+
+def check_locks_match(case: Case) -> Iterator[Problem]:
+    """params.yaml says today what the locks froze.
+
+    That is rules, roles, budgets, seeds, clock, hosts, settings and configurations.
+    """
+    study, known = case.get(Study), case.get(Locks).by_gate
+    for gate, lock in known.items():
+        path, frozen = f"locks/{gate}.yaml", lock.frozen
+        if gate not in study.gates:
+            yield Problem(path, gate, ", ".join(study.gates), "a rule for a gate that is not there")
+            continue
+        now = locks.frozen_of(study, gate, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
+        for place, both in locks.difference(frozen, now).items():
+            value, expected = f"{both['is']!r} in params.yaml", f"{both['was']!r}, as frozen"
+            meaning = f"{gate} would now be decided by another rule than the frozen one"
+            yield Problem(path, value, expected, meaning, pointer=f"/frozen/{place.replace('.', '/')}")
+    waiting = [gate for gate in study.gates if gate not in known]
+    if waiting:
+        case.note(f"not frozen yet: {', '.join(waiting)}")
+
+
+def check_fresh_seeds(case: Case) -> Iterator[Problem]:
+    """No seed serves two rungs, and each lock knows the seeds of the rungs before it."""
+    used: dict[int, str] = {}
+    for gate, lock in case.get(Locks).by_gate.items():
+        frozen, path = lock.frozen, f"locks/{gate}.yaml"
+        if sorted(used) != sorted(frozen.earlier_seeds):
+            seeds, expected = f"{len(frozen.earlier_seeds)} earlier seeds", f"the {len(used)} of the locks before it"
+            meaning = "the rule about fresh seeds would look at others"
+            yield Problem(path, seeds, expected, meaning, pointer="/frozen/earlier_seeds")
+        for key in ("seeds", "floor_seeds"):
+            for at, seed in enumerate(getattr(frozen, key)):
+                if seed in used:
+                    repeated, pointer = f"seed {seed}, used by {used[seed]}", f"/frozen/{key}/{at}"
+                    meaning = "a seed that helped to choose a configuration flatters it here"
+                    yield Problem(path, repeated, "a fresh seed", meaning, pointer=pointer)
+                used[seed] = gate

@@ -1,0 +1,132 @@
+"""Checks V09 to V12: what each record says of the rule, the runner, the corpus and the machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from stages.domain import rules, yamlio
+from stages.domain.corpus import Data
+from stages.domain.diff import differences
+from stages.domain.errors import Invalid
+from stages.domain.schema import parse
+from stages.domain.study import Study
+from stages.repo.git import Git
+from stages.repo.history import WORKSPACE
+from stages.runners import runner_of
+from stages.verify.check import Case, Problem
+from stages.verify.ledger import Ledger, RecordLine
+from stages.verify.locks import DECISIONS, PARAMS, Locks
+
+
+def check_rule_of_record(case: Case) -> Iterator[Problem]:
+    """Every record carries the digest of the lock that judges it and the budget that this lock froze."""
+    known, ledger = case.get(Locks), case.get(Ledger)
+    for rung, runs in ledger.by_rung.items():
+        lock = known.of(rung)
+        if lock is None:
+            yield runs[0].problem("/lock", runs[0].record.lock, "a lock that exists", "evidence without a rule")
+            continue
+        clock, seconds = lock.frozen.clock.kind, lock.frozen.budget_seconds
+        for run in runs:
+            if run.record.lock != lock.digest:
+                meaning = f"it was made under another rule than locks/{lock.frozen.gate}.yaml"
+                yield run.problem("/lock", run.record.lock, lock.digest, meaning)
+            budget = run.record.budget
+            if (budget.clock, budget.seconds) != (clock, seconds):
+                recorded, expected = f"{budget.seconds:g} s, {budget.clock}", f"{seconds:g} s, {clock}"
+                yield run.problem("/budget", recorded, expected, "it had another budget than its rivals")
+    for gate, decision in ledger.decisions.items():
+        judge = known.by_gate.get(gate)
+        if judge is None or decision.value.get("lock") != judge.digest:
+            expected = judge.digest if judge else "a lock that exists"
+            meaning = f"{gate} decided by another rule than the frozen one"
+            recorded = str(decision.value.get("lock"))
+            yield Problem(DECISIONS, recorded, expected, meaning, line=decision.line, pointer="/lock")
+
+
+def check_one_runner(case: Case) -> Iterator[Problem]:
+    """Locks, records and the runner of this very commit (trainer/) are one."""
+    for gate, lock in case.get(Locks).by_gate.items():
+        runner = runner_of(lock.frozen.settings)
+        digest = runner.digest(case.tree)
+        if lock.frozen.runner != digest:
+            expected = f"{digest}, the digest of {runner.title} at this commit"
+            meaning = "the code here is not the code that was frozen"
+            yield Problem(f"locks/{gate}.yaml", lock.frozen.runner, expected, meaning, pointer="/frozen/runner")
+    yield from _compare_with_lock(case, "runner", "another runner made it")
+
+
+def check_one_corpus(case: Case) -> Iterator[Problem]:
+    """Locks and records are of one corpus, and params.yaml declares the text that it declared when evidence came."""
+    known = list(case.get(Locks).by_gate.items())
+    for gate, lock in known:
+        if lock.frozen.corpus != known[0][1].frozen.corpus:
+            expected = f"{known[0][1].frozen.corpus}, that of {known[0][0]}"
+            meaning = "two gates look at different texts"
+            yield Problem(f"locks/{gate}.yaml", lock.frozen.corpus, expected, meaning, pointer="/frozen/corpus")
+    yield from _compare_with_lock(case, "corpus", "it was trained or scored on another text")
+    yield from _compare_declared_text(case)
+
+
+def _compare_declared_text(case: Case) -> Iterator[Problem]:
+    """params.yaml says what the corpus is made of; git holds what it said when the evidence came."""
+    lock = case.get(Locks).by_gate.get("gate1")
+    if lock is None or case.git is None or not case.knows(Study):
+        return
+    first = next((state for state in case.history.states.values() if ("rung1", lock.digest) in state.commitments), None)
+    then = _data_at(case.git, first.commit) if first and first.commit != WORKSPACE else None
+    if first is None or then is None:
+        return
+    for pointer, value, before in differences(_text_of(case.get(Study).data), _text_of(then), "/data"):
+        meaning = "the evidence was made on the corpus of that time, and params.yaml says that it is another text"
+        yield Problem(PARAMS, repr(value), f"{before!r}, as in {first.title}", meaning, pointer=pointer)
+
+
+def _data_at(git: Git, commit: str) -> Data | None:
+    """The `data` section of params.yaml at a commit, or None where it cannot be read any more."""
+    entry = git.entry(commit, PARAMS)
+    with contextlib.suppress(Invalid):
+        return parse(Data, yamlio.loads(git.blob(entry.oid), PARAMS).get("data"), PARAMS) if entry else None
+    return None
+
+
+def _text_of(data: Data) -> dict[str, object]:
+    """What decides the text, its splits and its tokens, as JSON to be compared."""
+    return data.model_dump(mode="json", exclude={"min_split_tokens"})
+
+
+def _compare_with_lock(case: Case, key: Literal["runner", "corpus"], meaning: str) -> Iterator[Problem]:
+    """Every record names the runner or corpus that the lock of its rung froze."""
+    if not case.knows(Ledger):
+        return
+    known = case.get(Locks)
+    for rung, runs in case.get(Ledger).by_rung.items():
+        if lock := known.of(rung):
+            frozen = getattr(lock.frozen, key)
+            for run in runs:
+                if getattr(run.record, key) != frozen:
+                    yield run.problem(f"/{key}", getattr(run.record, key), frozen, meaning)
+
+
+def check_one_environment(case: Case) -> Iterator[Problem]:
+    """Executed runs report exactly what their host block asks for; it is constant where a rule asks for that."""
+    known, ledger = case.get(Locks), case.get(Ledger)
+    for rung, runs in ledger.by_rung.items():
+        lock = known.of(rung)
+        if lock is None:
+            continue
+        fixed = any(isinstance(rule, rules.FixedEnvironment) for rule in lock.frozen.rules.values())
+        first: dict[str, RecordLine] = {}
+        for run in runs:
+            host, reported = lock.frozen.hosts.get(run.record.host), run.record.environment
+            asked = sorted(host.report) if host else []
+            if sorted(reported or {}) != (asked if run.record.executed else []):
+                yield run.problem("/environment", reported, asked or None, "the block's machine cannot be compared")
+            elif reported and reported != first.setdefault(run.record.host, run).record.environment:
+                if fixed:
+                    expected: Any = first[run.record.host].record.environment
+                    yield run.problem("/environment", reported, expected, "the machine changed inside its block")
+                else:
+                    case.note(f"{run.record.id} ran in another environment than the first of its block: {reported}")

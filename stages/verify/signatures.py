@@ -1,0 +1,300 @@
+"""Checks V24 and V25: signatures of the locks, and of the commits and tags that brought them.
+
+    sign(Path("locks/gate3.yaml"), Path("~/.ssh/id_ed25519"))             writes locks/gate3.yaml.sig
+    verify_signature(lock, signature, Path("allowed_signers"))            who signed it
+
+Signatures are SSH's, in the format that git uses for commits, made and verified by OpenSSH's own `ssh-keygen -Y`. The
+file of allowed signers is OpenSSH's too (`man ssh-keygen`, ALLOWED SIGNERS), a line a person and key:
+
+    "alice b",bob@example.org namespaces="git",valid-before="20270101" ssh-ed25519 AAAA... a comment
+
+Keep it outside the repository that it is to judge, or pin its digest. ssh-keygen reads it where it verifies;
+`read_allowed_signers` reads it for the signatures that ssh-keygen does not know.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from stages.domain import files, names
+from stages.domain.errors import Invalid
+from stages.repo.git import Git, why_no_git
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.locks import Locks
+
+MAX_BYTES = 4 << 20
+_WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
+_OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
+_TIMES = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+class BadSigners(Invalid):
+    """A file of allowed signers that is missing or none."""
+
+
+@dataclass(frozen=True)
+class AllowedSigner:
+    """A line: who, under which conditions, with which public key (`ssh-ed25519 AAAA...`); `text` is the line itself."""
+
+    names: str
+    options: dict[str, str]
+    key: str
+    text: str
+
+    def may(self, namespace: str, when: datetime) -> bool:
+        """Whether its key may sign for this purpose at this time by itself, and not as an authority over other keys."""
+        patterns = self.options.get("namespaces", "*").split(",")
+        if "cert-authority" in self.options or not any(fnmatchcase(namespace, pattern.strip()) for pattern in patterns):
+            return False
+        after, before = (self.options.get(f"valid-{side}") for side in ("after", "before"))
+        return not ((after and when < _time(after)) or (before and when > _time(before)))
+
+
+def _time(text: str) -> datetime:
+    digits = text.removesuffix("Z")
+    try:
+        time = datetime.strptime(digits, _TIMES[len(digits)])
+    except (ValueError, KeyError):
+        raise BadSigners.at("allowed signers", f"found the time {text!r}, expected YYYYMMDD[HHMM[SS]][Z]") from None
+    return time.replace(tzinfo=UTC) if text.endswith("Z") else time.astimezone()
+
+
+def read_allowed_signers(path: Path) -> list[AllowedSigner]:
+    """The lines of a file of allowed signers; what is no line of it is left out, as ssh-keygen does."""
+    if not path.is_file():
+        raise BadSigners(f"{path}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
+    if path.stat().st_size > MAX_BYTES:
+        raise BadSigners(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    return [signer for line in lines if (signer := _parse_signer(line)) is not None]
+
+
+def _parse_signer(text: str) -> AllowedSigner | None:
+    words = _WORD.findall(text)
+    if text.lstrip().startswith("#") or len(words) < 3:
+        return None
+    plain = words[1].startswith(("ssh-", "ecdsa-", "sk-"))
+    options = {} if plain else {key.lower(): value for key, value in _OPTION.findall(words[1])}
+    key = words[1:3] if plain else words[2:4]
+    return AllowedSigner(words[0].strip('"'), options, " ".join(key), text) if len(key) == 2 else None
+
+
+def printable(name: str) -> str:
+    """A name as it can be printed, whatever bytes the file holds."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+NAMESPACE = "staged-promotion-lock"
+MAX_SIGNATURE = 64 << 10
+_GOOD = re.compile(r'Good "[^"]*" signature for (.+) with (\S+) key (\S+)')
+
+
+class BadSignature(Invalid):
+    """A signature that cannot be made, or does not hold; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signed, as the file of allowed signers names them, with which key."""
+
+    principal: str
+    key: str
+
+
+def _keygen(*arguments: str, stdin: bytes) -> tuple[int, str]:
+    try:
+        done = subprocess.run(["ssh-keygen", *arguments], input=stdin, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise BadSignature("ssh-keygen is not installed; install OpenSSH 8.1 or newer to sign and verify") from None
+    text = (
+        (done.stdout if done.returncode == 0 else done.stderr or done.stdout).decode("utf-8", "surrogateescape").strip()
+    )
+    return done.returncode, text
+
+
+def signature_path(path: Path) -> Path:
+    """Where the signature of a file lies: beside it, with `.sig`."""
+    return path.with_name(path.name + ".sig")
+
+
+def sign(path: Path, key: Path, namespace: str = NAMESPACE) -> Path:
+    """Sign a file with a private SSH key (or a public one whose private half an agent holds); the signature's path."""
+    place = key.expanduser()
+    if not place.is_file():
+        raise BadSignature(f"{key}: no such key; `ssh-keygen -t ed25519 -f {key}` makes one")
+    code, text = _keygen("-Y", "sign", "-f", str(place), "-n", namespace, stdin=path.read_bytes())
+    if code:
+        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {printable(text)}")
+    files.write_whole(signature_path(path), text.encode("ascii") + b"\n")
+    return signature_path(path)
+
+
+def verify_signature(
+    data: bytes, signature: bytes, signers: Path, namespace: str = NAMESPACE, seconds: int | None = None
+) -> Signer:
+    """Who of the allowed signers signed exactly these bytes for this purpose; `BadSignature` if nobody did.
+
+    `seconds` (since 1970) is when the key must have been valid; now, if it is None.
+    """
+    lines = read_allowed_signers(signers)
+    if len(signature) > MAX_SIGNATURE:
+        raise BadSignature(f"a signature of {len(signature)} bytes, expected at most {MAX_SIGNATURE}")
+    when = [] if seconds is None else [f"-Overify-time={_clock(seconds)}"]
+    complaint = ""
+    with tempfile.TemporaryDirectory() as folder:
+        signature_file, allowed = Path(folder) / "lock.sig", Path(folder) / "allowed"
+        signature_file.write_bytes(signature)
+        files_given = ["-s", str(signature_file), "-f", str(allowed)]
+        while True:
+            text = "".join(f"{line.text}\n" for line in lines)
+            allowed.write_bytes(text.encode("utf-8", "surrogateescape"))
+            code, answer = _keygen("-Y", "find-principals", *when, *files_given, stdin=b"")
+            if code or not answer:
+                raise BadSignature(complaint or f"its key is not among {signers.name}: {_last_line(answer)}")
+            principals = answer.splitlines()[0]
+            for name in dict.fromkeys([principals, *principals.split(",")]):
+                code, answer = _keygen("-Y", "verify", *when, *files_given, "-I", name, "-n", namespace, stdin=data)
+                good = _GOOD.search(answer)
+                if code == 0 and good is not None:
+                    return Signer(printable(good[1]), good[3])
+                complaint = f"it does not hold for {printable(name)}: {_last_line(answer)}"
+            # ssh-keygen names the first line with this key alone; another one may allow what this one does not
+            tried = next((at for at, line in enumerate(lines, start=1) if line.names == principals), len(lines))
+            lines = lines[tried:]
+
+
+def _clock(seconds: int) -> str:
+    """A time as ssh-keygen reads it: on this machine's clock."""
+    try:
+        return f"{datetime.fromtimestamp(seconds):%Y%m%d%H%M%S}"
+    except (OverflowError, OSError, ValueError):
+        raise BadSignature(f"it claims the time {seconds}, which no calendar has") from None
+
+
+def _last_line(text: str) -> str:
+    return printable(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"
+
+
+LOCKS = names.LOCKS.as_posix()
+ENABLE = "promotion verify --signers FILE"
+_SSH = b"-----BEGIN SSH SIGNATURE-----"
+_TAGGED = re.compile(rb"^tagger [^\n]*> (\d+) [+-]\d{4}$", re.M)
+
+
+def _signers(case: Case) -> Path:
+    if case.options.signers is None:
+        raise Skip("nobody said who may sign", ENABLE)
+    return case.options.signers
+
+
+def check_lock_signatures(case: Case) -> Iterator[Problem]:
+    """Every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
+    signers, gates = _signers(case), case.get(Locks).by_gate
+    signatures = {gate: case.tree.read(f"locks/{gate}.yaml.sig") for gate in gates}
+    if not any(signatures.values()):
+        raise Skip("no lock is signed", "promotion freeze --sign KEY")
+    for gate, signature in signatures.items():
+        path = f"locks/{gate}.yaml"
+        if signature is None:
+            remedy = f"a signature; `promotion freeze {gate} --sign KEY` writes it"
+            yield Problem(f"{path}.sig", "no file", remedy, f"nobody stands for the rule of {gate}")
+            continue
+        try:
+            signer = verify_signature(case.tree.read(path) or b"", signature, signers)
+        except BadSignature as error:
+            yield Problem(f"{path}.sig", str(error), "a signature by an allowed signer", f"nobody stands for {gate}")
+        else:
+            case.note(f"{gate} signed by {signer.principal} ({signer.key})")
+
+
+@dataclass(frozen=True)
+class SignedObject:
+    """A commit or tag: what a person calls it, what was signed and how; `seconds` is its own clock (since 1970)."""
+
+    title: str
+    payload: bytes
+    signature: bytes
+    seconds: int | None
+
+
+def check_commit_signatures(case: Case) -> Iterator[Problem]:
+    """SignedObject commits that touched locks, and signed tags here, are signed by allowed signers."""
+    signers = _signers(case)
+    if case.git is None:
+        raise Skip(why_no_git(case.root), "git clone")
+    head = case.commit or case.git.head
+    if head is None:
+        raise Skip("there is no commit yet", "git commit")
+    unsigned = others = 0
+    by_signer: dict[Signer, list[str]] = {}
+    for signed in (*_commits(case.git, head), *_tags(case.git, head)):
+        if not signed.signature:
+            unsigned += signed.title.startswith("commit")
+        elif not signed.signature.startswith(_SSH):
+            others += 1
+        else:
+            try:
+                signer = verify_signature(signed.payload, signed.signature, signers, "git", signed.seconds)
+            except BadSignature as error:
+                expected, meaning = "a signature by an allowed signer", "somebody else froze it or vouches for it"
+                yield Problem(signed.title, str(error), expected, meaning)
+            else:
+                by_signer.setdefault(signer, []).append(signed.title)
+    if others:
+        case.note(f"{others} signed by other means than SSH, of which the file of allowed signers says nothing")
+    if not by_signer:
+        raise Skip(
+            f"none of the {unsigned + others} commits that touched locks/ is signed by SSH", "git commit --gpg-sign"
+        )
+    for signer, titles in by_signer.items():
+        case.note(f"{', '.join(titles)} signed by {signer.principal} ({signer.key})")
+    if unsigned:
+        case.note(f"{unsigned} commits that touched locks/ are not signed")
+
+
+def _commits(git: Git, head: str) -> Iterator[SignedObject]:
+    """The commits that touched locks/, oldest first. Git's own checking is not asked: its settings name programs."""
+    for oid, commit in git.ancestry(head).items():
+        parents = [git.entry(parent, LOCKS) for parent in commit.parents if oid not in git.shallow]
+        locks = git.entry(oid, LOCKS)
+        if any(locks != parent for parent in parents) if parents else locks:
+            payload, signature = _unsigned(commit.data)
+            yield SignedObject(f"commit {oid[:12]}", payload, signature, commit.seconds)
+
+
+def _unsigned(data: bytes) -> tuple[bytes, bytes]:
+    """A commit without its signature, and that."""
+    head, blank, rest = data.partition(b"\n\n")
+    kept, signature, inside = [], [], b""
+    for line in head.split(b"\n"):
+        if line.startswith(b"gpgsig"):
+            inside, _, first = line.partition(b" ")
+            line = b" " + first
+        elif not line.startswith(b" "):
+            inside = b""
+        if not inside:
+            kept.append(line)
+        elif inside == b"gpgsig":
+            signature.append(line[1:])
+    return b"\n".join(kept) + blank + rest, b"\n".join(signature)
+
+
+def _tags(git: Git, head: str) -> Iterator[SignedObject]:
+    """The annotated tags of a commit."""
+    listed = git.ask(
+        "for-each-ref", f"--points-at={head}", "--format=%(objecttype) %(objectname) %(refname:short)", "refs/tags"
+    )
+    for line in listed.splitlines():
+        kind, oid, name = line.split(" ", 2)
+        if kind == "tag":
+            payload, mark, rest = git.read(oid, "tag").partition(b"\n-----BEGIN ")
+            signature = mark[1:] + rest
+            seconds = _TAGGED.search(payload)
+            yield SignedObject(f"tag {name}", payload + b"\n", signature, int(seconds[1]) if seconds else None)

@@ -1,8 +1,0 @@
-"""The whole tamper suite: importing a part registers its manipulations."""
-
-from tests.audit import tamper_artifacts, tamper_facts, tamper_files, tamper_past, tamper_rules
-from tests.audit.tamper import MANIPULATIONS, Manipulation
-
-PARTS = (tamper_rules, tamper_facts, tamper_past, tamper_files, tamper_artifacts)
-
-__all__ = ["MANIPULATIONS", "PARTS", "Manipulation"]

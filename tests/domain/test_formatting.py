@@ -1,0 +1,112 @@
+"""How numbers read."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from stages.domain import formatting
+
+NB = "\N{NO-BREAK SPACE}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.0, f"2{NB}s"),
+        (0.001, f"0.001{NB}s"),
+        (60.0, f"60{NB}s"),
+        (90.0, f"90{NB}s"),
+        (120.0, f"2{NB}min"),
+        (3600.0, f"1{NB}h"),
+        (43200.0, f"12{NB}h"),
+        (1234567.0, f"1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567{NB}s"),
+    ],
+)
+def test_budgets_read_as_people_say_them(value: float, text: str) -> None:
+    assert formatting.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (144.0, f"144{NB}h"),
+        (25.2, f"25.2{NB}h"),
+        (0.05, f"3{NB}min"),
+        (0.01, f"36{NB}s"),
+        (None, "–"),
+        (0.0, f"0{NB}s"),
+    ],
+)
+def test_device_hours_read_at_their_scale(hours: float | None, text: str) -> None:
+    assert formatting.device_time(hours) == text
+
+
+def test_differences_carry_their_sign() -> None:
+    assert (formatting.signed(0.0015), formatting.signed(-0.0015), formatting.signed(None)) == (
+        "+0.001500",
+        "−0.001500",
+        "–",
+    )
+
+
+def test_decimals_half_way_all_round_to_even_whatever_their_binary_floats_are() -> None:
+    assert (formatting.bpb(1.8829905), formatting.bpb(1.8939365)) == ("1.882990", "1.893936")
+    assert formatting.plain(1.8829905) == "1.88299"
+
+
+def test_a_value_half_way_and_its_margin_add_up_to_the_threshold_as_shown() -> None:
+    shown = [formatting.number(value, 6) for value in (0.0215785, 0.0784215)]
+    assert sum(map(Decimal, shown)) == Decimal("0.1")
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 4e-10, -4e-10])
+def test_what_rounds_to_zero_has_no_sign(value: float) -> None:
+    assert (formatting.signed(value), formatting.number(value, 4)) == ("0.000000", "0.0000")
+
+
+def test_sentences_get_true_minus_signs_and_names_keep_their_hyphens() -> None:
+    assert (
+        formatting.typeset("at least -1 or -0.5, as d1-ar32 and R1-R3 say")
+        == "at least −1 or −0.5, as d1-ar32 and R1-R3 say"
+    )
+
+
+def test_a_list_never_counts_a_single_one_that_it_could_name() -> None:
+    assert formatting.listed([*"abcdefg"]) == "a, b, c, d, e, f and g"
+    assert formatting.listed([*"abcdefgh"]) == "a, b, c, d, e, f and 2 more"
+    assert (formatting.listed(["a"]), formatting.listed([])) == ("a", "none")
+
+
+def test_a_long_name_keeps_both_its_ends() -> None:
+    assert formatting.shortened("d1-ar32-b1024-lr2", 20) == "d1-ar32-b1024-lr2"
+    assert formatting.shortened("abcdefghijklmnopqrstuvwxyz", 9) == "abcd…wxyz"
+    assert {len(formatting.shortened("x" * n, 9)) for n in range(9, 40)} == {9}
+
+
+def test_long_names_stay_different_when_they_are_cut() -> None:
+    names = [f"the-same-beginning-{n}-and-the-same-end-of-it" for n in range(12)]
+    short = formatting.short_names([*names, "short"], 16)
+    assert short["short"] == "short"
+    assert len(set(short.values())) == 13
+    assert max(map(len, short.values())) <= 16
+
+
+@pytest.mark.parametrize(("place", "text"), [(1, "first"), (12, "twelfth"), (13, "13th"), (21, "21st"), (112, "112th")])
+def test_ranks_read_as_ordinals(place: int, text: str) -> None:
+    assert formatting.ordinal(place) == text
+
+
+def test_labels_of_figures_escape_what_plotly_would_read_as_markup() -> None:
+    assert formatting.html_text("<b>&") == "&lt;b&gt;&amp;"
+
+
+def test_long_texts_are_cut_and_seeds_are_no_quantities() -> None:
+    assert formatting.leaves({"a": {"seed": 5001, "n": [5001]}}) == [("a.seed", 5001), ("a.n", [5001])]
+    assert (formatting.leaf("seed", 5001), formatting.leaf("n", [5001])) == ("5001", "5\N{NARROW NO-BREAK SPACE}001")
+    assert formatting.leaf("x", "y" * 999).endswith(" …")
+
+
+def test_val_bpb_always_has_six_decimals() -> None:
+    assert (formatting.leaf("locked_bpb", 1.58059), formatting.bpb(1.58)) == ("1.580590", "1.580000")

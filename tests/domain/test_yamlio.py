@@ -1,0 +1,141 @@
+"""What YAML makes of what people write is told in our words, with line and key; what it means is read."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+
+from stages.domain import yamlio
+from stages.domain.errors import Invalid
+from stages.domain.study import load, parse_bytes
+from tests.support.repo import PROJECT
+
+SMOKE = (PROJECT / "studies" / "smoke.yaml").read_text(encoding="utf-8")
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(yamlio.BadYaml) as error:
+        yamlio.loads(text.encode(), "p.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:\n\tb: 1\n", "line 2, column 1: a tab, expected spaces: YAML is indented with nothing else"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1: a tab, expected spaces: YAML is indented with nothing else"),
+        ("\ta: 1\n", "line 1, column 1: a tab, expected spaces: YAML is indented with nothing else"),
+        ("a: |\n\tx\n", "line 2, column 1: a tab, expected spaces: YAML is indented with nothing else"),
+        ("a: @x\n", "line 1, column 4: found '@', which begins no value, expected text in quotes"),
+        ("a: `x`\n", "line 1, column 4: found '`', which begins no value, expected text in quotes"),
+        ("a: %x\n", "line 1, column 4: found '%', which begins no value, expected text in quotes"),
+        ("a: b: c\n", "line 1, column 5: found a second ':' or a line too deep; put text with ': ' in quotes"),
+        ("a: 1\n  b: 2\n", "line 2, column 4: found a second ':' or a line too deep; put text with ': ' in quotes"),
+        ("a: [1, 2\nb: 1\n", "line 1, column 4: the list that begins with '[' is not closed, or lacks a comma"),
+        ("a: {b: 1\nc: 2\n", "line 1, column 4: the mapping that begins with '{' is not closed, or lacks a comma"),
+        ('b: 1\na: "x\nc: 1\n', "line 2, column 4: a quotation mark is opened and not closed"),
+        ("a: 'x\n", "line 1, column 4: a quotation mark is opened and not closed"),
+        ('a: "\\d"\n', "line 1, column 5: found a backslash in double quotes; put this text in single quotes"),
+        ("a: *x\n", "line 1, column 4: '*' begins an alias of nothing that is there; put such text in quotes"),
+        ("a: !x 1\n", "line 1, column 4: '!' begins a tag, and none is read here; put such text in quotes"),
+        ("a: x!y!z\nb: !y!z 1\n", "line 2, column 4: '!' begins a tag, and none is read here; put such text in quotes"),
+        ("a: 1\na: 2\n", "line 2, column 1: key 'a' stands twice in one mapping, expected once"),
+        ("a:\n  b: 1\n c: 2\n", "line 3, column 2: this line fits none before it: look at its indentation, and at quotes"),
+        ("a: 'it's'\n", "line 1, column 8: this line fits none before it: look at its indentation, and at quotes inside"),
+        ("a: 1\nb\n", "line 3, column 1: found a line without ':', expected `key: value`"),
+        ("a: 1\n---\nb: 2\n", "line 2, column 1: found '---', which begins a second document; a study is one"),
+        ("a: 1\nb: \x07\n", "line 2: found the control character #x0007"),
+        ("s:\n  name: 2024-01-01\n",
+         "line 2: s.name: found the date 2024-01-01, expected text, a number, true, false or null: put it in quotes"),
+        ("s:\n- 1\n- 2024-01-01 10:00:00\n", "line 3: s.1: found the date 2024-01-01T10:00:00, expected text"),
+        ("c:\n  1: {}\n", "line 2: c.1: found the number 1 as a key, expected text: put it in quotes"),
+        ("c:\n\n  2024-01-01: {}\n", "line 3: c.2024-01-01: found the date 2024-01-01 as a key, expected text"),
+        ("true: 1\n", "True: found true as a key, expected text: put it in quotes"),
+        ("a: !!binary aGVsbG8=\n", "line 1: a: found binary data, expected text, a number, true, false or null"),
+    ],
+)  # fmt: skip
+def test_what_yaml_does_not_take_is_told_in_our_words_with_its_line(text: str, expected: str) -> None:
+    message = refusal(text)
+    assert message.startswith(("p.yaml, " if expected.startswith("line") else "p.yaml: ") + expected)
+
+
+def study(*changes: tuple[str, str]) -> bytes:
+    text = copy.copy(SMOKE)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text.encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("compile: false", "compile: no", "hosts.cpu-fp32.compile: found 'no', expected true or false"),
+        ("compile: false", "compile: off", "hosts.cpu-fp32.compile: found 'off', expected true or false"),
+        ("seeds: [2]", "seeds: [2e3]", "rungs.rung2.seeds.0: found 2000.0, expected a valid integer: write 2000"),
+        ("threads: 1,", 'threads: "1",', "hosts.cpu-fp32.threads: found '1', expected a valid integer: take the quotes"),
+        ("budget_seconds: 0.1", "budget_seconds: '1e3'", "rungs.rung2.budget_seconds: found '1e3', expected a valid number: "
+                                                         "take the quotes away"),
+        ("budget_seconds: 0.1", "budget_seconds: 1e30", "rungs.rung2.budget_seconds: found 1e+30, expected less than or"),
+        ("version: 0.1.3", "version: 0.1", "data.source.version: found 0.1, expected a valid string: put it in quotes"),
+        ("name: smoke", "name: 7", "study.name: found 7, expected a valid string: put it in quotes"),
+        ("name: smoke", "name: true", "study.name: found True, expected a valid string: put it in quotes"),
+        ("k: 3", "k: 2.5", "gates.gate1.R2.k: found 2.5, expected a valid integer"),
+        ("margin: 0.01", "margin: .nan", "gates.gate3.R3.margin: found nan, expected a finite number"),
+        ("reference: d2-a", "reference: d3-a", "roles.reference: found 'd3-a', expected one of configs"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_study_is_told_with_line_and_key(old: str, new: str, expected: str) -> None:
+    data = study((old, new))
+    line = data.decode().split(new)[0].count("\n") + 1
+    with pytest.raises(Invalid) as error:
+        parse_bytes(data, "p.yaml")
+    assert str(error.value).startswith(f"p.yaml, line {line}: {expected}")
+    assert error.value.mistakes[0].line == line
+
+
+def test_several_mistakes_have_each_a_line_and_a_key_that_is_missing_that_of_its_section() -> None:
+    with pytest.raises(Invalid) as error:
+        parse_bytes(study(("  title:", "  titel:"), ("seeds: [1]", "seeds: []")), "p.yaml")
+    assert [line.split(": ")[:2] for line in str(error.value).splitlines()] == [
+        ["p.yaml, line 2", "study.title"],
+        ["p.yaml, line 5", "study.titel"],
+        [f"p.yaml, line {SMOKE.split('seeds: [1]')[0].count(chr(10)) + 1}", "rungs.rung1.seeds"],
+    ]
+
+
+def test_a_whole_number_may_be_written_with_an_exponent() -> None:
+    plain = parse_bytes(study(), "p.yaml")
+    written = study(
+        ("flops_per_second: 1000000000}", "flops_per_second: 1e9}"),
+        ("threads: 1,", "threads: 1.0,"),
+        ("tokenizer_bytes: 200000", "tokenizer_bytes: 2e5"),
+        ("vocab_size: 512", "vocab_size: 5.12e2"),
+        ("k: 3", "k: 3.0"),
+    )
+    assert parse_bytes(written, "p.yaml").model_dump_json() == plain.model_dump_json()
+    exact = parse_bytes(study(("flops_per_second: 1000000000}", "flops_per_second: 9.895e14}")), "p.yaml")
+    assert exact.hosts["cpu-fp32"].flops_per_second == 989_500_000_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_params_yaml_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "params.yaml")
+    for path in (tmp_path / "params.yaml", Path(os.devnull), tmp_path):
+        with pytest.raises(
+            yamlio.BadYaml, match="found what is no file, expected one; run this in the root of a study"
+        ):
+            load(path)
+
+
+def test_a_file_of_newlines_is_read_in_no_time_and_a_larger_one_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\n" * yamlio.MAX_BYTES)
+    with pytest.raises(yamlio.BadYaml, match="found NoneType, expected a mapping"):
+        load(path)
+    path.write_bytes(b"\n" * (yamlio.MAX_BYTES + 1))
+    with pytest.raises(yamlio.BadYaml, match="4194305 bytes, expected at most 4194304"):
+        load(path)

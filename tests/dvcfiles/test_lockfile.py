@@ -1,0 +1,200 @@
+"""dvc.lock without DVC: the fast parser says what YAML says, and digests are those of the real dvc."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from stages.domain import yamlio
+from stages.domain.runs import runs_of
+from stages.domain.study import parse_study
+from stages.dvcfiles import lockfile
+from stages.dvcfiles.cache import folder_md5
+from stages.dvcfiles.lockfile import BadLock, parse
+from stages.dvcfiles.pipeline import BadPipeline, added_stages, root_stages, rung_stages
+from tests.support import dvclock as writer
+from tests.support.repo import Repo
+
+LOCK = b"""schema: '2.0'
+stages:
+  run@d1-a-cpu-fp32-1:
+    cmd: python -m stages.run rung1 d1-a cpu-fp32 1
+    deps:
+    - path: artifacts/protocol/rung1.json
+      hash: md5
+      md5: 0b01e155b7da0ed7379138b289165028
+      size: 1084
+    params:
+      params.yaml:
+        configs.d1-a:
+          depth: 1
+          matrix_lr: 0.02
+          embedding_lr: 1e-05
+          window: SSSL
+          flag: true
+          none:
+          empty: {}
+        rungs.rung1.seeds:
+        - 101
+        - -2
+    outs:
+    - path: artifacts/records/rung1/d1-a/cpu-fp32/1.json
+      hash: md5
+      md5: '12345678901234567890123456789012'
+      size: 3
+"""
+
+
+def test_the_locks_of_a_real_studys_rungs_are_read_by_the_fast_parser_and_say_what_yaml_says(smoke: Repo):
+    found = sorted(smoke.root.glob("stages/*/dvc.lock"))
+    assert len(found) == 3
+    for path in found:
+        fast = lockfile._plain(path.read_bytes())
+        assert fast is not None, f"{path} is not in DVC's plain form any more; does DVC write locks anew?"
+        assert fast == YAML(typ="safe").load(path)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(LOCK)), st.integers(0, 3), st.binary(max_size=3)), max_size=4))
+@example([(LOCK.index(b"0.02"), 4, b"0x1f")])
+@example([(LOCK.index(b"0.02"), 4, b"1_0")])
+@example([(LOCK.index(b"0.02"), 4, b"010")])
+@example([(LOCK.index(b"SSSL"), 4, b"No")])
+@example([(LOCK.index(b"SSSL"), 4, b"~")])
+@example([(LOCK.index(b"SSSL"), 4, b"a\n            b")])
+@example([(LOCK.index(b"SSSL"), 4, b"a # b")])
+@example([(LOCK.index(b"0b01e"), 32, b"12345678901234567890123456789e12")])
+@example([(LOCK.index(b"0b01e"), 32, b"0b" + b"01" * 15)])
+@settings(deadline=None, max_examples=300)
+def test_what_the_fast_parser_accepts_is_what_yaml_says(edits):
+    data = bytearray(LOCK)
+    for at, length, new in edits:
+        data[at : at + length] = new
+    fast = lockfile._plain(bytes(data))
+    if fast is not None:
+        slow = yamlio.loads(bytes(data), "dvc.lock")
+        assert json.dumps(fast) == json.dumps(slow)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True), st.text(max_size=12), max_size=4))
+@settings(deadline=None, max_examples=100)
+def test_text_of_any_kind_that_dvc_writes_reads_back(params):
+    import io
+
+    value = {"schema": "2.0", "stages": {"s": {"cmd": "true", "params": {"params.yaml": params}}}}
+    text = io.BytesIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(value, text)
+    try:
+        expected = yamlio.loads(text.getvalue(), "dvc.lock")
+    except yamlio.BadYaml:
+        return
+    assert parse(text.getvalue(), "dvc.lock")["s"].params == expected["stages"]["s"]["params"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"schema: '1.0'\nstages: {}\n", "x: schema: found '1.0', expected '2.0'"),
+        (b"schema: '2.0'\nstages:\n- a\n", "x: stages: found list, expected a mapping"),
+        (b"schema: '2.0'\nmore: 1\n", "x: more: no such key, expected schema and stages"),
+        (b"schema: '2.0'\nstages:\n  a: 1\n", "x: stages.a: expected a mapping with a `cmd`"),
+        (
+            b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n      md5: d\n",
+            "x: stages.a.outs.0.md5: found 'd', expected 32 hexadecimal digits",
+        ),
+        (
+            b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n    - path: c\n",
+            "x: stages.a.outs.1.path: found 'c', expected a path, once",
+        ),
+        (
+            b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n      size: -1\n",
+            "x: stages.a.outs.0.size: found -1, expected a number of bytes",
+        ),
+    ],
+)
+def test_a_lock_that_dvc_did_not_write_is_refused_by_name(data, message):
+    with pytest.raises(BadLock) as caught:
+        parse(data, "x")
+    assert str(caught.value) == message
+
+
+def test_a_key_that_stands_twice_is_refused():
+    with pytest.raises(yamlio.BadYaml, match="stands twice in one mapping"):
+        parse(LOCK.replace(b"    deps:", b"    cmd: python cheat.py\n    deps:"), "x")
+
+
+def test_a_folders_digest_is_the_one_that_dvc_gives(smoke: Repo, tmp_path):
+    for name in ("a/b.txt", "a-c/d.txt", "a.txt", "é.txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    from dvc.repo import Repo as DvcRepo
+
+    DvcRepo.init(str(tmp_path), no_scm=True).add(str(tmp_path / "data"))
+    noted = YAML(typ="safe").load(tmp_path / "data.dvc")["outs"][0]["md5"]
+    md5 = writer._md5(tmp_path / "data")[0]
+    assert md5 == noted
+
+
+def test_a_folders_digest_does_not_depend_on_the_order_of_its_files():
+    files = [("b", "1" * 32), ("a/c", "2" * 32)]
+    assert folder_md5(files) == folder_md5(reversed(files))
+
+
+def test_the_stages_planned_for_a_study_are_those_that_dvc_recorded(smoke: Repo):
+    study = parse_study(yamlio.loads((smoke.root / "params.yaml").read_bytes(), "params.yaml"), "params.yaml")
+    planned = {"dvc.lock": root_stages(yamlio.read(smoke.root / "dvc.yaml", ""), "dvc.yaml")}
+    for rung in study.rungs:
+        pipeline = yamlio.read(smoke.root / "stages" / rung / "dvc.yaml", "")
+        planned[f"stages/{rung}/dvc.lock"] = rung_stages(pipeline, runs_of(study, rung), "dvc.yaml")
+    for path, stages in planned.items():
+        recorded = parse((smoke.root / path).read_bytes(), path)
+        assert stages.keys() == recorded.keys()
+        for name, stage in stages.items():
+            assert stage.cmd == recorded[name].cmd
+            assert set(stage.deps) == recorded[name].deps.keys()
+            assert set(stage.outs) == recorded[name].outs.keys()
+            params = {file: set(keys) for file, keys in recorded[name].params.items()}
+            assert {file: set(keys) for file, keys in stage.params.items()} == params
+
+
+def test_the_locks_written_for_synthetic_studies_are_those_of_the_real_dvc(tmp_path):
+    writer.build(tmp_path / "study", 3)
+    repo = Repo(tmp_path / "study")
+    lock = repo.root / "stages" / "rung3" / "dvc.lock"
+    written = parse(lock.read_bytes(), "dvc.lock")
+    lock.unlink()
+    repo.dvc("init", "-q")
+    repo.dvc("commit", "-q", "-f", "stages/rung3/dvc.yaml")
+    assert parse(lock.read_bytes(), "dvc.lock") == written
+    assert any(name.startswith("floor@") for name in written)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "x: stages: found list, expected a mapping"),
+        ({"site": {}}, "x: stages.site: expected a mapping with a `cmd` of one line"),
+        ({"site": {"cmd": "b", "matrix": {"c": [3]}}}, "x: stages.site.matrix: no such key in a stage at the root"),
+        ({"site": {"cmd": "b", "wdir": ".."}}, "x: stages.site.wdir: no such key in a stage at the root"),
+        ({"site": {"cmd": "b", "foreach": [3]}}, "x: stages.site.foreach: no such key in a stage of the study"),
+        ({"site": {"cmd": "b", "deps": "c"}}, "x: stages.site.deps: found 'c', expected a list"),
+        ({"site": {"cmd": "b", "outs": [3]}}, "x: stages.site.outs.0: found 3, expected a path"),
+        ({"site": {"cmd": "b", "params": [3]}}, "x: stages.site.params.0: found 3, expected a key, or keys by file"),
+    ],
+)
+def test_a_pipeline_that_is_not_understood_is_refused_by_name(stages, message):
+    with pytest.raises(BadPipeline) as caught:
+        root_stages({"stages": stages}, "x")
+    assert str(caught.value) == message
+
+
+def test_stages_that_a_team_added_are_named_and_not_read():
+    value = {"stages": {"site": {"cmd": "python -m report"}, "mine": {"foreach": [1], "do": {"cmd": "x"}}}}
+    assert list(root_stages(value, "x")) == ["site"]
+    assert added_stages(value, "x") == ["mine"]

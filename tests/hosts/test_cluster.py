@@ -1,0 +1,222 @@
+"""Who may connect to what `promotion dispatch` starts: only this machine, or only who has the cluster's certificates."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import ssl
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from stages.commands import dispatch as command
+from stages.domain.errors import Refused
+from stages.hosts import cluster as clusters
+from stages.hosts import workers
+from stages.hosts.cluster import Cluster, create_cluster, is_loopback, read_cluster, use_cluster
+from stages.hosts.dispatch import StartedCluster, start_cluster
+from tests.hosts.conftest import PATIENCE
+from tests.support.repo import PROJECT
+
+SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Cluster:
+    """The certificates of a cluster."""
+    return create_cluster(tmp_path_factory.mktemp("clusters") / "ours")
+
+
+def list_listening(*processes: psutil.Process) -> set[tuple[str, int]]:
+    """Where these processes and all that they have started listen."""
+    everyone = {one for process in processes for one in (process, *process.children(recursive=True))}
+    sockets = [one for process in everyone for one in process.net_connections("all")]
+    return {(one.laddr.ip, one.laddr.port) for one in sockets if one.status == psutil.CONN_LISTEN}
+
+
+def talk_tls(address: tuple[str, int], mine: Cluster | None) -> bytes:
+    """What is answered to a TLS client with the certificate of `mine`, or with none; raises OSError where refused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if mine is not None:
+        context.load_cert_chain(mine.folder / clusters.CERTIFICATE, mine.folder / clusters.KEY)
+    with socket.create_connection(address, SECONDS) as plain, context.wrap_socket(plain) as connection:
+        return connection.recv(1)  # since TLS 1.3 a certificate is refused after the handshake
+
+
+def talk_plain(address: tuple[str, int]) -> bytes:
+    """What is answered to a client of Dask that speaks no TLS."""
+    with socket.create_connection(address, SECONDS) as connection:
+        connection.sendall(
+            b"\x01\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00"
+        )
+        return connection.recv(1)
+
+
+def is_http(address: tuple[str, int]) -> bool:
+    """Whether HTTP is spoken there; it must have no page at all."""
+    for path in ("/", "/health", "/info/main/workers.html", "/json/identity.json", "/metrics", "/status"):
+        url = f"http://{address[0]}:{address[1]}{path}"
+        try:
+            urllib.request.urlopen(url, timeout=SECONDS)
+        except urllib.error.HTTPError as answer:
+            assert answer.code == 404, url
+        except (OSError, ValueError):
+            return False
+        else:
+            pytest.fail(f"{url} is served")
+    return True
+
+
+def assert_refused(address: tuple[str, int], other: Cluster) -> None:
+    """Nobody without a certificate of the cluster gets a word out of what listens there."""
+    for mine in (None, other):
+        with pytest.raises(OSError):
+            assert talk_tls(address, mine) != b"", "the connection was closed, and nothing said"
+            pytest.fail(f"{address} answers a client with {'no' if mine is None else 'a foreign'} certificate")
+    try:
+        assert talk_plain(address) in (b"", b"\x15"), "an alert of TLS at most"
+    except OSError:
+        pass
+
+
+@pytest.fixture
+def started(judged, monkeypatch) -> Iterator[StartedCluster]:
+    """A dispatcher's scheduler with one worker of this machine, by the defaults of `promotion dispatch`."""
+    assert list_listening(psutil.Process()) == set(), "nothing else that these tests started listens"
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    with start_cluster(judged, command.LISTEN, None, [], 1) as cluster:
+        cluster.client.wait_for_workers(1, timeout=PATIENCE)
+        yield cluster
+
+
+@pytest.mark.slow
+def test_all_that_dispatch_starts_listens_on_the_loopback_and_to_its_own_certificates_alone(started, files):
+    listening = list_listening(psutil.Process())
+    assert {is_loopback(host) for host, _ in listening} == {True}, listening
+    http = {address for address in listening if is_http(address)}
+    assert len(http) == 2, "of the scheduler, and of the worker"
+    closed = listening - http
+    assert len(closed) == 3, "scheduler, nanny, worker"
+    for address in closed:
+        assert_refused(address, files)
+    assert started.client.submit(sum, [1, 2]).result(timeout=PATIENCE) == 3, "who has the certificates is served"
+
+
+@pytest.mark.slow
+def test_a_worker_of_another_cluster_is_not_let_in(started, files, tmp_path):
+    address = started.client.scheduler_info()["address"]
+    before = set(started.client.scheduler_info()["workers"])
+    slot = started.processes[0].slot
+    foreign = workers.start_workers([slot], address, files)
+    try:
+        end = time.monotonic() + PATIENCE
+        while "certificate verify failed" not in foreign[0].log.read_text(encoding="utf-8", errors="replace"):
+            assert time.monotonic() < end, foreign[0].log.read_text(encoding="utf-8", errors="replace")
+            time.sleep(0.2)
+    finally:
+        workers.stop_workers(foreign)
+    assert set(started.client.scheduler_info()["workers"]) == before
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8786", "10.0.0.5:8786", "[::]:8786"])
+def test_what_other_machines_reach_needs_certificates_and_is_told_how_to_get_them(judged, listen):
+    with pytest.raises(Refused) as refused, use_cluster(listen, None):
+        pytest.fail("it would listen")
+    assert str(refused.value).startswith(f"--listen {listen}: other machines reach this address")
+    assert "`promotion dispatch --new-cluster DIR`" in str(refused.value)
+    assert f"`promotion dispatch --listen {listen} --cluster DIR`" in str(refused.value)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "localhost:", ":8786", "127.0.0.1:65536", "127.0.0.1:-1"])
+def test_what_is_no_address_to_listen_at_is_refused(judged, listen):
+    with pytest.raises(Refused, match=r"--listen: found '.*', expected ADDRESS:PORT, such as 127\.0\.0\.1:8786"):
+        clusters.parse_address(listen)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "localhost", "[::1]"])
+def test_the_loopback_needs_none_and_a_dispatcher_makes_its_own(judged, host):
+    assert is_loopback(host)
+    with use_cluster(f"{host}:0", None) as cluster:
+        folder = read_cluster(cluster.folder).folder
+    assert not folder.exists(), "they are gone with the dispatcher"
+
+
+def test_only_the_user_may_read_the_key_and_git_ignores_it(files):
+    if os.name == "posix":
+        assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files.folder.iterdir()} == {0o600}
+    assert (files.folder / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+def test_a_new_cluster_overwrites_nothing(files):
+    before = {path.name: path.read_bytes() for path in files.folder.iterdir()}
+    with pytest.raises(Refused, match="exists; a new cluster needs a new folder"):
+        create_cluster(files.folder)
+    assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_promotion_dispatch_makes_certificates_and_says_what_to_do_with_them(tmp_path, capsys):
+    folder = tmp_path / "new"
+    assert command.run(parse("--new-cluster", str(folder))) == 0
+    assert read_cluster(folder) == Cluster(folder)
+    told = capsys.readouterr().out
+    assert f"promotion dispatch --listen ADDRESS:PORT --cluster {folder.as_posix()}" in told
+    assert f"promotion dispatch --join tls://ADDRESS:PORT --cluster {folder.as_posix()}" in told
+
+
+@pytest.mark.parametrize("name", [clusters.AUTHORITY, clusters.CERTIFICATE, clusters.KEY])
+def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path, name):
+    folder = create_cluster(tmp_path / "new").folder
+    (folder / name).unlink()
+    with pytest.raises(Refused, match=f"{name} is missing; `promotion dispatch --new-cluster DIR` makes"):
+        read_cluster(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes there")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
+    folder = create_cluster(tmp_path / "new").folder
+    (folder / clusters.KEY).chmod(mode)
+    with pytest.raises(Refused, match=r"others may read this key.*`chmod 600 "):
+        read_cluster(folder)
+
+
+def test_certificates_that_are_too_old_or_none_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "VALID", -clusters.CLOCK_DIFFERENCE / 2)
+    folder = create_cluster(tmp_path / "old").folder
+    with pytest.raises(Refused, match=r"valid until \d{4}-\d\d-\d\d; make new ones"):
+        read_cluster(folder)
+    (folder / clusters.CERTIFICATE).write_text("nothing", encoding="utf-8")
+    with pytest.raises(Refused, match="found no certificate"):
+        read_cluster(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--join", "tcp://10.0.0.5:8786"],
+            "a dispatcher accepts TLS alone; expected tls://10.0.0.5:8786, and --cluster",
+        ),
+        (["--join", "tls://10.0.0.5:8786"], "--join tls://10.0.0.5:8786: needs --cluster DIR"),
+        (["--join", "tls://10.0.0.5:8786", "--cluster", "nowhere"], "--cluster nowhere: authority.pem is missing"),
+    ],
+)
+def test_a_machine_joins_with_certificates_or_not_at_all(judged, monkeypatch, words, told):
+    monkeypatch.setattr(workers, "start_workers", lambda *_: pytest.fail("it started workers"))
+    with pytest.raises(Refused) as refused:
+        command.run(parse(*words))
+    assert told in str(refused.value)

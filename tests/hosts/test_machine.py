@@ -1,0 +1,184 @@
+"""Host blocks: a machine is what it is, and a run in another's name is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from dataclasses import replace
+
+import pytest
+
+from stages.commands import host
+from stages.domain.study import Host
+from stages.hosts import machine
+from stages.hosts.machine import Gpu, MachineDescription, WrongHost, find_mismatches, list_gpus, require_host
+from tests.support import synthetic
+from tests.support.repo import PROJECT
+
+A100 = Gpu("NVIDIA A100-SXM4-80GB", "GPU-aaaa", "550", 81920, "8.0")
+T4 = Gpu("Tesla T4", "GPU-tttt", "550", 15360, "7.5")
+WINDOWS = MachineDescription("windows", "AMD64", "Xeon", threads=16, gpus=(A100,), compiler=None, triton=True)
+
+
+def declared(**changes: object) -> Host:
+    """The block windows-a100 of the paper's study, with changes."""
+    value = {"system": "windows", "device": "cuda", "device_name": "A100", "precision": "bf16", "threads": 4}
+    return Host.model_validate({**value, "compile": True, **changes})
+
+
+def make_machine(**changes: object) -> MachineDescription:
+    return replace(WINDOWS, **changes)
+
+
+def test_a_machine_that_is_what_the_block_says_has_no_mismatch():
+    assert find_mismatches(declared(), make_machine()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"system": "linux"}, "system: found linux, expected windows"),
+        ({"threads": 2}, "threads: found 2 usable CPUs, expected at least 4"),
+        ({"gpus": ()}, "device: found no CUDA GPU, expected one named A100"),
+        ({"gpus": (T4,)}, "device_name: found Tesla T4, expected a GPU whose name contains 'A100'"),
+        (
+            {"gpus": (replace(A100, capability="7.5"),)},
+            "precision: found compute capability 7.5, expected 8.0 or more for bf16",
+        ),
+        (
+            {"triton": False},
+            "compile: found no triton, which torch.compile needs for CUDA (on Windows: the package triton-windows)",
+        ),
+    ],
+)
+def test_every_way_to_be_another_machine_is_told(changes, expected):
+    assert find_mismatches(declared(), make_machine(**changes)) == [expected]
+
+
+def test_any_system_and_an_unnamed_gpu_match_whatever_is_there():
+    assert find_mismatches(declared(system="any", device_name=""), make_machine(system="linux", gpus=(A100,))) == []
+
+
+def test_the_matching_one_of_two_gpus_is_enough():
+    assert find_mismatches(declared(), make_machine(gpus=(T4, A100))) == []
+
+
+def test_compiling_for_the_cpu_needs_a_compiler():
+    on_cpu = declared(device="cpu", device_name="", precision="fp32")
+    assert "C++ compiler" in find_mismatches(on_cpu, make_machine(compiler=None))[0]
+    assert find_mismatches(on_cpu, make_machine(compiler="cl")) == []
+
+
+def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(machine, "describe_machine", lambda: make_machine(system="linux", gpus=(T4,)))
+    with pytest.raises(WrongHost) as refused:
+        require_host("windows-a100", declared())
+    assert str(refused.value) == (
+        "params.yaml: hosts.windows-a100: this machine is not that host:\n"
+        "  system: found linux, expected windows\n"
+        "  device_name: found Tesla T4, expected a GPU whose name contains 'A100'\n"
+        "  the block: system windows, cuda A100, bf16, 4 threads, compiled\n"
+        "  this machine: linux, Xeon, 16 CPUs, Tesla T4\n"
+        "  run windows-a100's cells there (`promotion work --host windows-a100`), "
+        "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"
+    )
+
+
+def fake_torch(
+    monkeypatch: pytest.MonkeyPatch, *, available: bool, name: str = "", built_for: str | None = None
+) -> None:
+    cuda = types.SimpleNamespace(is_available=lambda: available, get_device_name=lambda: name)
+    label = "cpu" if built_for is None else f"cu{built_for.replace('.', '')}"
+    told = types.SimpleNamespace(cuda=cuda, __version__=f"2.9.0+{label}", version=types.SimpleNamespace(cuda=built_for))
+    monkeypatch.setitem(sys.modules, "torch", told)
+
+
+def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
+    monkeypatch.setattr(machine, "describe_machine", lambda: make_machine(gpus=(T4, A100)))
+    fake_torch(monkeypatch, available=True, name="Tesla T4")
+    with pytest.raises(WrongHost, match="torch uses Tesla T4, expected a GPU whose name contains 'A100'"):
+        require_host("windows-a100", declared())
+    fake_torch(monkeypatch, available=True, name=A100.name)
+    require_host("windows-a100", declared())
+
+
+@pytest.mark.parametrize(
+    ("built_for", "told"),
+    [
+        (
+            None,
+            "found torch 2.9.0+cpu, which sees no GPU, expected one that does: it is a build without CUDA; "
+            "install the CUDA build of 2.9.0 in its place (docs/hosts.md, A GPU host)",
+        ),
+        (
+            "13.0",
+            "found torch 2.9.0+cu130, which sees no GPU, expected one that does: it was built for CUDA 13.0; "
+            "update the driver, and look at CUDA_VISIBLE_DEVICES",
+        ),
+    ],
+)
+def test_a_torch_that_sees_no_gpu_is_no_cuda_host_and_is_told_the_remedy(monkeypatch, built_for, told):
+    monkeypatch.setattr(machine, "describe_machine", make_machine)
+    fake_torch(monkeypatch, available=False, built_for=built_for)
+    with pytest.raises(WrongHost) as refused:
+        require_host("windows-a100", declared())
+    assert f"\n  device: {told}\n" in str(refused.value)
+    assert "## A GPU host\n" in (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
+
+
+def gpu(index: str, uuid: str, name: str) -> tuple[str, ...]:
+    return (index, uuid, name, "550.54", "81920", "8.0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, ["A", "B", "C"]),
+        ("", []),
+        ("2,0", ["C", "A"]),
+        ("GPU-bb", ["B"]),
+        ("1,7,0", ["B"]),  # CUDA stops at the first that it does not know
+    ],
+)
+def test_cuda_visible_devices_is_heeded(monkeypatch, setting, expected):
+    rows = (gpu("0", "GPU-aa", "A"), gpu("1", "GPU-bb", "B"), gpu("2", "GPU-cc", "C"))
+    monkeypatch.setattr(machine, "_query_nvidia_smi", lambda: rows)
+    if setting is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    assert [gpu.name for gpu in list_gpus()] == expected
+
+
+def test_describing_a_machine_imports_no_torch():
+    before = "torch" in sys.modules
+    told = machine.describe_machine()
+    assert told.threads >= 1
+    assert told.system in ("linux", "windows", "darwin")
+    assert ("torch" in sys.modules) == before
+
+
+def test_no_environment_variable_makes_this_machine_another(monkeypatch):
+    monkeypatch.setattr(machine, "_query_nvidia_smi", tuple)
+    for name in ("HOST", "HOSTNAME", "STAGED_PROMOTION_HOST", "CUDA_VISIBLE_DEVICES", "OS"):
+        monkeypatch.setenv(name, "windows-a100")
+    assert find_mismatches(declared(compile=False, threads=1), machine.describe_machine())[-1].startswith(
+        "device: found no CUDA GPU"
+    )
+
+
+def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch, capsys):
+    synthetic.build(tmp_path, synthetic.params(4, 1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(host, "describe_machine", lambda: make_machine(system="linux", gpus=(), threads=1))
+    assert host.run(types.SimpleNamespace(json=False)) == 1
+    told = capsys.readouterr().out
+    assert "this machine: linux, Xeon, 1 CPU, no GPU" in told
+    assert "differs  cpu-bf16: system any, cpu, bf16, 2 threads" in told
+    assert "threads: found 1 usable CPU, expected at least 2" in told
+
+    monkeypatch.setattr(host, "describe_machine", make_machine)
+    assert host.run(types.SimpleNamespace(json=True)) == 0
+    assert json.loads(capsys.readouterr().out)["blocks"]["cpu-fp32"]["mismatches"] == []

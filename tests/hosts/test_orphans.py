@@ -1,0 +1,124 @@
+"""What a run finished after its DVC was killed is evidence: the next DVC takes it up and trains nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from stages.domain import canonical, names
+from stages.hosts import orphans
+from stages.hosts.worklist import read_rung_work
+from tests.hosts.conftest import PATIENCE
+from tests.support.repo import Repo, environment
+
+
+@pytest.fixture
+def run(judged, monkeypatch) -> str:
+    """A finished run of the study in which the test stands."""
+    return next(run.id for run in read_rung_work(judged, "rung2").trained)
+
+
+def read_outputs(run: str) -> dict[str, bytes]:
+    paths = [names.record_path(run), *names.trace_path(run).iterdir()]
+    return {path.as_posix(): path.read_bytes() for path in paths}
+
+
+def delete_outputs(run: str) -> None:
+    """As DVC does before it runs a stage."""
+    for path in read_outputs(run):
+        (names.PARAMS.parent / path).unlink()
+
+
+def expect(run: str, **changes: object) -> dict:
+    """What is known of a run's record before it trains."""
+    record = canonical.loads(names.record_path(run).read_bytes())
+    return {**record, "status": "finished", "reason": None, "environment": None, "facts": None, **changes}
+
+
+def test_an_orphans_outputs_outlive_their_deletion(run, monkeypatch):
+    monkeypatch.setattr(orphans, "is_orphan", lambda: True)
+    before, expected = read_outputs(run), expect(run)
+    orphans.settle_outputs(run)
+    delete_outputs(run)
+    assert orphans.restore_outputs(run, expected)
+    assert read_outputs(run) == before
+    monkeypatch.setattr(orphans, "is_orphan", lambda: False)
+    orphans.settle_outputs(run)
+    assert not orphans.restore_outputs(run, expected), "DVC has them: a repetition trains"
+
+
+@pytest.mark.parametrize("key", ["lock", "runner", "corpus", "spec", "budget", "seed"])
+def test_what_was_made_under_another_rule_or_specification_is_not_taken_up(run, monkeypatch, key):
+    monkeypatch.setattr(orphans, "is_orphan", lambda: True)
+    expected = expect(run, **{key: "another"})
+    orphans.settle_outputs(run)
+    delete_outputs(run)
+    assert not orphans.restore_outputs(run, expected)
+    assert not names.record_path(run).exists()
+    assert not (orphans.ORPHANS / run).exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null\n"])
+def test_a_damaged_record_is_not_taken_up(run, monkeypatch, data):
+    monkeypatch.setattr(orphans, "is_orphan", lambda: True)
+    expected = expect(run)
+    orphans.settle_outputs(run)
+    delete_outputs(run)
+    (orphans.ORPHANS / run / "record").unlink()
+    (orphans.ORPHANS / run / "record").write_bytes(data)
+    assert not orphans.restore_outputs(run, expected)
+
+
+def test_who_was_started_by_hand_is_no_orphan(monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert not orphans.is_orphan()
+    monkeypatch.setenv("DVC_STAGE", "corpus")
+    assert orphans.is_orphan(), "no DVC is above this test"
+
+
+def wait_for_run(study: Repo, log: str) -> psutil.Process:
+    """The process of the run that DVC has started."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                if words[1:3] == ["-m", "stages.run"] and process.cwd() == str(study.root.resolve()):
+                    return process
+            except (psutil.Error, OSError):
+                continue
+        time.sleep(0.02)
+    raise AssertionError("no run was started")
+
+
+@pytest.mark.slow
+def test_the_next_dvc_takes_up_what_an_orphan_finished(study):
+    record = study.root / names.record_path("rung1/d1-a/cpu-fp32/1")
+    telemetry = study.root / names.trace_path("rung1/d1-a/cpu-fp32/1") / "telemetry.json"
+    stage = "stages/rung1/dvc.yaml:run@d1-a-cpu-fp32-1"
+    evidence = record.read_bytes()
+    before = telemetry.read_bytes()
+    lock = study.root / "stages" / "rung1" / "dvc.lock"
+    lock.unlink()
+    study.python("-c", "import shutil; shutil.rmtree('.dvc/cache/runs')")
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "-s", stage],
+        cwd=study.root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    ) as dvc:
+        run = wait_for_run(study, stage)
+        dvc.kill()
+    run.wait(PATIENCE)
+    assert record.read_bytes() == evidence
+    orphan = telemetry.read_bytes()
+    assert orphan != before, "it trained"
+    done = study.dvc("repro", "-s", stage)
+    assert "finished after its DVC was killed; that record is taken up" in done.stdout + done.stderr
+    assert (record.read_bytes(), telemetry.read_bytes()) == (evidence, orphan)
+    assert "run@d1-a-cpu-fp32-1" in lock.read_text(encoding="utf-8")
+    assert not (study.root / orphans.ORPHANS / "rung1/d1-a/cpu-fp32/1").exists()

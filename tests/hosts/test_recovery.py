@@ -1,0 +1,321 @@
+"""What a killed process leaves half-written is removed, and nothing else: no whole file, and nothing of a living DVC."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.domain import files
+from stages.hosts import recovery
+from stages.hosts.processes import is_alive
+from tests.hosts.conftest import PATIENCE
+from tests.support.repo import Repo, environment
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the test stands."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    return tmp_path
+
+
+LOCK = """\
+schema: '2.0'
+stages:
+  run@d1-a-cpu-1:
+    cmd: python -m stages.run rung1 d1-a cpu 1
+    outs:
+    - path: artifacts/records/rung1/d1-a/cpu/1.json
+      hash: md5
+      md5: 5020de8010eabc588cef891c1707d3f1
+      size: 1462
+  gate:
+    cmd: python -m stages.gate rung1
+    outs:
+    - path: artifacts/gates/gate1/decision.json
+      hash: md5
+      md5: c6b7413c018d1d314f7b7ddd0edebc79
+      size: 99
+"""
+
+
+@pytest.mark.parametrize("length", range(0, len(LOCK), 7))
+def test_a_lock_that_ends_anywhere_but_behind_a_stage_is_removed(tmp_path, monkeypatch, length):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "stages" / "rung1" / "dvc.lock"
+    path.parent.mkdir(parents=True)
+    path.write_text(LOCK[:length], encoding="utf-8")
+    kept = LOCK[:length].endswith(("f1\n", "size: 1462\n", "79\n"))
+    assert recovery.remove_broken_files() == ([] if kept else [path.relative_to(tmp_path)])
+    assert path.exists() is kept
+
+
+def test_a_whole_lock_stays_and_a_half_written_rwlock_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.lock").write_text(LOCK, encoding="utf-8")
+    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir(parents=True)
+    rwlock.write_text('{"read": {}, "write": {}}', encoding="utf-8")
+    assert recovery.remove_broken_files() == []
+    rwlock.write_text('{"read": {}, "wr', encoding="utf-8")
+    assert [path.as_posix() for path in recovery.remove_broken_files()] == [".dvc/tmp/rwlock"]
+    assert (tmp_path / "dvc.lock").exists()
+
+
+def format_rwlock(pid: int) -> str:
+    info = {"pid": pid, "cmd": "dvc repro"}
+    return json.dumps({"write": {"/study/artifacts/protocol": info}, "read": {"/study/params.yaml": [info]}})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there are the dead kept until somebody asks")
+def test_what_a_dead_dvc_held_is_free_even_where_nobody_has_reaped_it_yet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:  # Popen has not asked for its status
+            time.sleep(0.01)
+        rwlock.write_text(format_rwlock(child.pid), encoding="utf-8")
+        recovery.remove_broken_files(wait=20.0)
+        assert not rwlock.exists()
+    rwlock.write_text(format_rwlock(child.pid), encoding="utf-8")
+    recovery.remove_broken_files()
+    assert not rwlock.exists()
+
+
+def test_what_a_living_process_holds_stays_and_a_dying_one_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rwlock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir(parents=True)
+    rwlock.write_text(format_rwlock(os.getpid()), encoding="utf-8")
+    recovery.remove_broken_files()
+    assert rwlock.exists()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"]) as child:
+        rwlock.write_text(format_rwlock(child.pid), encoding="utf-8")
+        recovery.remove_broken_files(wait=20.0)
+        assert not rwlock.exists()
+
+
+@pytest.fixture
+def dvc(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the folder that looks like a DVC at work."""
+    command = [sys.executable, "-c", "print('up', flush=True); input()", "-m", "dvc", "repro"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline().strip() == b"up"
+        yield process
+        process.kill()
+
+
+def test_nothing_is_removed_while_a_dvc_is_at_work_here(folder, dvc):
+    """It may just be writing what looks cut off."""
+    (folder / "dvc.lock").write_bytes(LOCK.encode()[:100])
+    recovery.RWLOCK.write_bytes(b"")
+    assert recovery.remove_broken_files() == []
+    assert (folder / "dvc.lock").exists() and recovery.RWLOCK.exists()
+    dvc.kill()
+    dvc.wait()
+    assert recovery.remove_broken_files() == [Path("dvc.lock"), recovery.RWLOCK]
+
+
+def test_a_dvc_in_another_folder_is_no_matter(folder, dvc, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("another"))
+    Path("dvc.lock").write_bytes(b"")
+    assert recovery.remove_broken_files() == [Path("dvc.lock")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/study/.venv/bin/python", "/study/.venv/bin/dvc", "repro"],
+        ["dvc", "repro"],
+        ["python", "-m", "stages.hosts.processes", "-m", "dvc", "repro"],
+        ["C:/study/.venv/Scripts/DVC.EXE", "repro"],
+    ],
+)
+def test_dvc_is_known_by_its_command_however_it_was_started(command):
+    assert recovery.is_dvc_command(command)
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["vim", "dvc.lock"], ["python", "-m", "stages.run", "dvc"], ["less", "x", "dvc"]]
+)
+def test_what_only_names_dvc_is_no_dvc(command):
+    assert not recovery.is_dvc_command(command)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOCK.replace("  gate:\n", "<<<<<<< HEAD\n  gate:\n=======\n>>>>>>> theirs\n  gate:\n"),
+        LOCK + "  a-teams-own-check:\n    cmd: make check\n",
+        LOCK.replace("\n", "\r\n"),
+    ],
+)
+def test_a_lock_with_a_conflict_and_one_with_a_stage_of_a_team_are_left_alone(folder, text):
+    (folder / "dvc.lock").write_bytes(text.encode())
+    assert recovery.remove_broken_files() == []
+    assert (folder / "dvc.lock").read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"read": {}}x', "\0"])
+def test_an_rwlock_that_dvc_could_not_read_is_removed(folder, text):
+    recovery.RWLOCK.write_text(text, encoding="utf-8")
+    assert recovery.remove_broken_files() == [recovery.RWLOCK]
+
+
+def find_free_pid() -> int:
+    """The id of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    return child.pid
+
+
+def test_what_a_killed_process_was_writing_goes_and_what_a_living_one_writes_stays(folder):
+    records = folder / "artifacts" / "records" / "rung1"
+    records.mkdir(parents=True)
+    dead = [records / f".1.json.{find_free_pid()}.part", folder / "artifacts" / f".corpus.{find_free_pid()}.part"]
+    dead[0].write_text("{", encoding="utf-8")
+    dead[1].mkdir()
+    (dead[1] / "text.bin").write_text("x", encoding="utf-8")
+    kept = [records / f".2.json.{os.getpid()}.part", records / "a.part", records / "1.json"]
+    for path in kept:
+        path.write_text("{", encoding="utf-8")
+    assert {path.resolve() for path in recovery.heal()} == {path.resolve() for path in dead}
+    assert all(path.exists() for path in kept)
+
+
+def test_a_process_that_has_the_id_of_a_dead_one_by_now_is_another(folder):
+    part = folder / f".1.json.{os.getpid()}.part"
+    part.write_text("{", encoding="utf-8")
+    long_ago = psutil.Process().create_time() - 3600
+    os.utime(part, (long_ago, long_ago))
+    assert files.is_abandoned(part)
+
+
+def test_a_file_that_is_written_again_takes_the_place_of_what_was_left(folder):
+    for pid in (find_free_pid(), find_free_pid()):
+        (folder / f".1.json.{pid}.part").write_text("{", encoding="utf-8")
+    (folder / f".2.json.{find_free_pid()}.part").write_text("{", encoding="utf-8")
+    files.write_whole(folder / "1.json", b"{}")
+    assert (folder / "1.json").read_bytes() == b"{}"
+    assert [path.name.split(".")[1] for path in folder.glob(".*part")] == ["2"]
+
+
+#: So many kills, wherever they fit in; without it as many as fit into two minutes.
+KILLS = int(os.environ.get("STAGED_PROMOTION_KILLS", "0"))
+KILL_SECONDS = 120.0
+
+
+def copy_unrun(smoke: Repo, root: Path) -> Repo:
+    """The smoke study at the commit that froze its rules, with its text and without anything that has run."""
+    smoke.git("clone", "-q", str(smoke.root), str(root))
+    study = Repo(root)
+    study.git("checkout", "-q", "-B", "main", "HEAD~1")
+    shutil.copytree(smoke.root / ".dvc" / "cache" / "files", root / ".dvc" / "cache" / "files")
+    shutil.copytree(smoke.root / "artifacts" / "corpus", root / "artifacts" / "corpus")
+    return study
+
+
+def list_processes(study: Repo) -> list[psutil.Process]:
+    """Whatever runs in a study's folder."""
+    processes = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(study.root.resolve()) and is_alive(process):
+                processes.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return processes
+
+
+def kill_some(study: Repo, chance: random.Random) -> None:
+    """Kill DVC alone, or what it runs alone, or both."""
+    victims = list_processes(study)
+    dvc = [one for one in victims if recovery.is_dvc_command(one.cmdline())]
+    others = [one for one in victims if one not in dvc]
+    for process in chance.choice([dvc, others, victims]) or victims:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def repeat_with_kills(study: Repo, chance: random.Random, log: Path, kills: int, end: float) -> int:
+    """Start `dvc repro` until it ends well, and kill it at random moments meanwhile; the number of kills."""
+    killed = 0
+    while True:
+        goes_on = killed < kills if KILLS else time.monotonic() < end
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                [sys.executable, "-m", "dvc", "repro", "ledger"],
+                cwd=study.root,
+                env=environment(),
+                stdout=output,
+                stderr=output,
+            ) as process,
+        ):
+            try:
+                status = process.wait(chance.uniform(0.0, 12.0) if goes_on else PATIENCE)
+            except subprocess.TimeoutExpired:
+                assert goes_on, log.read_text(encoding="utf-8")
+                kill_some(study, chance)
+                killed += 1
+                if process.poll() is None and not chance.randrange(2):
+                    process.kill()
+                status = process.wait(PATIENCE)
+        text = log.read_text(encoding="utf-8")
+        assert "rwlock" not in text.lower() and "dvc.lock' is" not in text, text
+        if status == 0:
+            return killed
+        if not goes_on:  # a run that outlived its DVC still trains
+            assert "held by another process of this clone" in text or "failed to reproduce" in text, text
+            wait_until_idle(study)
+        study.promotion("heal")
+
+
+def wait_until_idle(study: Repo) -> None:
+    end = time.monotonic() + PATIENCE
+    while list_processes(study):
+        assert time.monotonic() < end, list_processes(study)
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_at_random_moments_ends_with_the_undisturbed_ledger(smoke, tmp_path):
+    chance, total, end = random.Random(20261125), 0, time.monotonic() + KILL_SECONDS
+    for number in range(1000):
+        study = copy_unrun(smoke, tmp_path / str(number))
+        total += repeat_with_kills(study, chance, tmp_path / "log", KILLS - total, end)
+        wait_until_idle(study)
+        for name in ("runs.jsonl", "decisions.jsonl"):
+            assert (study.root / "ledger" / name).read_bytes() == (smoke.root / "ledger" / name).read_bytes()
+        assert list(study.root.rglob("*.part")) == []
+        if total >= KILLS if KILLS else time.monotonic() > end:
+            break
+    assert total > 0
+    print(f"{total} kills")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["heal", "status"])
+def test_after_a_kill_one_command_lets_dvc_start_again(study, command):
+    rwlock = study.root / recovery.RWLOCK
+    rwlock.parent.mkdir(parents=True, exist_ok=True)
+    rwlock.write_bytes(b"")
+    assert study.dvc("repro", "protocol", check=False).returncode != 0, "DVC itself refuses"
+    healed = study.promotion(command)
+    assert ".dvc/tmp/rwlock: left half-written by a process that was killed; removed" in healed.stderr
+    study.dvc("repro", "protocol")
+    assert "nothing was left half-written" in study.promotion("heal").stdout

@@ -1,0 +1,261 @@
+"""Two hosts and a third clone around one remote: real processes, real DVC, one of them killed on the way."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.domain import canonical, names
+from stages.domain.errors import Refused
+from stages.domain.runs import Run
+from stages.domain.study import load
+from stages.hosts import machine, remote
+from stages.hosts.work import HostWorker
+from stages.hosts.worklist import read_rung_work
+from tests.hosts import mini
+from tests.hosts.conftest import PATIENCE, Start, wait_for
+from tests.support.repo import Repo
+
+
+def clone(origin: Repo, name: str) -> Repo:
+    root = origin.root.parent / name
+    origin.git("clone", "-q", str(origin.root), str(root))
+    return Repo(root)
+
+
+def work(start: Start, repo: Repo, host: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start `promotion work` in a clone."""
+    return start(repo, log, "work", "--host", host, "--poll", "1")
+
+
+def locks(repo: Repo) -> dict[str, bytes]:
+    paths = [repo.root / "dvc.lock", *sorted((repo.root / "stages").glob("rung*/dvc.lock"))]
+    return {path.relative_to(repo.root).as_posix(): path.read_bytes() for path in paths}
+
+
+def decisions(repo: Repo) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(repo.root.glob("artifacts/gates/*/decision.json"))]
+
+
+def trained(log: Path) -> list[str]:
+    """The runs that ended in this log, by id."""
+    return re.findall(r"^(rung\S+): finished", log.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(tmp_path, start):
+    origin = mini.frozen(tmp_path / "origin", mini.params([0.05, 0.1]))
+    origin.dvc("remote", "add", "-d", "team", str(tmp_path / "remote"))
+    origin.dvc("push", "--run-cache")  # the text: no host builds it anew
+    origin.commit("The remote that the hosts share")
+    first, second, third = (clone(origin, name) for name in ("a", "b", "c"))
+    logs = {name: tmp_path / f"{name}.log" for name in ("a", "a again", "b")}
+
+    # Host A is killed when its first run has ended, and with it the next run; a dvc.lock is left half-written.
+    killed = work(start, first, "cpu-fp32", logs["a"])
+    wait_for("> python -m stages.run rung1 d1-b", logs["a"], killed)
+    killed.kill()
+    killed.wait()
+    lock = first.root / "stages" / "rung1" / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:300])
+
+    # It is started again, and a second time beside itself; host B works at the same time.
+    hosts = [work(start, first, "cpu-fp32", logs["a again"]), work(start, second, "cpu-bf16", logs["b"])]
+    wait_for("work: stages/rung1/dvc.lock was left half-written", logs["a again"], hosts[0])
+    twice = first.promotion("work", "--host", "cpu-fp32", check=False)
+    assert twice.returncode == 2
+    assert "held by another process of this clone: `promotion work` is running" in twice.stderr
+    told = "every run of cpu-.{4} is done and every gate has decided"
+    assert all(wait_for(told, logs[name], host) for name, host in zip(("a again", "b"), hosts, strict=True))
+    assert [host.wait(PATIENCE) for host in hosts] == [0, 0]
+
+    assert "python -m stages.corpus" not in "".join(log.read_text(encoding="utf-8") for log in logs.values())
+
+    # Every run once, on its own host; both clones hold the same locks and decisions, byte for byte.
+    ended = [*trained(logs["a"]), *trained(logs["a again"])]
+    assert [run.split("/")[2] for run in ended] == ["cpu-fp32"] * 3
+    assert [run.split("/")[2] for run in trained(logs["b"])] == ["cpu-bf16"] * 3
+    assert len({*ended, *trained(logs["b"])}) == 6
+    assert decisions(first) == decisions(second)
+    assert locks(first) == locks(second)
+
+    # Both commit what they have, and git merges it without a word.
+    first.commit("The evidence, as host A has it")
+    second.commit("The evidence, as host B has it")
+    first.git("fetch", "-q", str(second.root))
+    first.git("merge", "-q", "--no-edit", "FETCH_HEAD")
+
+    # The third clone has the rules alone. It restores everything and trains nothing.
+    done = third.dvc("repro", "--pull", "stages/rung2/dvc.yaml:gate")
+    assert "python -m stages.run" not in done.stdout
+    assert "python -m stages.gate" not in done.stdout
+    assert decisions(third) == decisions(first)
+
+    # Its dvc.lock lists the stages as they came; where that is a conflict, either side is right.
+    third.commit("The evidence, as it was restored")
+    third.git("fetch", "-q", str(first.root))
+    third.git("merge", "-q", "--no-edit", "FETCH_HEAD", check=False)
+    third.git("checkout", "--theirs", "--", "*dvc.lock", check=False)
+    third.commit("Merged")
+    done = third.dvc("repro", "--pull", "stages/rung2/dvc.yaml:gate")
+    assert "python -m" not in done.stdout
+    assert locks(third)["stages/rung2/dvc.lock"] == locks(first)["stages/rung2/dvc.lock"]
+
+
+class Hosts:
+    """DVC and the machine, for tests of the order of things: what was run, pushed and waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.makes: dict[str, tuple[Path, bytes]] = {}
+        self.broken: set[str] = set()
+        self.reachable = True
+        monkeypatch.setattr(remote, "run_stages", self.repro)
+        monkeypatch.setattr(remote, "push_results", self.push)
+        monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: 0)
+        monkeypatch.setattr(remote, "commit_runs", lambda runs: [])
+        monkeypatch.setattr(remote, "is_committed", lambda rung, runs: True)
+        monkeypatch.setattr(remote, "run_dvc", lambda *words: 0)
+        monkeypatch.setattr(machine, "require_host", lambda name, block: None)
+
+    def repro(self, stages: list[str]) -> bool:
+        self.done += stages
+        for path, line in (self.makes[one] for one in stages if one in self.makes and one not in self.broken):
+            path.write_bytes(line)
+        return not self.broken & set(stages)
+
+    def push(self, remote_name: str | None) -> None:
+        self.done.append("push")
+        if not self.reachable:
+            raise remote.RemoteUnreachable("DVC remote (default): not everything was pushed")
+
+
+@pytest.fixture
+def hosts(judged, monkeypatch) -> Hosts:
+    return Hosts(monkeypatch)
+
+
+def forget(*runs: str) -> None:
+    for run in runs:
+        Path(f"artifacts/records/{run}.json").unlink()
+
+
+def worker(host: str = "cpu-fp32", **options: object) -> HostWorker:
+    return HostWorker(load(), host, None, **{"once": True, "poll": 9.0, **options})
+
+
+def test_a_finished_study_runs_nothing(hosts, capsys):
+    assert worker().work() == 0
+    assert hosts.done == []
+    assert "every run of cpu-fp32 is done and every gate has decided" in capsys.readouterr().out
+
+
+def test_a_host_runs_its_own_runs_pushes_them_and_waits_for_the_others(hosts, capsys):
+    own, other = "rung1/d1-c000/cpu-fp32/1000", "rung1/d1-c000/cpu-bf16/1000"
+    forget(own, other)
+    assert worker().work() == 0
+    assert hosts.done == ["stages/rung1/dvc.yaml:run@d1-c000-cpu-fp32-1000", "push"]
+    assert "rung1: waits for 1 run of cpu-fp32, 1 run of cpu-bf16" in capsys.readouterr().out
+
+
+def test_waiting_is_told_once_and_ends_when_the_others_have_pushed(hosts, capsys):
+    other = Path("artifacts/records/rung1/d1-c000/cpu-bf16/1000.json")
+    line, waits = other.read_bytes(), []
+    other.unlink()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            other.write_bytes(line)
+
+    assert worker(once=False, sleep=sleep).work() == 0
+    assert waits == [9.0] * 3
+    assert capsys.readouterr().out.count("waits for") == 1
+
+
+def lose(hosts: Hosts, rung: str) -> list[Run]:
+    """Forget what cpu-fp32 has trained at a rung; `hosts` makes it again when its stages run."""
+    runs = [run for run in read_rung_work(load(), rung).trained if run.host == "cpu-fp32"]
+    hosts.makes = {run.stage: (path := names.record_path(run.id), path.read_bytes()) for run in runs}
+    forget(*(run.id for run in runs))
+    return runs
+
+
+def test_long_runs_are_pushed_one_by_one_and_short_ones_together(hosts):
+    long = lose(hosts, "rung5")
+    assert worker().work() == 0
+    assert len(long) > 1
+    each = [one for run in long for one in (run.stage, "push")]  # 720 s
+    assert hosts.done == [*each, "stages/rung5/dvc.yaml:gate", "push"]
+
+    hosts.done.clear()
+    short = lose(hosts, "rung1")
+    assert worker().work() == 0
+    together = [*(run.stage for run in short), "push"]  # 2 s each
+    assert hosts.done == [*together, "stages/rung1/dvc.yaml:gate", "push"]
+
+
+def test_an_unreachable_remote_does_not_end_the_work(hosts, capsys):
+    forget("rung1/d1-c000/cpu-fp32/1000")
+    hosts.reachable = False
+    worker().work()
+    assert "not everything was pushed" in capsys.readouterr().out
+
+
+def test_a_host_that_waits_outlives_a_remote_that_cannot_be_read_for_a_while(hosts, monkeypatch, capsys):
+    other = Path("artifacts/records/rung1/d1-c000/cpu-bf16/1000.json")
+    line, waits = other.read_bytes(), []
+    other.unlink()
+
+    def restore(stages: list[str], remote_name: str | None) -> int:
+        if stages != ["corpus"] and len(waits) < 2:
+            raise remote.RemoteUnreachable("DVC remote (default): no route")
+        return 0
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            other.write_bytes(line)
+
+    monkeypatch.setattr(remote, "restore_outputs", restore)
+    assert worker(once=False, sleep=sleep).work() == 0
+    assert "DVC remote (default): no route; going on with what is here" in capsys.readouterr().out
+
+
+def test_a_remote_whose_package_is_missing_is_refused_in_words(judged, monkeypatch):
+    def absent(**_: object) -> None:
+        raise ImportError("ssh is supported, but requires 'dvc-ssh' to be installed")
+
+    monkeypatch.setattr("dvc.repo.Repo", absent)
+    with pytest.raises(Refused, match="requires 'dvc-ssh' to be installed; install it into this environment"):
+        remote.restore_outputs(["corpus"], None)
+
+
+def test_a_run_that_fails_ends_the_work_when_the_others_have_run_and_is_named(hosts, capsys):
+    broken, *others = lose(hosts, "rung5")
+    hosts.broken = {broken.stage}
+    assert worker().work() == 2
+    assert hosts.done == [one for run in (broken, *others) for one in (run.stage, "push")]
+    assert [run.id for run in read_rung_work(load(), "rung5").to_train] == [broken.id]
+    told = f"work: rung5: 1 run did not end, see above: {broken.id}; what did is pushed; start again to try once more"
+    assert told in capsys.readouterr().out.splitlines()
+
+
+def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
+    closed = {"schema": 1, "open": False, "rung": "rung3", "gate": "gate3"}
+    Path("artifacts/protocol/rung3.json").write_bytes(canonical.dumps(closed))
+    Path("locks/gate3.yaml").unlink()
+    assert worker().work() == 1
+    assert "rung3: gate3 is not frozen: `promotion freeze gate3`" in capsys.readouterr().out
+
+
+def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeypatch):
+    monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: pytest.fail("it fetched"))
+    monkeypatch.setattr(machine, "find_mismatches", lambda block, here: ["system: found linux, expected windows"])
+    with pytest.raises(Refused, match="this machine is not that host"):
+        worker().work()
+    with pytest.raises(Refused, match=r"nowhere: no such host; params\.yaml has cpu-fp32, cpu-bf16"):
+        worker("nowhere").work()

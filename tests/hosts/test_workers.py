@@ -1,0 +1,160 @@
+"""The workers of a machine: where they join, and what is told of one that ends badly.
+
+Slots: one run a GPU, and on the CPU as many as do not slow each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stages.commands import dispatch as command
+from stages.domain.errors import Refused
+from stages.domain.study import parse_study
+from stages.hosts import workers
+from stages.hosts.workers import Slot, WorkerProcess, find_slots
+from tests.hosts.test_machine import A100, T4, make_machine
+from tests.support import synthetic
+
+
+def member(folder: Path, code: str) -> WorkerProcess:
+    """A worker of this machine that does what `code` says."""
+    log = folder / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=output, stderr=output)
+    return WorkerProcess(Slot(("cpu-fp32",)), process, log)
+
+
+@pytest.mark.parametrize(
+    "address", ["garbage", "127.0.0.1:8786", "tls://127.0.0.1", "tls://:1", "tls://a:0", "tls://a:b"]
+)
+def test_what_is_no_address_is_refused_at_once(address):
+    with pytest.raises(Refused, match=r"--join: found '.*', expected tls://HOST:PORT"):
+        workers.wait_for_scheduler(address)
+
+
+def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))  # taken, and never listening
+        port = one.getsockname()[1]
+        told = (
+            rf"--join: nobody listens at tls://127\.0\.0\.1:{port} .*; "
+            rf"start `promotion dispatch --listen 127\.0\.0\.1:{port}` there first"
+        )
+        with pytest.raises(Refused, match=told):
+            workers.wait_for_scheduler(f"tls://127.0.0.1:{port}", patience=0.0)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_an_address_at_which_somebody_listens_is_reached(family, host):
+    if family == socket.AF_INET6 and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        workers.wait_for_scheduler(f"tls://[{host}]:{port}" if ":" in host else f"tls://{host}:{port}")
+
+
+def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_path):
+    (tmp_path / "two").mkdir()
+    broken = member(tmp_path, "import sys; print('x' * 9000); sys.exit('ValueError: no such resource')")
+    fine = member(tmp_path / "two", "import sys; sys.stdin.read()")
+    told: list[str] = []
+
+    def say(text: str) -> None:
+        assert fine.is_running(), "it is told at once"
+        told.append(text)
+        fine.process.stdin.close()
+
+    with pytest.raises(
+        Refused, match="1 of 2 workers ended badly, see above; is this clone at the dispatcher's commit"
+    ):
+        workers.wait_for_workers([broken, fine], say)
+    assert len(told) == 1 and len(told[0]) < 3000
+    assert told[0].startswith("a worker ended badly: exit status 1; the end of ")
+    assert told[0].endswith("ValueError: no such resource")
+
+
+def test_whatever_ends_the_wait_ends_the_workers(tmp_path):
+    """As Ctrl-C does; here it is the telling that breaks."""
+    (tmp_path / "two").mkdir()
+    broken, fine = member(tmp_path, "raise SystemExit(3)"), member(tmp_path / "two", "import sys; sys.stdin.read()")
+
+    def say(text: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.wait_for_workers([fine, broken], say)
+    assert not fine.is_running()
+    fine.process.stdin.close()
+
+
+def test_workers_that_end_well_are_no_news(tmp_path):
+    workers.wait_for_workers([member(tmp_path, "print('done')")], lambda text: pytest.fail(text))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--slots", "-3"], "--slots: found -3, expected 0 or more"),
+        (
+            ["--join", "tcp://a:1", "--slots", "0"],
+            "--slots: found 0, expected 1 or more: a machine that joins brings slots",
+        ),
+        (["--join", "garbage"], "--join: found 'garbage', expected tls://HOST:PORT"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_starts(judged, monkeypatch, words, told):
+    pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
+    monkeypatch.setattr(workers, "start_workers", lambda slots, scheduler: pytest.fail("it started workers"))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(Refused) as refused:
+        command.run(parser.parse_args(words))
+    assert str(refused.value).startswith(told)
+
+
+def study(**hosts: dict):
+    value = synthetic.params(4, 1)
+    value["hosts"] = hosts or value["hosts"]
+    del value["gates"]["gate4"]["R4"]  # min_host_agreement: one host has none to agree with
+    return parse_study(value, "params.yaml")
+
+
+CPU = {"system": "any", "device": "cpu", "precision": "fp32", "threads": 2, "compile": False, "flops_per_second": 1}
+GPU = CPU | {"device": "cuda", "device_name": "A100", "precision": "bf16", "threads": 1}
+
+
+def test_every_gpu_of_the_named_kind_is_a_slot_that_sees_it_alone():
+    second = replace(A100, uuid="GPU-bbbb")
+    found = find_slots(study(big=GPU), [], None, make_machine(gpus=(A100, T4, second)))
+    assert found == [Slot(("big",), "GPU-aaaa"), Slot(("big",), "GPU-bbbb")]
+
+
+@pytest.mark.parametrize(("threads", "slots"), [(2, 1), (3, 1), (8, 4)])
+def test_cpu_slots_share_the_cpus_by_the_threads_of_a_run(threads, slots):
+    found = find_slots(
+        study(one=CPU, two=CPU | {"precision": "bf16"}), [], None, make_machine(gpus=(), threads=threads)
+    )
+    assert found == [Slot(("one", "two"))] * slots
+
+
+def test_a_machine_that_is_no_host_has_no_slots():
+    assert find_slots(study(big=GPU), [], None, make_machine(gpus=(T4,))) == []
+
+
+def test_a_host_that_was_asked_for_and_does_not_fit_is_an_error():
+    with pytest.raises(Refused, match=r"hosts\.big: this machine is not that host: device_name: found Tesla T4"):
+        find_slots(study(big=GPU), ["big"], None, make_machine(gpus=(T4,)))
+    with pytest.raises(Refused, match="nowhere: no such host"):
+        find_slots(study(big=GPU), ["nowhere"], None, make_machine())
+
+
+def test_only_the_named_hosts_get_slots_and_as_many_as_asked_for():
+    found = find_slots(study(one=CPU, big=GPU), ["one"], 3, make_machine())
+    assert found == [Slot(("one",))] * 3

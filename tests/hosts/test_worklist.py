@@ -1,0 +1,215 @@
+"""What is done, what can be done now, and what waits: read from the files of one clone."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import rungs as rung_files
+from stages.commands import pending
+from stages.domain import canonical, names, promotions
+from stages.domain.runs import Run, runs_of
+from stages.dvcfiles import lockfile
+from stages.hosts import remote, worklist
+from stages.hosts.worklist import read_rung_work
+from stages.status import read_status
+
+
+def forget(run: Run) -> None:
+    """What a clone looks like that has not seen this run."""
+    names.record_path(run.id).unlink()
+
+
+def change(run: Run, **changes: object) -> None:
+    """Put a record with other values in the place of the run's own."""
+    path = names.record_path(run.id)
+    path.write_bytes(canonical.dumps(canonical.loads(path.read_bytes()) | changes))
+
+
+def candidates(study, rung: str, host: str) -> list[Run]:
+    """The runs of a rung on a host that train."""
+    held = worklist.read_tickets(rung)
+    return [one for one in runs_of(study, rung) if one.host == host and worklist.will_train(one, held)]
+
+
+def test_a_finished_study_leaves_nothing_to_do(judged):
+    for rung in judged.rungs:
+        now = read_rung_work(judged, rung)
+        assert (now.closed, now.to_train, now.to_stop) == (None, (), ())
+        assert list(now.done) == runs_of(judged, rung)
+        assert worklist.is_decided(rung)
+
+
+def test_a_missing_run_is_to_do_and_closes_every_rung_above(judged):
+    missing = candidates(judged, "rung2", "cpu-fp32")[0]
+    forget(missing)
+    assert read_rung_work(judged, "rung2").to_train == (missing,)
+    assert read_rung_work(judged, "rung2").waits_for() == {"cpu-fp32": 1}
+    assert read_rung_work(judged, "rung3").closed == "gate2 has not decided"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lock": "0" * 64},
+        {"runner": "0" * 64},
+        {"corpus": "0" * 64},
+        {"budget": {"clock": "rated", "seconds": 99.0}},
+        {"budget": {"clock": "wall", "seconds": 5.0}},
+    ],
+)
+def test_a_record_under_other_rules_is_no_record(judged, changes):
+    run = candidates(judged, "rung2", "cpu-fp32")[0]
+    change(run, **changes)
+    assert run in read_rung_work(judged, "rung2").to_train
+
+
+def test_a_record_of_other_knobs_is_no_record(judged):
+    run = candidates(judged, "rung2", "cpu-fp32")[0]
+    spec = canonical.loads(names.record_path(run.id).read_bytes())["spec"]
+    spec["config"]["matrix_lr"] = 0.5
+    change(run, spec=spec)
+    assert run in read_rung_work(judged, "rung2").to_train
+
+
+def test_a_stopped_record_of_a_configuration_that_now_has_a_ticket_is_to_train(judged):
+    held = promotions.read(names.GATES / "gate2" / "promotions.yaml")
+    stopped = next(name for name, ticket in held.items() if ticket == "false")
+    run = next(one for one in runs_of(judged, "rung3") if one.config == stopped and one.purpose == "candidate")
+    assert run in read_rung_work(judged, "rung3").done
+    (names.GATES / "gate2" / "promotions.yaml").write_bytes(promotions.dumps(held | {stopped: "true"}))
+    assert run in read_rung_work(judged, "rung3").to_train
+
+
+def test_a_clone_without_a_protocol_says_what_comes_first(judged):
+    (names.PROTOCOL / "rung1.json").unlink()
+    assert read_rung_work(judged, "rung1").closed == "`dvc repro protocol` first"
+    names.lock_path("gate1").unlink()
+    assert read_rung_work(judged, "rung1").closed == "no rule is frozen yet: `promotion status` says what comes first"
+
+
+def test_an_unfrozen_gate_closes_its_rung(judged):
+    path = names.PROTOCOL / "rung2.json"
+    path.write_bytes(canonical.dumps({"schema": 1, "open": False, "rung": "rung2", "gate": "gate2"}))
+    assert (
+        read_rung_work(judged, "rung2").closed
+        == "gate2 was frozen after the protocol looked: `dvc repro protocol` first"
+    )
+    names.lock_path("gate2").unlink()
+    assert read_rung_work(judged, "rung2").closed == "gate2 is not frozen: `promotion freeze gate2`"
+
+
+def test_stage_addresses_and_commands_are_those_of_the_dvc_files(judged):
+    """The matrix is expanded by hand here, and by DVC's own rules: keys joined with '-', outer axis first."""
+    for number, rung in enumerate(judged.rungs, start=1):
+        stages = YAML(typ="safe").load(rung_files.rung_yaml(number))["stages"]
+        expected = {}
+        for config in judged.configs:
+            for host, seed in judged.cells(rung):
+                item = {"config": config, "host": host, "seed": seed}
+                expected[f"run@{config}-{host}-{seed}"] = filled(stages["run"]["cmd"], item, judged)
+        for host in judged.hosts:
+            for seed in judged.rungs[rung].floor_seeds:
+                expected[f"floor@{host}-{seed}"] = filled(stages["floor"]["cmd"], {"host": host, "seed": seed}, judged)
+        here = {one.stage.rpartition(":")[2]: " ".join(["python", *one.command]) for one in runs_of(judged, rung)}
+        assert here == expected
+        assert list(here) == list(expected)
+
+
+def filled(command: str, item: dict, study) -> str:
+    for key, value in item.items():
+        command = command.replace(f"${{item.{key}}}", str(value))
+    return command.replace("${roles.reference}", study.roles["reference"])
+
+
+def test_pending_tells_each_rung_in_one_line_and_names_the_runs_of_a_host(judged, capsys):
+    one, two = candidates(judged, "rung3", "cpu-bf16")[:2]
+    forget(one)
+    forget(two)
+    assert pending.run(types.SimpleNamespace(host="cpu-bf16", fetch=False, remote=None, json=False)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "rung1  2 s: 12 runs done; judged"
+    assert lines[2] == "rung3  10 s: 14 runs done, 6 A/A; its gate waits for 2 runs of cpu-bf16"
+    assert lines[3] == "rung4  1 min: waits: gate3 has not decided"
+    assert [one.done for one in read_status(judged)[:3]] == [12, 12, 14], "`promotion status` counts alike"
+    assert lines[5:] == ["cpu-bf16 can run now: 2", f"  {one.id}", f"  {two.id}"]
+
+
+def test_pending_as_json_holds_the_runs_of_every_host(judged, capsys):
+    one = candidates(judged, "rung3", "cpu-bf16")[0]
+    forget(one)
+    pending.run(types.SimpleNamespace(host=None, fetch=False, remote=None, json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told["rung3"]["to_train"] == {"cpu-bf16": [one.id], "cpu-fp32": []}
+    assert told["rung2"]["decided"] is True
+
+
+def test_a_run_is_taken_in_only_once(judged, monkeypatch):
+    done = list(read_rung_work(judged, "rung1").done)
+    taken: list[tuple[str, ...]] = []
+    monkeypatch.setattr(remote, "run_dvc", lambda *words: taken.append(words) or 0)
+    assert remote.commit_runs(done) == done
+    assert taken == [("commit", "--force", *(run.stage for run in done))]
+    lock = judged_lock("rung1", done[:-1])
+    assert remote.find_uncommitted(done) == [done[-1]], lock
+
+
+def judged_lock(rung: str, done: list[Run]) -> str:
+    """A dvc.lock as far as `remote` reads it."""
+    text = "schema: '2.0'\nstages:\n"
+    for run in done:
+        md5 = worklist.md5_bytes(names.record_path(run.id).read_bytes())
+        text += f"  {run.stage.rpartition(':')[2]}:\n    outs:\n    - path: x\n      md5: {md5}\n"
+    path = names.PARAMS.parent / "stages" / rung / "dvc.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
+def write_lock(rung: str, done: list[Run]) -> Path:
+    """A dvc.lock with these runs in this order and the decision that lies here."""
+    judged_lock(rung, done)
+    path = Path("stages") / rung / "dvc.lock"
+    md5 = worklist.md5_bytes((names.GATES / names.gate_of(rung) / "decision.json").read_bytes())
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"  gate:\n    outs:\n    - path: x\n      md5: {md5}\n")
+    return path
+
+
+def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
+    done = list(read_rung_work(judged, "rung1").done)
+    assert not remote.is_committed("rung1", done)
+    for held, holds in ((done, True), (done[::-1], True), (done[:-1], False)):
+        write_lock("rung1", held)
+        assert remote.is_committed("rung1", done) is holds
+    write_lock("rung1", done)
+    decision = names.GATES / "gate1" / "decision.json"
+    decision.write_bytes(decision.read_bytes() + b" ")
+    assert not remote.is_committed("rung1", done)
+
+
+def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc_wrote_it(judged):
+    done = list(read_rung_work(judged, "rung1").done)
+    expected = write_lock("rung1", done).read_bytes()
+    path = write_lock("rung1", done[::-1])
+    assert path.read_bytes() != expected
+    remote.order_lock("rung1", done)
+    assert path.read_bytes() == expected
+
+
+def test_a_lock_in_order_is_not_written(judged, monkeypatch):
+    done = list(read_rung_work(judged, "rung1").done)
+    write_lock("rung1", done)
+    monkeypatch.setattr(lockfile, "write", lambda *_: pytest.fail("it was written"))
+    remote.order_lock("rung1", done)
+
+
+def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
+    done = list(read_rung_work(judged, "rung1").done)
+    path = write_lock("rung1", done)
+    remote.order_lock("rung1", done[:-1])
+    assert list(lockfile.read(path)[1])[-2:] == ["gate", done[-1].stage.rpartition(":")[2]]

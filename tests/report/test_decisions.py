@@ -1,0 +1,110 @@
+"""The distance to the other fate, held against the real judge."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from report.decisions import Flips
+from stages.domain.decision import decide
+from stages.domain.evidence import Evidence
+from stages.domain.records import Record
+from stages.domain.rules import parse_rules
+from tests.support.contracts import make_contract
+
+HOSTS, SEEDS = ("a", "b"), (1, 2)
+STEP = Fraction(1, 10**6)
+
+
+def record(config: str, host: str, seed: int, score: Fraction) -> Record:
+    """A finished run with a score."""
+    return Record.model_validate(
+        {
+            "schema": 1,
+            "rung": "rung1",
+            "config": config,
+            "host": host,
+            "seed": seed,
+            "purpose": "candidate",
+            "status": "finished",
+            "reason": None,
+            "gate": "gate1",
+            "lock": "a" * 64,
+            "runner": "b" * 64,
+            "corpus": "c" * 64,
+            "budget": {"clock": "rated", "seconds": 1.0},
+            "environment": None,
+            "spec": {},
+            "facts": {"val_bpb": float(score)},
+        }
+    )
+
+
+def evidence(
+    scores: dict[str, dict[tuple[str, int], int]], rules: dict[str, Any], shift: Fraction, who: str
+) -> Evidence:
+    """Scores in millionths, with one candidate's cells all shifted."""
+    contract = make_contract(hosts=HOSTS, seeds=SEEDS, roles={"reference": "c0"}, rules=rules)
+    runs = {
+        (name, cell): record(name, *cell, Fraction(value, 10**6) + (shift if name == who else 0))
+        for name, cells in scores.items()
+        for cell, value in cells.items()
+    }
+    return Evidence(contract, tuple(sorted(scores)), runs, ())
+
+
+cells = st.fixed_dictionaries({(host, seed): st.integers(1_000_000, 1_000_400) for host in HOSTS for seed in SEEDS})
+ladders = st.integers(2, 5).flatmap(lambda n: st.fixed_dictionaries({f"c{i}": cells for i in range(n)}))
+top_k = st.builds(
+    lambda k, by: {"kind": "top_k", "k": k, "by": by},
+    st.integers(1, 4),
+    st.sampled_from(["mean", "worst_host", "each_host"]),
+)
+gaps = st.builds(
+    lambda kind, gap, of, by: {"kind": kind, "gap": gap / 10**6, "of": of, "by": by},
+    st.sampled_from(["within_gap", "exceeds_gap"]),
+    st.integers(1, 400),
+    st.sampled_from(["best", "reference"]),
+    st.sampled_from(["mean", "worst_host"]),
+)
+gates = st.lists(st.one_of(top_k, gaps), min_size=1, max_size=4).map(
+    lambda many: {f"R{n}": one for n, one in enumerate(many, 1)}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ladders, gates)
+def test_a_candidate_flips_just_beyond_its_distance_and_not_just_before(
+    scores: dict[str, dict[tuple[str, int], int]], told: dict[str, Any]
+) -> None:
+    rules = parse_rules(told, "test")
+    plain = {rule_id: rule.model_dump() for rule_id, rule in rules.items()}
+    decision = decide(evidence(scores, plain, Fraction(0), ""))
+    flips = Flips(decision, rules, {"reference": "c0"})
+    for who in scores:
+        flip = flips.flip(who)
+        now = who in decision.promoted
+        if flip.shift is None:
+            for far in (-Fraction(9, 10), Fraction(50)):
+                assert (who in decide(evidence(scores, plain, far, who)).promoted) is now
+            continue
+        edge = Fraction(round(flip.shift * 10**9), 10**9)
+        below = Fraction(int(edge * 10**6 // 1) - 1, 10**6)  # scores have six decimals
+        above = below + 3 * STEP
+        assert who in decide(evidence(scores, plain, below, who)).promoted
+        assert who not in decide(evidence(scores, plain, above, who)).promoted
+        assert now is (flip.shift > 0) or abs(flip.shift) < 2e-6
+
+
+def test_a_kept_role_never_flips() -> None:
+    plain = {"R1": {"kind": "keep_role", "role": "reference"}, "R2": {"kind": "top_k", "k": 1, "by": "mean"}}
+    scores = {
+        name: {(host, seed): 1_000_000 + n for host in HOSTS for seed in SEEDS} for n, name in enumerate(("c1", "c0"))
+    }
+    decision = decide(evidence(scores, plain, Fraction(0), ""))
+    flip = Flips(decision, parse_rules(plain, "test"), {"reference": "c0"}).flip("c0")
+    assert (flip.shift, flip.rule) == (None, "R1")
+    assert "role" in flip.note

@@ -1,0 +1,156 @@
+"""Figures as specifications: what is drawn, how it is told apart, and that names never take the room of the lines."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report import figures
+from report.build import build
+from report.figures import MOST_LETTERS, Stars, look_of
+from report.pages import agreement
+from report.pages.stability import best_of
+from report.path_figure import path_figure, path_table, step_text
+from report.promotion_paths import PathStep, PromotionPath
+from report.views import view_study
+from tests.report.conftest import make_study
+from tests.support import synthetic
+
+
+def path(config: str, *roles: str) -> PromotionPath:
+    return PromotionPath(config, roles, (PathStep("rung1", "promoted", 1, 1.5),))
+
+
+def test_a_winner_keeps_the_colour_and_the_dash_of_its_role() -> None:
+    best = Stars("b", "c")
+    reference, comparator = look_of(path("a", "reference"), best), look_of(path("b", "comparator"), best)
+    assert (comparator.colour, comparator.dash, comparator.width) == ("@c2", "dash", 4)
+    assert (reference.colour, reference.dash, reference.width) == ("@c1", "solid", 2.5)
+    assert look_of(path("b"), best).colour == "@ink"
+    assert look_of(path("c"), best).colour not in (look_of(path("d"), best).colour, "@ink")
+
+
+def of_study(root: Path) -> figures.Figure:
+    view = view_study(root)
+    return path_figure(list(view.paths.values()), list(view.gates.values()), view.stars, "paths")
+
+
+def test_only_the_winner_ends_in_a_star(default_study: Path) -> None:
+    best = view_study(default_study).stars
+    for line in of_study(default_study).data:
+        won = line["text"][0].startswith(f"{best.winner}<br>")
+        assert (line["marker"]["symbol"][-1] == "star") is won
+        assert (line["line"]["width"] == 4) is won
+
+
+def test_a_line_that_ended_before_the_last_rung_bears_the_rule_alone(default_study: Path) -> None:
+    figure, view = of_study(default_study), view_study(default_study)
+    notes = figure.layout["annotations"]
+    inner = [one["text"] for one in notes if one["xanchor"] == "left" and one["x"] < 4]
+    assert inner
+    rules = {rule for gate in view.study.gates.values() for rule in gate}
+    assert set(inner) <= rules
+    ends = [one["text"] for one in notes if one["xanchor"] == "left" and one["x"] == 4]
+    assert len(ends) == len(view.gates["gate5"].decision.candidates)
+
+
+def test_the_legend_says_in_words_what_the_lines_are(default_study: Path) -> None:
+    told = {text: (colour, dash, mark) for colour, dash, mark, text in of_study(default_study).legend}
+    assert told["reference · winner"] == ("@c1", "solid", "star")
+    assert told["comparator"] == ("@c2", "dash", "square")
+    assert "other configurations" in told
+    assert told["stopped, with the rule"][2] == "x"
+
+
+def test_the_axis_says_what_it_counts(default_study: Path) -> None:
+    figure = of_study(default_study)
+    assert figure.layout["xaxis"]["ticktext"][0] == "<b>Rung 1</b><br>2\N{NO-BREAK SPACE}s<br>12 candidates"
+    assert figure.narrow["xaxis.ticktext"][0] == "<b>1</b><br>2\N{NO-BREAK SPACE}s<br>12"
+    assert figure.layout["xaxis"]["tickangle"] == 0
+
+
+def renamed(value: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    value["configs"] = {names.get(key, key): one for key, one in value["configs"].items()}
+    value["roles"] = {role: names.get(config, config) for role, config in value["roles"].items()}
+    return value
+
+
+def test_names_of_sixty_four_letters_leave_the_lines_their_room(tmp_path: Path) -> None:
+    value = synthetic.params(6, 1)
+    names = {key: f"a-very-long-name-{n}-{'x' * 64}"[:64] for n, key in enumerate(value["configs"])}
+    root = make_study(tmp_path / "study", renamed(value, names))
+    figure = of_study(root)
+    assert figure.layout["margin"]["l"] <= 180
+    assert figure.layout["margin"]["r"] <= 180
+    shown = [one["text"].removeprefix("<b>").removesuffix("</b>") for one in figure.layout["annotations"]]
+    assert max(map(len, shown)) <= MOST_LETTERS
+    assert len({one for one in shown if "xxx" in one}) == 6  # cut, they still differ
+    build(root)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred and twenty configurations."""
+    return make_study(tmp_path_factory.mktemp("large") / "work", synthetic.params(120, 1))
+
+
+def test_slopes_of_a_large_rung_draw_the_best_and_whoever_has_a_name(large: Path) -> None:
+    view = view_study(large)
+    figure = agreement.slope_figure(view.hosts["rung1"], view.paths, view.stars)
+    drawn = {line["text"][0] for line in figure.data}
+    best = view.stars
+    assert {best.winner, best.early, *view.study.roles.values()} <= drawn
+    assert figures.MOST_LINES <= len(drawn) < 60
+    assert f"{len(drawn)} of 120 drawn; logarithmic axis." in figure.alt
+    assert figure.layout["yaxis"]["type"] == "log"
+
+
+def test_the_promotion_path_of_a_large_study_says_what_it_leaves_out(large: Path) -> None:
+    figure = of_study(large)
+    assert f"{len(figure.data)} of 120 drawn; logarithmic axis." in figure.alt
+
+
+def test_named_marks_that_lie_on_each_other_are_all_seen_and_named_beside_the_figure(default_study: Path) -> None:
+    view = view_study(default_study)
+    hosts = view.hosts["rung3"]
+    figure = agreement.scatter_figure(hosts, hosts.pairs[0], view.paths, view.stars)
+    marks = figure.data[1]
+    named = {*view.study.roles.values(), view.stars.early} & set(marks["text"])
+    assert "annotations" not in figure.layout  # a name inside would lie on other marks
+    assert {text.split(" · ")[0] for *_, text in figure.legend} == {*named, "other candidates"}
+    assert set(marks["text"][-len(named) :]) == named  # drawn over the plain ones
+    sizes = marks["marker"]["size"][-len(named) :]
+    assert all(below >= above + 2 for below, above in pairwise(sizes))
+
+
+def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_have_made(tmp_path: Path) -> None:
+    value = synthetic.params(6)
+    value["gates"]["gate3"]["R8"]["gap"] = 0.012
+    root = make_study(tmp_path / "study", value)
+    view = view_study(root)
+    kept = [
+        (path.config, path.steps[2])
+        for path in view.paths.values()
+        if path.steps[2].state == "kept" and path.steps[2].against
+    ]
+    assert kept
+    for config, step in kept:
+        assert step_text(step) == f"kept by role ({step.by[0]}) against R8"
+        table = path_table(view.paths.values(), list(view.gates.values()), view.clock)
+        cells = {row.id: row.cells for row in table.rows}
+        assert "against R8" in cells[f"path.{config}"]["rung3"].small
+    build(root)
+    text = (root / "site" / "gates" / "gate3.outcome.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "config,outcome,by,rank,against,unmet,mean,merit,flips_at,flips_by,in_noise"
+    for config, _ in kept:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{config},")]
+        assert ",R8,," in line
+        assert ",stopped," in line
+
+
+@pytest.mark.parametrize(("many", "expected"), [(2, 0.5642), (12, 1.6292), (100, 2.5076)])
+def test_the_best_of_many_looks_as_much_better_as_order_statistics_say(many: int, expected: float) -> None:
+    assert best_of(many) == pytest.approx(expected, abs=2e-4)

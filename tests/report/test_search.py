@@ -1,0 +1,37 @@
+"""The index of the search box: everything that has a name, and where it leads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from report.search import entries, index
+from report.views import view_study
+from tests.report.pages import read
+
+
+def test_pages_gates_rungs_configurations_with_their_fate_and_rules_with_their_sentence_are_found(
+    default_study: Path,
+) -> None:
+    found = {text: href for text, href, _ in entries(view_study(default_study))}
+    assert found["Gate 3"] == "gates/gate3.html"
+    assert found["Runs of rung 3"] == "runs/rung3.html"
+    assert found["Stability"] == "stability.html"
+    assert found["d8-c007: reference, winner at gate 5"] == "configs/d8-c007.html"
+    assert found["d1-c008: stopped at gate 3 (R7)"] == "configs/d1-c008.html"
+    assert found["R7 of gate 3: Promote the best 3 by mean over cells."] == "gates/gate3.html#R7"
+    assert "gate3" not in found
+
+
+def test_everything_that_is_found_is_there(default_study: Path, site: Path) -> None:
+    view = view_study(default_study)
+    ids: dict[str, set[str]] = {}
+    for _, href, _ in entries(view):
+        page, _, fragment = href.partition("#")
+        seen = ids.setdefault(page, set(read(site / page).ids))
+        assert not fragment or fragment in seen, href
+    value = json.loads(index(view).decode("utf-8").removeprefix("window.SITE_INDEX=").rstrip(";\n"))
+    for place, runs in value["runs"].items():
+        rung, host = place.split("/")
+        for config, seed in runs:
+            assert (site / "runs" / rung / value["configs"][config] / host / f"{seed}.html").is_file()

@@ -1,0 +1,89 @@
+"""The verdict: a headline, one point a rule, and whether the first look would have told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from report.build import build
+from report.verdict import Lead, early_leader, find_lead, reach_verdict
+from report.views import view_study
+from tests.report import broken
+from tests.report.conftest import copy_of
+from tests.report.pages import read
+
+
+def test_the_overview_shows_the_headline_and_a_line_for_every_final_rule_with_its_proof(site: Path) -> None:
+    text = " ".join(read(site / "index.html").text.split())
+    assert "0.0433 ahead of d4-c003 (9.1 × the A/A noise of rung 3). Gate 5" in text
+    assert "✓The reference is first in all 4 cells.R4" in text
+    assert "Would the first look have told? No: " in text
+    assert "What did the ladder cost? " in text
+    assert "(accounting of unrun work, no evidence)." in text
+    found = read(site / "index.html").links
+    assert {"gates/gate5.html#R4", "gates/gate5.html#R5", "gates/gate5.html#R6", "stability.html"} <= set(found)
+
+
+def test_the_first_leader_is_told_with_its_end_and_with_the_winners_place(default_study: Path) -> None:
+    view = view_study(default_study)
+    assert early_leader(view, find_lead(view)) == (
+        "d2-c009 led rung 1 and was stopped by gate 3 at rank 6. The winner was twelfth at rung 1."
+    )
+    assert early_leader(view, Lead("d2-c009", 1.5)) == (
+        "d2-c009 led rung 1 and won: the cheapest rung would have picked the same."
+    )
+
+
+def test_the_first_leader_of_a_study_on_its_way_is_not_said_to_have_lost(default_study: Path, tmp_path: Path) -> None:
+    root = copy_of(default_study, tmp_path / "study")
+    broken.drop(root, "gate3", "gate4", "gate5")
+    assert early_leader(view_study(root), None) == "d2-c009 led rung 1, and is still on its way."
+    broken.drop(root, "gate1", "gate2")
+    assert early_leader(view_study(root), None) == "The first rung has no leader yet."
+
+
+def closer(default_study: Path, root: Path, gap: float) -> Path:
+    """The study with the second of the last rung so far behind the first."""
+    copy_of(default_study, root)
+    ranking = [row.model_dump() for row in view_study(root).gates["gate5"].decision.ranking]
+    ranking[1]["mean"] = ranking[0]["mean"] + gap
+    broken.decision(root, "gate5", ranking=ranking)
+    return root
+
+
+def test_a_lead_that_is_smaller_than_the_noise_is_not_called_a_win(default_study: Path, tmp_path: Path) -> None:
+    root = closer(default_study, tmp_path / "study", 0.005)
+    told = reach_verdict(view_study(root))
+    assert "d8-c007, leads, within noise: the lowest mean val_bpb" in told.headline.text
+    assert "0.0050 ahead of d4-c003 (1.1 × the A/A noise of rung 3)" in told.headline.text
+    assert told.notes[0].text == (
+        "cannot be said: d2-c009 led rung 1 and was stopped by gate 3 at rank 6. d8-c007, which leads within noise at "
+        "rung 5, was twelfth at rung 1"
+    )
+    assert early_leader(view_study(root), Lead("d2-c009", 1.5, "d4-c003", 0.005, noise=1.0)) == (
+        "d2-c009 led rung 1 and leads within noise at rung 5."
+    )
+    build(root)
+    for name in ("index.html", "stability.html", "configs/d8-c007.html"):
+        assert not re.search(r"\b(wins|won)\b", read(root / "site" / name).text), name
+    assert "It leads, within noise: the lowest mean val_bpb of gate 5." in read(
+        root / "site" / "configs" / "d8-c007.html"
+    ).text.replace("\n", " ")
+
+
+def test_two_with_the_same_mean_tie_and_neither_is_ahead(default_study: Path, tmp_path: Path) -> None:
+    told = reach_verdict(view_study(closer(default_study, tmp_path / "study", 0.0)))
+    assert "d8-c007, ties with d4-c003: the lowest mean val_bpb" in told.headline.text
+    assert "ahead" not in told.headline.text
+    assert "won" not in told.notes[0].text
+    assert told.final
+
+
+def test_first_in_no_cell_is_said_as_none(default_study: Path, tmp_path: Path) -> None:
+    root = copy_of(default_study, tmp_path / "study")
+    rules = [row.model_dump() for row in view_study(root).gates["gate5"].decision.rules]
+    for rule in rules:
+        if rule["id"] == "R4":
+            rule["results"][0] |= {"observed": 0.0, "margin": -4.0, "holds": False}
+    broken.decision(root, "gate5", rules=rules)
+    assert "the reference is first in none of 4 cells" in reach_verdict(view_study(root)).sentence

@@ -1,0 +1,78 @@
+"""`check_study` refuses, without a corpus, whatever the runner would refuse after it: by line, name, type and range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.domain.errors import Invalid
+from stages.study_check import check_study, load_checked
+from tests.support.repo import PROJECT
+
+SMOKE = (PROJECT / "studies" / "smoke.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _without_a_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_ready_studies_are_accepted(path: Path) -> None:
+    assert load_checked(path).study.name == path.stem
+
+
+def refusal(old: str, new: str) -> list[str]:
+    assert old in SMOKE
+    with pytest.raises(Invalid) as error:
+        check_study(SMOKE.replace(old, new, 1).encode(), "p.yaml")
+    return str(error.value).splitlines()
+
+
+def line(old: str) -> int:
+    return SMOKE.split(old)[0].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("d2-a: {depth: 2,", "d2-a: {deepth: 2,", "configs.d2-a.deepth is not a key of this section; known are depth, "),
+        ("d2-a: {depth: 2,", "d2-a: {", "configs.d2-a.depth is missing: add the key"),
+        ("d2-a: {depth: 2,", 'd2-a: {depth: "2",', "configs.d2-a.depth is '2', expected a whole number"),
+        ("d2-a: {depth: 2,", "d2-a: {depth: 2.5,", "configs.d2-a.depth is 2.5, expected a whole number"),
+        ("d2-a: {depth: 2,", "d2-a: {depth: true,", "configs.d2-a.depth is True, expected a whole number"),
+        ("d2-a: {depth: 2,", "d2-a: {depth: 1e30,", "configs.d2-a.depth is 1e+30, expected a whole number"),
+        ("d2-a: {depth: 2,", "d2-a: {depth: 0,", "configs.d2-a.depth is 0, expected a value from 1 to 128"),
+        ("d2-a: {depth: 2,", f"d2-a: {{depth: {10**400},", "configs.d2-a: holds a number that is too large"),
+        ("d2-a: {depth: 2, aspect: 8,", "d2-a: {depth: 100, aspect: 4000,", "configs.d2-a.depth 100 x aspect 4000 makes "),
+        ("batch_tokens: 256,", "batch_tokens: 250,", "configs.d1-b.batch_tokens is 250, which "),
+        ("head_dim: 8", "head_dim: 7", "runner.head_dim is 7, expected an even number"),
+        ("head_dim: 8", "head_dmi: 8", "runner.head_dmi is not a key of this section"),
+        ("sequence_length: 32", "sequence_length: '32'", "runner.sequence_length is '32', expected a whole number"),
+    ],
+)  # fmt: skip
+def test_what_the_runner_would_refuse_is_told_with_its_line(old: str, new: str, expected: str) -> None:
+    (message,) = refusal(old, new)
+    assert message.startswith(f"p.yaml, line {line(old)}: {expected}")
+
+
+def test_every_configuration_that_the_runner_refuses_is_named() -> None:
+    messages = refusal("batch_tokens: 128, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d1-b: {depth: 1,",
+                       "batch_tokens: 1, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d1-b: {depth: 0,")  # fmt: skip
+    assert [message.split(" is ")[0].split(": ")[1] for message in messages] == [
+        "configs.d1-a.batch_tokens",
+        "configs.d1-b.depth",
+    ]
+
+
+def test_two_configurations_that_build_and_train_one_model_are_refused() -> None:
+    (message,) = refusal(
+        "d1-b: {depth: 1, aspect: 16, batch_tokens: 256,", "d1-b: {depth: 1, aspect: 16, batch_tokens: 128,"
+    )
+    assert message.startswith(f"p.yaml, line {line('  d1-b:')}: configs.d1-b: builds and trains exactly what d1-a does")
+
+
+def test_a_whole_number_of_a_knob_may_be_written_with_an_exponent() -> None:
+    text = SMOKE.replace("batch_tokens: 256", "batch_tokens: 2.56e2").replace("eval_tokens: 512", "eval_tokens: 5.12e2")
+    check_study(text.encode(), "p.yaml")

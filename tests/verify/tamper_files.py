@@ -1,0 +1,197 @@
+"""Manipulations of pipelines, dvc.lock files, locks' text, and files that Python would import. See `tamper.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from stages.domain import yamlio
+from tests.verify.forger import METRICS, Forger
+from tests.verify.tamper import caught
+
+RUNG = "stages/rung3/dvc.yaml"
+
+
+# Pipelines
+
+
+def rung_lock(change: Callable[[dict[str, Any]], Any]) -> Callable[[Forger], None]:
+    return lambda f: f.dvc("stages/rung3/dvc.lock", change)
+
+
+def runs_of(stages: dict[str, Any]) -> list[dict[str, Any]]:
+    return [stage for name, stage in stages.items() if name.startswith("run@")]
+
+
+@caught("parameters", "another program in the dvc.yaml and the dvc.lock of a rung")
+def other_program(f: Forger) -> None:
+    f.replace(RUNG, "python -m stages.run rung3 ${item.config}", "python cheat.py rung3 ${item.config}")
+    old, new = "python -m stages.run", "python cheat.py"
+    rung_lock(lambda stages: [one.update(cmd=one["cmd"].replace(old, new)) for one in runs_of(stages)])(f)
+
+
+@caught("parameters", "the tickets dropped from the dvc.yaml and the dvc.lock of a rung")
+def no_tickets(f: Forger) -> None:
+    tickets = "artifacts/gates/gate2/promotions.yaml"
+    f.replace(RUNG, f"      - {tickets}:\n          - ${{item.config}}\n", "")
+    rung_lock(lambda stages: [one["params"].pop(tickets) for one in runs_of(stages)])(f)
+
+
+@caught("parameters", "another program for the ledger, at the root")
+def other_ledger(f: Forger) -> None:
+    f.replace("dvc.yaml", "python -m stages.ledger", "python cheat.py")
+    f.dvc("dvc.lock", lambda stages: stages["ledger"].update(cmd="python cheat.py"))
+
+
+@caught("dvc-locks", "a rung more than the study has, with evidence of its own")
+def foreign_rung(f: Forger) -> None:
+    for name in ("dvc.yaml", "dvc.lock"):
+        f.write(f"stages/rung4/{name}", f.read(f"stages/rung3/{name}").replace(b"rung3", b"rung4"))
+
+
+def pipeline(text: str, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Register a dvc.yaml of a shape that no program expects."""
+
+    def make(f: Forger) -> None:
+        value = yamlio.loads(f.read(RUNG), RUNG)
+        change(value["stages"]["run"])
+        f.yaml(RUNG, value)
+
+    make.__name__ = name
+    caught("dvc-locks", text)(make)
+
+
+pipeline("a number as the deps of a dvc.yaml", "deps_number", lambda run: run.update(deps=5))
+pipeline("a number as the params of a dvc.yaml", "params_number", lambda run: run.update(params=5))
+pipeline("a number as the keys of a file", "keys_number", lambda run: run.update(params=[{"params.yaml": 5}]))
+pipeline("a list as a path", "path_list", lambda run: run.update(outs=[[1]]))
+pipeline(
+    "a matrix of forty thousand million stages",
+    "matrix_explosion",
+    lambda run: run.update(matrix={axis: list(range(60)) for axis in "abcdef"}),
+)
+
+
+def root_pipeline(text: str, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Register a stage at the root that says what would give its paths another meaning."""
+
+    def make(f: Forger) -> None:
+        value = yamlio.loads(f.read("dvc.yaml"), "dvc.yaml")
+        change(value["stages"])
+        f.yaml("dvc.yaml", value)
+
+    make.__name__ = name
+    caught("dvc-locks", text)(make)
+
+
+root_pipeline("a folder in which the ledger's stage is to run", "root_wdir", lambda s: s["ledger"].update(wdir="other"))
+root_pipeline("a matrix in a stage at the root", "root_matrix", lambda s: s["site"].update(matrix={"a": "${hosts}"}))
+root_pipeline("a stage at the root for each of a list", "root_foreach", lambda s: s["winner"].update(foreach=[1, 2]))
+root_pipeline("a stage at the root that is a text", "root_text", lambda s: s.update(protocol="python cheat.py"))
+
+
+# What dvc.lock records
+
+
+def every_out(f: Forger, change: Callable[[dict[str, Any]], Any]) -> None:
+    rung_lock(lambda stages: [change(out) for stage in stages.values() for out in stage["outs"]])(f)
+
+
+@caught("digests", "the sizes of outputs in dvc.lock")
+def sizes(f: Forger) -> None:
+    every_out(f, lambda out: out.update(size=1))
+
+
+@caught("digests", "the number of files of a folder in dvc.lock")
+def counts(f: Forger) -> None:
+    rung_lock(lambda stages: stages["gate"]["deps"][1].update(nfiles=77))(f)
+
+
+@caught("dvc-locks", "another kind of digest in dvc.lock")
+def other_hash(f: Forger) -> None:
+    every_out(f, lambda out: out.update(hash="sha256"))
+
+
+@caught("dvc-locks", "a key in dvc.lock that DVC does not write")
+def unknown_key(f: Forger) -> None:
+    every_out(f, lambda out: out.update(cloud={"a": 1}))
+
+
+@caught("digests", "the digests of all traces taken out of dvc.lock")
+def no_digests(f: Forger) -> None:
+    every_out(f, lambda out: out.pop("md5") if "traces" in out["path"] else None)
+
+
+def dependency(path: str) -> Callable[[Forger], None]:
+    def change(stages: dict[str, Any]) -> None:
+        for stage in stages.values():
+            for dep in stage.get("deps", []):
+                dep.update(md5="a" * 32 + ".dir" if dep["path"] == path else dep["md5"])
+
+    return lambda f: f.dvc("dvc.lock", change)
+
+
+@caught("digests", "a digest of locks that nobody committed, in dvc.lock")
+def made_up_locks(f: Forger) -> None:
+    dependency("locks")(f)
+
+
+@caught("digests", "a digest of a runner that nobody has, in dvc.lock")
+def made_up_trainer(f: Forger) -> None:
+    dependency("trainer")(f)
+
+
+@caught("one-corpus", "another text in params.yaml and in every dvc.lock, the corpus kept")
+def other_text(f: Forger) -> None:
+    f.everywhere(lambda value: value["data"]["source"].update(package="shakespeare", version="9"))
+
+
+# Text that a parser passes over
+
+
+@caught("lock-digests", "a comment in a lock that reads like a rule")
+def comment_in_lock(f: Forger) -> None:
+    f.write("locks/gate3.yaml", b"# R2 was relaxed by agreement\n" + f.read("locks/gate3.yaml"))
+
+
+@caught("lock-digests", "a second document in the file of a lock")
+def second_document(f: Forger) -> None:
+    f.write("locks/gate3.yaml", f.read("locks/gate3.yaml") + b"---\nfrozen: {}\n")
+
+
+@caught("summary", "metrics that are no JSON")
+def metrics_garbage(f: Forger) -> None:
+    f.write(METRICS, b"{{{\n")
+
+
+@caught("summary", "metrics that are a list")
+def metrics_list(f: Forger) -> None:
+    f.write(METRICS, b"[1]\n")
+
+
+@caught("ledger-lines", "a decision that is a list, and one that names a list as its gate")
+def decision_list(f: Forger) -> None:
+    f.decision(2, lambda value: value.update(gate=["gate2"]))
+
+
+# What Python would import
+
+
+def stranger(text: str, name: str, path: str) -> None:
+    """Register a file that Python could run in the place of what is hashed."""
+
+    def make(f: Forger) -> None:
+        f.write(path, b"x = 1\n")
+        f.git("add", "-f", path)
+
+    make.__name__ = name
+    caught("plain-files", text)(make)
+
+
+stranger("a compiled module beside the runner's own", "compiled_module", "trainer/loop.abi3.so")
+stranger("byte code beside the runner's source", "byte_code", "trainer/evil.pyc")
+stranger("byte code in a __pycache__ that is committed", "committed_cache", "stages/__pycache__/run.cpython-311.pyc")
+stranger("a file of data in the runner", "data_in_runner", "trainer/weights.bin")
+stranger("a torch of its own at the root of the study", "own_torch", "torch.py")
+stranger("a sitecustomize.py at the root of the study", "sitecustomize", "sitecustomize.py")
+stranger("a numpy of its own at the root of the study", "own_numpy", "numpy/__init__.py")

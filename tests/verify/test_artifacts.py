@@ -1,0 +1,115 @@
+"""What lies in the workspace may be anything: no pipe hangs a verification, no link or missing library ends in a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.domain.errors import Unreadable
+from stages.dvcfiles.cache import Cache, files_in, md5_path
+from stages.verify import derived
+from stages.verify.result import CheckResult
+from tests.support.repo import PROJECT, Repo, environment
+from tests.verify.forger import Forger, failed
+
+WEIGHTS = "artifacts/winner/model.safetensors"
+
+
+@pytest.fixture
+def study(smoke: Repo, tmp_path: Path) -> Forger:
+    return Forger(smoke.copy(tmp_path / "study").root)
+
+
+def results(study: Forger) -> dict[str, CheckResult]:
+    return {one.check.name: one for one in study.verify(None, "artifacts")}
+
+
+def pipe(path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("this system has no endless device")
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (pipe, "no regular file"),
+        (endless, "no regular file"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+        (lambda path: path.symlink_to(path.parent.parent, target_is_directory=True), "a link to a folder"),
+    ],
+)
+def test_what_is_no_file_is_a_problem_with_its_path(make: Callable[[Path], None], found: str, study: Forger):
+    make(study.path("artifacts/winner/other"))
+    problem = results(study)["artifacts"].problems[0]
+    assert (problem.file, problem.found) == ("artifacts/winner/other", found)
+
+
+def test_an_output_that_is_a_pipe_is_a_problem(study: Forger):
+    study.delete("artifacts/curves.csv")
+    pipe(study.path("artifacts/curves.csv"))
+    assert failed(study.verify(None, "artifacts")) == ["artifacts"]
+
+
+def test_links_that_dvc_makes_into_its_cache_are_files(study: Forger, tmp_path: Path):
+    study.path(WEIGHTS).replace(tmp_path / "cached")
+    study.path(WEIGHTS).symlink_to(tmp_path / "cached")
+    assert failed(study.verify(None, "artifacts")) == []
+
+
+def test_a_listing_in_the_cache_leads_nowhere_else(study: Forger):
+    cache = Cache(study.path(".dvc/cache/files/md5"))
+    study.write(".dvc/cache/files/md5/aa/a.dir", b'[{"relpath": "x", "md5": "../../../../params.yaml"}, 7]')
+    assert cache.listing("aaa.dir") == {}
+    study.write(".dvc/cache/files/md5/aa/a.dir", b'[{"relpath": "x", "md5": "../../../../params.yaml"}]')
+    assert cache.listing("aaa.dir") == {}
+
+
+def test_a_folder_with_a_link_to_a_folder_has_no_digest(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(Unreadable, match="a link to a folder, expected the folder"):
+        files_in(tmp_path / "a")
+    with pytest.raises(OSError):
+        md5_path(tmp_path / "none")
+
+
+def test_a_site_that_cannot_be_built_from_what_lies_here_is_a_problem_and_no_traceback(study: Forger):
+    study.write("artifacts/summary/accounting.json", b"[]\n")
+    problem = results(study)["site"].problems[0]
+    assert problem.file == "site"
+    assert "accounting.json" in problem.found
+
+
+def test_the_site_is_built_by_the_code_that_verifies_and_never_by_that_of_the_study(study: Forger):
+    study.write("report/__main__.py", b"raise SystemExit('the code of the study ran')\n")
+    assert results(study)["site"].status == "passed"
+
+
+def test_a_site_that_takes_too_long_to_build_is_a_problem(study: Forger, monkeypatch):
+    monkeypatch.setattr(derived, "SITE_SECONDS", 0.01)
+    assert results(study)["site"].problems[0].found == "no site after 0.01 seconds"
+
+
+@pytest.mark.parametrize("library", ["scipy", "numpy"])
+def test_without_a_library_that_only_the_summaries_need_they_are_skipped(library: str, smoke: Repo):
+    block = (
+        "import sys\nclass Block:\n def find_spec(self, name, path=None, target=None):\n"
+        f"  if name.split('.')[0] == '{library}': raise ModuleNotFoundError(name, name='{library}')\n"
+        "sys.meta_path.insert(0, Block())\nfrom stages.cli import main\nmain(sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", block, "verify", "--repo", str(smoke.root), "--rev", "HEAD", "--depth", "git"]
+    done = subprocess.run(words, cwd=PROJECT, env=environment(), capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,32 @@
+"""Every manipulation of the tamper suite is caught by the check that is named for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.repo import Repo
+from tests.verify.forger import Forger, failed
+from tests.verify.suite import MANIPULATIONS, Manipulation
+
+
+def test_the_suite_holds_more_than_two_hundred_distinct_manipulations():
+    texts, ids = ({getattr(one, key) for one in MANIPULATIONS} for key in ("text", "id"))
+    assert len(texts) == len(ids) == len(MANIPULATIONS) > 215
+
+
+def test_the_untouched_study_verifies_in_git_alone(clone: Forger):
+    assert failed(clone.verify(clone.git("rev-parse", "HEAD"))) == []
+
+
+def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
+    results = Forger(smoke.root).verify(None, "artifacts")
+    assert failed(results) == []
+    skipped = [one.check.name for one in results if one.status == "skipped"]
+    assert skipped == ["lock-signatures", "commit-signatures", "replay"]
+
+
+@pytest.mark.parametrize("one", MANIPULATIONS, ids=lambda one: one.id)
+def test_a_manipulation_is_caught_by_its_check(one: Manipulation, smoke: Repo, shared_clone: Path, tmp_path: Path):
+    assert one.check in failed(one.attempt(smoke.root, shared_clone, tmp_path))
