@@ -147,7 +147,7 @@ def budget_kept(rule: r.BudgetKept, e: Evidence) -> Iterable[Finding]:
     for name in e.candidates:
         runs = [*e.of(name), *(e.floor if name == reference else ())]
         finished = [run for run in runs if run.status == "finished"]
-        reported = [(run.facts or {}).get("reported", {}).get("seconds") for run in finished]
+        reported = [run.reported_seconds for run in finished]
         if not finished:  # it has no score that more time could have flattered
             yield Finding(name, None, None, None, True, "no finished run")
         elif any(seconds is None for seconds in reported):

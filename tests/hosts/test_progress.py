@@ -45,7 +45,7 @@ def where(share: float) -> Progress:
 
 
 def record(**facts: object) -> dict:
-    return {"status": "finished", "reason": None, "facts": {"val_bpb": 1.25, "steps": 100, **facts}}
+    return {"status": "finished", "reason": None, "spec": None, "facts": {"val_bpb": 1.25, "steps": 100, **facts}}
 
 
 def curve() -> list[list[str]]:
