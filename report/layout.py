@@ -19,6 +19,7 @@ PAGES = (
     ("runs.html", "Runs", "runs/"),
     ("agreement.html", "Agreement", ""),
     ("stability.html", "Stability", ""),
+    ("confidence.html", "How sure", ""),
     ("cost.html", "Cost", ""),
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
@@ -26,6 +27,7 @@ PAGES = (
 CLOCK_HINTS = {
     "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
     "wall": "Seconds are measured by the wall clock of each host.",
+    "given": "Seconds are nominal: the trainer is given steps or tokens, and a budget prices and orders the rungs.",
 }
 
 

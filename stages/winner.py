@@ -101,7 +101,7 @@ def curves(runs: list[Record], read: Callable[[Record], str]) -> bytes:
     return csv_bytes(COLUMNS, [row for run in runs for row in rows(run, read(run))])
 
 
-def winner_json(
+def make_model_file(
     runs: list[Record], headline: JsonObject, order: JsonObject, weights: Callable[[Record], Mapping[str, object]]
 ) -> JsonObject:
     """model.json: the winner of metrics.json, or why there is none, as stability.json says it.
@@ -130,7 +130,9 @@ def main() -> None:
     runs = last_runs([record for record, _ in parse_ledger(ledger.read_bytes(), ledger.as_posix())])
     if headline["winner"] is None:
         (names.WINNER / WEIGHTS).unlink(missing_ok=True)
-    files.write_whole(names.WINNER / "model.json", canonical.dumps(winner_json(runs, headline, order, copy_weights)))
+    files.write_whole(
+        names.WINNER / "model.json", canonical.dumps(make_model_file(runs, headline, order, copy_weights))
+    )
     files.write_whole(CURVES, curves(runs, _curve))
 
 
