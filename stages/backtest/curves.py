@@ -1,10 +1,10 @@
-"""Learning curves that others produced: the CSV and its map as runs, or a refusal that names the line.
+"""Reads learning curves from a CSV and its map, and checks them; every error names its line.
 
     read_curves(Path("curves.csv"), load_map(Path("map.yaml")), "map.yaml")
 
-Values become whole millionths (half-even) in which lower is better, so that the replay is exact. Refused by line: a
-value that is no number, a zero (a crash logged as a loss), two units, a row or a run under two ids, points of one run
-that are declared separate runs, and seeds that are missing.
+Values are stored as whole millionths (rounded half-even) with lower as better, so that the replay is exact. Rejected
+with their line: a value that is no number; a zero, which is a crash logged as a loss; mixed units; a repeated row; one
+run under two ids; points of one run declared as separate runs. `pools` rejects missing seeds.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""Ladders that keep the best configuration with a given probability for the least cost, found by simulation.
+"""Searches for the cheapest ladder that keeps the best configuration with a given probability, by simulation.
 
     search(model, Wish(candidates=12, keep_best=0.95, hours=10.0, first=60.0, last=3600.0), seed=1)
 
-Every design is tried on the same simulated curves; the cheapest that seem to reach the probability are tried again on
-new ones, and count only if the lower 95 % confidence bound reaches it: picking the best of many would flatter them.
+Every design is screened on the same simulated curves. The cheapest that seem to reach the probability are simulated
+again on new curves and accepted if the lower 95 % confidence bound reaches it, because the best of many on one sample
+is biased upwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log, sqrt
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.backtest.model import Model
-from stages.backtest.simulation import Design, LadderOutcomes, halving_design, simulate
+from stages.backtest.simulation import Design, LadderOutcomes, Progress, halving_design, simulate
 from stages.domain.rules import WithinGap
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ RUNGS = (1, 2, 3, 4, 5)
 MOST_SEEDS = 4
 #: Sizes of thresholds, in standard errors of a difference of two means; 0: none.
 ERRORS = (0, 2)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def search(model: Model, wish: Wish, seed: int, progress: Progress = lambda done
 
 
 def _alike(tried: Tried, other: Tried) -> bool:
-    """Whether two designs differ only in a threshold that hardly ever lets anybody through."""
+    """Whether two designs differ only in a threshold that hardly ever promotes a candidate."""
     same = tried.design.budgets == other.design.budgets and tried.design.seeds == other.design.seeds
     return same and abs(tried.hours / other.hours - 1) < 0.01
 

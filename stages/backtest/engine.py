@@ -1,11 +1,11 @@
-"""The rules of a gate over many ladders at once, in exact whole numbers: what `stages.domain.judge` says, vectorised.
+"""Evaluates the rules of a gate for many ladders at once: `stages.domain.judge` vectorised, in exact whole numbers.
 
     answers = judge_gate(rules, cells)
     outcome = decide_gate(rules, cells)
 
-Arrays are ladder x configuration, configurations in the order of their names, so that a tie breaks by name. An answer
-is HOLDS, FAILS, UNKNOWN (cannot be evaluated, which is never a pass) or SILENT (the rule does not speak of this
-candidate). A property test holds every answer and every promotion equal to `stages.domain.decision.decide`.
+Arrays are ladder x configuration. Configurations are sorted by name, so that ties break by name. An answer is HOLDS,
+FAILS, UNKNOWN (the rule cannot be evaluated, which is never a pass) or SILENT (the rule does not apply to this
+candidate). A property test compares every answer and promotion with `stages.domain.decision.decide`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The two files beside the curves: map.yaml, which says what the columns mean, and the rules that are replayed.
+"""Reads the two inputs besides the curves: map.yaml, which gives the columns their meaning, and the rules to replay.
 
     promotion backtest CURVES.csv --map map.yaml --rules params.yaml
 
-The rules are those of a whole params.yaml, or of a shorter file with `schema`, `unit`, `roles`, `rungs` and `gates`.
+Rules come from a whole params.yaml, or from a shorter file with `schema`, `unit`, `roles`, `rungs` and `gates`.
 """
 
 from __future__ import annotations

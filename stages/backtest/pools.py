@@ -1,4 +1,4 @@
-"""The runs that a rung draws from, as arrays: configuration x host x run, and what finally counts for each of them.
+"""The recorded runs of each rung as arrays (configuration x host x run), and the final value of each configuration.
 
 pools = arrange(curves, curve_map, rules)
 """

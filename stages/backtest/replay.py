@@ -1,8 +1,8 @@
-"""The replay: the rules and every baseline over resampled ladders, in batches of bounded memory, counted.
+"""Replays the rules and every baseline on resampled ladders, in batches of bounded memory, and counts the outcomes.
 
     tally = replay(pools, rules, roles, ladders=1_000_000, seed=1)
 
-The same seed gives the same counts whatever the number of threads: each batch has a generator of its own.
+Each batch has its own random generator, so the counts depend on the seed and not on the number of threads.
 """
 
 from __future__ import annotations

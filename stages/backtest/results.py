@@ -1,4 +1,4 @@
-"""The counts of a replay as figures, with what they rest on: the content of `promotion backtest --json`.
+"""Turns the counts of a replay into the result of a backtest, with the assumptions that it rests on.
 
 result = summarise(curves, curve_map, rules, pools, tally, options)
 """

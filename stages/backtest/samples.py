@@ -1,9 +1,9 @@
-"""Recorded scores as cell means by configuration, host and budget: what the model of learning curves is fitted to.
+"""Recorded scores as means by configuration, host and budget: the data to which the model of curves is fitted.
 
     table = from_ledger(Path("ledger/runs.jsonl"))
     table = from_curves(curves, curve_map)
 
-Seed noise is taken within configuration, host and budget; A/A runs of the reference count there too.
+Seed noise is the variance within configuration, host and budget; it includes the A/A runs of the reference.
 """
 
 from __future__ import annotations

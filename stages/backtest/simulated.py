@@ -1,4 +1,4 @@
-"""What a simulation found, as one typed value: the content of `promotion simulate --json`.
+"""The result of a simulation as a typed value: the content of `promotion simulate --json`.
 
 result = summarise(samples, model, fit, runs, options)
 """
@@ -47,7 +47,7 @@ class ModelFigures(Strict):
 
 
 class FitFigures(Strict):
-    """Configurations that the fit did not see: each budget foretold from the earlier ones (`HeldOut`)."""
+    """Configurations that the fit did not see: each budget predicted from the earlier ones (`HeldOut`)."""
 
     budget: float
     configs: Count

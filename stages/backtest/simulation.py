@@ -1,9 +1,10 @@
-"""Ladders of a fitted model: what rung sizes, replication and thresholds cost, and how often they drop the winner.
+"""Simulates ladders from a fitted model: the cost of each design and how often it drops the best configuration.
 
     outcomes = simulate(model, designs, configs=100_000, ladders=1_000, seed=1)
 
-All designs climb the same true curves; seeds are new for each. The rules are judged by the engine of the backtest, in
-whole millionths. Everything here is simulation: it speaks of a population like the recorded one, if the model is right.
+All designs share the same true curves; seeds are independent between designs. Rules are evaluated by the engine of the
+backtest, in whole millionths. The figures are simulation: they hold for a population like the recorded one, as far as
+the model describes it.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def halving_design(
     errors: float,
     name: str = "",
 ) -> Design:
-    """The best 1/eta of each rung go on, and whoever is within `errors` standard errors of the leader."""
+    """The best 1/eta of each rung go on, and every candidate within `errors` standard errors of the leader."""
     hosts = max(1, len(model.hosts))
     noise = model.noise(np.array(budgets))
     gates: list[Mapping[str, Rule]] = []
