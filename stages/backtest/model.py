@@ -107,8 +107,8 @@ def fit_noise(samples: Samples) -> tuple[float, float]:
         return float((freedom * (logs + variance * np.exp(-logs))).sum())
 
     start = np.array([0.5 * float(np.average(np.log(variance), weights=freedom)), 0.0])
-    found = minimize(deviance, start, method="L-BFGS-B", bounds=[(None, None), (-3, 3)])
-    return exp(found.x[0]), float(found.x[1])
+    optimum = minimize(deviance, start, method="L-BFGS-B", bounds=[(None, None), (-3, 3)])
+    return exp(optimum.x[0]), float(optimum.x[1])
 
 
 def _host_effects(samples: Samples) -> tuple[Floats, Floats]:
@@ -227,12 +227,12 @@ def _fit(samples: Samples, kernel: Kernel) -> Model:
         (log(0.05), log(1e3)),
         (-6, 2),
     ]
-    found = minimize(deviance, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400, "maxfun": 20_000})
-    if not np.isfinite(found.fun) or found.fun >= NOWHERE:
-        raise Invalid.at(samples.name, f"no model of these curves was found: {found.message}")
+    optimum = minimize(deviance, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400, "maxfun": 20_000})
+    if not np.isfinite(optimum.fun) or optimum.fun >= NOWHERE:
+        raise Invalid.at(samples.name, f"no model of these curves was found: {optimum.message}")
     values = int(data.known.sum())
-    model = _unpack(found.x, samples, kernel, noise, lines)
-    return replace(model, likelihood=-0.5 * (float(found.fun) + values * log(2 * np.pi)))
+    model = _unpack(optimum.x, samples, kernel, noise, lines)
+    return replace(model, likelihood=-0.5 * (float(optimum.fun) + values * log(2 * np.pi)))
 
 
 @dataclass(frozen=True)

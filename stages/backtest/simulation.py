@@ -48,7 +48,7 @@ class Design:
 
 
 @dataclass
-class Outcome:
+class LadderOutcomes:
     """Counts over ladders. `dropped[r]`: the best was dropped at gate r+1; the last entry: run, but not chosen."""
 
     ladders: int
@@ -61,11 +61,10 @@ class Outcome:
     cost: float = 0.0
     entered: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: LadderOutcomes) -> None:
         """Add the counts of another batch."""
-        for one in fields(self):
-            name = one.name
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for count in fields(self):
+            setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
 
     @property
     def kept(self) -> float:
@@ -136,7 +135,7 @@ class _Truth:
         self.top = np.argpartition(self.final, min(TOP, configs) - 1, axis=1)[:, :TOP]
 
 
-def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) -> Outcome:
+def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) -> LadderOutcomes:
     ladders, configs, hosts, _ = truth.values.shape
     rows = np.arange(ladders)
     budgets = np.array(design.budgets)
@@ -176,7 +175,7 @@ def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) ->
     regret = truth.final[rows, pick] - truth.final[rows, truth.best]
     regret = np.where(pick >= 0, regret, 0.0)
     top_kept = np.all([_holds(columns, candidates, truth.top[:, n]) for n in range(truth.top.shape[1])], axis=0)
-    return Outcome(
+    return LadderOutcomes(
         ladders, dropped, int((~top_kept).sum()), int((pick < 0).sum()), int(candidates.sum()), float(regret.sum()),
         float((regret**2).sum()), float(cost.sum()), entered,
     )  # fmt: skip
@@ -215,15 +214,17 @@ def simulate(
     seed: int,
     workers: int = 2,
     progress: Progress = lambda done, of: None,
-) -> list[Outcome]:
+) -> list[LadderOutcomes]:
     """The outcome of each design over so many ladders. Designs share budgets and meet the same true curves."""
     hosts = max(1, len(model.hosts))
     size = max(1, min(ladders, BATCH_VALUES // (configs * hosts)))
     sizes = [min(size, ladders - start) for start in range(0, ladders, size)]
     seeds = np.random.SeedSequence([seed, configs]).spawn(len(sizes))
-    totals = [Outcome(0, np.zeros(len(d.budgets), dtype=np.int64), entered=np.zeros(len(d.budgets))) for d in designs]
+    totals = [
+        LadderOutcomes(0, np.zeros(len(d.budgets), dtype=np.int64), entered=np.zeros(len(d.budgets))) for d in designs
+    ]
 
-    def batch(many: int, root: np.random.SeedSequence) -> list[Outcome]:
+    def batch(many: int, root: np.random.SeedSequence) -> list[LadderOutcomes]:
         children = [np.random.default_rng(child) for child in root.spawn(1 + len(designs))]
         truths: dict[tuple[float, ...], _Truth] = {}
         outcomes = []
