@@ -13,11 +13,12 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.summary.tables import csv_bytes
@@ -37,11 +38,11 @@ def last_runs(records: list[Record]) -> list[Record]:
     """The finished candidates' runs of the highest rung that trained anything, by configuration, host and seed."""
     done = [run for run in records if run.status == "finished" and run.purpose == "candidate"]
     top = max((names.number_of(run.rung) for run in done), default=0)
-    found = [run for run in done if names.number_of(run.rung) == top]
-    return sorted(found, key=lambda run: (run.config, run.host, run.seed))
+    last = [run for run in done if names.number_of(run.rung) == top]
+    return sorted(last, key=lambda run: (run.config, run.host, run.seed))
 
 
-def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
+def describe(config: str, runs: list[Record], mode: str) -> JsonObject:
     """model.json of a winner; `runs` are its finished runs at the last rung, whose first gives the weights."""
     first = runs[0]
     facts = first.facts or {}
@@ -72,7 +73,7 @@ def keeps_weights(run: Record) -> bool:
     return (run.spec or {}).get("kind") != "command"
 
 
-def copy_weights(run: Record) -> dict[str, Any]:
+def copy_weights(run: Record) -> Mapping[str, object]:
     """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
     source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
@@ -100,9 +101,9 @@ def curves(runs: list[Record], read: Callable[[Record], str]) -> bytes:
     return csv_bytes(COLUMNS, [row for run in runs for row in rows(run, read(run))])
 
 
-def told(
-    runs: list[Record], headline: dict[str, Any], order: dict[str, Any], weights: Callable[[Record], dict[str, Any]]
-) -> dict[str, Any]:
+def make_model_file(
+    runs: list[Record], headline: JsonObject, order: JsonObject, weights: Callable[[Record], Mapping[str, object]]
+) -> JsonObject:
     """model.json: the winner of metrics.json, or why there is none, as stability.json says it.
 
     `runs` are those at the last rung; `weights` is asked for the digest of the chosen run's weights.
@@ -129,7 +130,9 @@ def main() -> None:
     runs = last_runs([record for record, _ in parse_ledger(ledger.read_bytes(), ledger.as_posix())])
     if headline["winner"] is None:
         (names.WINNER / WEIGHTS).unlink(missing_ok=True)
-    files.write_whole(names.WINNER / "model.json", canonical.dumps(told(runs, headline, order, copy_weights)))
+    files.write_whole(
+        names.WINNER / "model.json", canonical.dumps(make_model_file(runs, headline, order, copy_weights))
+    )
     files.write_whole(CURVES, curves(runs, _curve))
 
 

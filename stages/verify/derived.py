@@ -44,9 +44,9 @@ def _derive_summaries(case: Case) -> dict[str, bytes]:
     """Every file of artifacts/summary and the metrics, by path, from the evidence."""
     from stages.summary import everything
 
-    study, known, made = case.get(Study), case.get(Locks), case.get(Recomputed)
+    study, known, recomputed = case.get(Study), case.get(Locks), case.get(Recomputed)
     records = [run.record for run in case.get(Ledger).runs]
-    summaries = everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
+    summaries = everything(study.study.mode, sorted(study.configs), known.by_gate, records, recomputed.decisions)
     return {path.as_posix(): data for path, data in summaries.items()}
 
 
@@ -113,7 +113,9 @@ def check_winner(case: Case) -> Iterator[Problem]:
         return
     if chosen is not None and has_weights:
         yield from _compare_weights(outputs, chosen, present[winner_stage.WEIGHTS])
-    model = winner_stage.told(runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS]))
+    model = winner_stage.make_model_file(
+        runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS])
+    )
     description = _compare_description(present["model.json"].read_bytes(), canonical.dumps(model))
     problems = [*description, *_compare_curves(case, outputs, runs)]
     if problems and (changed := other_code(case, "winner", ("stages/winner.py", "stages/summary", "stages/domain"))):
