@@ -42,7 +42,7 @@ def executed_under(rung: str, root: Path = Path()) -> set[str]:
     """The digests of the locks under which evidence of a rung exists, in the workspace or in the ledger."""
     ledger = root / names.LEDGER / "runs.jsonl"
     lines = [path.read_bytes() for path in (root / names.RECORDS / rung).glob("*/*/*.json")]
-    lines += ledger.read_bytes().splitlines() if ledger.is_file() else []
+    lines += ledger.read_bytes().split(b"\n") if ledger.is_file() else []
     needle = f'"rung":"{rung}"'.encode()
     trained = [line for line in lines if needle in line and _TRAINED.search(line)]
     return {match[1].decode("ascii") for line in trained if (match := _LOCK.search(line))}

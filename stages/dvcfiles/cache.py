@@ -49,10 +49,18 @@ def md5_file(path: Path) -> str:
     return files.md5_file(path)
 
 
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
 def files_in(folder: Path) -> dict[str, Path]:
-    """The files of a folder on this disk, by their paths inside it."""
+    """The files of a folder on this disk, by their paths inside it; empty where there is none.
+
+    `OSError` for one that cannot be read, which is not an empty one.
+    """
     inside: dict[str, Path] = {}
-    for place, folders, file_names in os.walk(folder):
+    for place, folders, file_names in os.walk(folder, onerror=_raise_unless_missing):
         for name in folders:
             if (Path(place) / name).is_symlink():
                 raise Unreadable.at((Path(place) / name).as_posix(), "a link to a folder, expected the folder")

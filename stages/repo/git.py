@@ -131,7 +131,7 @@ class Git:
         done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
         if done.returncode:
             raise GitRefused(f"{rev!r} names no commit here; `git fetch` may bring it")
-        return done.stdout.decode("ascii").strip().splitlines()[-1]
+        return done.stdout.decode("ascii").split()[-1]
 
     @property
     def head(self) -> str | None:
@@ -236,6 +236,12 @@ class Git:
         out = io.BytesIO(self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked).encode()).stdout)
         for oid in asked:
             self._commits[oid] = parse_commit(oid, _object(out, oid, "commit"))
+
+    def ignored(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those of the paths of the workspace that git ignores and does not hold."""
+        asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        done = self.run("check-ignore", "-z", "--stdin", stdin=asked)
+        return frozenset(map(os.fsdecode, filter(None, done.stdout.split(b"\0"))))
 
     def close(self) -> None:
         """End the reader."""

@@ -171,13 +171,14 @@ class HistoryState:
 class History:
     """The states of a history, parents first.
 
-    `tips` are those that the last commit stands on. `cut` is the commit at which a shallow clone hides what came
-    before it, if evidence stands there already.
+    `tips` are those that the last commit stands on. `cut` is a commit at which a shallow clone hides what came before
+    it, one where evidence stands already if there is any; `cut_after_evidence` says whether it is such a one.
     """
 
     states: dict[str, HistoryState] = field(default_factory=dict)
     tips: tuple[str, ...] = ()
     cut: str | None = None
+    cut_after_evidence: bool = False
     parsed_lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
 
     def line(self, data: bytes) -> EvidenceLine | None:
@@ -347,9 +348,10 @@ def read_history(
         reader.add_state(oid, below, oids[oid])
         nearest[oid] = (oid,)
     history.tips = nearest.get(commit or "", ())
-    for oid in git.shallow & nearest.keys():
-        if any(history.states[state].commitments for state in nearest[oid]):
-            history.cut = oid
+    for oid in sorted(git.shallow & nearest.keys()):
+        evidence = any(history.states[state].commitments for state in nearest[oid])
+        if git.commit(oid).parents and (history.cut is None or evidence):
+            history.cut, history.cut_after_evidence = oid, evidence
     if workspace is not None:
         present = reader.workspace_oids(workspace)
         if present != oids.get(commit or "", {}):

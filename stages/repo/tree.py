@@ -9,6 +9,7 @@ A path is text relative to the root of the study, with '/'. A symbolic link is n
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,6 +21,13 @@ from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY
 
 MAX_BYTES = 256 << 20
+#: A module that Python compiled for itself, or is about to.
+_BYTE_CODE = re.compile(r"[^/]+\.cpython-[0-9]+(?:\.opt-[12]|-pytest-[0-9a-z.]+)*\.pyc(?:\.[0-9]+)?", re.A)
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one."""
+    raise error
 
 
 class Tree(Protocol):
@@ -79,8 +87,8 @@ class CommitTree:
 class WorkTree:
     """The files of the workspace. What DVC caches is not listed; `artifacts` and `site` have a check of their own."""
 
-    #: Not part of what git holds, and large.
-    SKIPPED = frozenset({".git", ".dvc", "artifacts", "site", "scratch", ".venv", "__pycache__", "node_modules"})
+    #: Folders at the root that are not part of what git holds, and large. Below the root the same names are looked at.
+    SKIPPED = frozenset({".git", ".dvc", "artifacts", "site", "scratch", ".venv", "node_modules"})
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -89,16 +97,19 @@ class WorkTree:
     @cached_property
     def _files(self) -> list[str]:
         files = []
-        for folder, folders, names in os.walk(self.root):
+        for folder, folders, names in os.walk(self.root, onerror=_raise):
             base = Path(folder).relative_to(self.root)
             links = [name for name in folders if (Path(folder) / name).is_symlink() or self._repository(base / name)]
-            folders[:] = [name for name in folders if name not in self.SKIPPED and name not in links]
+            skipped = self.SKIPPED if base == Path() else frozenset[str]()
+            folders[:] = [name for name in folders if name not in skipped and name not in links]
+            if base.name == "__pycache__":  # Python writes into it whenever it runs
+                names = [name for name in names if not _BYTE_CODE.fullmatch(name)]
             files += [(base / name).as_posix() for name in (*names, *links)]
         return sorted(files)
 
     def _repository(self, path: Path) -> bool:
         """Whether a folder is a repository of its own, which git would commit as a mere pointer."""
-        return path.name not in self.SKIPPED and (self.root / path / ".git").exists()
+        return path.as_posix() not in self.SKIPPED and os.path.lexists(self.root / path / ".git")
 
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""

@@ -324,7 +324,7 @@ class _Execution:
         text = b"".join(output).decode("utf-8", errors="replace")
         if ending.exit_status or ending.timed_out:
             raise Refused(f"runner.probe: ended with exit status {ending.exit_status}:\n{read_end(text)}")
-        lines = [line.partition(":") for line in text.splitlines()]
+        lines = [line.partition(":") for line in text.split("\n")]
         probed = {name.strip(): value.strip()[:200] for name, colon, value in lines if colon and name.strip()}
         telemetry["probe"] = probed
         known = {"torch": "torch", "device": "device_name", "driver": "driver"}

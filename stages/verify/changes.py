@@ -10,6 +10,7 @@ cannot be read in it is left out, because other checks say what is wrong with it
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ def _read_locks(tree: Tree) -> dict[str, Lock]:
 
 def _read_decisions(tree: Tree) -> dict[str, Decision]:
     by_gate = {}
-    for number, line in enumerate((tree.read(DECISIONS) or b"").splitlines(keepends=True), start=1):
+    for number, line in enumerate(io.BytesIO(tree.read(DECISIONS) or b""), start=1):
         where = f"{DECISIONS} of {tree.title}, line {number}"
         try:
             value = canonical.loads_canonical(line)
@@ -269,7 +270,7 @@ def changed_decisions(before: Tree | None, after: Tree) -> list[ChangedDecision]
 
 
 def _past_decisions(tree: Tree) -> dict[str, PastDecision]:
-    decisions = (_past_decision(line) for line in (tree.read(DECISIONS) or b"").splitlines())
+    decisions = (_past_decision(line) for line in (tree.read(DECISIONS) or b"").split(b"\n"))
     return {decision.gate: decision for decision in decisions if decision}
 
 
@@ -295,7 +296,7 @@ def describe_commit(before: CommitTree | None, after: CommitTree) -> list[str]:
     """What a commit changed against its parent, a few words for each lock, decision and kind of file."""
     gates = _by_number(*(_lock_gates(tree) for tree in (before, after)))
     lines = [line for gate in gates if (line := _describe_lock(gate, before, after))]
-    old, new = (set((tree.read(RUNS) or b"").splitlines()) if tree else set() for tree in (before, after))
+    old, new = (set(filter(None, (tree.read(RUNS) or b"").split(b"\n"))) if tree else set() for tree in (before, after))
     if old != new:
         lines.append(f"evidence: {len(new - old)} lines new, {len(old - new)} gone")
     for change in changed_decisions(before, after):

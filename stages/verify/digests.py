@@ -5,6 +5,7 @@ What git does not hold (records, tickets, contracts, folders of them) is made ag
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -63,7 +64,8 @@ def digest_path(tree: Tree, path: str, patterns: list[str]) -> Content | None:
 
 def ignored_patterns(tree: Tree) -> list[str]:
     """The patterns of .dvcignore, which are plain names: what DVC leaves out of a folder's digest."""
-    lines = (tree.read(".dvcignore") or b"").decode("utf-8", "replace").splitlines()
+    text = (tree.read(".dvcignore") or b"").decode("utf-8", "replace")
+    lines = list(io.StringIO(text, newline=None))  # DVC reads it as Python reads a text file
     return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,21 @@ _PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCKS = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
 _LEDGER = re.compile(r"ledger/(runs\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
 _COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+_FOLDERS = PACKAGES | set(FOLDERS)
+#: Names at the root that mean something here.
+_OWN = (
+    *(PARAMS, "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".git", ".gitattributes", ".gitignore"),
+    *(*sorted(_FOLDERS), "artifacts", "site"),
+)
+_METADATA = re.compile(r".*\.(?:dist-info|egg-info|egg|egg-link|pth|_pth)", re.I | re.S)
+#: What `pip install -e .` leaves behind.
+_OWN_METADATA = "staged_promotion.egg-info"
+#: Letters that look like one of ASCII once capitals are gone (Cyrillic, Greek, Armenian, phonetic, digits), that first.
+_ALIKE = (
+    "aаɑαᴀ bƅʙ cсϲᴄ dԁɗ eеҽ gԍɡց hһհ jјϳ kкκᴋӄ l1|ӏⅼiіɩιı mмᴍ nոɴп o0оοօσᴏ "
+    "pрρ qԛգ rгᴦ sѕꜱ tтτᴛ uυսʋᴜ vѵνᴠ wԝѡɯᴡ xхχ yуγүყʏ zᴢ"
+)
+_LOOK_ALIKES = {ord(letter): letters[0] for letters in _ALIKE.split() for letter in letters[1:]}
 _KINDS = {LINK: "a symbolic link", REPOSITORY: "another repository"}
 
 
@@ -31,13 +47,16 @@ class PlainFiles:
 def check_plain_files(case: Case) -> Iterator[Problem]:
     """What is read is plain files with plain names, UTF-8 and LF, and no unexpected file stands among them.
 
-    No link or other repository stands in their place, and at the root is nothing that Python would import.
+    No link or other repository stands in their place, no other name looks like theirs or is theirs on another file
+    system, and at the root is nothing that Python would import.
     """
     top = [path for path in (PARAMS, "dvc.yaml", "dvc.lock", *FOLDERS) if case.tree.mode(path)]
     paths = top + [path for folder in FOLDERS for path in case.tree.paths(folder)]
     for path in paths:
         yield from _path(path, case)
     yield from _importable(case)
+    yield from _metadata(case)
+    yield from _colliding(case)
     case.learn(PlainFiles(tuple(paths)))
 
 
@@ -79,6 +98,63 @@ def _importable(case: Case) -> Iterator[Problem]:
         if module or package:
             meaning = "Python looks at the root first, and could import it in the place of what a run means to import"
             yield Problem(path, "an importable module", "none at the root: move it into a folder", meaning)
+
+
+def _metadata(case: Case) -> Iterator[Problem]:
+    """What at the root tells Python which code to load: metadata of packages, and files of paths.
+
+    What git ignores is left out: pip writes such a folder where this program is installed from its source.
+    """
+    tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
+    suspects = [top for top in tops if _METADATA.fullmatch(top)]
+    if case.commit is None and suspects:
+        ignored = case.git.ignored(suspects) if case.git else {_OWN_METADATA}
+        suspects = [top for top in suspects if top not in ignored]
+    for top in suspects:
+        meaning = "a package that looks for entry points would run the code that it names"
+        yield Problem(top, "metadata of a Python package", "none at the root of a study", meaning)
+
+
+def fold_name(name: str) -> str:
+    """A name as a hasty reader takes it: letters that look alike are one, what cannot be seen is none."""
+    text = unicodedata.normalize("NFKD", _system_name(name.partition(":")[0]))
+    seen = (letter for letter in text if unicodedata.category(letter) not in ("Mn", "Me", "Cf"))
+    return "".join(seen).translate(_LOOK_ALIKES)
+
+
+def _system_name(name: str) -> str:
+    """A name as a file system takes it that knows no capitals and no composed letters."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).rstrip(". ")
+
+
+def _colliding(case: Case) -> Iterator[Problem]:
+    """Names that look like the study's own at the root, and two names in its folders that are one elsewhere."""
+    own = {fold_name(name): name for name in _OWN}
+    alike: set[str] = set()
+    spelled: dict[str, str] = {}
+    for path in case.tree.paths():
+        top, _, rest = path.partition("/")
+        name = own.get(fold_name(top))
+        if name is not None and name != top and top not in alike:
+            alike.add(top)
+            meaning = "on another file system, or to a reader, the one is the other"
+            yield Problem(path, f"the name {top!a}", f"none that looks like {name}", meaning)
+        elif rest and top in _FOLDERS:
+            other = _other_spelling(path, spelled)
+            if other:
+                meaning = "a file system that does not tell the two apart holds one of them"
+                yield Problem(path, f"a name that differs from {other!a} in spelling alone", "one of the two", meaning)
+
+
+def _other_spelling(path: str, spelled: dict[str, str]) -> str:
+    """An earlier file or folder that another file system takes for this one, or for a folder above it."""
+    parts = path.split("/")
+    for depth in range(2, len(parts) + 1):
+        place = "/".join(parts[:depth])
+        first = spelled.setdefault("/".join(map(_system_name, parts[:depth])), place)
+        if first != place:
+            return first
+    return ""
 
 
 def _text(path: str, case: Case) -> Iterator[Problem]:

@@ -29,10 +29,9 @@ def _whole_history(case: Case) -> History:
     """The history, unless it is cut off where it matters."""
     history = case.history
     if history.cut:
-        oldest = f"evidence stands in its oldest commit {history.cut[:12]}, and what came before is hidden"
-        raise Skip(f"a shallow clone: {oldest}", "git fetch --unshallow")
-    if case.git is not None and case.git.shallow:
-        case.note("the clone is shallow: what came before its oldest commit was not looked at")
+        where = "evidence stands in" if history.cut_after_evidence else "it is cut off at"
+        reason = f"a shallow clone: {where} its oldest commit {history.cut[:12]}, and what came before is hidden"
+        raise Skip(reason, "git fetch --unshallow")
     return history
 
 

@@ -30,7 +30,9 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import Locks
 
 MAX_BYTES = 4 << 20
-_WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
+#: What parts the words of a line for OpenSSH; other white space, and what Unicode takes for a line's end, is text.
+_BLANK = " \t\r"
+_WORD = re.compile(rf'(?:"[^"]*"|[^{_BLANK}"])+')
 _OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
 _TIMES = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
@@ -72,13 +74,13 @@ def read_allowed_signers(path: Path) -> list[AllowedSigner]:
         raise BadSigners(f"{path}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
     if path.stat().st_size > MAX_BYTES:
         raise BadSigners(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
-    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     return [signer for line in lines if (signer := _parse_signer(line)) is not None]
 
 
 def _parse_signer(text: str) -> AllowedSigner | None:
-    words = _WORD.findall(text)
-    if text.lstrip().startswith("#") or len(words) < 3:
+    words = _WORD.findall(text.partition("\0")[0])
+    if text.lstrip(_BLANK).startswith("#") or len(words) < 3:
         return None
     plain = words[1].startswith(("ssh-", "ecdsa-", "sk-"))
     options = {} if plain else {key.lower(): value for key, value in _OPTION.findall(words[1])}
@@ -158,7 +160,7 @@ def verify_signature(
             code, answer = _keygen("-Y", "find-principals", *when, *files_given, stdin=b"")
             if code or not answer:
                 raise BadSignature(complaint or f"its key is not among {signers.name}: {_last_line(answer)}")
-            principals = answer.splitlines()[0]
+            principals = answer.split("\n")[0]
             for name in dict.fromkeys([principals, *principals.split(",")]):
                 code, answer = _keygen("-Y", "verify", *when, *files_given, "-I", name, "-n", namespace, stdin=data)
                 good = _GOOD.search(answer)
@@ -179,7 +181,7 @@ def _clock(seconds: int) -> str:
 
 
 def _last_line(text: str) -> str:
-    return printable(text.splitlines()[-1]) if text else "ssh-keygen gave no reason"
+    return printable(text.split("\n")[-1]) if text else "ssh-keygen gave no reason"
 
 
 LOCKS = names.LOCKS.as_posix()
@@ -291,7 +293,7 @@ def _tags(git: Git, head: str) -> Iterator[SignedObject]:
     listed = git.ask(
         "for-each-ref", f"--points-at={head}", "--format=%(objecttype) %(objectname) %(refname:short)", "refs/tags"
     )
-    for line in listed.splitlines():
+    for line in filter(None, listed.split("\n")):
         kind, oid, name = line.split(" ", 2)
         if kind == "tag":
             payload, mark, rest = git.read(oid, "tag").partition(b"\n-----BEGIN ")

@@ -195,3 +195,53 @@ stranger("a file of data in the runner", "data_in_runner", "trainer/weights.bin"
 stranger("a torch of its own at the root of the study", "own_torch", "torch.py")
 stranger("a sitecustomize.py at the root of the study", "sitecustomize", "sitecustomize.py")
 stranger("a numpy of its own at the root of the study", "own_numpy", "numpy/__init__.py")
+
+
+# What Python takes up at the root, beside modules
+
+
+stranger("metadata of a package with an entry point at the root", "dist_info", "evil-1.0.dist-info/entry_points.txt")
+stranger(
+    "an egg-info folder at the root, under a name that git ignores", "egg_info", "torch_evil.egg-info/entry_points.txt"
+)
+stranger("an egg-info that is a file", "egg_info_file", "evil.egg-info")
+stranger("a file of paths at the root", "path_file", "evil.pth")
+stranger("a usercustomize.py at the root of the study", "usercustomize", "usercustomize.py")
+
+
+# Names that are the study's own on another file system, or look like them
+
+
+stranger("the runner's folder with a capital", "capital_trainer", "Trainer/clock.py")
+stranger("params.yaml with a capital", "capital_params", "Params.yaml")
+stranger("locks/ with a Cyrillic letter", "cyrillic_locks", "l\u043ecks/gate1.yaml")
+stranger("locks/ with a digit for a letter", "digit_locks", "1ocks/gate1.yaml")
+stranger("the ledger with wide letters", "wide_ledger", "\uff4cedger/runs.jsonl")
+stranger("stages/ with a long s", "long_s", "\u017ftages/run.py")
+stranger("the runner with a space that nobody sees", "invisible", "train\u200ber/clock.py")
+stranger("the runner with a dot that Windows leaves out", "dot", "trainer./clock.py")
+stranger("the root's dvc.lock in capitals", "capital_lock", "DVC.lock")
+stranger("a module of the runner twice, once with a capital", "capital_module", "trainer/Clock.py")
+stranger("a rung's folder twice, once with a capital", "capital_rung", "stages/Rung1/dvc.yaml")
+
+
+# What the workspace holds under names that are ignored at the root alone
+
+
+def hidden(text: str, name: str, path: str) -> None:
+    """Register a file that lies in the workspace and in no commit."""
+
+    def make(f: Forger) -> None:
+        f.write(path, b"x = 1\n")
+
+    make.__name__ = name
+    caught("plain-files", text, committed=False)(make)
+
+
+hidden("a site/ inside the runner", "site_in_trainer", "trainer/site/data.bin")
+hidden("an artifacts/ inside locks/", "artifacts_in_locks", "locks/artifacts/gate1.yaml")
+hidden("a node_modules/ inside the ledger", "modules_in_ledger", "ledger/node_modules/runs.jsonl")
+hidden("a .dvc/ inside the ledger", "dvc_in_ledger", "ledger/.dvc/config")
+hidden("a .venv/ inside the runner", "venv_in_trainer", "trainer/.venv/pyvenv.cfg")
+hidden("a source that hides among compiled modules", "source_in_cache", "trainer/__pycache__/clock.py")
+hidden("metadata of a package that no commit holds", "uncommitted_metadata", "evil-1.0.dist-info/entry_points.txt")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,27 @@ def test_without_a_library_that_only_the_summaries_need_they_are_skipped(library
     done = subprocess.run(words, cwd=PROJECT, env=environment(), capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["locks", "ledger", "trainer", "stages"])
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(folder, clone: Forger, monkeypatch):
+    refuse(monkeypatch, clone.path(folder))
+    assert "plain-files" in failed(clone.verify())
+
+
+@pytest.mark.parametrize("folder", ["artifacts/records", "artifacts/records/rung1", "artifacts/gates/gate2"])
+def test_records_and_decisions_that_cannot_be_read_are_not_passed(folder, study: Forger, monkeypatch):
+    refuse(monkeypatch, study.path(folder))
+    assert "artifacts" in failed(study.verify(None, "artifacts"))
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the system refuse a folder, as it does where its mode says so and the reader is not root."""
+    scandir = os.scandir
+
+    def refusing(path: str = ".") -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)

@@ -270,6 +270,25 @@ def test_a_shallow_clone_says_what_depth_it_needs_and_a_deeper_one_verifies(clon
     assert statuses(as_json(shallow.root))["rule-first"] == "passed"
 
 
+def test_what_a_deeper_clone_hides_is_not_passed_although_its_oldest_commit_holds_no_evidence(clone: Forger, tmp_path):
+    shallow = Forger(tmp_path / "shallow")
+    clone.git("clone", "-q", "--depth", "2", f"file://{clone.root}", str(shallow.root))
+    for root in (shallow, _planted(clone, tmp_path / "planted")):
+        found = statuses(as_json(root.root))
+        assert [found[name] for name in ("rule-first", "rule-stayed", "evidence-stayed")] == ["skipped"] * 3
+        assert verify(root.root).returncode == 0
+        for name in ("rule-first", "rule-stayed", "evidence-stayed"):
+            assert verify(root.root, "--require", name).returncode == 1
+
+
+def _planted(clone: Forger, root: Path) -> Forger:
+    """A whole clone whose .git says that it is cut off at the commit that froze the rules."""
+    clone.git("clone", "-q", str(clone.root), str(root))
+    planted = Forger(root)
+    planted.write(".git/shallow", f"{planted.git('rev-parse', 'HEAD~1')}\n".encode())
+    return planted
+
+
 def test_a_bare_repository_and_a_worktree_verify(clone: Forger, tmp_path):
     clone.git("clone", "-q", "--bare", str(clone.root), str(tmp_path / "bare.git"))
     report = as_json(tmp_path / "bare.git")

@@ -10,7 +10,7 @@ import pytest
 
 from stages.repo.git import Git
 from stages.verify import BadSignature, BadSigners, sign, verify_signature
-from stages.verify.signatures import signature_path
+from stages.verify.signatures import read_allowed_signers, signature_path
 from tests.verify.forger import Forger, failed
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
@@ -244,3 +244,32 @@ def test_a_commit_whose_content_changed_under_its_signature_is_forged(clone, key
     found, told = status(clone, "commit-signatures", keys / "allowed")
     assert found == "failed"
     assert "it does not hold for alice@example.org" in told[0]
+
+
+@pytest.mark.parametrize("mark", ["\v", "\r", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_line_of_the_signers_ends_where_it_ends_for_ssh_keygen(mark, keys, tmp_path):
+    """mallory's key stands in a comment, which a reader that knows more ends of lines takes for a line of its own."""
+    lock, allowed = tmp_path / "gate1.yaml", tmp_path / "allowed"
+    lock.write_bytes(b"rules\n")
+    alice, mallory = ((keys / f"{name}.pub").read_text(encoding="ascii") for name in ("alice", "mallory"))
+    text = f"alice@example.org {alice.strip()}{mark}mallory@example.org {mallory}"
+    allowed.write_bytes(f"# a comment{mark}mallory@example.org {mallory}{text}".encode())
+    assert [signer.names for signer in read_allowed_signers(allowed)] == ["alice@example.org"]
+    for name, good in (("alice", True), ("mallory", False)):
+        signature = sign(lock, keys / name)
+        words = ["ssh-keygen", "-Y", "find-principals", "-s", str(signature), "-f", str(allowed)]
+        answer = subprocess.run(words, capture_output=True, encoding="utf-8")
+        assert (answer.returncode == 0) is good, "ssh-keygen itself reads it otherwise, or this test shows nothing"
+        if good:
+            assert verify_signature(b"rules\n", signature.read_bytes(), allowed).principal == "alice@example.org"
+        else:
+            with pytest.raises(BadSignature):
+                verify_signature(b"rules\n", signature.read_bytes(), allowed)
+
+
+def test_a_tag_whose_name_holds_a_line_separator_is_one_tag(clone, keys):
+    clone.git("tag", "-a", "-m", "x", "a\u2028b")
+    try:
+        assert status(clone, "commit-signatures", keys / "allowed")[0] == "skipped"
+    finally:
+        clone.git("tag", "-d", "a\u2028b")
