@@ -21,6 +21,7 @@ from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLoc
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks
+from stages.verify.pending import evidence_locks
 
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
@@ -172,7 +173,8 @@ def _same_outcome(run: RecordLine, data: bytes) -> bool:
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:
     """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
     history = _whole_history(case)
-    standing = {(names.rung_of(gate), lock.digest) for gate, lock in case.get(Locks).by_gate.items()}
+    rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
+    standing = {(names.rung_of(gate), lock.digest) for known in rules for gate, lock in known.by_gate.items()}
     runs = case.get(Ledger).by_id if case.knows(Ledger) else {}
     gone: dict[str, list[str]] = {}
     changed: list[Problem] = []
