@@ -65,7 +65,8 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
         if old is None:
             _refuse_seen_seeds(now, foreign)
         if not asked and old is not None:  # a lock that nobody asked to change follows the chain and nothing else
-            now = old.frozen.model_copy(update={"previous": previous, "amendments": []})
+            seeds = sorted(seed for before, _ in frozen.values() for seed in (*before.seeds, *before.floor_seeds))
+            now = old.frozen.model_copy(update={"previous": previous, "amendments": [], "earlier_seeds": seeds})
         new = _make_next(gate, old, now, _list_judged(gate, old, past), named=gate in gates, reason=reason)
         previous = locks.digest_of(new)
         frozen[gate] = (new, _describe_change(old, previous))
