@@ -88,7 +88,9 @@ def test_every_commit_of_the_documented_way_verifies(tmp_path):
 
     (repo.root / "params.yaml").write_bytes(first)  # taken back before it judged anything
     assert freeze(repo)["ledger-complete"] == []
-    assert repo.git("diff", "--name-only", whole, "--", "locks", "ledger") == ""
+    assert repo.git("diff", "--name-only", whole, "--", "params.yaml", "locks", "ledger", "stages", "dvc.lock") == ""
+    repo.dvc("checkout")
+    assert next_step(repo) == "promotion verify"
 
     edit(repo, "rungs", "rung2", {"budget_seconds": 0.12, "seeds": [22], "floor_seeds": []})
     freeze(repo, "gate2", "--amend", "--reason", "other-seeds")
