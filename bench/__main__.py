@@ -21,9 +21,9 @@ from pathlib import Path
 from stages.domain import names
 from stages.domain.errors import Refused
 
-MEASURES = ("study", "pipeline", "site", "verify", "trainer")
+MEASURES = ("study", "pipeline", "site", "verify", "trainer", "backtest")
 #: These make what they measure; the others look at the study in this workspace.
-ALONE = {"study", "verify"}
+ALONE = {"study", "verify", "backtest"}
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,9 +6,9 @@ Counted from the files that the site is made of, without git: that the lock also
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from report.gates import GateView
 from stages.domain import formatting, locks
@@ -38,7 +38,7 @@ class Chain:
     same: int
     decision_lock: str | None
     #: What params.yaml says otherwise than the lock, by dotted path: what was frozen, and what is there now.
-    changed: dict[str, dict[str, Any]]
+    changed: Mapping[str, Mapping[str, object]]
     #: What is wrong, each a sentence without its full stop.
     faults: tuple[str, ...] = ()
 
@@ -120,7 +120,7 @@ def _state(gate: GateView) -> LockState:
     return "amended" if gate.lock.frozen.amendments else "frozen"
 
 
-def _changes_since_lock(gate: GateView) -> dict[str, dict[str, Any]]:
+def _changes_since_lock(gate: GateView) -> Mapping[str, Mapping[str, object]]:
     if gate.lock is None:
         return {}
     frozen = gate.lock.frozen

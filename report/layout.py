@@ -19,6 +19,7 @@ PAGES = (
     ("runs.html", "Runs", "runs/"),
     ("agreement.html", "Agreement", ""),
     ("stability.html", "Stability", ""),
+    ("confidence.html", "How sure", ""),
     ("cost.html", "Cost", ""),
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),

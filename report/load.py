@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
+from stages.confidence import stored
+from stages.confidence.results import StudyConfidence
 from stages.domain import canonical, files, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Invalid
@@ -136,6 +138,8 @@ class StudyFiles:
     accounting: Accounting
     agreement: Agreement
     stability: Stability
+    #: How sure the decisions are, where the stage has written it.
+    confidence: StudyConfidence | None
     #: The digests of every file that was read, by its path.
     sources: dict[str, FileDigests]
 
@@ -180,6 +184,7 @@ def load(root: Path) -> StudyFiles:
         accounting=summarise("accounting.json", Accounting, accounting),
         agreement=hosts,
         stability=order,
+        confidence=_read_confidence(reader, study_),
         sources=reader.sources,
     )
 
@@ -276,6 +281,22 @@ def _read_decisions(reader: _Reader, study_: Study) -> dict[str, LedgerDecision]
         _refuse_unknown(study_, str(line), [*decision.candidates, *decision.promoted, *decision.stopped])
         entries[gate] = LedgerDecision(decision, line)
     return {gate: entries[gate] for gate in map(names.gate_of, study_.rungs) if gate in entries}
+
+
+def _read_confidence(reader: _Reader, study_: Study) -> StudyConfidence | None:
+    data = reader.bytes(stored.RESULT)
+    if data is None:
+        return None
+    result, where = stored.from_bytes(data), stored.RESULT.as_posix()
+    for name, gate in result.gates.items():
+        if name not in study_.gates or gate.gate != name:
+            raise Invalid(f"{where}: gates: found {name}, expected gates of params.yaml; {stored.REMEDY}")
+        pairs = {config for pair in gate.comparisons for config in (pair.config, pair.against)}
+        _refuse_unknown(
+            study_, f"{where}: gates.{name}", sorted({*pairs, *(gate.redraws.flips if gate.redraws else ())})
+        )
+    _refuse_unknown(study_, f"{where}: winner", [result.winner.config, *result.winner.others] if result.winner else [])
+    return result
 
 
 def _refuse_unknown(study_: Study, where: str, configs: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def environment() -> Environment:
     return env
 
 
-def render(env: Environment, template: str, path: str, context: dict[str, Any]) -> bytes:
+def render(env: Environment, template: str, path: str, context: Mapping[str, object]) -> bytes:
     """One page. `path` is its place from the root of the site, which decides how it links to the others."""
     prefix = "../" * path.count("/")
     text = env.get_template(template).render(

@@ -76,7 +76,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row. `id` is its anchor, stable from build to build, unique on its page: names joined by dots, which no
     name holds. The first cell heads the row."""
 
@@ -91,7 +91,7 @@ class Table:
     id: str
     title: str
     columns: list[Column]
-    rows: list[Row]
+    rows: list[TableRow]
     source: str
     clock: str
     note: str = ""
@@ -143,7 +143,7 @@ class TableSpec:
         foot: dict[str, object] | None = None,
     ) -> Table:
         """The table with a row for every item; `anchor` gives the id of a row."""
-        rows = [Row(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+        rows = [TableRow(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
         return Table(self.id, self.title, columns, rows, self.source, clock, self.note, self.tools, self.empty, foot)
 
 

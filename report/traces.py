@@ -19,7 +19,7 @@ MOST_POINTS = 24
 MAX_BYTES = 16 << 20
 #: A row of the curve, by its columns; None for a number that is not finite.
 CurvePoint = dict[str, float | None]
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _thin(rows: list[Row]) -> list[Row]:
+def _thin(rows: list[Item]) -> list[Item]:
     """At most `MOST_POINTS` of the rows, closer where a loss falls steeply; the first and the last among them."""
     if len(rows) <= MOST_POINTS:
         return rows

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from report.chain import Chain, supported, trace_chain
+from report.confidence import Confidence, find_confidence
 from report.cost import StudyCost, price_study
 from report.figures import Stars
 from report.gates import GateView, NoiseScale, nearest_noise, view_gates
@@ -87,6 +88,11 @@ class StudyView:
     def hosts(self) -> dict[str, RungHosts]:
         """The host blocks of every rung with evidence."""
         return compare_hosts(self.files.agreement, self.gates)
+
+    @cached_property
+    def confidence(self) -> Confidence:
+        """How sure the decisions are."""
+        return find_confidence(self.files)
 
     @cached_property
     def machines(self) -> HostMachines:

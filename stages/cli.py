@@ -35,6 +35,9 @@ COMMANDS = {
     "attest": "export a decision as an in-toto statement, or check one",
     "site": "build the audit site, or compare two commits",
     "serve": "open the audit site on localhost",
+    "backtest": "replay frozen rules on learning curves of others",
+    "simulate": "what rung sizes and thresholds trade, on a fitted model",
+    "design": "propose rungs, seeds and thresholds for a cost",
     "heal": "remove what a killed process left half-written",
 }
 #: Subcommands whose name no module can have.

@@ -212,12 +212,14 @@ def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, starte
 def _run_spec(run: RequestedRun, runner: Runner, spec: RunnerJson) -> tuple[Any, Any]:
     """The result of a run, and the observer that followed it."""
     from stages.domain.study import Host
-    from stages.hosts.machine import require_host
+    from stages.hosts.machine import require_host, show_gpus
     from stages.progress import Live
 
     runner.load()
     # Again: torch is here now, and knows which GPU it uses.
-    require_host(run.host, Host.model_validate(run.contract.hosts[run.host]))
+    block = Host.model_validate(run.contract.hosts[run.host])
+    require_host(run.host, block)
+    show_gpus(block)
     observer = Live(run.id, seconds=run.contract.budget_seconds, clock=run.contract.clock, stream=sys.stderr)
     with observer:
         result = runner.train(spec, names.CORPUS, names.SCRATCH / run.id, observer)

@@ -74,4 +74,5 @@ def _assignment(study: Study, rung: str, host: str, config: str) -> Assignment:
         clock=study.clock.kind,
         seconds=study.rungs[rung].budget_seconds,
         last=rung == study.last_rung,
+        options=study.rungs[rung].with_,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from report.gates import GateView
 from report.host_agreement import SOURCE, RungHosts, host_order
 from report.page import Page, link_config, rung_page
-from report.pages import gate_evidence, gate_outcome, gate_rules, gate_text
+from report.pages import gate_confidence, gate_evidence, gate_outcome, gate_rules, gate_text
 from report.pages.gate_evidence import run_score
 from report.tables import Cell, Column, Table, TableSpec, holds
 from report.views import StudyView
@@ -59,6 +59,7 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "standing": chain.standing,
             "what_if": gate.what_if,
             "frozen_promoted": decision.frozen_promoted if decision else None,
+            "sure": gate_confidence.section(gate, view.confidence),
             "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
         },
         tables=_tables(view, gate),
@@ -82,6 +83,7 @@ def _tables(view: StudyView, gate: GateView) -> list[Table]:
             *floor_tables(gate, view.clock),
             *locked_tables(gate, view.clock),
         ]
+    tables += gate_confidence.confidence_tables(gate, view.confidence, view.clock)
     if gate.lock and gate.lock.frozen.amendments:
         tables.append(amendments_table(gate.name, gate.lock.frozen.amendments, view.clock))
     return tables

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from report import cost, host_agreement
+from report.answers import add_answers
 from report.host_agreement import RungHosts
 from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
@@ -68,7 +69,7 @@ def pages(view: StudyView) -> Iterator[Page]:
         template="overview.html",
         title="Overview",
         context={
-            "verdict": reach_verdict(view),
+            "verdict": add_answers(reach_verdict(view), view.confidence),
             "counts": candidate_counts(gates),
             "more": max(0, len(paths) - MOST_ROWS),
             "figures": [path_figure(paths, gates, view.stars, "paths")],

@@ -11,7 +11,7 @@ from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
 from report.prose import Prose, Span, bad, config_name
-from report.tables import Cell, Column, Row, Table, TableSpec
+from report.tables import Cell, Column, Table, TableRow, TableSpec
 from report.traces import COLUMNS, CurvePoint, Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
@@ -250,7 +250,7 @@ def curve_table(trace: Trace, run: str, clock: str) -> Table:
         "curve",
         f"Training curve ({of if trace.rows > len(trace.points) else 'every point'})",
         columns,
-        [Row("", {key: _value(point, key) for key in COLUMNS}) for point in trace.points],
+        [TableRow("", {key: _value(point, key) for key in COLUMNS}) for point in trace.points],
         source=f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
         clock=clock,
         tools=False,

@@ -3,18 +3,22 @@
     promotion status
     promotion status --json
 
-Reads files and changes none. `runs` counts finished, diverged and failed runs of candidates under the present rules; a
-record that other rules made does not count.
+How sure? and What next? are told where `dvc repro confidence` has written them. Reads files and changes none. `runs`
+counts finished, diverged and failed runs of candidates under the present rules; a record that other rules made does not
+count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.confidence import stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
+from stages.domain.errors import Invalid
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
@@ -152,8 +156,27 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     winner, metric = _find_winner(rungs), metric_of(study.runner).name
     if winner:
         console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], {metric} {winner[1]:.6f}")
+    for line in _list_confidence(rungs):
+        console.print(escape(line), soft_wrap=True)
     why, command = find_next_step(study, rungs)
     console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
+
+
+def _list_confidence(rungs: list[RungStatus]) -> list[str]:
+    """How sure? and What next? in a line each, as the stage wrote them; nothing where it has not run."""
+    try:
+        result = stored.read(Path())
+    except Invalid as error:
+        return [f"How sure? {error}"]
+    if result is None:
+        return []
+    decided = {row.gate: len(row.decision.candidates) for row in rungs if row.decision and row.decision.candidates}
+    if {gate: known.candidates for gate, known in result.gates.items()} != decided:
+        return [
+            f"How sure? {stored.RESULT.as_posix()} is of other decisions; `dvc repro confidence` brings it up to date"
+        ]
+    hanging = f" ({'; '.join(result.how_sure.hangs_on)})" if result.how_sure.hangs_on else ""
+    return [f"How sure? {result.how_sure.short}{hanging}", f"What next? {result.what_next.text}"]
 
 
 def _list_lock_notes(row: RungStatus) -> list[str]:

@@ -84,6 +84,7 @@ def unused_seeds(study: Study) -> tuple[int, int]:
 
 def run_trial(study: Study, config: str, host: str, seed: int, label: str) -> Trial:
     """Train one run at the first rung's budget."""
+    from stages.hosts.machine import show_gpus
     from stages.progress import Live
     from stages.runners import Assignment, report_environment, runner_of
 
@@ -106,6 +107,7 @@ def run_trial(study: Study, config: str, host: str, seed: int, label: str) -> Tr
         )
     )
     runner.load()
+    show_gpus(block)
     began = time.monotonic()
     run = f"try/{config}/{host}/{label}"
     with Live(run, seconds=float(rung.budget_seconds), clock=study.clock.kind, stream=sys.stderr) as observer:

@@ -34,7 +34,16 @@ NEVER = np.int64(1) << 60
 #: With more candidates than this, hosts are compared table by table.
 MOST_PAIRWISE = 64
 #: Rules that read no score and speak of each candidate for itself.
-LOCAL = ("complete_cells", "fixed_runner", "fixed_data", "fresh_seeds", "diverged", "failed", "keep_role")
+LOCAL = (
+    "complete_cells",
+    "fixed_runner",
+    "fixed_data",
+    "fresh_seeds",
+    "diverged",
+    "failed",
+    "keep_role",
+    "budget_kept",
+)
 
 
 @dataclass(frozen=True)

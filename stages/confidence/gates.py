@@ -1,7 +1,7 @@
 """The decided gates of a study as this library takes them, and what a decision comes to: its fates.
 
-`decided_gates` arranges locks, records and decisions; a gate is in the list once it has decided. `Fates` is the part of
-a decision that could have been otherwise, so two decisions are compared by it.
+`decided_gates` arranges locks, records and decisions; a gate is in the list once it has judged somebody. `Fates` is the
+part of a decision that could have been otherwise, so two decisions are compared by it.
 """
 
 from __future__ import annotations
@@ -128,12 +128,12 @@ def in_order(locks: Mapping[str, Lock]) -> list[Lock]:
 def decided_gates(
     locks: Mapping[str, Lock], records: Iterable[Record], decisions: Mapping[str, Decision]
 ) -> list[DecidedGate]:
-    """The gates that have decided, in order. Fates are those of the frozen rules, whatever mode a decision has."""
+    """The gates that have judged somebody, in order. Fates are of the frozen rules, whatever mode a decision has."""
     rungs = by_rung(records)
     gates: list[DecidedGate] = []
     for lock in in_order(locks):
         decision = decisions.get(lock.frozen.gate)
-        if decision is None:
+        if decision is None or not decision.candidates:
             break
         runs = rungs.get(names.rung_of(lock.frozen.gate), ())
         evidence = gather(from_lock(lock), decision.candidates, runs)

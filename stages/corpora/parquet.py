@@ -57,7 +57,7 @@ def _split(schema: pa.Schema, column: str, file: str) -> tuple[str, str]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _type_below(kind: pa.DataType, keys: str) -> pa.DataType | None:

@@ -173,6 +173,10 @@ class CommandSettings(Strict):
     command: Annotated[
         Command, Field(description="The program and its arguments, one a word, with `{names}`. It meets no shell.")
     ]
+    folder: Annotated[
+        RelativePath | None,
+        Field(description="The working directory, for a trainer that opens its own files from there; none: the root."),
+    ] = None
     env: Annotated[
         dict[Variable, Word],
         Field(default_factory=dict, description="Variables that the trainer finds, with `{names}`."),

@@ -147,11 +147,12 @@ def budget_kept(rule: r.BudgetKept, e: Evidence) -> Iterable[Finding]:
     for name in e.candidates:
         runs = [*e.of(name), *(e.floor if name == reference else ())]
         finished = [run for run in runs if run.status == "finished"]
-        reported = [(run.facts or {}).get("reported", {}).get("seconds") for run in finished]
+        reported = [seconds for run in finished if (seconds := run.reported_seconds) is not None]
         if not finished:  # it has no score that more time could have flattered
             yield Finding(name, None, None, None, True, "no finished run")
-        elif any(seconds is None for seconds in reported):
-            yield _not_evaluable(name, f"{finished[reported.index(None)].id} reports no seconds")
+        elif len(reported) < len(finished):
+            silent = next(run.id for run in finished if run.reported_seconds is None)
+            yield _not_evaluable(name, f"{silent} reports no seconds")
         else:
             limit = _exact(finished[0].budget.seconds) * (1 + _exact(rule.tolerance))
             yield _at_most(name, max(_exact(seconds) for seconds in reported), limit)

@@ -31,4 +31,8 @@ def metric_of(settings: Mapping[str, Any]) -> Metric:
     if settings.get("kind") != "command" or not isinstance(score, Mapping):
         return Metric()
     unit = str(score.get("unit", ""))
-    return Metric(str(score["name"]), unit, f"what the trainer reports as its score{f', in {unit}' if unit else ''}")
+    return Metric(
+        str(score.get("name", BUILTIN_NAME)),
+        unit,
+        f"what the trainer reports as its score{f', in {unit}' if unit else ''}",
+    )

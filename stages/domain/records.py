@@ -129,6 +129,13 @@ class Record(Strict):
         return name
 
     @property
+    def reported_seconds(self) -> float | None:
+        """The seconds that a command reports of its training; None where it reports none."""
+        reported = (self.facts or {}).get("reported")
+        seconds = reported.get("seconds") if isinstance(reported, dict) else None
+        return seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
+
+    @property
     def val_bpb(self) -> Decimal | None:
         """The score, exactly as recorded; None unless the run finished. A command's score has a name of its own."""
         if self.status != "finished":

@@ -143,7 +143,7 @@ def find_mismatches(block: Host, machine: MachineDescription) -> list[str]:
         problems.append(f"system: found {machine.system}, expected {block.system}")
     if block.threads > machine.threads:
         problems.append(f"threads: found {count(machine.threads, 'usable CPU')}, expected at least {block.threads}")
-    if block.device == "cuda":
+    if block.device == "cuda" or block.gpus is not None:
         problems += _find_gpu_mismatches(block, machine.gpus)
     if block.compile:
         problems += _find_compile_mismatches(block.device, machine)
@@ -158,9 +158,23 @@ def _find_gpu_mismatches(block: Host, gpus: tuple[Gpu, ...]) -> list[str]:
     if not named:
         present = ", ".join(gpu.name for gpu in gpus)
         return [f"device_name: found {present}, expected a GPU whose name contains {wanted!r}"]
-    if block.precision == "bf16" and not any(_parse_capability(gpu.capability) >= BF16_CAPABILITY for gpu in named):
+    if block.gpus is not None and len(named) < block.gpus:
+        which = f" whose name contains {wanted!r}" if wanted else ""
+        return [f"gpus: found {count(len(named), 'visible GPU')}{which}, expected at least {block.gpus}"]
+    needs_bf16 = block.device == "cuda" and block.precision == "bf16"
+    if needs_bf16 and not any(_parse_capability(gpu.capability) >= BF16_CAPABILITY for gpu in named):
         return [f"precision: found compute capability {named[0].capability}, expected 8.0 or more for bf16"]
     return []
+
+
+def show_gpus(block: Host) -> None:
+    """Let programs that this process starts see as many GPUs as the block asks for, and no others.
+
+    UUIDs mean the same GPU to every program. Where the block asks for no number, nothing changes.
+    """
+    if block.gpus is not None:
+        named = [gpu for gpu in list_gpus() if block.device_name in gpu.name]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in named[: block.gpus])
 
 
 def _parse_capability(text: str) -> tuple[int, ...]:

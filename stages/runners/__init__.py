@@ -177,10 +177,16 @@ class Folder:
 
 
 class Runner(Protocol):
-    """A trainer as the pipeline sees it. `title` names it in messages: the folder or the files that are fixed."""
+    """A trainer as the pipeline sees it.
+
+    `title` names it in messages: the folder or the files that are fixed. `keeps_weights`: a run of the last rung leaves
+    its weights in its trace.
+    """
 
     @property
     def title(self) -> str: ...
+    @property
+    def keeps_weights(self) -> bool: ...
 
     def digest(self, tree: FileTree) -> str | None:
         """SHA-256 of all that is fixed for every run of the study; None where the tree holds none of it."""

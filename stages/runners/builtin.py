@@ -47,6 +47,7 @@ class BuiltinRunner:
     """The runner of `trainer/`."""
 
     title = "trainer/"
+    keeps_weights = True
 
     def digest(self, tree: FileTree) -> str | None:
         """SHA-256 of every Python file of trainer/; None where there is none."""

@@ -106,6 +106,7 @@ class CommandRunner:
     """The runner of `runner.kind: command`. `settings` is the section of a study, a lock or a contract."""
 
     title = "runner.files"
+    keeps_weights = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse(CommandSettings, dict(settings), "params.yaml: runner")
@@ -154,9 +155,11 @@ class CommandRunner:
         score = settings.score.model_dump(by_alias=True, exclude_none=True)
         if settings.score.json_:
             score["json"] = render(settings.score.json_)
+        folder = {"folder": settings.folder} if settings.folder else {}
         return {
             "schema": SCHEMA,
             "kind": "command",
+            **folder,
             "config": dict(assignment.knobs),
             "seed": assignment.seed,
             "rung": assignment.rung,
@@ -266,7 +269,8 @@ class _Execution:
         command = [fill(word, paths) for word in self._spec["argv"]]
         limit = self._spec["limit_seconds"]
         self._began = time.monotonic()
-        ending = run_limited(command, environment, limit, self._folder / "trainer.json", log.feed)
+        state = self._folder / "trainer.json"
+        ending = run_limited(command, environment, limit, state, log.feed, folder=Path(self._spec.get("folder", ".")))
         text = log.finish()
         score_file = self._read_score_file(paths)
         printed = read_score_file(score_file, self._settings.score) if score_file is not None else None

@@ -121,8 +121,9 @@ def run_limited(
     state: Path,
     receive: Callable[[bytes], None],
     grace: float = GRACE_SECONDS,
+    folder: Path = Path(),
 ) -> Ending:
-    """Run a program in the current folder; `receive` gets what it prints, standard error among it, as it comes.
+    """Run a program in `folder`; `receive` gets what it prints, standard error among it, as it comes.
 
     `limit` is in seconds of wall time. `Refused` where the program cannot be started, or an earlier one still runs.
     """
@@ -134,7 +135,7 @@ def run_limited(
     state.write_text(json.dumps({"program": None}), encoding="utf-8")
     guard = _start_guard(state)
     try:
-        return _run(program, command, environment, limit, state, receive, grace)
+        return _run(program, command, environment, limit, state, receive, grace, folder)
     finally:
         state.unlink(missing_ok=True)
         guard.wait()
@@ -167,12 +168,14 @@ def _run(
     state: Path,
     receive: Callable[[bytes], None],
     grace: float,
+    folder: Path,
 ) -> Ending:
     began = time.monotonic()
     new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
         child = subprocess.Popen(
-            [program, *command[1:]],
+            [str(Path(program).absolute()), *command[1:]],
+            cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -26,6 +26,7 @@ from stages.domain.files import sha256_bytes, sha256_file
 from stages.dvcfiles.cache import md5_folder
 from stages.repo.git import open_git, why_no_git
 from stages.repo.tree import open_tree
+from stages.runners import runner_of
 from stages.verify.check import Case, CheckFailed, Options, Skip, perform
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
@@ -93,7 +94,7 @@ def _attestation(case: Case, gate: str) -> Attestation:
     frozen, notes = case.get(Locks).by_gate[gate].frozen, []
     digest = sha256_bytes(ledger.decisions[gate].data)
     subjects = [_resource(f"artifacts/gates/{gate}/decision.json", {"sha256": digest})]
-    if frozen.last:
+    if frozen.last and runner_of(frozen.settings).keeps_weights:
         try:
             subjects.append(_resource(WEIGHTS.as_posix(), {"sha256": sha256_file(_verified_weights(case))}))
         except Skip as skip:
@@ -138,7 +139,8 @@ def _materials(case: Case, decision: Decision) -> list[JsonObject]:
         materials.append(_resource(path, {"sha256": sha256_bytes(case.tree.read(path) or b"")}))
     frozen = known.by_gate[decision.gate].frozen
     materials.append(_resource("artifacts/corpus/manifest.json", {"sha256": frozen.corpus}))
-    materials.append(_resource("trainer", {TREE: frozen.runner}))
+    runner = runner_of(frozen.settings)
+    materials.append(_resource(runner.title.rstrip("/"), {TREE: frozen.runner}))
     if case.commit:
         materials.append(_resource("repository", {"gitCommit": case.commit}))
     return materials

@@ -11,6 +11,8 @@ from contextlib import chdir
 import pytest
 
 from stages import gate, ledger
+from stages.confidence import __main__ as confidence
+from stages.confidence import stored
 from stages.domain import files, names, yamlio
 from stages.domain.names import LIVE
 from tests.support.repo import PROJECT
@@ -214,3 +216,26 @@ def test_it_starts_fast_because_it_imports_nothing_heavy(judged, command):
     with chdir(judged):
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+
+
+def test_how_sure_and_what_next_are_told_in_a_line_each_where_the_stage_has_run(workspace, promotion):
+    assert "How sure?" not in promotion("status")
+    confidence.main()
+    shown = promotion("status").splitlines()
+    result = stored.read(workspace)
+    assert f"How sure? {result.how_sure.short}" in " ".join(shown)
+    assert f"What next? {result.what_next.text}" in shown
+
+
+def test_a_result_of_other_decisions_is_not_told_as_if_it_were_of_these(workspace, promotion, capsys):
+    confidence.main()
+    capsys.readouterr()
+    shutil.rmtree(workspace / names.GATES / "gate5")
+    shown = promotion("status")
+    assert "is of other decisions; `dvc repro confidence`" in shown and "What next?" not in shown
+
+
+def test_a_broken_result_is_named_and_the_ladder_is_still_shown(workspace, promotion):
+    files.write_whole(workspace / stored.RESULT, b"{")
+    shown = promotion("status")
+    assert "rung5" in shown and "How sure? artifacts/confidence/confidence.json" in shown

@@ -31,6 +31,7 @@ RULES = {
     "fresh_seeds": st.just({}),
     "fixed_environment": st.just({}),
     "above_noise_floor": st.fixed_dictionaries({"multiple": st.sampled_from([0.1, 1.0, 2.0])}),
+    "budget_kept": st.fixed_dictionaries({"tolerance": st.sampled_from([0.0, 0.05])}),
     "min_host_agreement": st.fixed_dictionaries({"tau": st.sampled_from([-1.0, 0.0, 0.333333333, 0.5, 1.0])}),
     "keep_role": st.fixed_dictionaries({"role": role}),
     "top_k": st.fixed_dictionaries(

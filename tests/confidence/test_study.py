@@ -36,6 +36,19 @@ def test_the_bytes_are_canonical_and_say_their_schema(made):
     assert list(value["gates"]) == ["gate1", "gate2", "gate3", "gate4", "gate5"]
 
 
+def test_gates_that_judged_nobody_after_a_blocked_one_are_left_out_and_the_answer_is_to_wait(case):
+    first, second = (case.decisions[name] for name in ("gate1", "gate2"))
+    blocked = replace_lines(second, outcome="blocked", promoted=[])
+    empty = {name: replace_lines(case.decisions[name], candidates=[]) for name in ("gate3", "gate4", "gate5")}
+    result = assess(case.locks, case.records, {"gate1": first, "gate2": blocked, **empty})
+    assert list(result.gates) == ["gate1", "gate2"]
+    assert (result.what_next.action, result.winner) == ("wait", None)
+
+
+def replace_lines(decision, **changed):
+    return decision.model_copy(update=changed)
+
+
 def test_what_was_written_is_read_as_the_same_typed_result(made):
     value = canonical.loads(canonical.dumps(to_json(made)))
     read = from_json(value, "confidence.json")

@@ -343,3 +343,37 @@ def test_a_score_that_no_run_can_have_is_refused(value):
 def test_every_kind_has_an_effect_a_sentence_and_a_judge():
     kinds = {member.model_fields["kind"].annotation.__args__[0] for member in rules.Rule.__args__[0].__args__}
     assert kinds == set(rules.EFFECTS)
+
+
+def reporting(seconds: object, status: str = "finished") -> Record:
+    """A run of a command that reports so many seconds, for a budget of ten."""
+    facts = {"score": -1.5, "printed": "-1.5", "reported": {"seconds": seconds}}
+    return record("ref", "h1", 31, None, status, facts=facts if status == "finished" else None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(10.5, True), (10.500001, False), (9, True), ("9", None), (True, None), (None, None)]
+)
+def test_a_budget_is_kept_up_to_the_tolerance_and_what_is_not_reported_is_not_evaluable(seconds, expected):
+    rule = {"kind": "budget_kept", "tolerance": 0.05}
+    assert holds(rule, {"ref": []}, extra=[reporting(seconds)])["ref"] is expected
+
+
+def test_a_run_that_did_not_finish_has_no_score_that_more_time_could_have_flattered():
+    failed = reporting(None, "failed")
+    found = outcome({"kind": "budget_kept"}, {"ref": []}, extra=[failed])["ref"]
+    assert (found.holds, found.note) == (True, "no finished run")
+
+
+def test_a_score_of_a_command_may_be_negative_and_is_compared_exactly():
+    runs = [
+        record(name, host, seed, None, facts={"score": value, "printed": str(value), "reported": {}})
+        for name, value in (("ref", -1.5), ("cmp", -1.500001))
+        for host, seed in CELLS
+    ]
+    assert holds({"kind": "top_k", "k": 1}, {"ref": [], "cmp": []}, extra=runs) == {"ref": False, "cmp": True}
+
+
+def test_a_record_of_a_command_with_a_hostile_input_still_has_a_metric():
+    assert record("ref", "h1", 31, 1.0, spec={"kind": "command", "score": {}}).metric == "val_bpb"
+    assert record("ref", "h1", 31, 1.0, spec={"kind": "command", "score": 5}).metric == "val_bpb"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 from dataclasses import replace
@@ -62,6 +63,24 @@ def test_any_system_and_an_unnamed_gpu_match_whatever_is_there():
 
 def test_the_matching_one_of_two_gpus_is_enough():
     assert find_mismatches(declared(), make_machine(gpus=(T4, A100))) == []
+
+
+def test_a_block_that_asks_for_several_gpus_needs_as_many_of_that_name():
+    assert find_mismatches(declared(gpus=2), make_machine(gpus=(T4, A100, replace(A100, uuid="GPU-bbbb")))) == []
+    assert find_mismatches(declared(gpus=2), make_machine(gpus=(T4, A100))) == [
+        "gpus: found 1 visible GPU whose name contains 'A100', expected at least 2"
+    ]
+    any_device = declared(gpus=1, device="any", device_name="")
+    assert find_mismatches(any_device, make_machine(gpus=())) == ["device: found no CUDA GPU, expected one"]
+
+
+def test_the_gpus_of_a_block_are_shown_to_its_trainer_by_uuid(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "untouched")
+    monkeypatch.setattr(machine, "list_gpus", lambda: (T4, A100, replace(A100, uuid="GPU-bbbb")))
+    machine.show_gpus(declared())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "untouched"
+    machine.show_gpus(declared(gpus=2))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa,GPU-bbbb"
 
 
 def test_compiling_for_the_cpu_needs_a_compiler():

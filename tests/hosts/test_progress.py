@@ -45,7 +45,7 @@ def where(share: float) -> Progress:
 
 
 def record(**facts: object) -> dict:
-    return {"status": "finished", "reason": None, "facts": {"val_bpb": 1.25, "steps": 100, **facts}}
+    return {"status": "finished", "reason": None, "spec": None, "facts": {"val_bpb": 1.25, "steps": 100, **facts}}
 
 
 def curve() -> list[list[str]]:
@@ -134,7 +134,7 @@ def test_a_run_that_broke_says_why(clock):
     out = io.StringIO()
     with Live(RUN, 2.0, "wall", out, now=clock) as live:
         clock.at += 1.0
-    live.done({"status": "failed", "reason": "out of memory: 12 rows would fit", "facts": None}, {})
+    live.done({"status": "failed", "reason": "out of memory: 12 rows would fit", "spec": None, "facts": None}, {})
     assert out.getvalue() == f"{RUN}: failed, out of memory: 12 rows would fit, 1.0 s\n"
 
 

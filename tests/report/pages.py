@@ -18,6 +18,7 @@ KINDS = (
     "runs/{run}.html",
     "agreement.html",
     "stability.html",
+    "confidence.html",
     "cost.html",
     "method.html",
     "verify.html",

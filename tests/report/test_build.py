@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from report import build as builder
 from report.build import build
 from report.traces import MOST_POINTS, _thin
+from stages.confidence import __main__ as confidence
 from stages.domain.errors import Invalid
 from tests.report.conftest import copy_of, make_study
 from tests.support import synthetic
@@ -143,10 +145,13 @@ def test_the_site_of_a_study_of_the_default_size_weighs_eight_megabytes_at_most(
 
 
 def test_building_imports_neither_torch_nor_plotly_nor_scipy(tmp_path: Path) -> None:
-    """Where no rule compares host blocks: judging again by one that does takes scipy, as the gate did."""
+    """Where no rule compares host blocks: judging again by one that does takes scipy, as the gate did. And where the
+    stage has written how sure the decisions are: making that anew takes it too."""
     value = synthetic.params(6, 1)
     del value["gates"]["gate4"]["R4"]
     root = make_study(tmp_path / "study", value)
+    with chdir(root):
+        confidence.main()
     code = "import sys; from pathlib import Path; from report.build import build; build(Path()); "
     code += "print([name for name in ('torch', 'plotly', 'scipy', 'numpy', 'dvc') if name in sys.modules])"
     done = subprocess.run(

@@ -77,7 +77,7 @@ def test_promotion_site_builds_the_site(default_study: Path, tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("site: 148 pages")
+    assert done.stdout.startswith("site: 149 pages")
     assert (root / "site" / "index.html").is_file()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report import render
-from report.tables import FORMULA, Cell, Column, Row, Table, as_csv, as_json, body, holds
+from report.tables import FORMULA, Cell, Column, Table, TableRow, as_csv, as_json, body, holds
 
 TEXT = Column("text", "Text")
 NUMBER = Column("number", "Number", "number")
@@ -21,7 +21,7 @@ def table(text: str, number: float | None = 1.5) -> Table:
         "t",
         "T",
         [TEXT, NUMBER, Column("h", "Hidden", hidden=True)],
-        [Row("r", {"text": text, "number": number, "h": text})],
+        [TableRow("r", {"text": text, "number": number, "h": text})],
         "s",
         "rated clock",
     )
@@ -57,7 +57,7 @@ def test_none_is_empty_in_csv_null_in_json_and_a_dash_on_the_page() -> None:
 @given(st.text(st.sampled_from("<>&\"'/ ab"), min_size=1))
 def test_no_text_becomes_markup(text: str) -> None:
     cells = {"text": Cell("x", text, note=text, small=text, tags=(text,)), "number": Cell(text, text, mark=text)}
-    made = body(Table("t", "T", [TEXT, NUMBER], [Row(text, cells)], "s", "c"), str, True, render.anchor)
+    made = body(Table("t", "T", [TEXT, NUMBER], [TableRow(text, cells)], "s", "c"), str, True, render.anchor)
     kept = made.replace("<tr id=", "<tr ")
     for tag in (
         "<tr",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +142,11 @@ def test_the_environment_is_clean_but_for_what_is_declared(train, monkeypatch):
 def test_a_variable_that_is_to_be_inherited_and_is_not_there_is_named(train):
     with pytest.raises(Refused, match="runner.inherit: HF_TOKEN_X is not set here"):
         train(inherit=["HF_TOKEN_X"])
+
+
+def test_a_trainer_may_run_in_its_own_folder(train):
+    command = [sys.executable, "train.py", "--seed={seed}", "--steps={with.steps}", "--lr={lr}", "--mode=normal"]
+    assert train(command=command, folder="small").status == "finished"
 
 
 def test_a_program_that_is_not_there_is_named(train):

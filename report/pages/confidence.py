@@ -1,0 +1,152 @@
+"""How sure?: what the decisions of the whole study are worth, gate by gate, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from report.confidence import PAGE, SECTION, SOURCE, readable
+from report.page import Page, link_config, link_gate
+from report.pages.gate_confidence import DIGITS, noise_text
+from report.tables import Cell, Column, Table, TableSpec
+from report.views import StudyView
+from stages.confidence.results import GateConfidence, StudyConfidence, Winner
+from stages.domain import formatting
+
+#: What each grade and each answer stands for, as docs/confidence.md has it.
+GRADES = {
+    "sure": "the same configuration wins in at least 95 % of the redraws, and no fate hangs on one cell, seed or host",
+    "likely": "the same configuration wins in at least 80 % of the redraws",
+    "unsure": "the same configuration wins in fewer than 80 % of the redraws",
+    "unknown": "no winner yet, or a gate cut by scores whose noise nobody measured",
+}
+RULES = {
+    "N1": ("the last gate has not decided, is blocked, or ranks nobody", "wait"),
+    "N2": ("no noise was measured at the last rung", "add two seeds there"),
+    "N3": ("another candidate is equivalent to the winner", "a tie: take the cheaper"),
+    "N4": (
+        "the 95 % interval of another candidate's difference to the winner reaches zero",
+        "add two seeds at the last rung",
+    ),
+    "N5": (
+        "the same configuration wins in fewer than 95 % of the redraws",
+        "add two seeds at the rung whose gate decides the same least often",
+    ),
+    "N6": ("a gate cut by scores whose noise nobody measured", "add two seeds or A/A runs at that rung"),
+    "N7": ("a fate hangs on one cell, seed or host", "add two seeds at that rung"),
+    "N8": ("the winner is not the reference", "raise the comparator: make the winner the next study's reference"),
+    "N9": ("none of these", "nothing"),
+}
+
+
+def pages(view: StudyView) -> Iterator[Page]:
+    """The one page."""
+    result = view.confidence.result
+    tables = _tables(result, view.clock) if result else []
+    context: dict[str, object] = {"missing": view.confidence.missing, "result": result}
+    if result:
+        context |= {
+            "grade": f"{formatting.capital(result.how_sure.grade)}: {GRADES[result.how_sure.grade]}.",
+            "text": readable(result.how_sure.text),
+            "next": readable(result.what_next.text),
+            "noise": [(gate, noise_text(known)) for gate, known in result.gates.items()],
+        }
+    yield Page(PAGE, "confidence.html", "How sure", context, tables)
+
+
+def _tables(result: StudyConfidence, clock: str) -> list[Table]:
+    tables = [gates_table(result, clock), rules_table(result, clock)]
+    return [*tables, winner_table(result.winner, clock)] if result.winner else tables
+
+
+def gates_table(result: StudyConfidence, clock: str) -> Table:
+    """One line a gate: how often it would decide the same, with what noise, and what it hangs on."""
+    columns = [
+        Column("gate", "Gate", get=lambda gate: link_gate(gate.gate, SECTION)),
+        Column("kept", "Decides the same", "number", "share of redraws: the same set and the same verdicts", get=_kept),
+        Column("doubtful", "Least certain fate", get=_doubtful),
+        Column("leader", "Same leader", "number", get=_same_leader),
+        Column("noise", "Noise", get=_noise),
+        Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
+        Column("hangs_on", "Hangs on", get=_hangs_on),
+    ]
+    spec = TableSpec(
+        "gates", "How often would each gate decide the same?", SOURCE, tools=False, empty="No gate has decided yet."
+    )
+    return spec.fill(columns, result.gates.values(), lambda gate: f"sure.{gate.gate}", clock)
+
+
+def _kept(gate: GateConfidence) -> Cell:
+    return _share(gate.kept if gate.redraws else None)
+
+
+def _same_leader(gate: GateConfidence) -> Cell:
+    return _share(gate.redraws.same_leader if gate.redraws else None)
+
+
+def _share(value: float | None) -> Cell:
+    return Cell(None, "not known") if value is None else Cell(value, formatting.percent(value))
+
+
+def _doubtful(gate: GateConfidence) -> Cell:
+    """The candidate or verdict that flips most often."""
+    shares = {**gate.redraws.flips, **gate.redraws.verdict_flips} if gate.redraws else {}
+    name = max(shares, key=lambda key: (shares[key], key), default=None)
+    if name is None or not shares[name]:
+        return Cell(None, "not known" if gate.redraws is None else "none")
+    return Cell(name, small=f"otherwise in {formatting.percent(shares[name])}")
+
+
+def _noise(gate: GateConfidence) -> Cell:
+    noise = gate.noise
+    if not noise.known:
+        return Cell("none", "not measured", mark="bad")
+    word = "borrowed from" if noise.borrowed else "measured at"
+    most = formatting.number(max(noise.sd.values()), DIGITS)
+    return Cell(noise.source, f"{word} {readable(str(noise.rung))}", small=f"up to {most}")
+
+
+def _hangs_on(gate: GateConfidence) -> Cell:
+    text = formatting.listed(list(gate.hangs_on), 3) if gate.hangs_on else ""
+    return Cell(text or None, text or "nothing", mark="bad" if text else "")
+
+
+def winner_table(winner: Winner, clock: str) -> Table:
+    """Who wins the redraws of the whole ladder."""
+    rows: list[tuple[str | None, str, float]] = [(winner.config, "the winner wins", winner.same)]
+    rows += [(config, "wins instead", share) for config, share in winner.others.items()]
+    ahead, behind = winner.unless, winner.unknown - winner.unless
+    rows += [(None, "somebody untrained goes on; the winner beats all who were trained", ahead)] if ahead else []
+    rows += [(None, "somebody untrained goes on; not known who wins", behind)] if behind > 0 else []
+    rows += [(None, "a gate blocks", winner.blocked)] if winner.blocked else []
+    columns = [
+        Column("what", "What happens", get=lambda row: row[1]),
+        Column("config", "Configuration", get=lambda row: link_config(row[0])),
+        Column("share", "Share of redraws", "number", get=lambda row: _share(row[2])),
+    ]
+    gates = formatting.capital(readable(formatting.listed(list(winner.fixed))))
+    fixed = f" {gates}: as decided, without noise." if winner.fixed else ""
+    spec = TableSpec(
+        "winner",
+        "Who wins when every gate is decided again?",
+        SOURCE,
+        note=f"Where a redraw lets somebody through who was never trained further, the end is open.{fixed}",
+        tools=False,
+    )
+    return spec.fill(columns, rows, lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}", clock)
+
+
+def rules_table(result: StudyConfidence, clock: str) -> Table:
+    """The answers to What next? in their order, with the one that applies."""
+    applies = result.what_next.rule
+    columns = [
+        Column("rule", "Rule", get=lambda row: row[0]),
+        Column("when", "When", get=lambda row: row[1]),
+        Column("what", "What", get=lambda row: row[2]),
+        Column(
+            "applies",
+            "",
+            get=lambda row: Cell(True, "◆ here", mark="holds-yes") if row[0] == applies else Cell(None, ""),
+        ),
+    ]
+    spec = TableSpec("next", "The first rule that applies is the answer", "docs/confidence.md", tools=False)
+    return spec.fill(columns, [(rule, *both) for rule, both in RULES.items()], lambda row: f"next.{row[0]}", clock)

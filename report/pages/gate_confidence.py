@@ -1,0 +1,337 @@
+"""A gate's section on how sure its decision is: noise, differences, redraws, what is left out, thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from report.confidence import SOURCE, Confidence, readable
+from report.gates import GateView
+from report.page import config_page, gate_page, link_config
+from report.tables import Cell, Column, Table, TableSpec
+from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Threshold
+from stages.domain import formatting
+
+#: Differences of so many cells stand on the page; those of more in the files alone.
+MOST_CELLS = 6
+#: Changes that a cell lists by name.
+MOST_CHANGES = 3
+DIGITS = 4
+DIFFERENCE_HINT = (
+    "of mean val_bpb, positive: worse; below it the 95 % interval, which speaks of these hosts and no others"
+)
+#: A fate that flips this often is marked.
+DOUBTFUL = 0.2
+_OUTCOMES = {
+    "equivalent": ("≈ equivalent", "holds-yes"),
+    "not worse": ("✓ not worse", "holds-yes"),
+    "better": ("▲ better", "holds-yes"),
+    "worse": ("✕ worse", "holds-no"),
+    "inconclusive": ("? inconclusive", "holds-unknown"),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """The sentences of the section. `missing` stands alone where nothing is known; `reminder` marks a what-if."""
+
+    sentences: list[str]
+    missing: str = ""
+    reminder: str = ""
+    try_it: str = ""
+
+
+def section(gate: GateView, confidence: Confidence) -> Section:
+    """What the section of a gate says above its tables."""
+    known = confidence.gate(gate.name)
+    if known is None:
+        why = "nobody was judged" if gate.decision else "this gate has not decided"
+        return Section([], confidence.missing or f"Nothing to say: {why}.")
+    reminder = "These figures are of the frozen rules, not of the what-if." if gate.what_if else ""
+    asked = f"{known.gate}.{known.thresholds[0].rule}.{known.thresholds[0].field}" if known.thresholds else ""
+    try_it = f"`promotion what-if {asked}=VALUE` prints whose fate another value changes, here and at later gates."
+    return Section([*_sentences(gate, known)], reminder=reminder, try_it=try_it if asked else "")
+
+
+def _sentences(gate: GateView, known: GateConfidence) -> Iterator[str]:
+    yield noise_text(known)
+    if known.detectable is not None:
+        least = formatting.number(known.detectable, DIGITS)
+        cells = formatting.count(known.cells, "cell")
+        yield f"With {cells} a true difference of {least} shows in 80 % of repetitions; a smaller one is easily missed."
+    if known.redraws is not None:
+        yield _redraws_text(known, gate.final)
+    if known.hangs_on:
+        yield f"The decision hangs on {formatting.listed(list(known.hangs_on), 4)}: without it a fate changes."
+    elif known.deletions:
+        yield "No fate hangs on one cell, one seed or one host: each was left out in turn."
+    else:
+        yield "With one cell there is nothing that could be left out."
+
+
+def noise_text(known: GateConfidence) -> str:
+    """How much one cell would move under a fresh seed, and where that was measured or borrowed from."""
+    noise = known.noise
+    if not noise.known:
+        return f"{formatting.capital(noise.text)}: nobody knows how often this gate would decide otherwise."
+    spread = formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(noise.sd.items())])
+    tail = ". It is the noise of another budget, so take it as a rough guess." if noise.borrowed else "."
+    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}{tail}"
+
+
+def _redraws_text(known: GateConfidence, final: bool) -> str:
+    redraws = known.redraws
+    assert redraws is not None
+    shares = [f"{formatting.percent(redraws.same_leader)} have the same leader"]
+    if redraws.verdict_flips:
+        shares.insert(0, f"{formatting.percent(redraws.same_verdicts)} give the same verdicts")
+    if not final:
+        shares.insert(0, f"{formatting.percent(redraws.same_set)} let the same set go on")
+    blocked = f" {formatting.percent(redraws.blocked)} block the gate." if redraws.blocked else ""
+    return f"Decided {redraws.count:,} times more with fresh seeds of this noise: {formatting.listed(shares)}.{blocked}"
+
+
+def confidence_tables(gate: GateView, confidence: Confidence, clock: str) -> list[Table]:
+    """The tables of a decided gate: comparisons, fates, what changes without one cell, thresholds."""
+    known = confidence.gate(gate.name)
+    if known is None:
+        return []
+    tables = [fates_table(known, clock)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
+    tables += [comparisons_table(gate, known, clock)] if known.comparisons else []
+    tables += [deletions_table(known, clock)] if any(deletion.changes for deletion in known.deletions) else []
+    return tables + ([thresholds_table(known, clock)] if known.thresholds else [])
+
+
+def comparisons_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
+    """Every pair that a rule compares: differences by cell, by host and in all, with interval and tests."""
+    hosts = sorted({host for pair in known.comparisons for host in pair.host_means})
+    columns = [
+        Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
+        Column("rule", "Rule", get=lambda pair: Cell(pair.rule, href=f"{gate_page(known.gate)}#{pair.rule}")),
+        Column("against", "Against", get=_against),
+        Column("mean", "Difference", "signed", DIFFERENCE_HINT, get=_difference),
+        *(_host_column(host) for host in hosts),
+        Column("lower", "Lower end", "signed", hidden=True),
+        Column("upper", "Upper end", "signed", hidden=True),
+        Column("outcome", "Within the margin?", hint="two one-sided t tests at 5 %", get=_outcome),
+        Column("margin", "Margin", "number", hidden=True),
+        Column("margin_from", "Margin of", hidden=True),
+        Column("p_test", "p of the test", "number", hidden=True),
+        Column(
+            "p_permutation",
+            "Sign-flip p",
+            "number",
+            "by signs alone, with the smallest that so many cells can reach",
+            get=_p,
+        ),
+        Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
+        Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
+        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _noise_word(pair), note=pair.note)),
+        *(_cell_column(gate, cell) for cell in gate.cells),
+    ]
+    many = formatting.count(known.left_out, "comparison")
+    left = f" {many} farther from a threshold are left out." if known.left_out else ""
+    spec = TableSpec(
+        "comparisons",
+        "Paired differences: each candidate against whom its rule holds it",
+        SOURCE,
+        note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
+    )
+    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}", clock)
+
+
+def _against(pair: Comparison) -> Cell:
+    roles = {"cut": "across the cut", "best": "the best"}
+    return Cell(pair.against, href=config_page(pair.against), small=roles.get(pair.against_as, pair.against_as))
+
+
+def _difference(pair: Comparison) -> Cell:
+    if pair.mean is None:
+        return Cell(None, formatting.DASH, note=pair.note)
+    interval = "no interval: no noise was measured" if pair.noise == "none" else "no interval"
+    if pair.lower is not None and pair.upper is not None:
+        interval = f"{formatting.signed(pair.lower, DIGITS)} to {formatting.signed(pair.upper, DIGITS)}"
+    return Cell(pair.mean, formatting.signed(pair.mean, DIGITS), small=interval, note=pair.note)
+
+
+def _outcome(pair: Comparison) -> Cell:
+    margin = ""
+    if pair.margin is not None:
+        sign = "±" if pair.test == "equivalence" else ""
+        margin = f"{sign}{pair.margin:g}{f' of {pair.margin_from}' if pair.margin_from else ''}"
+    if pair.outcome is None:
+        return Cell(None, "not tested", small=margin)
+    text, mark = _OUTCOMES[pair.outcome]
+    p = f", p {_p_text(pair.p_test)}" if pair.p_test is not None else ""
+    return Cell(pair.outcome, text, mark=mark, small=margin + p)
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else formatting.number(p, 3)
+
+
+def _p(pair: Comparison) -> Cell:
+    if pair.p_permutation is None:
+        return Cell()
+    least = f"smallest {formatting.number(pair.smallest_p, 3)}"
+    return Cell(pair.p_permutation, formatting.number(pair.p_permutation, 3), small=least)
+
+
+def _host_column(host: str) -> Column:
+    def mean(pair: Comparison) -> float | None:
+        return pair.host_means.get(host)
+
+    return Column(f"host_{host}", host, "signed", group="Mean of each host", get=mean, digits=DIGITS)
+
+
+def _cell_column(gate: GateView, cell: tuple[str, int]) -> Column:
+    host, seed = cell
+    wide, get = len(gate.cells) > MOST_CELLS, partial(_cell, gate, cell)
+    group = "Cell by cell: host and seed"
+    return Column(f"cell_{host}_{seed}", f"{host} {seed}", "signed", group=group, hidden=wide, get=get, digits=DIGITS)
+
+
+def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | None:
+    """The difference in one cell; None where the rule does not look at its host, or a run did not finish."""
+    runs = [gate.run(config, cell) for config in (pair.config, pair.against)]
+    scores = [run.record.val_bpb if run else None for run in runs]
+    if cell[0] not in pair.hosts or scores[0] is None or scores[1] is None:
+        return None
+    return float(scores[0] - scores[1])
+
+
+def _noise_word(pair: Comparison) -> str:
+    return {"replication": "measured", "floor": "borrowed", "none": "not measured"}[pair.noise]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """A candidate or a verdict: how often a redraw decides otherwise, and what it hangs on."""
+
+    name: str
+    flips: float | None
+    hangs_on: tuple[str, ...]
+    verdict: bool
+
+
+def fates(known: GateConfidence) -> list[Fate]:
+    """All of a gate, those that flip most often first."""
+    redraws = known.redraws
+    changed = {(change.what, change.name) for deletion in known.deletions for change in deletion.changes}
+    flips = {("verdict", name): share for name, share in (redraws.verdict_flips if redraws else {}).items()}
+    flips |= {("candidate", name): share for name, share in (redraws.flips if redraws else {}).items()}
+    keys = {*flips, *(key for key in changed if key[0] in ("candidate", "verdict"))}
+    rows = [
+        Fate(name, flips.get((what, name)), _hangs(known.deletions, what, name), what == "verdict")
+        for what, name in keys
+    ]
+    return sorted(rows, key=lambda fate: (not fate.verdict, -(fate.flips or 0), fate.name))
+
+
+def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ...]:
+    return tuple(
+        f"{deletion.kind} {deletion.left_out}"
+        for deletion in deletions
+        if any(change.what == what and change.name == name for change in deletion.changes)
+    )
+
+
+def fates_table(known: GateConfidence, clock: str) -> Table:
+    """How often each fate flips, and on what it hangs."""
+    rows = fates(known)
+    columns = [
+        Column("name", "Candidate or verdict", get=partial(_fate_cell, known.gate)),
+        Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
+        Column("hangs_on", "Hangs on", hidden=not any(fate.hangs_on for fate in rows), get=_hanging),
+    ]
+    spec = TableSpec("fates", "How often would its fate be another one?", SOURCE)
+    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}", clock)
+
+
+def _fate_cell(gate: str, fate: Fate) -> Cell:
+    return Cell(fate.name, href=f"{gate_page(gate)}#{fate.name}" if fate.verdict else config_page(fate.name))
+
+
+def _flips(fate: Fate) -> Cell:
+    if fate.flips is None:
+        return Cell(None, "no noise measured")
+    text = formatting.percent(fate.flips) if fate.flips else "never"
+    return Cell(fate.flips, text, mark="bad" if fate.flips >= DOUBTFUL else "")
+
+
+def _hanging(fate: Fate) -> Cell:
+    text = formatting.listed(list(fate.hangs_on), 4) if fate.hangs_on else ""
+    return Cell(text or None, text or "nothing", mark="bad" if text else "")
+
+
+def deletions_table(known: GateConfidence, clock: str) -> Table:
+    """What the frozen rules would have said without one cell, seed or host; those that change something."""
+    changing = [deletion for deletion in known.deletions if deletion.changes]
+    quiet = len(known.deletions) - len(changing)
+    columns = [
+        Column("left_out", "Left out", get=lambda deletion: f"{deletion.kind} {deletion.left_out}"),
+        Column("changes", "What changes", get=lambda deletion: _changes(deletion.changes)),
+    ]
+    spec = TableSpec(
+        "without",
+        "Without one cell, one seed, one host",
+        SOURCE,
+        tools=False,
+        note=f"{formatting.count(quiet, 'other')} left out in turn: nothing changes." if quiet else "",
+    )
+    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}", clock)
+
+
+def thresholds_table(known: GateConfidence, clock: str) -> Table:
+    """Every number of every rule with the interval in which no fate changes."""
+    columns = [
+        Column("rule", "Rule", get=lambda row: Cell(row.rule, href=f"{gate_page(known.gate)}#{row.rule}")),
+        Column("field", "Number", get=lambda row: Cell(row.field, small=row.kind)),
+        Column("value", "Frozen at", "number"),
+        Column("range", "Nothing changes", page_only=True, get=_range),
+        Column("lower", "From", "number", hidden=True, get=lambda row: row.lower.value if row.lower else None),
+        Column("upper", "To", "number", hidden=True, get=lambda row: row.upper.value if row.upper else None),
+        Column("below", "Below that", get=lambda row: _beyond(row.lower)),
+        Column("above", "Above that", get=lambda row: _beyond(row.upper)),
+    ]
+    spec = TableSpec(
+        "thresholds",
+        "How far each number could move",
+        SOURCE,
+        tools=False,
+        note="Each number moves alone, all other rules as they are.",
+    )
+    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}", clock)
+
+
+def _range(row: Threshold) -> Cell:
+    lower, upper = row.lower, row.upper
+    if lower is None and upper is None:
+        return Cell(None, "whatever it is")
+    if lower is not None and upper is not None and lower.value == upper.value:
+        return Cell(None, f"at {formatting.plain(lower.value)} alone")
+    parts = [_bound(lower, "from", "above"), _bound(upper, "up to", "below")]
+    return Cell(None, " ".join(filter(None, parts)))
+
+
+def _bound(end: End | None, inclusive: str, exclusive: str) -> str:
+    return f"{inclusive if end.inclusive else exclusive} {formatting.plain(end.value)}" if end else ""
+
+
+def _beyond(end: End | None) -> Cell:
+    return _changes(end.changes) if end else Cell(None, "nothing changes", mark="muted")
+
+
+def _changes(changes: Sequence[Change]) -> Cell:
+    """What changes, the first few by name; the files have them all."""
+    words = [_word(change) for change in changes]
+    return Cell("; ".join(words) or None, formatting.listed(words, MOST_CHANGES) if words else "nothing")
+
+
+def _word(change: Change) -> str:
+    if change.what == "outcome":
+        return f"the gate is {change.now}"
+    if change.what == "leader":
+        return f"{change.now} leads instead of {change.was}"
+    return f"{change.name} {change.now}" if change.now != "stopped" else f"{change.name} is stopped"

@@ -1,0 +1,79 @@
+"""A page that stands alone in a folder, outside the audit site: written beside an old one and swapped in whole.
+
+    python -m report.backtest result.json DIR
+    python -m report.simulation result.json DIR
+
+It keeps the safety rules of the site (docs/site.md): no inline script, one vendored Plotly, every text escaped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from report.build import ASSETS, plotly_file, swap
+from report.render import HERE
+from stages.domain import canonical
+from stages.domain.errors import Refused
+
+MANIFEST = "manifest.json"
+INDEX = "index.html"
+
+
+def _replaceable(folder: Path, kind: str) -> bool:
+    """Whether a folder is empty or holds a page of this kind."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return folder.is_dir()
+    try:
+        manifest = canonical.loads((folder / MANIFEST).read_bytes())
+    except (OSError, canonical.NotCanonical):
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") == kind
+
+
+def write_page(made: dict[str, bytes], folder: Path, kind: str) -> None:
+    """Write the files of a page and its assets. A folder that holds anything but an older page is left alone."""
+    if folder.exists() and not _replaceable(folder, kind):
+        raise Refused(f"{folder.as_posix()} holds no page of a {kind}, expected one or an empty folder; name another")
+    files = dict(made)
+    for name in ASSETS:
+        files[f"assets/{name}"] = (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
+    files["assets/plotly.min.js"] = plotly_file().read_bytes()
+    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
+    files[MANIFEST] = canonical.dumps({"schema": 1, "kind": kind, "files": listed})
+    new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
+    for part in (new, old):
+        shutil.rmtree(part, ignore_errors=True)
+    try:
+        for name, data in files.items():
+            path = new / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        swap(new, folder, old)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def main_of(module: str, about: str, kind: str, build: Callable[[bytes, str], dict[str, bytes]]) -> Callable[..., None]:
+    """The `main` of a page: read a result, build its files with `build(data, where)`, write them."""
+
+    def main(arguments: list[str] | None = None) -> None:
+        head, _, rest = about.partition("\n")
+        form = argparse.RawDescriptionHelpFormatter
+        parser = argparse.ArgumentParser(
+            prog=f"python -m {module}", description=head, epilog=rest, formatter_class=form
+        )
+        parser.add_argument("result", help="a result as JSON; `-`: standard input")
+        parser.add_argument("folder", type=Path, help="where the page goes")
+        chosen = parser.parse_args(arguments)
+        standard = chosen.result == "-"
+        data = sys.stdin.buffer.read() if standard else Path(chosen.result).read_bytes()
+        files = build(data, "standard input" if standard else chosen.result)
+        write_page(files, chosen.folder.resolve(), kind)
+        print(f"wrote {(chosen.folder / INDEX).as_posix()}")
+
+    return main
