@@ -186,7 +186,9 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
             run = runs.get(line.run)
             if run is None:
                 gone.setdefault(state.title, []).append(line.run)
-            elif run.data != data + b"\n" and not _was_restored(run, state, history):
+            elif run.data != data + b"\n" and not (
+                run.record.lock == line.commitment[1] and _was_restored(run, state, history)
+            ):
                 changed.append(_changed_record(run, data, state))
     yield from sorted(changed, key=lambda problem: problem.line or 0)
     for title, missing in gone.items():
