@@ -27,6 +27,7 @@ PAGES = (
 CLOCK_HINTS = {
     "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
     "wall": "Seconds are measured by the wall clock of each host.",
+    "given": "Seconds are nominal: the trainer is given steps or tokens, and a budget prices and orders the rungs.",
 }
 
 

@@ -37,8 +37,8 @@ def last_runs(records: list[Record]) -> list[Record]:
     """The finished candidates' runs of the highest rung that trained anything, by configuration, host and seed."""
     done = [run for run in records if run.status == "finished" and run.purpose == "candidate"]
     top = max((names.number_of(run.rung) for run in done), default=0)
-    found = [run for run in done if names.number_of(run.rung) == top]
-    return sorted(found, key=lambda run: (run.config, run.host, run.seed))
+    last = [run for run in done if names.number_of(run.rung) == top]
+    return sorted(last, key=lambda run: (run.config, run.host, run.seed))
 
 
 def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def curves(runs: list[Record], read: Callable[[Record], str]) -> bytes:
     return csv_bytes(COLUMNS, [row for run in runs for row in rows(run, read(run))])
 
 
-def told(
+def make_model_file(
     runs: list[Record], headline: dict[str, Any], order: dict[str, Any], weights: Callable[[Record], dict[str, Any]]
 ) -> dict[str, Any]:
     """model.json: the winner of metrics.json, or why there is none, as stability.json says it.
@@ -129,7 +129,9 @@ def main() -> None:
     runs = last_runs([record for record, _ in parse_ledger(ledger.read_bytes(), ledger.as_posix())])
     if headline["winner"] is None:
         (names.WINNER / WEIGHTS).unlink(missing_ok=True)
-    files.write_whole(names.WINNER / "model.json", canonical.dumps(told(runs, headline, order, copy_weights)))
+    files.write_whole(
+        names.WINNER / "model.json", canonical.dumps(make_model_file(runs, headline, order, copy_weights))
+    )
     files.write_whole(CURVES, curves(runs, _curve))
 
 

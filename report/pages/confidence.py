@@ -144,7 +144,7 @@ def rules_table(result: StudyConfidence, clock: str) -> Table:
         Column("what", "What", get=lambda row: row[2]),
         Column(
             "applies",
-            "",
+            "Applies",
             get=lambda row: Cell(True, "◆ here", mark="holds-yes") if row[0] == applies else Cell(None, ""),
         ),
     ]

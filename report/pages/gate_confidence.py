@@ -14,7 +14,7 @@ from stages.confidence.results import Change, Comparison, Deletion, End, GateCon
 from stages.domain import formatting
 
 #: Differences of so many cells stand on the page; those of more in the files alone.
-MOST_CELLS = 6
+MOST_CELLS = 4
 #: Changes that a cell lists by name.
 MOST_CHANGES = 3
 DIGITS = 4
@@ -98,20 +98,18 @@ def confidence_tables(gate: GateView, confidence: Confidence, clock: str) -> lis
     if known is None:
         return []
     tables = [fates_table(known, clock)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
-    tables += [comparisons_table(gate, known, clock)] if known.comparisons else []
+    tables += [comparisons_table(known, clock), cells_table(gate, known, clock)] if known.comparisons else []
     tables += [deletions_table(known, clock)] if any(deletion.changes for deletion in known.deletions) else []
     return tables + ([thresholds_table(known, clock)] if known.thresholds else [])
 
 
-def comparisons_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
-    """Every pair that a rule compares: differences by cell, by host and in all, with interval and tests."""
-    hosts = sorted({host for pair in known.comparisons for host in pair.host_means})
+def comparisons_table(known: GateConfidence, clock: str) -> Table:
+    """Every pair that a rule compares: the mean difference with its interval, and the tests."""
     columns = [
         Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
         Column("rule", "Rule", get=lambda pair: Cell(pair.rule, href=f"{gate_page(known.gate)}#{pair.rule}")),
         Column("against", "Against", get=_against),
         Column("mean", "Difference", "signed", DIFFERENCE_HINT, get=_difference),
-        *(_host_column(host) for host in hosts),
         Column("lower", "Lower end", "signed", hidden=True),
         Column("upper", "Upper end", "signed", hidden=True),
         Column("outcome", "Within the margin?", hint="two one-sided t tests at 5 %", get=_outcome),
@@ -128,7 +126,6 @@ def comparisons_table(gate: GateView, known: GateConfidence, clock: str) -> Tabl
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
         Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _noise_word(pair), note=pair.note)),
-        *(_cell_column(gate, cell) for cell in gate.cells),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
@@ -139,6 +136,26 @@ def comparisons_table(gate: GateView, known: GateConfidence, clock: str) -> Tabl
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
     return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}", clock)
+
+
+def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
+    """The same pairs by host and cell by cell."""
+    hosts = sorted({host for pair in known.comparisons for host in pair.host_means})
+    columns = [
+        Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
+        Column("rule", "Rule", get=lambda pair: Cell(pair.rule, href=f"{gate_page(known.gate)}#{pair.rule}")),
+        Column("against", "Against", hidden=True),
+        *(_host_column(host) for host in hosts),
+        *(_cell_column(gate, cell) for cell in gate.cells),
+    ]
+    many = "; the files beside this page have every cell" if len(gate.cells) > MOST_CELLS else ""
+    spec = TableSpec(
+        "cells",
+        "The same differences by host, and cell by cell",
+        f"{SOURCE}; ledger/runs.jsonl",
+        note=f"Positive: worse than whom it is held against{many}.",
+    )
+    return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}", clock)
 
 
 def _against(pair: Comparison) -> Cell:

@@ -163,7 +163,7 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
 
 
 def _list_confidence(rungs: list[RungStatus]) -> list[str]:
-    """How sure? and What next? in a line each, as the stage wrote them; nothing where it has not run."""
+    """How sure? and What next? in a line each, as the stage wrote them of the ledger; nothing where it has not run."""
     try:
         result = stored.read(Path())
     except Invalid as error:
@@ -171,7 +171,7 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
     if result is None:
         return []
     decided = {row.gate: len(row.decision.candidates) for row in rungs if row.decision and row.decision.candidates}
-    if {gate: known.candidates for gate, known in result.gates.items()} != decided:
+    if decided and {gate: known.candidates for gate, known in result.gates.items()} != decided:
         return [
             f"How sure? {stored.RESULT.as_posix()} is of other decisions; `dvc repro confidence` brings it up to date"
         ]

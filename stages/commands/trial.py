@@ -114,6 +114,7 @@ def run_trial(study: Study, config: str, host: str, seed: int, label: str) -> Tr
         result = runner.train(spec, names.CORPUS, names.SCRATCH / run, observer)
     wall = time.monotonic() - began
     result.clear()
+    (names.LIVE / f"{run}.csv").unlink(missing_ok=True)
     return _read_trial(seed, result, wall, report_environment(list(block.report), result.telemetry))
 
 

@@ -113,7 +113,9 @@ def check_winner(case: Case) -> Iterator[Problem]:
         return
     if chosen is not None and has_weights:
         yield from _compare_weights(outputs, chosen, present[winner_stage.WEIGHTS])
-    model = winner_stage.told(runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS]))
+    model = winner_stage.make_model_file(
+        runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS])
+    )
     description = _compare_description(present["model.json"].read_bytes(), canonical.dumps(model))
     problems = [*description, *_compare_curves(case, outputs, runs)]
     if problems and (changed := other_code(case, "winner", ("stages/winner.py", "stages/summary", "stages/domain"))):

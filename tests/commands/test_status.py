@@ -218,9 +218,10 @@ def test_it_starts_fast_because_it_imports_nothing_heavy(judged, command):
         subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
 
 
-def test_how_sure_and_what_next_are_told_in_a_line_each_where_the_stage_has_run(workspace, promotion):
+def test_how_sure_and_what_next_are_told_in_a_line_each_where_the_stage_has_run(workspace, promotion, capsys):
     assert "How sure?" not in promotion("status")
     confidence.main()
+    capsys.readouterr()
     shown = promotion("status").splitlines()
     result = stored.read(workspace)
     assert f"How sure? {result.how_sure.short}" in " ".join(shown)
@@ -233,6 +234,14 @@ def test_a_result_of_other_decisions_is_not_told_as_if_it_were_of_these(workspac
     shutil.rmtree(workspace / names.GATES / "gate5")
     shown = promotion("status")
     assert "is of other decisions; `dvc repro confidence`" in shown and "What next?" not in shown
+
+
+def test_where_git_alone_holds_the_study_the_result_of_its_ledger_is_told(workspace, promotion, capsys):
+    confidence.main()
+    capsys.readouterr()
+    for folder in (names.GATES, names.RECORDS):
+        shutil.rmtree(workspace / folder)
+    assert f"What next? {stored.read(workspace).what_next.text}" in promotion("status").splitlines()
 
 
 def test_a_broken_result_is_named_and_the_ladder_is_still_shown(workspace, promotion):

@@ -81,7 +81,7 @@ def test_a_gate_shows_noise_redraws_differences_and_thresholds(site: Path, view:
 
 
 def test_the_differences_by_cell_add_up_to_the_mean_of_each_host(site: Path) -> None:
-    rows = table(site, "gates/gate3", "comparisons")
+    rows = table(site, "gates/gate3", "cells")
     hosts = [key.removeprefix("host_") for key in rows[0] if key.startswith("host_")]
     assert hosts
     for row in rows:
