@@ -24,7 +24,7 @@ from stages.domain.errors import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
 from stages.protocol import corpus_digest, executed_under, runner_digest, validate
-from stages.prune import prune, restore_entries
+from stages.prune import prune
 from stages.rungs import write_rungs
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
     if removed := prune(study):
         count, first = len(removed), removed[0]
         print(f"taken away, {count} outputs and dvc.lock entries of runs that no rule asks for, such as {first}")
+    from stages.repo.dvc_entries import restore_entries
+
     if restored := restore_entries(study):
         count, first = len(restored), restored[0]
         print(f"brought back, {count} dvc.lock entries of runs in the ledger, such as {first}; now `dvc checkout`")
