@@ -125,7 +125,8 @@ def run_limited(
 ) -> Ending:
     """Run a program in `folder`; `receive` gets what it prints, standard error among it, as it comes.
 
-    `limit` is in seconds of wall time; so is `grace`, from the request to end until the kill (`GRACE_SECONDS`). `Refused` where the program cannot be started, or an earlier one still runs.
+    `limit` is in seconds of wall time; so is `grace`, from the request to end until the kill. `Refused` where the
+    program cannot be started, or an earlier one still runs.
     """
     refuse_running(state)
     program = shutil.which(command[0], path=environment.get("PATH"))
