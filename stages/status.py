@@ -166,7 +166,9 @@ def find_next_step(study: Study, rungs: list[RungStatus]) -> tuple[str, str]:
         if row.decision is None:
             if row.lock is None:
                 hint = (
-                    "" if _is_in_ledger(rungs) else " (`dvc repro -s ledger site` writes down what was decided so far)"
+                    ""
+                    if _is_in_ledger(rungs)
+                    else " (`dvc repro -s ledger confidence site` writes down what was decided so far)"
                 )
                 return f"{row.gate} is not frozen, so {row.rung} may not start{hint}", f"promotion freeze {row.gate}"
             return f"{row.rung}: {row.closed or row.outcome}", "dvc repro"

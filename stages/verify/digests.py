@@ -17,7 +17,7 @@ from stages.domain.files import md5_bytes
 from stages.domain.study import Study
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.lockfile import LockedFile
-from stages.repo import git
+from stages.repo.objects import FOLDER
 from stages.repo.tree import Tree, WorkTree, contents
 from stages.verify.check import Case, Problem
 from stages.verify.decisions import Recomputed
@@ -204,7 +204,7 @@ class _DigestComparison:
         head = case.git and (case.commit or case.git.head)
         if case.git is not None and head:
             for folder in {case.git.entry(commit, LOCKS) for commit in case.git.ancestry(head)}:
-                if folder and folder.mode == git.FOLDER:
+                if folder and folder.mode == FOLDER:
                     files = ((name, case.git.blob(file.oid)) for name, file in case.git.inside(folder.oid).items())
                     digests.add(digest_folder(_not_ignored(files, patterns), LOCKS).md5)
         return digests
