@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 LADDERS = 1_000_000
 CONFIGS, SIMULATED = 100_000, 50
@@ -26,12 +25,12 @@ from tests.support.memory import peak_bytes
 try:
     main(sys.argv[1:])
 except SystemExit as end:
-    told = {"status": end.code, "peak_mb": round((peak_bytes() or 0) / 1e6), "processor": time.process_time()}
-    print(json.dumps(told), file=sys.stderr)
+    probe = {"status": end.code, "peak_mb": round((peak_bytes() or 0) / 1e6), "processor": time.process_time()}
+    print(json.dumps(probe), file=sys.stderr)
 """
 
 
-def _backtest() -> dict[str, Any]:
+def _backtest() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         words = ["backtest", str(EXAMPLE / "modded_nanogpt_track3.csv"), "--map", str(EXAMPLE / "map.yaml")]
         words += ["--rules", str(EXAMPLE / "rules.yaml"), "--ladders", str(LADDERS), "--json", f"{folder}/result.json"]
@@ -40,14 +39,14 @@ def _backtest() -> dict[str, Any]:
             [sys.executable, "-c", _PROBE, *words], capture_output=True, encoding="utf-8", check=False
         )
         seconds = time.perf_counter() - started
-    told = json.loads(done.stderr.strip().splitlines()[-1])
-    if told["status"]:
+    probe = json.loads(done.stderr.strip().splitlines()[-1])
+    if probe["status"]:
         raise RuntimeError(f"the backtest failed:\n{done.stderr[-2000:]}")
-    figures = {"seconds": round(seconds, 1), "processor_seconds": round(told["processor"], 1)}
-    return {"ladders": LADDERS, "peak_mb": told["peak_mb"], **figures}
+    figures = {"seconds": round(seconds, 1), "processor_seconds": round(probe["processor"], 1)}
+    return {"ladders": LADDERS, "peak_mb": probe["peak_mb"], **figures}
 
 
-def _simulation() -> dict[str, Any]:
+def _simulation() -> dict[str, float]:
     from stages.backtest.model import fit
     from stages.backtest.samples import from_ledger
     from stages.backtest.simulation import halving_design, simulate
@@ -69,6 +68,6 @@ def _simulation() -> dict[str, Any]:
     }
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, dict[str, float]]:
     """Seconds and peak memory of the backtest, seconds of a thousand ladders of the simulation."""
     return {"backtest": _backtest(), "simulation": _simulation()}

@@ -13,9 +13,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 
 PARTS = ("params.yaml", "stages", "trainer", "locks")
 
@@ -33,7 +33,7 @@ def time_command(command: Sequence[str], cwd: Path, times: int = 5) -> dict[str,
 def _find_stopped(root: Path) -> list[str] | None:
     """The command of some run without a ticket, from the ledger."""
     for line in (root / names.LEDGER / "runs.jsonl").read_bytes().splitlines(keepends=True):
-        run: dict[str, Any] = canonical.loads(line)
+        run: JsonObject = canonical.loads(line)
         if run["status"] == "stopped":
             return ["-m", "stages.run", run["rung"], run["config"], run["host"], str(run["seed"])]
     return None
@@ -50,7 +50,7 @@ def split_seconds(root: Path) -> dict[str, float]:
     return {key: round(value, 1) for key, value in sorted(sums.items())}
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, object]:
     """Process times in a copy of this workspace's study, so that nothing here is changed."""
     workspace = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from contextlib import chdir
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from stages import ledger
 from stages.domain import names
@@ -36,7 +36,25 @@ print(json.dumps({"peak_bytes": peak_bytes()}))
 """
 
 
-def measure_build(root: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SiteBuild:
+    """What one build took and wrote; `runs` are the finished ones, `pages` the HTML files."""
+
+    runs: int
+    seconds: float
+    peak_bytes: int
+    site_bytes: int
+    pages: int
+    largest_page_bytes: int
+    overview_bytes: int
+
+    def bytes_a_run(self, first: SiteBuild) -> int | None:
+        """Peak memory of each run beyond those of the smallest study."""
+        more = self.runs - first.runs
+        return round((self.peak_bytes - first.peak_bytes) / more) if more else None
+
+
+def measure_build(root: Path) -> SiteBuild:
     """Build the site of the study in `root`; seconds, peak memory, and what was written."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
@@ -51,18 +69,18 @@ def measure_build(root: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     files = {path: path.stat().st_size for path in (root / names.SITE).rglob("*") if path.is_file()}
     pages = {path: size for path, size in files.items() if path.suffix == ".html"}
-    return {
-        "runs": (root / names.LEDGER / "runs.jsonl").read_bytes().count(b'"status":"finished"'),
-        "seconds": round(seconds, 2),
-        "peak_bytes": json.loads(done.stdout.splitlines()[-1])["peak_bytes"],
-        "site_bytes": sum(files.values()),
-        "pages": len(pages),
-        "largest_page_bytes": max(pages.values()),
-        "overview_bytes": pages[root / names.SITE / "index.html"],
-    }
+    return SiteBuild(
+        runs=(root / names.LEDGER / "runs.jsonl").read_bytes().count(b'"status":"finished"'),
+        seconds=round(seconds, 2),
+        peak_bytes=json.loads(done.stdout.splitlines()[-1])["peak_bytes"],
+        site_bytes=sum(files.values()),
+        pages=len(pages),
+        largest_page_bytes=max(pages.values()),
+        overview_bytes=pages[root / names.SITE / "index.html"],
+    )
 
 
-def measure_workspace(root: Path) -> dict[str, Any]:
+def measure_workspace(root: Path) -> SiteBuild:
     """The build of this workspace's study, in a copy at `root`; the fastest of three."""
     for part in PARTS:
         if part.is_dir():
@@ -72,10 +90,10 @@ def measure_workspace(root: Path) -> dict[str, Any]:
             shutil.copy(part, root / part)
     (root / names.CORPUS).mkdir(parents=True)
     shutil.copy(names.CORPUS / "manifest.json", root / names.CORPUS)
-    return min((measure_build(root) for _ in range(3)), key=lambda build: build["seconds"])
+    return min((measure_build(root) for _ in range(3)), key=lambda build: build.seconds)
 
 
-def measure_synthetic(root: Path, configs: int, seeds: int) -> dict[str, Any]:
+def measure_synthetic(root: Path, configs: int, seeds: int) -> SiteBuild:
     """The build of a synthetic study of so many configurations."""
     synthetic.build(root, synthetic.params(configs, seeds))
     with chdir(root):
@@ -83,17 +101,14 @@ def measure_synthetic(root: Path, configs: int, seeds: int) -> dict[str, Any]:
     return measure_build(root)
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, dict[str, object]]:
     """Seconds, memory and sizes by study."""
-    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        figures["this study"] = measure_workspace(Path(folder))
+        figures = {"this study": asdict(measure_workspace(Path(folder)))}
     grown = []
     for configs, seeds in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             grown.append(measure_synthetic(Path(folder), configs, seeds))
     for build in grown:
-        more = build["runs"] - grown[0]["runs"]
-        build["bytes_a_run"] = round((build["peak_bytes"] - grown[0]["peak_bytes"]) / more) if more else None
-        figures[f"{build['runs']} runs"] = build
+        figures[f"{build.runs} runs"] = asdict(build) | {"bytes_a_run": build.bytes_a_run(grown[0])}
     return figures

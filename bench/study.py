@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from bench.pipeline import split_seconds
 from stages.domain import names
@@ -38,7 +37,7 @@ def _make_timing_python(folder: Path, log: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path}
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, float]:
     """Wall seconds of `dvc repro` in a clone of HEAD, and their split."""
     with tempfile.TemporaryDirectory() as folder:
         root, log, tools = Path(folder) / "study", Path(folder) / "log", Path(folder) / "bin"

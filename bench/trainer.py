@@ -14,10 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from stages.domain import names, study
+from stages.domain.canonical import JsonObject
 from stages.domain.contract import HostBlock
 from stages.domain.errors import Refused
 from stages.hosts.machine import describe_machine, find_mismatches
@@ -39,8 +42,20 @@ CUDA_BATCH = {"batch_tokens": 262144, "device_batch_tokens": 65536}
 CUDA_HOST = {"device": "cuda", "precision": "bf16", "threads": 4, "compile": True}
 CUDA_SECONDS = 20.0
 
+#: One line of the figures, as it is printed in JSON.
+Row = dict[str, object]
 
-def make_spec(config: dict[str, Any], precision: str, threads: int, seconds: float) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What the trainer wrote of a run, as its own JSON, and how long the whole process took."""
+
+    facts: JsonObject
+    telemetry: JsonObject
+    process_seconds: float
+
+
+def make_spec(config: Mapping[str, float], precision: str, threads: int, seconds: float) -> JsonObject:
     """A specification on the wall clock."""
     return {
         "schema": 1,
@@ -52,7 +67,7 @@ def make_spec(config: dict[str, Any], precision: str, threads: int, seconds: flo
     }
 
 
-def run_spec(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
+def run_spec(value: Mapping[str, object], corpus: Path) -> TrainedRun:
     """Run one specification in a process of its own; its facts, its telemetry and the whole process's seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.json"
@@ -64,13 +79,13 @@ def run_spec(value: dict[str, Any], corpus: Path) -> dict[str, Any]:
         facts, telemetry = (
             json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8")) for name in ("facts", "telemetry")
         )
-    return {"facts": facts, "telemetry": telemetry, "process_seconds": process}
+    return TrainedRun(facts, telemetry, process)
 
 
-def measure_study(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, Any]]:
+def measure_study(corpus: Path, params: Path = names.PARAMS) -> list[Row]:
     """Tokens/s of every configuration of params.yaml on each of its host blocks that this machine is."""
     loaded = study.load(params)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for host, declared in loaded.hosts.items():
         block = cast(HostBlock, declared.model_dump())
         if why := find_mismatches(declared, describe_machine()):
@@ -79,19 +94,19 @@ def measure_study(corpus: Path, params: Path = names.PARAMS) -> list[dict[str, A
         for name, config in loaded.configs.items():
             assignment = Assignment("", name, host, 1, loaded.runner, config, block, "wall", STUDY_SECONDS, last=False)
             value = BuiltinRunner().make_given(assignment)
-            speed = run_spec(value, corpus)["telemetry"]["tokens_per_second"]
+            speed = run_spec(value, corpus).telemetry["tokens_per_second"]
             rows.append({"host": host, "config": name, "tokens_per_second": round(speed)})
     return rows
 
 
-def measure_throughput(corpus: Path, threads: int) -> list[dict[str, Any]]:
+def measure_throughput(corpus: Path, threads: int) -> list[Row]:
     """Tokens/s and effective FLOP/s of every size in both precisions, over 3 seconds of steady steps."""
     rows = []
     for depth, aspect, batch in SIZES:
         for precision in ("fp32", "bf16"):
             config = {"depth": depth, "aspect": aspect, "batch_tokens": batch}
             result = run_spec(make_spec(config, precision, threads, 3.0), corpus)
-            model, telemetry = result["facts"]["model"], result["telemetry"]
+            model, telemetry = result.facts["model"], result.telemetry
             rows.append(
                 {
                     "config": f"d{depth}-ar{aspect}-b{batch}",
@@ -102,7 +117,7 @@ def measure_throughput(corpus: Path, threads: int) -> list[dict[str, Any]]:
                     "evaluation_seconds": round(telemetry["evaluation_seconds"], 3),
                     "setup_seconds": round(telemetry["setup_seconds"], 3),
                     "start_seconds": round(
-                        result["process_seconds"] - telemetry["train_seconds"] - telemetry["evaluation_seconds"], 3
+                        result.process_seconds - telemetry["train_seconds"] - telemetry["evaluation_seconds"], 3
                     ),
                 }
             )
@@ -119,12 +134,12 @@ def time_import(module: str) -> float:
     return round(min(times), 3)
 
 
-def measure_minute(corpus: Path, threads: int) -> list[dict[str, Any]]:
+def measure_minute(corpus: Path, threads: int) -> list[Row]:
     """val_bpb after 60 seconds of wall time, both precisions."""
     rows = []
     for precision in ("fp32", "bf16"):
         result = run_spec(make_spec(MINUTE, precision, threads, 60.0), corpus)
-        facts, telemetry = result["facts"], result["telemetry"]
+        facts, telemetry = result.facts, result.telemetry
         rows.append(
             {
                 "precision": precision,
@@ -132,19 +147,19 @@ def measure_minute(corpus: Path, threads: int) -> list[dict[str, Any]]:
                 "steps": facts["steps"],
                 "tokens": facts["tokens"],
                 "train_seconds": round(telemetry["train_seconds"], 2),
-                "process_seconds": round(result["process_seconds"], 2),
+                "process_seconds": round(result.process_seconds, 2),
             }
         )
     return rows
 
 
-def measure_cuda(corpus: Path) -> list[dict[str, Any]]:
+def measure_cuda(corpus: Path) -> list[Row]:
     """Tokens/s, MFU, peak memory and the seconds of the compiled first steps, of models as in the paper study."""
     rows = []
     for depth, aspect in CUDA_SIZES:
         value = make_spec({"depth": depth, "aspect": aspect, **CUDA_BATCH}, "bf16", 4, CUDA_SECONDS)
         result = run_spec({**value, "runner": CUDA_RUNNER, "host": CUDA_HOST}, corpus)
-        telemetry = result["telemetry"]
+        telemetry = result.telemetry
         keys = (
             "tokens_per_second",
             "mfu",
@@ -154,7 +169,7 @@ def measure_cuda(corpus: Path) -> list[dict[str, Any]]:
             "torch",
             "driver",
         )
-        model = result["facts"]["model"]
+        model = result.facts["model"]
         rows.append(
             {
                 "config": f"d{depth}-ar{aspect}",
@@ -166,7 +181,7 @@ def measure_cuda(corpus: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(corpus: Path = names.CORPUS, threads: int = 2, device: str = "cpu") -> dict[str, Any]:
+def measure(corpus: Path = names.CORPUS, threads: int = 2, device: str = "cpu") -> Row:
     """The runner's figures on this machine, now. `Refused` where the device is not here."""
     if device == "cuda":
         import torch

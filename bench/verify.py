@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support import dvclock
 
@@ -33,7 +33,21 @@ except SystemExit as end:
 """
 
 
-def _time_verification(root: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Verification:
+    """How long a study took to verify; `probe` is what the process said of itself, as JSON."""
+
+    runs: int
+    seconds: float
+    probe: str
+
+    def microseconds_a_run(self, first: Verification) -> int | None:
+        """What each run beyond those of the smallest study takes."""
+        more = self.runs - first.runs
+        return round((self.seconds - first.seconds) / more * 1e6) if more else None
+
+
+def _time_verification(root: Path) -> Verification:
     """The fastest of a few verifications of HEAD, without artifacts."""
     seconds = []
     for _ in range(REPEATS):
@@ -48,20 +62,20 @@ def _time_verification(root: Path) -> dict[str, Any]:
         if done.returncode or '"status": 0' not in done.stderr:
             raise RuntimeError(f"the synthetic study does not verify:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     lines = (root / "ledger" / "runs.jsonl").read_bytes().count(b"\n")
-    return {"runs": lines, "seconds": round(min(seconds), 2), "probe": done.stderr.strip().splitlines()[-1]}
+    return Verification(lines, round(min(seconds), 2), done.stderr.strip().splitlines()[-1])
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, dict[str, object]]:
     """Seconds by size, and microseconds a run over the smallest study: flat where it is linear."""
-    figures: dict[str, Any] = {}
+    verifications: dict[str, Verification] = {}
     for size, (configs, seeds) in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "study"
             dvclock.build(root, configs, seeds)
-            figures[str(size)] = _time_verification(root)
-            print(f"verify: {figures[str(size)]}", file=sys.stderr)
-    first = figures[str(min(SIZES))]
-    for row in figures.values():
-        more = row["runs"] - first["runs"]
-        row["microseconds_a_run"] = round((row["seconds"] - first["seconds"]) / more * 1e6) if more else None
-    return figures
+            verifications[str(size)] = _time_verification(root)
+            print(f"verify: {asdict(verifications[str(size)])}", file=sys.stderr)
+    first = verifications[str(min(SIZES))]
+    return {
+        size: asdict(verification) | {"microseconds_a_run": verification.microseconds_a_run(first)}
+        for size, verification in verifications.items()
+    }

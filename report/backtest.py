@@ -8,10 +8,10 @@ No figure of it is of a study, and none changes a decision.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from report import tables
-from report.figures import Figure
+from report.figures import Figure, FigureSpec
 from report.render import environment, render
 from report.standalone import INDEX, main_of
 from report.tables import Column, Table, TableRow
@@ -38,9 +38,9 @@ def _basis(result: Backtest) -> str:
 
 
 def _table(
-    result: Backtest, id_: str, title: str, columns: list[Column], cells: list[dict[str, Any]], note: str = ""
+    result: Backtest, id_: str, title: str, columns: list[Column], cells: Sequence[Mapping[str, object]], note: str = ""
 ) -> Table:
-    rows = [TableRow(f"{id_}.{n}", row) for n, row in enumerate(cells, start=1)]
+    rows = [TableRow(f"{id_}.{n}", dict(row)) for n, row in enumerate(cells, start=1)]
     return Table(id_, title, columns, rows, _source(result), _basis(result), note=note)
 
 
@@ -213,7 +213,7 @@ def cost_figure(result: Backtest) -> Figure:
 def gates_figure(result: Backtest) -> Figure:
     """By gate: how often the best and one of the top three is dropped, and how many pairs are ordered rightly."""
 
-    def line(name: str, values: list[float | None], colour: str, dash: str, mark: str) -> dict[str, Any]:
+    def line(name: str, values: list[float | None], colour: str, dash: str, mark: str) -> FigureSpec:
         return {
             "type": "scatter",
             "mode": "lines+markers",
@@ -259,16 +259,16 @@ def _most_dropped(gate: GateFigures) -> float:
 
 def build_page(result: Backtest) -> dict[str, bytes]:
     """Every file of the page but the vendored ones, by name."""
-    made = [methods_table(result), gates_table(result), rules_table(result), truth_table(result)]
+    listed = [methods_table(result), gates_table(result), rules_table(result), truth_table(result)]
     context = {
         "title": f"Backtest of {result.rules.name} on {result.curves.name}",
         "result": result,
         "basis": _basis(result),
         "figures": {"cost": cost_figure(result), "gates": gates_figure(result)},
-        "tables": {table.id: table for table in made},
+        "tables": {table.id: table for table in listed},
     }
     files = {INDEX: render(environment(), "backtest.html", INDEX, context), "result.json": result.dumps()}
-    for table in made:
+    for table in listed:
         files[f"index.{table.id}.csv"] = tables.as_csv(table)
         files[f"index.{table.id}.json"] = tables.as_json(table, result.rules.name)
     return files

@@ -22,7 +22,7 @@ MOST_LISTED = 40
 
 
 @dataclass(frozen=True)
-class Section:
+class ChangeSection:
     """One kind of change: what it comes to, and each change on a line of its own, as many as are listed."""
 
     heading: str
@@ -38,14 +38,14 @@ class Section:
         return f"and {formatting.plain(left)} more" if left else ""
 
 
-def sections(changes: Changes) -> list[Section]:
+def sections(changes: Changes) -> list[ChangeSection]:
     """What a report shows, in its order."""
     listed = changes.evidence[:MOST_LISTED]
     return [
-        Section("Decisions", len(changes.decisions), changes.decisions, "No decision flipped."),
-        Section("Rules", len(changes.rules), changes.rules, "No lock changed."),
-        Section("Evidence", len(changes.evidence), listed, "No record changed.", changes.totals),
-        Section("Study", len(changes.study), changes.study, "params.yaml says the same outside its gates."),
+        ChangeSection("Decisions", len(changes.decisions), changes.decisions, "No decision flipped."),
+        ChangeSection("Rules", len(changes.rules), changes.rules, "No lock changed."),
+        ChangeSection("Evidence", len(changes.evidence), listed, "No record changed.", changes.totals),
+        ChangeSection("Study", len(changes.study), changes.study, "params.yaml says the same outside its gates."),
     ]
 
 

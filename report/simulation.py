@@ -6,7 +6,7 @@ python -m report.simulation result.json DIR        (`-` reads the result from st
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from report import tables
 from report.figures import Figure
@@ -26,8 +26,10 @@ def _percent(share: float) -> float:
     return round(100 * share, 4)
 
 
-def _table(result: Simulation, id_: str, title: str, columns: list[Column], cells: list[dict[str, Any]]) -> Table:
-    rows = [TableRow(f"{id_}.{n}", row) for n, row in enumerate(cells, start=1)]
+def _table(
+    result: Simulation, id_: str, title: str, columns: list[Column], cells: Sequence[Mapping[str, object]]
+) -> Table:
+    rows = [TableRow(f"{id_}.{n}", dict(row)) for n, row in enumerate(cells, start=1)]
     return Table(id_, f"{title} (simulation)", columns, rows, f"a model fitted to {result.source.name}", BASIS)
 
 

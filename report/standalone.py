@@ -35,11 +35,11 @@ def _replaceable(folder: Path, kind: str) -> bool:
     return isinstance(manifest, dict) and manifest.get("kind") == kind
 
 
-def write_page(made: dict[str, bytes], folder: Path, kind: str) -> None:
+def write_page(page: dict[str, bytes], folder: Path, kind: str) -> None:
     """Write the files of a page and its assets. A folder that holds anything but an older page is left alone."""
     if folder.exists() and not _replaceable(folder, kind):
         raise Refused(f"{folder.as_posix()} holds no page of a {kind}, expected one or an empty folder; name another")
-    files = dict(made)
+    files = dict(page)
     for name in ASSETS:
         files[f"assets/{name}"] = (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
     files["assets/plotly.min.js"] = plotly_file().read_bytes()

@@ -13,11 +13,12 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, files, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.summary.tables import csv_bytes
@@ -41,7 +42,7 @@ def last_runs(records: list[Record]) -> list[Record]:
     return sorted(last, key=lambda run: (run.config, run.host, run.seed))
 
 
-def describe(config: str, runs: list[Record], mode: str) -> dict[str, Any]:
+def describe(config: str, runs: list[Record], mode: str) -> JsonObject:
     """model.json of a winner; `runs` are its finished runs at the last rung, whose first gives the weights."""
     first = runs[0]
     facts = first.facts or {}
@@ -72,7 +73,7 @@ def keeps_weights(run: Record) -> bool:
     return (run.spec or {}).get("kind") != "command"
 
 
-def copy_weights(run: Record) -> dict[str, Any]:
+def copy_weights(run: Record) -> Mapping[str, object]:
     """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
     source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
@@ -101,8 +102,8 @@ def curves(runs: list[Record], read: Callable[[Record], str]) -> bytes:
 
 
 def make_model_file(
-    runs: list[Record], headline: dict[str, Any], order: dict[str, Any], weights: Callable[[Record], dict[str, Any]]
-) -> dict[str, Any]:
+    runs: list[Record], headline: JsonObject, order: JsonObject, weights: Callable[[Record], Mapping[str, object]]
+) -> JsonObject:
     """model.json: the winner of metrics.json, or why there is none, as stability.json says it.
 
     `runs` are those at the last rung; `weights` is asked for the digest of the chosen run's weights.

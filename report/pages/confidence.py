@@ -139,14 +139,14 @@ def rules_table(result: StudyConfidence, clock: str) -> Table:
     """The answers to What next? in their order, with the one that applies."""
     applies = result.what_next.rule
     columns = [
-        Column("rule", "Rule", get=lambda row: row[0]),
+        Column(
+            "rule",
+            "Rule",
+            get=lambda row: Cell(row[0], f"◆ {row[0]}", small="applies") if row[0] == applies else row[0],
+        ),
         Column("when", "When", get=lambda row: row[1]),
         Column("what", "What", get=lambda row: row[2]),
-        Column(
-            "applies",
-            "Applies",
-            get=lambda row: Cell(True, "◆ here", mark="holds-yes") if row[0] == applies else Cell(None, ""),
-        ),
+        Column("applies", "Applies", hidden=True, get=lambda row: row[0] == applies),
     ]
     spec = TableSpec("next", "The first rule that applies is the answer", "docs/confidence.md", tools=False)
     return spec.fill(columns, [(rule, *both) for rule, both in RULES.items()], lambda row: f"next.{row[0]}", clock)

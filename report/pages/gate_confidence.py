@@ -140,7 +140,8 @@ def comparisons_table(known: GateConfidence, clock: str) -> Table:
 
 def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
     """The same pairs by host and cell by cell."""
-    hosts = sorted({host for pair in known.comparisons for host in pair.host_means})
+    compared = {host for pair in known.comparisons for host in pair.host_means}
+    hosts = [host for host in gate.study.hosts if host in compared]
     columns = [
         Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
         Column("rule", "Rule", get=lambda pair: Cell(pair.rule, href=f"{gate_page(known.gate)}#{pair.rule}")),

@@ -1,6 +1,6 @@
-"""What the same curves give to those who have no rules: random choice, greedy choice, successive halving, everything.
+"""Baselines of a backtest: random choice, greedy choice, successive halving, and running everything.
 
-Each baseline is a function of the batch that the rules were replayed on, so that all of them meet the same draws:
+Each baseline is a function of the batch on which the rules were replayed, so all methods see the same draws:
 
     random       configurations at random, straight to the last rung, as many as the rules' cost buys in this ladder
     greedy 1     the leader of the first rung, straight to the last

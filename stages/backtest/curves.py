@@ -1,10 +1,10 @@
-"""Learning curves that others produced: the CSV and its map as runs, or a refusal that names the line.
+"""Reads learning curves from a CSV and its map, and checks them; every error names its line.
 
     read_curves(Path("curves.csv"), load_map(Path("map.yaml")), "map.yaml")
 
-Values become whole millionths (half-even) in which lower is better, so that the replay is exact. Refused by line: a
-value that is no number, a zero (a crash logged as a loss), two units, a row or a run under two ids, points of one run
-that are declared separate runs, and seeds that are missing.
+Values are stored as whole millionths (rounded half-even) with lower as better, so that the replay is exact. Rejected
+with their line: a value that is no number; a zero, which is a crash logged as a loss; mixed units; a repeated row; one
+run under two ids; points of one run declared as separate runs. `pools` rejects missing seeds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_NUMBER = 60
 
 
 @dataclass(frozen=True)
-class Point:
+class RecordedPoint:
     """One row: `value` in millionths, lower is better; None unless the run finished. `cost` is up to this row."""
 
     budget: float
@@ -54,13 +54,13 @@ class Point:
 
 
 @dataclass
-class Run:
+class CurveRun:
     """One run: its rows by budget, in order."""
 
     config: str
     host: str
     seed: str
-    points: dict[float, Point] = field(default_factory=dict)
+    points: dict[float, RecordedPoint] = field(default_factory=dict)
     scheduled: set[float] = field(default_factory=set)
     #: What the CSV says of the run beyond the mapped columns, of its first row.
     rest: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Run:
         return min(point.line for point in self.points.values())
 
     @property
-    def last(self) -> Point:
+    def last(self) -> RecordedPoint:
         """The row at the largest budget."""
         return self.points[max(self.points)]
 
@@ -91,7 +91,7 @@ class Curves:
     hosts: tuple[str, ...]
     #: Why agreement between hosts says nothing here; empty where it does.
     hosts_note: str
-    runs: tuple[Run, ...]
+    runs: tuple[CurveRun, ...]
     sign: int
     has_status: bool
     has_cost: bool
@@ -175,11 +175,11 @@ def _rows(data: bytes, where: str) -> Iterator[tuple[int, list[str]]]:
 
 def _runs(
     rows: Iterator[tuple[int, list[str]]], curve_map: CurveMap, where: str, problems: _Problems
-) -> dict[tuple[str, str, str], Run]:
+) -> dict[tuple[str, str, str], CurveRun]:
     _, header = next(rows, (0, []))
     places = _places(header, curve_map, where)
     mapped = set(places.values())
-    runs: dict[tuple[str, str, str], Run] = {}
+    runs: dict[tuple[str, str, str], CurveRun] = {}
     for line, fields in rows:
         if len(fields) != len(header):
             problems.add(line, f"found {len(fields)} fields, expected {len(header)} as in the header")
@@ -198,7 +198,7 @@ def _runs(
         key = (cell["config"], cell.get("host", ""), cell["seed"])
         if key not in runs:
             rest = tuple(text for place, text in enumerate(fields) if place not in mapped)
-            runs[key] = Run(*key, rest=rest)
+            runs[key] = CurveRun(*key, rest=rest)
         if cell["config"] in curve_map.exclude:
             continue
         _add_point(runs[key], cell, line, curve_map, problems)
@@ -232,7 +232,7 @@ def _number(text: str) -> Decimal | None:
     return number if abs(number.adjusted()) < 30 else None
 
 
-def _add_point(run: Run, cell: dict[str, str], line: int, curve_map: CurveMap, problems: _Problems) -> None:
+def _add_point(run: CurveRun, cell: dict[str, str], line: int, curve_map: CurveMap, problems: _Problems) -> None:
     budget, state = _number(cell["budget"]), STATES.get(cell.get("status", "finished"))
     cost = _number(cell["cost"]) if "cost" in cell else budget
     scheduled = _number(cell["scheduled"]) if "scheduled" in cell else None
@@ -254,7 +254,7 @@ def _add_point(run: Run, cell: dict[str, str], line: int, curve_map: CurveMap, p
         problems.add(line, f"{run.id} at {budget} stands in line {earlier} already, expected each row once")
     else:
         value = _value(cell["value"], state, line, curve_map, problems)
-        run.points[float(budget)] = Point(float(budget), value, state, float(cost), line)
+        run.points[float(budget)] = RecordedPoint(float(budget), value, state, float(cost), line)
         if scheduled is not None:
             run.scheduled.add(float(scheduled))
 
@@ -281,7 +281,7 @@ def _value(text: str, state: int, line: int, curve_map: CurveMap, problems: _Pro
     return whole if curve_map.value.direction == "lower" else -whole
 
 
-def _check_excluded(runs: dict[tuple[str, str, str], Run], curve_map: CurveMap, map_path: str) -> None:
+def _check_excluded(runs: dict[tuple[str, str, str], CurveRun], curve_map: CurveMap, map_path: str) -> None:
     present = {run.config for run in runs.values()}
     for name in curve_map.exclude:
         if name not in present:
@@ -291,7 +291,7 @@ def _check_excluded(runs: dict[tuple[str, str, str], Run], curve_map: CurveMap, 
             raise Invalid.at(map_path, f"found {name!r}, expected a configuration that is kept", f"roles.{role}")
 
 
-def _check_prefix(runs: Iterable[Run], curve_map: CurveMap, problems: _Problems) -> None:
+def _check_prefix(runs: Iterable[CurveRun], curve_map: CurveMap, problems: _Problems) -> None:
     """A row before the end of its run is a prefix of a long run, whatever the map says."""
     if curve_map.budget.prefix:
         return
@@ -314,9 +314,9 @@ def _check_prefix(runs: Iterable[Run], curve_map: CurveMap, problems: _Problems)
             )
 
 
-def _check_copies(runs: Iterable[Run], curve_map: CurveMap, problems: _Problems) -> None:
+def _check_copies(runs: Iterable[CurveRun], curve_map: CurveMap, problems: _Problems) -> None:
     """One run under two ids: equal at every budget that both have. A start that all runs share proves nothing."""
-    seen: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+    seen: dict[tuple[object, ...], list[CurveRun]] = defaultdict(list)
     for run in runs:
         points = sorted((p.budget, p.value) for p in run.points.values() if p.budget > 0 and p.value is not None)
         if len(points) < 2 and not (points and any(run.rest)):
@@ -332,16 +332,16 @@ def _check_copies(runs: Iterable[Run], curve_map: CurveMap, problems: _Problems)
         seen[key].append(run)
 
 
-def _same(one: Run, other: Run) -> bool:
-    common = one.points.keys() & other.points.keys()
-    return bool(common) and all(one.points[budget].value == other.points[budget].value for budget in common)
+def _same(run: CurveRun, other: CurveRun) -> bool:
+    common = run.points.keys() & other.points.keys()
+    return bool(common) and all(run.points[budget].value == other.points[budget].value for budget in common)
 
 
-def _check_units(runs: list[Run], curve_map: CurveMap, problems: _Problems) -> None:
+def _check_units(runs: list[CurveRun], curve_map: CurveMap, problems: _Problems) -> None:
     """A value that is off its own configuration by the factor between two units. A unit column settles it instead."""
     if curve_map.columns.unit is not None:
         return
-    groups: dict[tuple[str, float], list[Point]] = defaultdict(list)
+    groups: dict[tuple[str, float], list[RecordedPoint]] = defaultdict(list)
     for run in runs:
         for point in run.points.values():
             if point.value is not None:
@@ -360,7 +360,7 @@ def _check_units(runs: list[Run], curve_map: CurveMap, problems: _Problems) -> N
                 )
 
 
-def _hosts(runs: list[Run], curve_map: CurveMap) -> tuple[tuple[str, ...], str]:
+def _hosts(runs: list[CurveRun], curve_map: CurveMap) -> tuple[tuple[str, ...], str]:
     """The hosts, if every configuration was run on each of them; else one block, and why."""
     if curve_map.columns.host is None:
         return ("",), "agreement: not evaluable: the map declares no host"

@@ -1,14 +1,15 @@
-"""Ladders that keep the best configuration with a given probability for the least cost, found by simulation.
+"""Searches for the cheapest ladder that keeps the best configuration with a given probability, by simulation.
 
     search(model, Wish(candidates=12, keep_best=0.95, hours=10.0, first=60.0, last=3600.0), seed=1)
 
-Every design is tried on the same simulated curves; the cheapest that seem to reach the probability are tried again on
-new ones, and count only if the lower 95 % confidence bound reaches it: picking the best of many would flatter them.
+Every design is screened on the same simulated curves. The cheapest that seem to reach the probability are simulated
+again on new curves and accepted if the lower 95 % confidence bound reaches it, because the best of many on one sample
+is biased upwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log, sqrt
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.backtest.model import Model
-from stages.backtest.simulation import Design, Outcome, halving_design, simulate
+from stages.backtest.simulation import Design, LadderOutcomes, Progress, halving_design, simulate
 from stages.domain.rules import WithinGap
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ RUNGS = (1, 2, 3, 4, 5)
 MOST_SEEDS = 4
 #: Sizes of thresholds, in standard errors of a difference of two means; 0: none.
 ERRORS = (0, 2)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The cheapest designs that reach the probability, whatever they cost, and the best that the hours buy."""
 
     within: tuple[Tried, ...]
@@ -98,14 +98,14 @@ def ladders(wish: Wish) -> Iterator[tuple[float, ...]]:
 
 def _seeds(rungs: int) -> list[tuple[int, ...]]:
     """Seeds a host at each rung: one, two at the last or at the last two, two everywhere, four at the last."""
-    one = [1] * rungs
+    single = [1] * rungs
     patterns = [
-        one,
-        [*one[:-1], 2],
-        [*one[:-2], 2, 2],
+        single,
+        [*single[:-1], 2],
+        [*single[:-2], 2, 2],
         [2] * rungs,
-        [*one[:-1], MOST_SEEDS],
-        [*one[:-2], 2, MOST_SEEDS],
+        [*single[:-1], MOST_SEEDS],
+        [*single[:-2], 2, MOST_SEEDS],
     ]
     return sorted({tuple(pattern[-rungs:]) for pattern in patterns})
 
@@ -127,7 +127,7 @@ def _finalists(candidates: int) -> list[int]:
 
 def designs(model: Model, wish: Wish) -> list[Design]:
     """Every design that is tried."""
-    made = []
+    ladder_designs = []
     for budgets in ladders(wish):
         rungs = len(budgets)
         finalists = _finalists(wish.candidates)
@@ -135,8 +135,8 @@ def designs(model: Model, wish: Wish) -> list[Design]:
             eta = (wish.candidates / last) ** (1 / max(1, rungs - 1))
             for seeds in (pattern for pattern in _seeds(rungs) if supports(model, wish, pattern[-1])):
                 for errors in ERRORS if rungs > 1 else (0,):
-                    made.append(halving_design(model, budgets, wish.candidates, eta, seeds, errors))
-    return made
+                    ladder_designs.append(halving_design(model, budgets, wish.candidates, eta, seeds, errors))
+    return ladder_designs
 
 
 def low_bound(successes: int, of: int) -> float:
@@ -146,7 +146,7 @@ def low_bound(successes: int, of: int) -> float:
     return float(binomtest(successes, of, alternative="greater").proportion_ci(LEVEL, "exact").low)
 
 
-def _tried(design: Design, outcome: Outcome) -> Tried:
+def _tried(design: Design, outcome: LadderOutcomes) -> Tried:
     kept = outcome.ladders - int(outcome.dropped[:-1].sum())
     return Tried(
         design, outcome.cost / outcome.ladders / 3600, outcome.kept, low_bound(kept, outcome.ladders), outcome.chosen,
@@ -154,44 +154,44 @@ def _tried(design: Design, outcome: Outcome) -> Tried:
     )  # fmt: skip
 
 
-def search(model: Model, wish: Wish, seed: int, progress: Progress = lambda done, of: None) -> Found:
+def search(model: Model, wish: Wish, seed: int, progress: Progress = lambda done, of: None) -> SearchResult:
     """Screen every design, then confirm the cheapest on new curves."""
-    made = designs(model, wish)
+    tries = designs(model, wish)
     screen = max(400, min(SCREEN, SCREEN_VALUES // wish.candidates))
     screened: list[Tried] = []
-    for start in range(0, len(made), 24):
-        some = made[start : start + 24]
-        outcomes = simulate(model, some, wish.candidates, screen, seed)
-        screened += [_tried(design, outcome) for design, outcome in zip(some, outcomes, strict=True)]
-        progress(len(screened), len(made))
-    screened.sort(key=lambda one: (one.hours, -one.kept))
+    for start in range(0, len(tries), 24):
+        batch = tries[start : start + 24]
+        outcomes = simulate(model, batch, wish.candidates, screen, seed)
+        screened += [_tried(design, outcome) for design, outcome in zip(batch, outcomes, strict=True)]
+        progress(len(screened), len(tries))
+    screened.sort(key=lambda tried: (tried.hours, -tried.kept))
     slack = 2 * sqrt(wish.keep_best * (1 - wish.keep_best) / screen)
-    hopeful = [one for one in screened if one.kept >= wish.keep_best - slack]
+    hopeful = [tried for tried in screened if tried.kept >= wish.keep_best - slack]
     within: list[Tried] = []
     cheapest: Tried | None = None
-    for place, one in enumerate(hopeful[:MOST_CONFIRMED]):
-        if len(within) == SHOWN or (cheapest and one.hours > wish.hours):
+    for place, tried in enumerate(hopeful[:MOST_CONFIRMED]):
+        if len(within) == SHOWN or (cheapest and tried.hours > wish.hours):
             break
-        progress(len(made) + place, len(made) + MOST_CONFIRMED)
-        if any(_alike(one, other) for other in within):
+        progress(len(tries) + place, len(tries) + MOST_CONFIRMED)
+        if any(_alike(tried, other) for other in within):
             continue
-        confirmed = confirm(model, one.design, wish, seed)
+        confirmed = confirm(model, tried.design, wish, seed)
         if confirmed.low < wish.keep_best:
             continue
         cheapest = cheapest or confirmed
         if confirmed.hours <= wish.hours:
             within.append(confirmed)
-    affordable = [one for one in screened if one.hours <= wish.hours]
-    best = max(affordable, key=lambda one: (one.kept, -one.hours), default=None)
+    affordable = [tried for tried in screened if tried.hours <= wish.hours]
+    best = max(affordable, key=lambda tried: (tried.kept, -tried.hours), default=None)
     if best is not None and not within:
         best = confirm(model, best.design, wish, seed)
-    return Found(tuple(within), cheapest, best, len(made))
+    return SearchResult(tuple(within), cheapest, best, len(tries))
 
 
-def _alike(one: Tried, other: Tried) -> bool:
-    """Whether two designs differ only in a threshold that hardly ever lets anybody through."""
-    same = one.design.budgets == other.design.budgets and one.design.seeds == other.design.seeds
-    return same and abs(one.hours / other.hours - 1) < 0.01
+def _alike(tried: Tried, other: Tried) -> bool:
+    """Whether two designs differ only in a threshold that hardly ever promotes a candidate."""
+    same = tried.design.budgets == other.design.budgets and tried.design.seeds == other.design.seeds
+    return same and abs(tried.hours / other.hours - 1) < 0.01
 
 
 def confirm(model: Model, design: Design, wish: Wish, seed: int) -> Tried:
@@ -267,9 +267,9 @@ def _gate(n: int, gate: Mapping[str, Rule], tried: Tried, model: Model, margin: 
     design, last = tried.design, n == len(tried.design.gates)
     noise = float(model.noise(np.array([design.budgets[n - 1]]))[0])
     error = noise / sqrt(max(1, len(model.hosts)) * design.seeds[n - 1])
-    told = "the verdicts" if last else f"about {tried.entered[n]:.3g} of {tried.entered[n - 1]:.3g} go on"
+    what = "the verdicts" if last else f"about {tried.entered[n]:.3g} of {tried.entered[n - 1]:.3g} go on"
     lines = [
-        f"  # {told[0].upper()}{told[1:]}; a mean of this rung has a standard error of {error:.2g}.",
+        f"  # {what[0].upper()}{what[1:]}; a mean of this rung has a standard error of {error:.2g}.",
         f"  gate{n}:",
     ]
     rules = ["{kind: complete_cells}", "{kind: fixed_runner}", "{kind: fixed_data}"]

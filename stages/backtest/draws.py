@@ -1,9 +1,9 @@
-"""Resampled seeds: what every configuration would score and cost at every rung, in a batch of ladders.
+"""Resamples seeds: the score and cost of every configuration at every rung, for a batch of ladders.
 
     batch = Sampler(pools).draw(ladders, generator)
 
-A cell is drawn with replacement from the recorded runs of its configuration and host. Fresh draws are independent from
-rung to rung, as seeds are in the protocol; continued ones follow one run through all its budgets.
+Runs are drawn with replacement from those recorded for the configuration and host. Fresh draws are independent between
+rungs, as seeds are in the protocol; continued draws follow one run through all its budgets.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The rules of a gate over many ladders at once, in exact whole numbers: what `stages.domain.judge` says, vectorised.
+"""Evaluates the rules of a gate for many ladders at once: `stages.domain.judge` vectorised, in exact whole numbers.
 
     answers = judge_gate(rules, cells)
     outcome = decide_gate(rules, cells)
 
-Arrays are ladder x configuration, configurations in the order of their names, so that a tie breaks by name. An answer
-is HOLDS, FAILS, UNKNOWN (cannot be evaluated, which is never a pass) or SILENT (the rule does not speak of this
-candidate). A property test holds every answer and every promotion equal to `stages.domain.decision.decide`.
+Arrays are ladder x configuration. Configurations are sorted by name, so that ties break by name. An answer is HOLDS,
+FAILS, UNKNOWN (the rule cannot be evaluated, which is never a pass) or SILENT (the rule does not apply to this
+candidate). A property test compares every answer and promotion with `stages.domain.decision.decide`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcomes:
     """What became of one gate in many ladders."""
 
     blocked: Bools
@@ -192,8 +192,8 @@ def min_host_agreement(rule: r.MinHostAgreement, cells: Cells) -> Answers:
         return np.full((len(cells.candidates), 1), UNKNOWN, dtype=np.int8)
     whole = np.asarray(cells.host_known.all(axis=2))
     taus = [
-        tau_b(cells.host_sums[..., one], cells.host_sums[..., other], whole)
-        for one, other in combinations(range(hosts), 2)
+        tau_b(cells.host_sums[..., host], cells.host_sums[..., other], whole)
+        for host, other in combinations(range(hosts), 2)
     ]
     answers = [np.where(np.isnan(tau), UNKNOWN, np.where(tau >= rule.tau, HOLDS, FAILS)) for tau in taus]
     return np.stack(answers, axis=1).astype(np.int8)
@@ -300,8 +300,8 @@ def first_in_all_cells(rule: r.FirstInAllCells, cells: Cells) -> Answers:
 
 
 def _paired_gap(role: str, to: str, cells: Cells) -> tuple[Ints, Bools]:
-    (one, one_known), (other, other_known) = (_mean_of(cells.roles[name], cells) for name in (role, to))
-    return one - other, one_known & other_known
+    (first, first_known), (second, second_known) = (_mean_of(cells.roles[name], cells) for name in (role, to))
+    return first - second, first_known & second_known
 
 
 def near_equivalent(rule: r.NearEquivalent, cells: Cells) -> Answers:
@@ -361,7 +361,7 @@ def judge_gate(gate: Mapping[str, r.Rule], cells: Cells, skip: Mapping[str, str]
     return answers
 
 
-def decide_gate(gate: Mapping[str, r.Rule], cells: Cells, skip: Mapping[str, str] | None = None) -> Outcome:
+def decide_gate(gate: Mapping[str, r.Rule], cells: Cells, skip: Mapping[str, str] | None = None) -> GateOutcomes:
     """Who goes on in each ladder: one promote rule is enough, a stop rule wins, but not over a kept role."""
     answers = judge_gate(gate, cells, skip)
     shape = cells.candidates.shape
@@ -385,4 +385,4 @@ def decide_gate(gate: Mapping[str, r.Rule], cells: Cells, skip: Mapping[str, str
         elif effect == "stop":
             stopped |= (answer == HOLDS) | (answer == UNKNOWN)
     promoted &= (kept | ~stopped) & cells.candidates & ~blocked[:, None]
-    return Outcome(blocked, promoted, answers, dict(skip or {}))
+    return GateOutcomes(blocked, promoted, answers, dict(skip or {}))

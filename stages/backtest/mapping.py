@@ -1,8 +1,8 @@
-"""The two files beside the curves: map.yaml, which says what the columns mean, and the rules that are replayed.
+"""Reads the two inputs besides the curves: map.yaml, which gives the columns their meaning, and the rules to replay.
 
     promotion backtest CURVES.csv --map map.yaml --rules params.yaml
 
-The rules are those of a whole params.yaml, or of a shorter file with `schema`, `unit`, `roles`, `rungs` and `gates`.
+Rules come from a whole params.yaml, or from a shorter file with `schema`, `unit`, `roles`, `rungs` and `gates`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.domain import names, yamlio
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.rules import EFFECTS, Gate, Rule, roles_named, threshold_in_bpb
 from stages.domain.schema import Key, Strict, Text, parse
@@ -195,12 +196,12 @@ def load_rules(path: Path) -> Ruleset:
     return rules_of_study(value, where) if "study" in value else _rules_of_file(value, where)
 
 
-def _rules_of_file(value: dict[str, Any], where: str) -> Ruleset:
+def _rules_of_file(value: JsonObject, where: str) -> Ruleset:
     parsed = parse(RulesFile, value, where)
     return Ruleset(Path(where).stem, parsed.unit, parsed.roles, parsed.rungs, parsed.gates)
 
 
-def rules_of_study(value: dict[str, Any], where: str) -> Ruleset:
+def rules_of_study(value: JsonObject, where: str) -> Ruleset:
     """The rules of a whole params.yaml: its gates, roles and numbers of seeds."""
     study = parse_study(value, where)
     sizes = {

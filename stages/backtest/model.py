@@ -1,17 +1,17 @@
 """A generative model of learning curves, fitted to recorded scores by maximum likelihood.
 
     score(config, host, seed, budget) = E + A x^-alpha         the population's curve: a power law with an offset
-        + S x^-q (G(log x) + eta H(log x))                     the configuration, and the configuration on this host
-        + host effect                                          what a host adds for everybody
+        + S x^-q (G(log x) + eta H(log x))                     the configuration, and its interaction with the host
+        + host effect                                          the same for every configuration
         + sigma x^-r Z                                         the seed
 
-with x = budget / the largest recorded one. G, of each configuration, and H, of each configuration and host, are
-Gaussian with variance 1 and a correlation between budgets that falls with their distance in log x, so that curves
-cross: exponential or Matern 3/2, whichever is the likelier. Z is new for every run. Runs that a rule stopped are
-missing given what was seen of them, which a likelihood may ignore (Rubin, 1976).
+with x = budget / largest recorded budget. G (one for each configuration) and H (one for each configuration and host)
+are Gaussian processes of variance 1. Their correlation between budgets falls with the distance in log x, so that curves
+can cross; the kernel is exponential or Matern 3/2, whichever has the higher likelihood. Z is independent for every run.
+Runs stopped by a rule are missing at random given their recorded scores, so the likelihood ignores them (Rubin, 1976).
 
-A power law with an offset for every single configuration (three correlated random effects) was tried first: it was less
-likely, and foretold worse on configurations that it had not seen (docs/backtest.md).
+The alternative, a power law with an offset of its own for each configuration (three correlated random effects), has a
+lower likelihood and predicts held-out configurations worse (docs/backtest.md).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Model:
     noise_sd: float
     noise_slope: float
     hosts: tuple[str, ...]
-    #: host x (level, slope in log budget) of what a host adds for everybody.
+    #: host x (level, slope in log budget) of the host effect.
     host_effects: Floats
     likelihood: float = 0.0
 
@@ -87,7 +87,7 @@ class Model:
         return np.asarray((1 + np.sqrt(3) * apart) * np.exp(-np.sqrt(3) * apart))
 
     def host_means(self, budgets: Floats) -> Floats:
-        """host x budget: what a host adds for everybody."""
+        """host x budget: the host effect, which is the same for every configuration."""
         return np.asarray(self.host_effects[:, :1] + self.host_effects[:, 1:] * self.log_x(budgets)[None])
 
 
@@ -107,12 +107,12 @@ def fit_noise(samples: Samples) -> tuple[float, float]:
         return float((freedom * (logs + variance * np.exp(-logs))).sum())
 
     start = np.array([0.5 * float(np.average(np.log(variance), weights=freedom)), 0.0])
-    found = minimize(deviance, start, method="L-BFGS-B", bounds=[(None, None), (-3, 3)])
-    return exp(found.x[0]), float(found.x[1])
+    optimum = minimize(deviance, start, method="L-BFGS-B", bounds=[(None, None), (-3, 3)])
+    return exp(optimum.x[0]), float(optimum.x[1])
 
 
 def _host_effects(samples: Samples) -> tuple[Floats, Floats]:
-    """(host x budget that a host adds for everybody, the same as level and slope)."""
+    """(the host effect, host x budget; the same as level and slope)."""
     x = np.log(np.array(samples.budgets) / samples.budgets[-1])
     many = len(samples.hosts)
     added = np.zeros((many, len(samples.budgets)))
@@ -227,12 +227,12 @@ def _fit(samples: Samples, kernel: Kernel) -> Model:
         (log(0.05), log(1e3)),
         (-6, 2),
     ]
-    found = minimize(deviance, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400, "maxfun": 20_000})
-    if not np.isfinite(found.fun) or found.fun >= NOWHERE:
-        raise Invalid.at(samples.name, f"no model of these curves was found: {found.message}")
+    optimum = minimize(deviance, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400, "maxfun": 20_000})
+    if not np.isfinite(optimum.fun) or optimum.fun >= NOWHERE:
+        raise Invalid.at(samples.name, f"no model of these curves was found: {optimum.message}")
     values = int(data.known.sum())
-    model = _unpack(found.x, samples, kernel, noise, lines)
-    return replace(model, likelihood=-0.5 * (float(found.fun) + values * log(2 * np.pi)))
+    model = _unpack(optimum.x, samples, kernel, noise, lines)
+    return replace(model, likelihood=-0.5 * (float(optimum.fun) + values * log(2 * np.pi)))
 
 
 @dataclass(frozen=True)

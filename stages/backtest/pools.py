@@ -1,4 +1,4 @@
-"""The runs that a rung draws from, as arrays: configuration x host x run, and what finally counts for each of them.
+"""The recorded runs of each rung as arrays (configuration x host x run), and the final value of each configuration.
 
 pools = arrange(curves, curve_map, rules)
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.backtest.curves import ABSENT, FINISHED, LARGEST, SCALE, Curves, Point, Run
+from stages.backtest.curves import ABSENT, FINISHED, LARGEST, SCALE, CurveRun, Curves, RecordedPoint
 from stages.backtest.mapping import FINAL, CurveMap, FirstReach, Ruleset
 from stages.domain.errors import Invalid
 
@@ -57,7 +57,7 @@ class Pools:
         return np.array([values.mean() for values in self.final])
 
 
-def final_value(run: Run, curve_map: CurveMap, sign: int) -> int | None:
+def final_value(run: CurveRun, curve_map: CurveMap, sign: int) -> int | None:
     """A run's final value in millionths, lower is better; None where it has none."""
     final = curve_map.final
     if final.kind == "at_budget":
@@ -71,9 +71,9 @@ def final_value(run: Run, curve_map: CurveMap, sign: int) -> int | None:
     return None if reached is None else round(reached * SCALE)
 
 
-def _first_reach(run: Run, final: FirstReach, sign: int) -> float | None:
+def _first_reach(run: CurveRun, final: FirstReach, sign: int) -> float | None:
     target = sign * final.value * SCALE
-    before: Point | None = None
+    before: RecordedPoint | None = None
     for _, point in sorted(run.points.items()):
         if point.value is None:
             return None
@@ -116,10 +116,10 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
     if curve_map.final.kind == "last_budget":
         ends = {run.last.budget: run for run in curves.runs}
         if len(ends) > 1:
-            (one, first), (other, second) = sorted(ends.items())[:2]
+            (early, first), (late, second) = sorted(ends.items())[:2]
             raise Invalid.at(
                 f"{curves.path}, line {second.last.line}",
-                f"{second.id} ends at {other:g} and {first.id} (line {first.last.line}) at {one:g}, expected one last "
+                f"{second.id} ends at {late:g} and {first.id} (line {first.last.line}) at {early:g}, expected one last "
                 "budget; runs of unlike lengths do not rank by their last value: use at_budget or first_reach",
             )
     longest = max(curves.runs, key=lambda run: run.last.budget)
@@ -129,7 +129,7 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
             f"budget: found {longest.last.budget:g}, expected less than {LARGEST}, since the final value is a budget;"
             " give it in a larger unit",
         )
-    by_config: dict[str, list[Run]] = defaultdict(list)
+    by_config: dict[str, list[CurveRun]] = defaultdict(list)
     for run in curves.runs:
         by_config[run.config].append(run)
     lines = []
@@ -145,22 +145,22 @@ def _check_final(curves: Curves, curve_map: CurveMap, finals: dict[int, int | No
         raise Invalid("\n".join(lines[:MAX_PROBLEMS]))
 
 
-def _points_at(runs: Iterable[Run], budget: float) -> list[tuple[Run, Point]]:
+def _points_at(runs: Iterable[CurveRun], budget: float) -> list[tuple[CurveRun, RecordedPoint]]:
     return [(run, run.points[budget]) for run in runs if budget in run.points]
 
 
-def _final_points(runs: Iterable[Run], finals: dict[int, int | None]) -> list[tuple[Run, Point]]:
+def _final_points(runs: Iterable[CurveRun], finals: dict[int, int | None]) -> list[tuple[CurveRun, RecordedPoint]]:
     """The whole run: its final value, at the cost of all of it."""
     points = []
     for run in runs:
         value = finals[id(run)]
         if value is not None:
-            points.append((run, Point(run.last.budget, value, FINISHED, run.last.cost, run.last.line)))
+            points.append((run, RecordedPoint(run.last.budget, value, FINISHED, run.last.cost, run.last.line)))
     return points
 
 
 def _check_complete(
-    curves: Curves, runs: list[Run], points: list[tuple[Run, Point]], budget: float, prefix: bool
+    curves: Curves, runs: list[CurveRun], points: list[tuple[CurveRun, RecordedPoint]], budget: float, prefix: bool
 ) -> None:
     """Seeds that are missing at a rung: a run without this row, or a seed that most other configurations have."""
     present = {id(run) for run, _ in points}
@@ -177,7 +177,7 @@ def _check_complete(
         raise Invalid("\n".join([*lines[:MAX_PROBLEMS], *more]))
 
 
-def _missing_seeds(curves: Curves, runs: list[Run], budget: float) -> list[str]:
+def _missing_seeds(curves: Curves, runs: list[CurveRun], budget: float) -> list[str]:
     """A seed that more than half of the configurations have, or a hole in a numbering that no other has."""
     seeds: dict[str, set[str]] = defaultdict(set)
     lines: dict[str, int] = {}
@@ -212,10 +212,10 @@ def _holes(seeds: set[str]) -> list[str]:
     return [str(number) for number in range(min(numbers), max(numbers)) if number not in numbers]
 
 
-def _pool(curves: Curves, points: list[tuple[Run, Point]], seeds: int, floor: int, what: str) -> Pool:
+def _pool(curves: Curves, points: list[tuple[CurveRun, RecordedPoint]], seeds: int, floor: int, what: str) -> Pool:
     places = {name: n for n, name in enumerate(curves.configs)}
     hosts = {name: n for n, name in enumerate(curves.hosts)}
-    cells: dict[tuple[int, int], list[Point]] = defaultdict(list)
+    cells: dict[tuple[int, int], list[RecordedPoint]] = defaultdict(list)
     for run, point in points:
         cells[places[run.config], hosts[run.host] if len(hosts) > 1 else 0].append(point)
     count = np.zeros((len(places), len(hosts)), dtype=np.int64)

@@ -1,8 +1,8 @@
-"""The replay: the rules and every baseline over resampled ladders, in batches of bounded memory, counted.
+"""Replays the rules and every baseline on resampled ladders, in batches of bounded memory, and counts the outcomes.
 
     tally = replay(pools, rules, roles, ladders=1_000_000, seed=1)
 
-The same seed gives the same counts whatever the number of threads: each batch has a generator of its own.
+Each batch has its own random generator, so the counts depend on the seed and not on the number of threads.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MethodCount:
 
 
 @dataclass
-class Tally:
+class ReplayTally:
     """Counts over all ladders."""
 
     ladders: int
@@ -97,9 +97,9 @@ def _merge(into: Any, other: Any) -> Any:
         return {key: _merge(into[key], other[key]) for key in into}
     if isinstance(into, int | float | np.ndarray):
         return into + other
-    for one in fields(into):
-        if one.name not in ("starts", "left_out"):
-            setattr(into, one.name, _merge(getattr(into, one.name), getattr(other, one.name)))
+    for count in fields(into):
+        if count.name not in ("starts", "left_out"):
+            setattr(into, count.name, _merge(getattr(into, count.name), getattr(other, count.name)))
     return into
 
 
@@ -125,10 +125,10 @@ class _Replay:
     @staticmethod
     def _pairs(truth: Floats) -> NDArray[np.int64]:
         """Pairs (better, worse) by the final value; a seeded sample where there are more than `PAIRS`."""
-        one, other = np.triu_indices(len(truth), 1)
-        better = np.where(truth[one] < truth[other], one, other)
-        worse = np.where(truth[one] < truth[other], other, one)
-        differ = truth[one] != truth[other]
+        left, right = np.triu_indices(len(truth), 1)
+        better = np.where(truth[left] < truth[right], left, right)
+        worse = np.where(truth[left] < truth[right], right, left)
+        differ = truth[left] != truth[right]
         pairs = np.stack([better[differ], worse[differ]])
         if pairs.shape[1] > PAIRS:
             kept = np.random.default_rng(0).choice(pairs.shape[1], PAIRS, replace=False)
@@ -162,7 +162,7 @@ class _Replay:
         return Choice(pick, candidates, spent)
 
     def _count_gate(
-        self, count: GateCount, candidates: Any, promoted: Any, outcome: engine.Outcome, cost: float, last: bool
+        self, count: GateCount, candidates: Any, promoted: Any, outcome: engine.GateOutcomes, cost: float, last: bool
     ) -> None:
         dropped = candidates & ~promoted
         count.blocked += int((outcome.blocked & candidates.any(axis=1)).sum())
@@ -189,7 +189,7 @@ class _Replay:
         count.cost += float(choice.cost.sum())
         count.cost_squared += float((choice.cost**2).sum())
 
-    def empty(self, ladders: int, pair_ladders: int) -> Tally:
+    def empty(self, ladders: int, pair_ladders: int) -> ReplayTally:
         """Counts of nothing yet."""
         gates = {
             gate: GateCount(rules={rule_id: RuleCount() for rule_id in kept if rule_id not in self.left_out[gate]})
@@ -197,13 +197,13 @@ class _Replay:
         }
         configs = len(self.sampler.pools.configs)
         methods = {name: MethodCount(np.zeros(configs + 1, dtype=np.int64)) for name in METHODS}
-        return Tally(
+        return ReplayTally(
             ladders, gates, methods, pair_ladders, dict.fromkeys(self.rules.rungs, 0.0), self.starts, self.left_out
         )
 
-    def batch(self, ladders: int, compare_pairs: bool, seed: np.random.SeedSequence) -> Tally:
+    def batch(self, ladders: int, compare_pairs: bool, seed: np.random.SeedSequence) -> ReplayTally:
         """One batch, counted."""
-        drawn, chance = (np.random.default_rng(one) for one in seed.spawn(2))
+        drawn, chance = (np.random.default_rng(child) for child in seed.spawn(2))
         batch = self.sampler.draw(ladders, drawn)
         tally = self.empty(ladders, ladders if compare_pairs else 0)
         rules = self.run_rules(batch, tally.gates)
@@ -226,7 +226,7 @@ class _Replay:
             self._compare_pairs(batch, tally)
         return tally
 
-    def _compare_pairs(self, batch: Batch, tally: Tally) -> None:
+    def _compare_pairs(self, batch: Batch, tally: ReplayTally) -> None:
         better, worse = self.pairs
         everybody = np.ones((batch.ladders, len(self.sampler.pools.configs)), dtype=np.bool_)
         for rung, draw in batch.rungs.items():
@@ -267,7 +267,7 @@ def replay(
     continued: bool = False,
     workers: int = 2,
     progress: Progress = lambda done, of: None,
-) -> Tally:
+) -> ReplayTally:
     """Replay so many ladders. Memory is bounded by the batch, whatever the number of ladders."""
     task = _Replay(pools, rules, roles, continued)
     root = np.random.SeedSequence(seed)
@@ -285,7 +285,7 @@ def replay(
     waiting = batches()
     with ThreadPoolExecutor(max_workers=workers) as pool:
         while True:
-            some = [pool.submit(task.batch, *one) for one in islice(waiting, 4 * workers)]
+            some = [pool.submit(task.batch, *arguments) for arguments in islice(waiting, 4 * workers)]
             if not some:
                 return total
             for future in some:
@@ -293,4 +293,4 @@ def replay(
                 progress(total.ladders, ladders)
 
 
-__all__ = ["METHODS", "GateCount", "MethodCount", "RuleCount", "Tally", "replay"]
+__all__ = ["METHODS", "GateCount", "MethodCount", "ReplayTally", "RuleCount", "replay"]

@@ -1,6 +1,6 @@
-"""What a backtest found, as one typed value: written as JSON by `promotion backtest --json`, read by the page.
+"""The result of a backtest as a typed value: `promotion backtest --json` writes it and the page reads it.
 
-Shares are of all ladders unless a field says otherwise; a share that cannot be told is null.
+Shares are of all ladders unless a field says otherwise; a share that cannot be computed is null.
 """
 
 from __future__ import annotations

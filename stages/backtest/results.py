@@ -1,4 +1,4 @@
-"""The counts of a replay as figures, with what they rest on: the content of `promotion backtest --json`.
+"""Turns the counts of a replay into the result of a backtest, with the assumptions that it rests on.
 
 result = summarise(curves, curve_map, rules, pools, tally, options)
 """
@@ -14,7 +14,7 @@ import numpy as np
 from stages.backtest.curves import FINISHED, SCALE, Curves
 from stages.backtest.mapping import FINAL, CurveMap, Ruleset
 from stages.backtest.pools import Pool, Pools
-from stages.backtest.replay import GateCount, MethodCount, Tally
+from stages.backtest.replay import GateCount, MethodCount, ReplayTally
 from stages.backtest.result import (
     Backtest,
     File,
@@ -54,7 +54,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Options:
+class BacktestOptions:
     """What the command was asked for, and the digests of the two files beside the curves."""
 
     ladders: int
@@ -94,7 +94,9 @@ def final_unit(curve_map: CurveMap) -> str:
     return curve_map.budget.unit if curve_map.final.kind == "first_reach" else curve_map.value.unit
 
 
-def _statements(curves: Curves, curve_map: CurveMap, rules: Ruleset, pools: Pools, options: Options) -> list[str]:
+def _statements(
+    curves: Curves, curve_map: CurveMap, rules: Ruleset, pools: Pools, options: BacktestOptions
+) -> list[str]:
     lines = [PREFIX] if curve_map.budget.prefix else []
     if options.continued:
         lines.append("One run is followed through all its budgets, and only the increments of its budget are paid.")
@@ -176,10 +178,10 @@ def decision_accuracy(small: NDArray[np.float64], final: NDArray[np.float64]) ->
 
     Pairs that are equal in the end do not count; a tie at the small budget is no right answer.
     """
-    one, other = np.triu_indices(len(final), 1)
-    ends = np.sign(final[one] - final[other])
+    first, second = np.triu_indices(len(final), 1)
+    ends = np.sign(final[first] - final[second])
     counted = ends != 0
-    right = np.sign(small[one] - small[other]) == ends
+    right = np.sign(small[first] - small[second]) == ends
     return _share(float((right & counted).sum()), float(counted.sum())) if counted.any() else None
 
 
@@ -193,7 +195,7 @@ def seed_sd(pool: Pool) -> float | None:
     return float(np.median(spreads)) if spreads else None
 
 
-def _rungs(curve_map: CurveMap, pools: Pools, tally: Tally) -> list[RungFigures]:
+def _rungs(curve_map: CurveMap, pools: Pools, tally: ReplayTally) -> list[RungFigures]:
     from scipy.stats import kendalltau
 
     rows = []
@@ -232,7 +234,7 @@ def _rule(rule_id: str, rule: r.Rule, count: GateCount, left_out: dict[str, str]
     )
 
 
-def _gates(rules: Ruleset, tally: Tally, full_cost: float) -> list[GateFigures]:
+def _gates(rules: Ruleset, tally: ReplayTally, full_cost: float) -> list[GateFigures]:
     rows, ladders = [], tally.ladders
     for gate, count in tally.gates.items():
         dropped = _share(count.best_dropped, ladders)
@@ -277,7 +279,7 @@ def regret(count: MethodCount, truth: NDArray[np.float64]) -> Regret:
     return Regret(**{key: round(value, DIGITS) for key, value in figures.items()})
 
 
-def _methods(pools: Pools, tally: Tally) -> list[MethodFigures]:
+def _methods(pools: Pools, tally: ReplayTally) -> list[MethodFigures]:
     best = int(np.argsort(pools.truth, kind="stable")[0])
     full = tally.methods["full"].cost
     rows = []
@@ -304,7 +306,7 @@ def _methods(pools: Pools, tally: Tally) -> list[MethodFigures]:
 
 
 def summarise(
-    curves: Curves, curve_map: CurveMap, rules: Ruleset, pools: Pools, tally: Tally, options: Options
+    curves: Curves, curve_map: CurveMap, rules: Ruleset, pools: Pools, tally: ReplayTally, options: BacktestOptions
 ) -> Backtest:
     """The result. Holds no clock and no machine: the same inputs give the same bytes."""
     source = Source(

@@ -1,9 +1,9 @@
-"""Recorded scores as cell means by configuration, host and budget: what the model of learning curves is fitted to.
+"""Recorded scores as means by configuration, host and budget: the data to which the model of curves is fitted.
 
     table = from_ledger(Path("ledger/runs.jsonl"))
     table = from_curves(curves, curve_map)
 
-Seed noise is taken within configuration, host and budget; A/A runs of the reference count there too.
+Seed noise is the variance within configuration, host and budget; it includes the A/A runs of the reference.
 """
 
 from __future__ import annotations
@@ -122,11 +122,11 @@ def _samples(
     hosts = tuple(sorted({host for _, host, _ in cells}))
     budgets = tuple(sorted({budget for _, _, budget in cells}))
     if len(configs) < 4 or len(budgets) < 2:
-        found = f"{len(configs)} configurations at {len(budgets)} budgets"
-        raise Invalid.at(name, f"found {found}, expected at least 4 at 2 or more: a model of curves needs that many")
+        size = f"{len(configs)} configurations at {len(budgets)} budgets"
+        raise Invalid.at(name, f"found {size}, expected at least 4 at 2 or more: a model of curves needs that many")
     if len(configs) * (len(hosts) * len(budgets)) ** 2 > MAX_ENTRIES:
-        found = f"{len(configs)} configurations, {len(hosts)} hosts, {len(budgets)} budgets"
-        raise Invalid.at(name, f"found {found}, expected fewer: a model of so many takes too much memory")
+        size = f"{len(configs)} configurations, {len(hosts)} hosts, {len(budgets)} budgets"
+        raise Invalid.at(name, f"found {size}, expected fewer: a model of so many takes too much memory")
     means = np.full((len(configs), len(hosts), len(budgets)), np.nan)
     counts = np.zeros(means.shape)
     within, freedom = np.zeros(len(budgets)), np.zeros(len(budgets))

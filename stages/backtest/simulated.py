@@ -1,4 +1,4 @@
-"""What a simulation found, as one typed value: the content of `promotion simulate --json`.
+"""The result of a simulation as a typed value: the content of `promotion simulate --json`.
 
 result = summarise(samples, model, fit, runs, options)
 """
@@ -16,7 +16,7 @@ from stages.backtest.mapping import Label
 from stages.backtest.model import HeldOut, Model
 from stages.backtest.result import Count, File, Name, Ratio, Share
 from stages.backtest.samples import Samples
-from stages.backtest.simulation import Design, Outcome
+from stages.backtest.simulation import Design, LadderOutcomes
 from stages.domain import canonical
 from stages.domain.errors import Invalid
 from stages.domain.rules import in_order, say
@@ -47,7 +47,7 @@ class ModelFigures(Strict):
 
 
 class FitFigures(Strict):
-    """Configurations that the fit did not see: each budget foretold from the earlier ones (`HeldOut`)."""
+    """Configurations that the fit did not see: each budget predicted from the earlier ones (`HeldOut`)."""
 
     budget: float
     configs: Count
@@ -126,7 +126,7 @@ def _share(value: float) -> float:
     return min(1.0, max(0.0, round(value, DIGITS)))
 
 
-def design_figures(design: Design, outcome: Outcome, configs: int, hosts: int) -> DesignFigures:
+def design_figures(design: Design, outcome: LadderOutcomes, configs: int, hosts: int) -> DesignFigures:
     """The figures of one design."""
     ladders = outcome.ladders
     mean = outcome.regret / ladders
@@ -182,7 +182,7 @@ def summarise(
     sha256: str,
     model: Model,
     fit: Sequence[HeldOut],
-    sizes: Sequence[tuple[int, Sequence[Design], Sequence[Outcome]]],
+    sizes: Sequence[tuple[int, Sequence[Design], Sequence[LadderOutcomes]]],
     seed: int,
     left_out: Sequence[str] = (),
 ) -> Simulation:

@@ -1,9 +1,10 @@
-"""Ladders of a fitted model: what rung sizes, replication and thresholds cost, and how often they drop the winner.
+"""Simulates ladders from a fitted model: the cost of each design and how often it drops the best configuration.
 
     outcomes = simulate(model, designs, configs=100_000, ladders=1_000, seed=1)
 
-All designs climb the same true curves; seeds are new for each. The rules are judged by the engine of the backtest, in
-whole millionths. Everything here is simulation: it speaks of a population like the recorded one, if the model is right.
+All designs share the same true curves; seeds are independent between designs. Rules are evaluated by the engine of the
+backtest, in whole millionths. The figures are simulation: they hold for a population like the recorded one, as far as
+the model describes it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Design:
 
 
 @dataclass
-class Outcome:
+class LadderOutcomes:
     """Counts over ladders. `dropped[r]`: the best was dropped at gate r+1; the last entry: run, but not chosen."""
 
     ladders: int
@@ -61,11 +62,10 @@ class Outcome:
     cost: float = 0.0
     entered: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: LadderOutcomes) -> None:
         """Add the counts of another batch."""
-        for one in fields(self):
-            name = one.name
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for count in fields(self):
+            setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
 
     @property
     def kept(self) -> float:
@@ -87,7 +87,7 @@ def halving_design(
     errors: float,
     name: str = "",
 ) -> Design:
-    """The best 1/eta of each rung go on, and whoever is within `errors` standard errors of the leader."""
+    """The best 1/eta of each rung go on, and every candidate within `errors` standard errors of the leader."""
     hosts = max(1, len(model.hosts))
     noise = model.noise(np.array(budgets))
     gates: list[Mapping[str, Rule]] = []
@@ -136,7 +136,7 @@ class _Truth:
         self.top = np.argpartition(self.final, min(TOP, configs) - 1, axis=1)[:, :TOP]
 
 
-def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) -> Outcome:
+def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) -> LadderOutcomes:
     ladders, configs, hosts, _ = truth.values.shape
     rows = np.arange(ladders)
     budgets = np.array(design.budgets)
@@ -176,7 +176,7 @@ def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) ->
     regret = truth.final[rows, pick] - truth.final[rows, truth.best]
     regret = np.where(pick >= 0, regret, 0.0)
     top_kept = np.all([_holds(columns, candidates, truth.top[:, n]) for n in range(truth.top.shape[1])], axis=0)
-    return Outcome(
+    return LadderOutcomes(
         ladders, dropped, int((~top_kept).sum()), int((pick < 0).sum()), int(candidates.sum()), float(regret.sum()),
         float((regret**2).sum()), float(cost.sum()), entered,
     )  # fmt: skip
@@ -215,15 +215,17 @@ def simulate(
     seed: int,
     workers: int = 2,
     progress: Progress = lambda done, of: None,
-) -> list[Outcome]:
+) -> list[LadderOutcomes]:
     """The outcome of each design over so many ladders. Designs share budgets and meet the same true curves."""
     hosts = max(1, len(model.hosts))
     size = max(1, min(ladders, BATCH_VALUES // (configs * hosts)))
     sizes = [min(size, ladders - start) for start in range(0, ladders, size)]
     seeds = np.random.SeedSequence([seed, configs]).spawn(len(sizes))
-    totals = [Outcome(0, np.zeros(len(d.budgets), dtype=np.int64), entered=np.zeros(len(d.budgets))) for d in designs]
+    totals = [
+        LadderOutcomes(0, np.zeros(len(d.budgets), dtype=np.int64), entered=np.zeros(len(d.budgets))) for d in designs
+    ]
 
-    def batch(many: int, root: np.random.SeedSequence) -> list[Outcome]:
+    def batch(many: int, root: np.random.SeedSequence) -> list[LadderOutcomes]:
         children = [np.random.default_rng(child) for child in root.spawn(1 + len(designs))]
         truths: dict[tuple[float, ...], _Truth] = {}
         outcomes = []

@@ -74,7 +74,7 @@ def backtest(arguments: argparse.Namespace) -> Backtest:
     tally = replay.replay(
         arranged, rules, roles, arguments.ladders, arguments.seed, arguments.continued, progress=_Progress()
     )
-    options = results.Options(
+    options = results.BacktestOptions(
         arguments.ladders,
         arguments.seed,
         arguments.continued,

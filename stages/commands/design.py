@@ -14,12 +14,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.commands.simulate import Progress, read_samples
+from stages.commands.simulate import ProgressPrinter, read_samples
 from stages.domain import files
 from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from stages.backtest.design import Found, Wish
+    from stages.backtest.design import SearchResult, Wish
     from stages.backtest.model import Model
 
 MAX_CANDIDATES = 2_000
@@ -121,12 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
     model, (first, last), lines = _model(arguments)
     wish = Wish(arguments.candidates, arguments.keep_best, arguments.hours, first, last, arguments.margin)
     _check_margin(model, wish)
-    found = search(model, wish, arguments.seed, Progress("design", "designs"))
+    result = search(model, wish, arguments.seed, ProgressPrinter("design", "designs"))
     assumptions = _assumptions(model, wish, lines)
-    if not found.within:
-        raise Refused(_refusal(found, wish))
-    _show(found, wish, assumptions)
-    text = to_yaml(found.within[0], model, wish, assumptions)
+    if not result.within:
+        raise Refused(_refusal(result, wish))
+    _show(result, wish, assumptions)
+    text = to_yaml(result.within[0], model, wish, assumptions)
     if arguments.out:
         files.write_whole(arguments.out, text.encode("utf-8"))
         print(f"wrote {arguments.out.as_posix()}: put its sections in the place of those of params.yaml")
@@ -135,19 +135,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refusal(found: Found, wish: Wish) -> str:
+def _refusal(result: SearchResult, wish: Wish) -> str:
     lines = [
-        f"no design of {found.tried} keeps the best of {wish.candidates} with probability {wish.keep_best:g} within "
+        f"no design of {result.tried} keeps the best of {wish.candidates} with probability {wish.keep_best:g} within "
         f"{wish.hours:g} device-hours. What would:"
     ]
-    if found.cheapest is not None:
-        design = found.cheapest.design
+    if result.cheapest is not None:
+        design = result.cheapest.design
         lines.append(
-            f"  --hours {found.cheapest.hours * 1.01:.3g}: {len(design.budgets)} rungs, "
-            f"{' -> '.join(f'{n:.3g}' for n in found.cheapest.entered)} candidates"
+            f"  --hours {result.cheapest.hours * 1.01:.3g}: {len(design.budgets)} rungs, "
+            f"{' -> '.join(f'{n:.3g}' for n in result.cheapest.entered)} candidates"
         )
-    if found.best_affordable is not None:
-        low = int(found.best_affordable.low * 100) / 100
+    if result.best_affordable is not None:
+        low = int(result.best_affordable.low * 100) / 100
         lines.append(f"  --keep-best {low:g}: the most that {wish.hours:g} device-hours buy")
     else:
         lines.append(
@@ -178,7 +178,7 @@ def _check_margin(model: Model, wish: Wish) -> None:
     )
 
 
-def _show(found: Found, wish: Wish, assumptions: list[str]) -> None:
+def _show(result: SearchResult, wish: Wish, assumptions: list[str]) -> None:
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
@@ -188,23 +188,23 @@ def _show(found: Found, wish: Wish, assumptions: list[str]) -> None:
     for line in assumptions:
         to.print(f"  {line}", soft_wrap=True, markup=False)
     share = f"{100 * wish.keep_best:g} %"
-    title = f"The cheapest of {found.tried} designs that keep the best of {wish.candidates} in {share} (simulation)"
+    title = f"The cheapest of {result.tried} designs that keep the best of {wish.candidates} in {share} (simulation)"
     table = Table(title=title, title_justify="left")
     add_columns(table, "budgets, s", "candidates", "seeds a host", "within")
     add_columns(
         table, "best reaches last", "at least (95 %)", "best chosen", "mean regret", "device-hours", justify="right"
     )
-    for one in found.within:
-        gaps = [f"{rule.gap:.3g}" for gate in one.design.gates for rule in gate.values() if hasattr(rule, "gap")]
+    for tried in result.within:
+        gaps = [f"{rule.gap:.3g}" for gate in tried.design.gates for rule in gate.values() if hasattr(rule, "gap")]
         table.add_row(
-            " / ".join(f"{budget:g}" for budget in one.design.budgets),
-            " / ".join(f"{many:.3g}" for many in one.entered),
-            " / ".join(map(str, one.design.seeds)),
+            " / ".join(f"{budget:g}" for budget in tried.design.budgets),
+            " / ".join(f"{many:.3g}" for many in tried.entered),
+            " / ".join(map(str, tried.design.seeds)),
             " / ".join(gaps) or "-",
-            f"{100 * one.kept:.1f} %",
-            f"{100 * one.low:.1f} %",
-            f"{100 * one.chosen:.1f} %",
-            f"{one.regret:.2g}",
-            f"{one.hours:.3g}",
+            f"{100 * tried.kept:.1f} %",
+            f"{100 * tried.low:.1f} %",
+            f"{100 * tried.chosen:.1f} %",
+            f"{tried.regret:.2g}",
+            f"{tried.hours:.3g}",
         )
     print_table(to, table)

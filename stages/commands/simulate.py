@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     sizes = []
     for configs in counts:
         designs = designs_of(model, samples, rules, configs)
-        progress = Progress(f"simulate {configs} configurations")
+        progress = ProgressPrinter(f"simulate {configs} configurations")
         sizes.append(
             (configs, designs, simulate(model, designs, configs, arguments.ladders, arguments.seed, progress=progress))
         )
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-class Progress:
+class ProgressPrinter:
     """A line on stderr now and then, once it takes longer than a moment."""
 
     def __init__(self, what: str, unit: str = "ladders") -> None:

@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from stages.domain import names
 from stages.domain.errors import Refused
@@ -45,7 +45,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Finding:
+class TrialFinding:
     """Something that the trials show. `blocks` says what it would not let pass; empty where nothing does."""
 
     what: str
@@ -133,16 +133,19 @@ def _read_trial(seed: int, result: RunResult, wall: float, environment: dict[str
     )
 
 
-def judge_trials(study: Study, first: Trial, again: Trial, other: Trial) -> list[Finding]:
+def judge_trials(study: Study, first: Trial, again: Trial, other: Trial) -> list[TrialFinding]:
     """What the trials show; `first` and `again` have one seed, `other` another."""
     metric = metric_of(study.runner)
-    findings: list[Finding] = []
+    findings: list[TrialFinding] = []
     for trial in (first, again, other):
         if trial.status != "finished":
             reason = f"seed {trial.seed} {trial.status}: {trial.reason}"
-            return [*findings, Finding(reason, f"such a run has no {metric.name}, and every mean with it is missing")]
+            return [
+                *findings,
+                TrialFinding(reason, f"such a run has no {metric.name}, and every mean with it is missing"),
+            ]
     assert first.score is not None and again.score is not None and other.score is not None
-    findings.append(Finding(f"{metric.name} is found: {first.printed or first.score}"))
+    findings.append(TrialFinding(f"{metric.name} is found: {first.printed or first.score}"))
     findings.append(_compare_repetition(study, first, again))
     findings.append(_compare_seeds(first, other))
     findings += _check_budget(study, max((first, again, other), key=lambda trial: trial.reported_seconds or 0))
@@ -150,10 +153,10 @@ def judge_trials(study: Study, first: Trial, again: Trial, other: Trial) -> list
     return findings
 
 
-def _compare_repetition(study: Study, first: Trial, again: Trial) -> Finding:
+def _compare_repetition(study: Study, first: Trial, again: Trial) -> TrialFinding:
     assert first.score is not None and again.score is not None
     if (first.score, first.printed) == (again.score, again.printed):
-        return Finding("the same seed repeats exactly")
+        return TrialFinding("the same seed repeats exactly")
     off = abs(first.score - again.score)
     thresholds = [
         (gate, rule_id, threshold)
@@ -164,27 +167,27 @@ def _compare_repetition(study: Study, first: Trial, again: Trial) -> Finding:
     blocks = "; ".join(
         f"{gate}.{rule_id} has a threshold of {limit:g}, no more than twice that" for gate, rule_id, limit in thresholds
     )
-    return Finding(f"the same seed is off by {off:.6f}; `promotion replay` will say so of every run", blocks)
+    return TrialFinding(f"the same seed is off by {off:.6f}; `promotion replay` will say so of every run", blocks)
 
 
-def _compare_seeds(first: Trial, other: Trial) -> Finding:
+def _compare_seeds(first: Trial, other: Trial) -> TrialFinding:
     if first.score != other.score:
         assert first.score is not None and other.score is not None
-        return Finding(f"another seed makes a difference of {abs(first.score - other.score):.6f}")
+        return TrialFinding(f"another seed makes a difference of {abs(first.score - other.score):.6f}")
     decimals = len((first.printed or f"{first.score:.6f}").partition(".")[2])
     if decimals < 6:
-        return Finding(
+        return TrialFinding(
             f"another seed ends alike to {decimals} decimals, which can be chance; a longer budget would tell"
         )
-    return Finding(
+    return TrialFinding(
         "another seed ends alike to the last decimal", "the trainer ignores its seed: V14 fails on such runs"
     )
 
 
-def _check_budget(study: Study, slowest: Trial) -> list[Finding]:
+def _check_budget(study: Study, slowest: Trial) -> list[TrialFinding]:
     budget = float(study.rungs["rung1"].budget_seconds)
     if slowest.reported_seconds is None:
-        return [Finding(f"a run took {slowest.wall_seconds:g} s of wall time, for a budget of {budget:g} s")]
+        return [TrialFinding(f"a run took {slowest.wall_seconds:g} s of wall time, for a budget of {budget:g} s")]
     text = f"the trainer reports up to {slowest.reported_seconds:g} s, of a budget of {budget:g} s"
     rules = [(gate, name, rule) for gate, all_ in study.gates.items() for name, rule in all_.items()]
     broken = [
@@ -192,19 +195,21 @@ def _check_budget(study: Study, slowest: Trial) -> list[Finding]:
         for gate, name, rule in rules
         if isinstance(rule, BudgetKept) and slowest.reported_seconds > budget * (1 + rule.tolerance)
     ]
-    return [Finding(text, f"{', '.join(broken)} (budget_kept) would not hold" if broken else "")]
+    return [TrialFinding(text, f"{', '.join(broken)} (budget_kept) would not hold" if broken else "")]
 
 
-def _check_environment(study: Study, trial: Trial) -> list[Finding]:
+def _check_environment(study: Study, trial: Trial) -> list[TrialFinding]:
     findings = [
-        Finding("the probe reports " + ", ".join(f"{key} {value}" for key, value in sorted(trial.probe.items())))
+        TrialFinding("the probe reports " + ", ".join(f"{key} {value}" for key, value in sorted(trial.probe.items())))
     ]
     unknown = sorted(key for key, value in (trial.environment or {}).items() if value == "unknown")
     asks = any(isinstance(rule, FixedEnvironment) for rules in study.gates.values() for rule in rules.values())
     if unknown:
         blocks = f"fixed_environment cannot see {', '.join(unknown)} change" if asks else ""
         hint = ", ".join(f"`{key}: ...`" for key in unknown)
-        findings.append(Finding(f"hosts.*.report asks for {', '.join(unknown)}; let runner.probe print {hint}", blocks))
+        findings.append(
+            TrialFinding(f"hosts.*.report asks for {', '.join(unknown)}; let runner.probe print {hint}", blocks)
+        )
     return findings if trial.probe else findings[1:]
 
 
@@ -221,7 +226,7 @@ def run(arguments: argparse.Namespace) -> int:
     trials = [run_trial(study, arguments.config, host, number, label) for label, number in plan]
     findings = judge_trials(study, *trials)
     if arguments.json:
-        value: dict[str, Any] = {
+        value: dict[str, object] = {
             "schema": 1,
             "config": arguments.config,
             "host": host,

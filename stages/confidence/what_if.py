@@ -196,10 +196,10 @@ def _set_rule(setting: Setting, rules: dict[str, r.Rule]) -> None:
         raise NoAnswer(str(error)) from None
 
 
-def to_json(answers: Sequence[GateAnswer], settings: Sequence[Setting]) -> dict[str, Any]:
+def to_json(answers: Sequence[GateAnswer], settings: Sequence[Setting]) -> dict[str, object]:
     """The content of `promotion what-if --json`."""
 
-    def fates(of: Fates | None) -> dict[str, Any] | None:
+    def fates(of: Fates | None) -> dict[str, object] | None:
         if of is None:
             return None
         return {

@@ -134,10 +134,10 @@ class LineTemplate:
 
 def last_match(template: LineTemplate, lines: Iterable[str]) -> dict[str, str] | None:
     """The numbers of the last line that matches; None where none does."""
-    found: dict[str, str] | None = None
+    numbers: dict[str, str] | None = None
     for line in lines:
-        found = template.match(line) or found
-    return found
+        numbers = template.match(line) or numbers
+    return numbers
 
 
 def _pieces(text: str) -> Iterator[str | Literal | Number]:

@@ -15,19 +15,13 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from stages.domain.errors import Invalid
-
-#: Git's modes: a folder, a file, an executable file, a symbolic link, another repository.
-FOLDER, FILE, EXECUTABLE, LINK, REPOSITORY = "40000", "100644", "100755", "120000", "160000"
-_SECONDS = re.compile(rb"committer [^\n]*> (\d+) [+-]\d{4}")
+from stages.repo.objects import FOLDER, Commit, Entry, GitRefused, parse_commit, parse_tree
 
 _QUIET = {
     "GIT_NO_REPLACE_OBJECTS": "1",
@@ -56,28 +50,6 @@ _OPTIONS = {
 MAX_OBJECT = 1 << 30
 
 
-class GitRefused(Invalid):
-    """Git is not there, will not answer, or holds what it should not; the message says which."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One name in a commit: its mode and the id of its content."""
-
-    mode: str
-    oid: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What a commit says: the id of its folder, its parents, its committer's clock (seconds since 1970), its bytes."""
-
-    tree: str
-    parents: tuple[str, ...]
-    seconds: int
-    data: bytes
-
-
 def object_id(kind: str, data: bytes, like: str) -> str:
     """The id of an object; `like` is any id of the repository, whose length tells SHA-1 from SHA-256."""
     whole = f"{kind} {len(data)}\0".encode("ascii") + data
@@ -91,32 +63,6 @@ def verify_object(oid: str, kind: str, data: bytes) -> bytes:
         message = "found another content than its id names, expected its own: the repository was tampered with"
         raise GitRefused.at(f"object {oid}", f"{message}; clone it anew")
     return data
-
-
-def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
-    """The entries of a folder by name."""
-    entries: dict[str, Entry] = {}
-    at, size = 0, len(oid) // 2
-    while at < len(data):
-        space = data.find(b" ", at)
-        end = data.find(b"\0", space)
-        if min(space, end) < 0:
-            raise GitRefused.at(f"object {oid}", "is no folder that git wrote; `git fsck` tells more")
-        mode, name = data[at:space].decode("ascii", "replace"), data[space + 1 : end].decode("utf-8", "surrogateescape")
-        at = end + 1 + size
-        entries[name] = Entry(mode, data[end + 1 : at].hex())
-    return entries
-
-
-def parse_commit(oid: str, data: bytes) -> Commit:
-    """What a commit says in its head."""
-    head = data.partition(b"\n\n")[0].split(b"\n")
-    trees = [line[5:].decode("ascii", "replace") for line in head if line.startswith(b"tree ")]
-    parents = tuple(line[7:].decode("ascii", "replace") for line in head if line.startswith(b"parent "))
-    clock = next(filter(None, map(_SECONDS.fullmatch, head)), None)
-    if not trees:
-        raise GitRefused.at(f"object {oid}", "is no commit that git wrote; `git fsck` tells more")
-    return Commit(trees[0], parents, int(clock[1]) if clock else 0, data)
 
 
 def environment() -> dict[str, str]:
@@ -189,9 +135,15 @@ class Git:
 
     @property
     def head(self) -> str | None:
-        """The id of the commit that is checked out; None before the first one."""
+        """The id of the commit that is checked out; None before the first one, `GitRefused` if nobody can tell."""
         done = self.run("rev-parse", "--verify", "--quiet", "HEAD")
-        return done.stdout.decode("ascii").strip() or None
+        commit = done.stdout.decode("ascii").strip()
+        if not commit:
+            branch = self.run("symbolic-ref", "--quiet", "HEAD").stdout.decode("utf-8", "surrogateescape").strip("\n")
+            path = self.root / self.ask("rev-parse", "--git-path", branch or "HEAD").strip("\n")
+            if path.is_file() or not branch:  # a branch before its first commit has no file
+                raise GitRefused(f"HEAD: git cannot read {branch or 'it'}: the repository is damaged; `git fsck`")
+        return commit or None
 
     def merge_base(self, first: str, second: str) -> str | None:
         """The merge base of two commits; None where they have no common ancestor, or it is not here."""
@@ -313,25 +265,39 @@ def _object(out: IO[bytes], oid: str, kind: str) -> bytes:
 def open_git(root: Path) -> Git | None:
     """The repository around `root`, or None where there is none, or no git to read it with (`why_no_git` tells).
 
-    A repository that git refuses to read is an error in git's own words: it is not "no repository".
+    A repository that git refuses to read, or that is damaged, is an error in git's own words: it is not "no
+    repository", and another one in a folder above does not stand in for it.
     """
     git = Git(root)
+    nearest = _nearest_repository(root)
     try:
         done = git.run("rev-parse", "--git-dir")
+        if nearest is not None and (done.returncode == 0 or _NO_REPOSITORY in done.stderr):
+            # Git passes over a .git that is none, and looks further up.
+            done = git.run("rev-parse", "--resolve-git-dir", str(nearest))
     except GitRefused:
         return None
-    complaint = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode == 0:
         return git
-    if "not a git repository" in complaint:
+    if nearest is None and _NO_REPOSITORY in done.stderr:
         return None
+    complaint = done.stderr.decode("utf-8", "replace").strip()
     remedy = ""
     if "dubious ownership" in complaint:
         remedy = "\nit belongs to somebody else; if you trust them: `git config --global --add safe.directory FOLDER`"
     raise GitRefused(f"{root.as_posix()}: git will not read this repository: {complaint}{remedy}")
 
 
+_NO_REPOSITORY = b"not a git repository"
+
+
+def _nearest_repository(root: Path) -> Path | None:
+    """What stands as `.git` in the folder or in the nearest one above it, whatever it is."""
+    folder = root.resolve()
+    places = (place / ".git" for place in (folder, *folder.parents))
+    return next((place for place in places if os.path.lexists(place)), None)
+
+
 def why_no_git(root: Path) -> str:
     """Why there is no history at `root`, where `open_git` found none."""
-    inside = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
-    return "git is not installed" if inside else "this is not a git repository"
+    return "git is not installed" if _nearest_repository(root) else "this is not a git repository"

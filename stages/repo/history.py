@@ -25,7 +25,8 @@ from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import EXECUTED, Record
 from stages.dvcfiles import lockfile
-from stages.repo.git import FOLDER, REPOSITORY, Entry, Git, object_id, open_git
+from stages.repo.git import Git, object_id, open_git
+from stages.repo.objects import FOLDER, REPOSITORY, Entry
 from stages.repo.tree import Tree
 
 WORKSPACE = "the workspace"

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from stages.domain.errors import Unreadable
-from stages.repo.git import FILE, LINK, REPOSITORY, Git
+from stages.repo.git import Git
+from stages.repo.objects import FILE, LINK, REPOSITORY
 
 MAX_BYTES = 256 << 20
 

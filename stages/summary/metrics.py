@@ -7,7 +7,6 @@ because they become the columns of `dvc exp show`. Gaps are mean paired gaps of 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 from stages.domain.evidence import as_number
 from stages.domain.metric import Metric, metric_of
@@ -66,7 +65,7 @@ def _device_hours(totals: Totals) -> float | None:
     return as_number(Fraction(repr(totals.executed_hours)) + Fraction(repr(totals.floor_hours)))
 
 
-def metrics(ladder: Ladder, accounting: Accounting, agreement: Agreement) -> dict[str, Any]:
+def metrics(ladder: Ladder, accounting: Accounting, agreement: Agreement) -> dict[str, object]:
     """The content of ledger/metrics.json, which is DVC's: nested mappings of numbers and words."""
     winner, last = ladder.winner, ladder.last
     mean = last.evidence.mean(winner) if winner and last and last.evidence else None

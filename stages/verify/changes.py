@@ -22,7 +22,8 @@ from stages.domain.diff import differences
 from stages.domain.errors import Invalid
 from stages.domain.locks import Lock, LockRefused
 from stages.domain.records import Record, parse_ledger
-from stages.repo.git import GitRefused, open_git
+from stages.repo.git import open_git
+from stages.repo.objects import GitRefused
 from stages.repo.tree import CommitTree, Tree, open_tree
 from stages.verify.locks import DECISIONS, PARAMS, RUNS
 

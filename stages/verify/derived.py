@@ -44,9 +44,9 @@ def _derive_summaries(case: Case) -> dict[str, bytes]:
     """Every file of artifacts/summary and the metrics, by path, from the evidence."""
     from stages.summary import everything
 
-    study, known, made = evidence_study(case), evidence_locks(case), case.get(Recomputed)
+    study, known, recomputed = evidence_study(case), evidence_locks(case), case.get(Recomputed)
     records = [run.record for run in case.get(Ledger).runs]
-    summaries = everything(study.study.mode, sorted(study.configs), known.by_gate, records, made.decisions)
+    summaries = everything(study.study.mode, sorted(study.configs), known.by_gate, records, recomputed.decisions)
     return {path.as_posix(): data for path, data in summaries.items()}
 
 

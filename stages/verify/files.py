@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.domain import names
-from stages.repo.git import EXECUTABLE, FILE, LINK, REPOSITORY
+from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
 from stages.verify.check import Case, Problem
 
 PARAMS = names.PARAMS.as_posix()

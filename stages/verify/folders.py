@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from stages.domain import names
 from stages.domain.files import md5_bytes
 from stages.dvcfiles.cache import folder_md5
-from stages.repo.git import FOLDER, Git
+from stages.repo.git import Git
+from stages.repo.objects import FOLDER
 from stages.repo.tree import Tree, contents
 
 LOCKS = names.LOCKS.as_posix()

@@ -87,7 +87,7 @@ def test_a_placeholder_is_named_with_the_command_that_brings_the_file(
         (TEXT.encode("utf-32-be"), "byte 0 is NUL, which no text holds: it looks like UTF-32 without"),
         (b"text\n" * 9 + b"\0\n", "byte 45 is NUL, which no text holds: it looks like binary data"),
         (b"one\rtwo\rthree\r", "byte 3: line ends are CR alone, as on old Macs, expected LF or CRLF"),
-        (gzip.compress(TEXT.encode()), "gzip data, expected UTF-8 text; give the file a name that ends in .gz"),
+        (gzip.compress(TEXT.encode(), mtime=0), "gzip data, expected UTF-8 text; give the file a name that ends in .gz"),
         (pa.compress(TEXT.encode(), "zstd", asbytes=True), "Zstandard data, expected UTF-8 text; give the file a name"),
         (bz2.compress(TEXT.encode()), "bzip2 data, expected UTF-8 text; unpack it"),
         (lzma.compress(TEXT.encode()), "xz data, expected UTF-8 text; unpack it"),
@@ -114,7 +114,7 @@ def test_what_decodes_or_not_but_is_no_text_is_told_as_what_it_is(
         (b"<!DOCTYPE html><title>Sign in</title>", "a page of a web site (an error or a login?)"),
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "a page of a web site (an error or a login?)"),
         (b'{"text": "x"}\n', "JSON, expected a Parquet file; read it with data.source.kind: jsonl"),
-        (gzip.compress(parquet_bytes()), "gzip data, expected a Parquet file; unpack or convert it"),
+        (gzip.compress(parquet_bytes(), mtime=0), "gzip data, expected a Parquet file; unpack or convert it"),
         (archive("zip"), "a ZIP archive (as .docx, .epub and .npz are), expected a Parquet file"),
     ],
 )  # fmt: skip

@@ -206,7 +206,7 @@ def packed(text: bytes, ending: str) -> bytes:
     """`text` as two members or frames, one behind the other, as `cat` and parallel packers make them."""
     half = len(text) // 2
     if ending == ".gz":
-        return gzip.compress(text[:half]) + gzip.compress(text[half:])
+        return gzip.compress(text[:half], mtime=0) + gzip.compress(text[half:])
     if ending == ".zst":
         return bytes(pa.compress(text[:half], "zstd", asbytes=True) + pa.compress(text[half:], "zstd", asbytes=True))
     return text
@@ -245,12 +245,12 @@ def test_a_packed_file_that_is_cut_off_or_no_such_file_is_named(tmp_path: Path, 
     ("kind", "content", "expected"),
     [
         ("text", "text\n".encode("utf-16"), "UTF-16 text, expected UTF-8 text"),
-        ("text", gzip.compress(b"twice"), "gzip data, expected UTF-8 text"),
+        ("text", gzip.compress(b"twice", mtime=0), "gzip data, expected UTF-8 text"),
         ("jsonl", b'[{"text": "x"}]', "a JSON array, expected one JSON object a line"),
     ],
 )
 def test_what_is_packed_is_told_as_what_it_is(tmp_path: Path, kind: str, content: bytes, expected: str) -> None:
-    data = source_of(tmp_path, kind, "a.gz", gzip.compress(content))
+    data = source_of(tmp_path, kind, "a.gz", gzip.compress(content, mtime=0))
     assert failure(lambda: read(data, tmp_path)).startswith(f"a.gz: unpacked: {expected}")
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stages.repo import git as git_module
-from stages.repo.git import Entry, Git, GitRefused, open_git, why_no_git
+from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.objects import Entry, GitRefused
 from tests.support.repo import environment
 from tests.verify.forger import RUNS, Forger, failed
 from tests.verify.test_command import verify
@@ -191,3 +192,48 @@ def test_thousands_of_commits_are_read_with_a_few_commands(tmp_path):
     assert len(git.ancestry(git.resolve("main"))) == 2000
     assert len(calls) < 8
     assert git._reader is None
+
+
+def no_head(f: Forger) -> None:
+    f.path(".git/HEAD").unlink()
+
+
+def head_of_garbage(f: Forger) -> None:
+    f.write(".git/HEAD", b"garbage\n")
+
+
+def head_a_folder(f: Forger) -> None:
+    f.path(".git/HEAD").unlink()
+    f.path(".git/HEAD").mkdir()
+
+
+def no_objects(f: Forger) -> None:
+    f.path(".git/objects").rename(f.path("objects"))
+
+
+def no_repository_where_the_file_points(f: Forger) -> None:
+    f.path(".git").rename(f.path("moved"))
+    f.write(".git", b"gitdir: /nowhere\n")
+
+
+@pytest.mark.parametrize(
+    "damage", [no_head, head_of_garbage, head_a_folder, no_objects, no_repository_where_the_file_points]
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_damaged_repository_is_told_in_gits_words_and_is_not_no_repository(damage, inside, own: Forger):
+    if inside:  # another repository around it does not stand in for it
+        own.git("init", "-q", str(own.root.parent))
+    damage(own)
+    done = verify(own.root)
+    assert done.returncode == 2
+    assert "git will not read this repository: fatal: not a git" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n"])
+def test_a_branch_that_cannot_be_read_is_not_one_before_its_first_commit(content, own: Forger):
+    own.write(f".git/{own.git('symbolic-ref', 'HEAD')}", content)
+    with pytest.raises(GitRefused, match="the repository is damaged"):
+        _ = Git(own.root).head
+    assert verify(own.root).returncode == 1
+    own.git("symbolic-ref", "HEAD", "refs/heads/unborn")
+    assert Git(own.root).head is None

@@ -14,7 +14,8 @@ import pytest
 
 from report.compare import MOST_LISTED, as_html, as_text, main, sections
 from stages.domain.errors import Invalid
-from stages.repo.git import GitRefused, open_git
+from stages.repo.git import open_git
+from stages.repo.objects import GitRefused
 from stages.repo.tree import Tree, open_tree
 from stages.verify import compare_commits, compare_snapshots, read_snapshot
 from tests.report.conftest import EVIL, make_study

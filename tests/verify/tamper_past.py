@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from typing import Any
 
 from stages.domain import yamlio
@@ -209,3 +211,64 @@ def zero_lock_first(f: Forger) -> None:
     runs = f.runs()
     f.save_runs([{**run, "lock": "0" * 64} for run in runs])
     rules_then_evidence(f, held | rest)
+
+
+# Objects that git would not write
+
+
+def literal(f: Forger, kind: str, data: bytes) -> str:
+    """Write an object as it is; its id."""
+    words = ["git", "hash-object", "-t", kind, "-w", "--literally", "--stdin"]
+    return subprocess.run(words, cwd=f.root, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+
+def content(f: Forger, kind: str, name: str) -> bytes:
+    return subprocess.run(["git", "cat-file", kind, name], cwd=f.root, capture_output=True, check=True).stdout
+
+
+def odd_commit(text: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Register a last commit that git would not write, and reads otherwise than whoever takes its lines one by one."""
+
+    def make(f: Forger) -> None:
+        f.git("reset", "-q", "--soft", literal(f, "commit", change(content(f, "commit", "HEAD"))))
+
+    make.__name__ = name
+    caught("rule-first", text, committed=False)(make)
+
+
+def odd_folder(text: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Register a last commit whose folder git would not write."""
+
+    def make(f: Forger) -> None:
+        tree = literal(f, "tree", change(content(f, "tree", "HEAD^{tree}")))
+        f.git("reset", "-q", "--soft", f.git("commit-tree", "-p", "HEAD", "-m", "odd", tree))
+
+    make.__name__ = name
+    caught("rule-first", text, committed=False)(make)
+
+
+def second_head(data: bytes, line: bytes) -> bytes:
+    return data.replace(b"\n\n", b"\n" + line + b"\n\n", 1)
+
+
+def first_line(data: bytes, kind: bytes) -> bytes:
+    return next(line for line in data.split(b"\n") if line.startswith(kind + b" "))
+
+
+odd_commit(
+    "a parent named after the committer", "late_parent", lambda data: second_head(data, first_line(data, b"parent"))
+)
+odd_commit("two folders in one commit", "late_tree", lambda data: second_head(data, first_line(data, b"tree")))
+odd_commit("two authors", "two_authors", lambda data: second_head(data, first_line(data, b"author")))
+odd_commit("a NUL in a commit's message", "nul_in_message", lambda data: data + b"\0gone\n")
+odd_folder(
+    "a folder mode with a zero in front", "zero_mode", lambda data: data.replace(b"40000 locks", b"040000 locks")
+)
+odd_folder(
+    "locks/ as no folder of any mode that git has",
+    "odd_mode",
+    lambda data: data.replace(b"40000 locks", b"40755 locks"),
+)
+odd_folder(
+    "a folder that holds params.yaml twice", "twice", lambda data: data + data[data.index(b"100644 params.yaml") :]
+)

@@ -20,7 +20,7 @@ from stages.domain.schema import parse
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.pipeline import root_stages
-from stages.repo import git, history
+from stages.repo import history, objects
 from stages.verify import artifacts, attestation, signatures
 from stages.verify.ledger import parse_decision_lines
 from stages.verify.sequence import SEQUENCE, run_checks
@@ -207,7 +207,7 @@ def test_a_past_commit_may_hold_anything_without_an_error(value):
 )
 @MANY
 def test_objects_of_git_raise_documented_errors_alone(data):
-    for parse_object in (git.parse_commit, git.parse_tree):
+    for parse_object in (objects.parse_commit, objects.parse_tree):
         documented(lambda parse_object=parse_object: parse_object("1" * 40, data))
     documented(lambda: signatures._unsigned(data))
 
