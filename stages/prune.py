@@ -3,7 +3,8 @@ asks for.
 
 DVC keeps the entries of a matrix cell that is gone, and the files of that cell stay in folders on which gates depend;
 `promotion verify` takes both for runs from nowhere. `promotion freeze` prunes after a change of seeds, hosts or
-configurations. The DVC cache and git keep what is removed.
+configurations. The DVC cache and git keep what is removed; `stages/repo/dvc_entries.py` brings
+back what git keeps, where a change is taken back before its evidence was made.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from stages.summary.plan import most_candidates
 
 #: A live curve gets a point every few seconds; one older than this was left behind by a killed run.
 HEARD_SECONDS = 600
+#: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
+WRITE_LEDGER = "dvc repro -s ledger confidence site"
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,9 @@ def find_next_step(study: Study, rungs: list[RungStatus]) -> tuple[str, str]:
     for row in rungs:
         if row.decision is None:
             if row.lock is None:
-                hint = (
-                    ""
-                    if _is_in_ledger(rungs)
-                    else " (`dvc repro -s ledger confidence site` writes down what was decided so far)"
-                )
-                return f"{row.gate} is not frozen, so {row.rung} may not start{hint}", f"promotion freeze {row.gate}"
+                if not _is_in_ledger(rungs):
+                    return "what was decided so far is not in the ledger yet", WRITE_LEDGER
+                return f"{row.gate} is not frozen, so {row.rung} may not start", f"promotion freeze {row.gate}"
             return f"{row.rung}: {row.closed or row.outcome}", "dvc repro"
         if row.blocked_by:
             return f"{row.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"

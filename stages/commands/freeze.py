@@ -65,7 +65,8 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
         if old is None:
             _refuse_seen_seeds(now, foreign)
         if not asked and old is not None:  # a lock that nobody asked to change follows the chain and nothing else
-            now = old.frozen.model_copy(update={"previous": previous, "amendments": []})
+            seeds = sorted(seed for before, _ in frozen.values() for seed in (*before.seeds, *before.floor_seeds))
+            now = old.frozen.model_copy(update={"previous": previous, "amendments": [], "earlier_seeds": seeds})
         new = _make_next(gate, old, now, _list_judged(gate, old, past), named=gate in gates, reason=reason)
         previous = locks.digest_of(new)
         frozen[gate] = (new, _describe_change(old, previous))
@@ -182,6 +183,11 @@ def run(arguments: argparse.Namespace) -> int:
     if removed := prune(study):
         count, first = len(removed), removed[0]
         print(f"taken away, {count} outputs and dvc.lock entries of runs that no rule asks for, such as {first}")
+    from stages.repo.dvc_entries import restore_entries
+
+    if restored := restore_entries(study):
+        count, first = len(restored), restored[0]
+        print(f"brought back, {count} dvc.lock entries of runs in the ledger, such as {first}; now `dvc checkout`")
     if any(change != "unchanged" for change in done.values()):
         print("commit this before the evidence: `git add locks params.yaml stages && git commit`, then `dvc repro`")
     return 0

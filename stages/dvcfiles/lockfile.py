@@ -239,9 +239,12 @@ def path_of(rung: str) -> Path:
 
 def read(path: Path) -> tuple[str, dict[str, str]]:
     """What stands before the stages, and the text of each stage by name, in their order; nothing where no file is."""
-    if not path.is_file():
-        return "", {}
-    head, *parts = _STAGE.split(path.read_text(encoding="utf-8"))
+    return split(path.read_text(encoding="utf-8")) if path.is_file() else ("", {})
+
+
+def split(text: str) -> tuple[str, dict[str, str]]:
+    """The same of the text of a lock."""
+    head, *parts = _STAGE.split(text)
     return head, dict(zip(parts[::2], parts[1::2], strict=True))
 
 

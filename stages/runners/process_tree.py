@@ -120,12 +120,13 @@ def run_limited(
     limit: float,
     state: Path,
     receive: Callable[[bytes], None],
-    grace: float = GRACE_SECONDS,
+    grace: float | None = None,
     folder: Path = Path(),
 ) -> Ending:
     """Run a program in `folder`; `receive` gets what it prints, standard error among it, as it comes.
 
-    `limit` is in seconds of wall time. `Refused` where the program cannot be started, or an earlier one still runs.
+    `limit` is in seconds of wall time; so is `grace`, from the request to end until the kill. `Refused` where the
+    program cannot be started, or an earlier one still runs.
     """
     refuse_running(state)
     program = shutil.which(command[0], path=environment.get("PATH"))
@@ -135,7 +136,9 @@ def run_limited(
     state.write_text(json.dumps({"program": None}), encoding="utf-8")
     guard = _start_guard(state)
     try:
-        return _run(program, command, environment, limit, state, receive, grace, folder)
+        return _run(
+            program, command, environment, limit, state, receive, GRACE_SECONDS if grace is None else grace, folder
+        )
     finally:
         state.unlink(missing_ok=True)
         guard.wait()

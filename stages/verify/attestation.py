@@ -32,6 +32,7 @@ from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
+from stages.verify.pending import pending_gates
 from stages.verify.sequence import SEQUENCE, run_checks
 from stages.verify.signatures import NAMESPACE, BadSignature, printable, read_allowed_signers
 
@@ -88,6 +89,8 @@ def _attestation(case: Case, gate: str) -> Attestation:
     ledger, decision = case.get(Ledger), case.get(Recomputed).decisions.get(gate)
     if gate not in ledger.decisions or decision is None:
         raise Refused(f"{gate} has not decided; the ledger has {', '.join(ledger.decisions) or 'no decision'}")
+    if pending := [name for name in pending_gates(case) if names.number_of(name) <= names.number_of(gate)]:
+        raise Refused(f"{pending[0]} was amended, and its evidence is not made again yet; `dvc repro`, then attest")
     frozen, notes = case.get(Locks).by_gate[gate].frozen, []
     digest = sha256_bytes(ledger.decisions[gate].data)
     subjects = [_resource(f"artifacts/gates/{gate}/decision.json", {"sha256": digest})]

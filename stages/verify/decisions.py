@@ -17,6 +17,7 @@ from stages.domain.study import Study
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import DECISIONS, Locks
+from stages.verify.pending import evidence_locks, evidence_study
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def recompute(study: Study, known: Locks, ledger: Ledger) -> Recomputed:
 
 def check_decisions(case: Case) -> Iterator[Problem]:
     """Each decision recomputed from the evidence equals the recorded one, byte for byte."""
-    study, ledger = case.get(Study), case.get(Ledger)
-    recomputed = recompute(study, case.get(Locks), ledger)
+    study, ledger = evidence_study(case), case.get(Ledger)
+    recomputed = recompute(study, evidence_locks(case), ledger)
     case.learn(recomputed)
     for gate, recorded in ledger.decisions.items():
         expected = recomputed.decisions.get(gate)
@@ -90,7 +91,7 @@ def _listed(promoted: object) -> str:
 
 def check_tickets(case: Case) -> Iterator[Problem]:
     """What was trained had a ticket, what had one was trained, and the rest is recorded as stopped."""
-    known, recomputed = case.get(Locks), case.get(Recomputed)
+    known, recomputed = evidence_locks(case), case.get(Recomputed)
     for rung, runs in case.get(Ledger).by_rung.items():
         lock, number = known.of(rung), int(rung.removeprefix("rung"))
         before = f"gate{number - 1}"

@@ -24,7 +24,6 @@ from stages.domain.diff import differences
 from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
-from stages.domain.study import Study
 from stages.dvcfiles.cache import Outputs, folder_md5, md5_file, md5_folder
 from stages.verify.artifacts import PULL
 from stages.verify.check import Case, Problem, Skip
@@ -32,7 +31,8 @@ from stages.verify.decisions import Recomputed
 from stages.verify.digests import installed_root, other_code
 from stages.verify.dvc_locks import ROOT, DvcLocks
 from stages.verify.ledger import Ledger
-from stages.verify.locks import METRICS, Locks
+from stages.verify.locks import METRICS
+from stages.verify.pending import evidence_locks, evidence_study, pending_gates
 
 SUMMARY, WINNER, SITE = (path.as_posix() for path in (names.SUMMARY, names.WINNER, names.SITE))
 CURVES = winner_stage.CURVES.as_posix()
@@ -44,7 +44,7 @@ def _derive_summaries(case: Case) -> dict[str, bytes]:
     """Every file of artifacts/summary and the metrics, by path, from the evidence."""
     from stages.summary import everything
 
-    study, known, recomputed = case.get(Study), case.get(Locks), case.get(Recomputed)
+    study, known, recomputed = evidence_study(case), evidence_locks(case), case.get(Recomputed)
     records = [run.record for run in case.get(Ledger).runs]
     summaries = everything(study.study.mode, sorted(study.configs), known.by_gate, records, recomputed.decisions)
     return {path.as_posix(): data for path, data in summaries.items()}
@@ -182,6 +182,9 @@ def check_site(case: Case) -> Iterator[Problem]:
     ]
     if not recorded:
         raise Skip("no dvc.lock records a site", "dvc repro site")
+    if pending := pending_gates(case):
+        gates = ", ".join(pending)
+        raise Skip(f"the site is that of the evidence here, and the evidence of {gates} is to come", "dvc repro")
     if case.commit is not None:
         raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
     if other_code(case, "site", ("report",)):

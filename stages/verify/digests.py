@@ -5,74 +5,37 @@ What git does not hold (records, tickets, contracts, folders of them) is made ag
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from stages.domain import names, promotions
 from stages.domain.contract import ClosedContract, from_lock
-from stages.domain.files import md5_bytes
+from stages.domain.runs import runs_of
 from stages.domain.study import Study
-from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.lockfile import LockedFile
-from stages.repo.objects import FOLDER
-from stages.repo.tree import Tree, WorkTree, contents
+from stages.repo.history import WORKSPACE
+from stages.repo.tree import CommitTree, WorkTree
 from stages.verify.check import Case, Problem
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
-from stages.verify.ledger import Ledger
-from stages.verify.locks import DECISIONS, RUNS, Locks
+from stages.verify.folders import (
+    LOCKS,
+    Content,
+    digest_bytes,
+    digest_files,
+    digest_folder,
+    digest_path,
+    ignored_patterns,
+    lock_folders,
+)
+from stages.verify.ledger import Ledger, RecordLine
+from stages.verify.locks import DECISIONS, RUNS
+from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
 
 #: Code that stages ran with. It is no evidence: what it made is made again by the code that is here.
 CODE = ("stages/", "report")
-LOCKS, TRAINER = names.LOCKS.as_posix(), names.TRAINER.as_posix()
-
-
-@dataclass(frozen=True)
-class Content:
-    """What DVC records of bytes that git holds or that can be made again; `source` is what says so."""
-
-    md5: str
-    size: int
-    nfiles: int | None
-    source: str
-
-
-def digest_bytes(data: bytes, source: str) -> Content:
-    """What DVC records of a file with these bytes."""
-    return Content(md5_bytes(data), len(data), None, source)
-
-
-def digest_folder(inside: Iterable[tuple[str, Content]], source: str) -> Content:
-    """What DVC records of a folder, from the paths inside it."""
-    files = dict(inside)
-    md5 = folder_md5((path, content.md5) for path, content in files.items())
-    return Content(md5, sum(content.size for content in files.values()), len(files), source)
-
-
-def digest_path(tree: Tree, path: str, patterns: list[str]) -> Content | None:
-    """What DVC would record of a file or folder of a tree; None where there is none."""
-    data = tree.read(path) if tree.mode(path) else None
-    if data is not None:
-        return digest_bytes(data, path)
-    inside = dict(_not_ignored(contents(tree, path), patterns))
-    return digest_folder(inside.items(), path) if inside else None
-
-
-def ignored_patterns(tree: Tree) -> list[str]:
-    """The patterns of .dvcignore, which are plain names: what DVC leaves out of a folder's digest."""
-    text = (tree.read(".dvcignore") or b"").decode("utf-8", "replace")
-    lines = list(io.StringIO(text, newline=None))  # DVC reads it as Python reads a text file
-    return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")]
-
-
-def _not_ignored(inside: Iterable[tuple[str, bytes]], patterns: list[str]) -> Iterator[tuple[str, Content]]:
-    for name, data in inside:
-        if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in patterns):
-            yield name, digest_bytes(data, name)
+TRAINER = names.TRAINER.as_posix()
 
 
 def known_contents(case: Case) -> dict[str, Content]:
@@ -83,14 +46,15 @@ def known_contents(case: Case) -> dict[str, Content]:
     }
     gates = _gate_contents(case)
     known = records | gates
-    for rung in case.get(Study).rungs:
-        lock = case.get(Locks).of(rung)
+    study = evidence_study(case)
+    for rung in study.rungs:
+        lock = evidence_locks(case).of(rung)
         contract = from_lock(lock) if lock else ClosedContract(rung)
         known[f"artifacts/protocol/{rung}.json"] = digest_bytes(
             contract.to_bytes(), f"locks/{names.gate_of(rung)}.yaml"
         )
     folders = {f"artifacts/records/{rung}": records for rung in case.get(Ledger).by_rung}
-    if set(case.get(Recomputed).decisions) == set(case.get(Study).gates):
+    if set(case.get(Recomputed).decisions) == set(study.gates):
         folders |= {"artifacts/records": records, "artifacts/gates": gates}
     for folder, files in folders.items():
         known[folder] = digest_folder(_inside(folder, files), RUNS if "records" in folder else DECISIONS)
@@ -134,7 +98,7 @@ def check_digests(case: Case) -> Iterator[Problem]:
                 yield from comparison.compare(path, f"/stages/{name}/{kind}/{file.at}", file)
     for run in ledger.runs:
         record = names.record_path(run.record.id).as_posix()
-        if record not in written:
+        if record not in written and not _was_dropped(case, run):
             meaning = "a record that DVC never saw any run write"
             yield run.problem("", "a run that no dvc.lock has", f"an out {record} in a dvc.lock", meaning)
     for gate, decision in ledger.decisions.items():
@@ -144,6 +108,18 @@ def check_digests(case: Case) -> Iterator[Problem]:
     for path, stages in sorted(changed_code(case).items()):
         ran = stages[0] if len(stages) == 1 else f"{len(stages)} stages"
         case.note(f"{path} changed since {ran} ran; `dvc repro` brings the locks up to date")
+
+
+def _was_dropped(case: Case, run: RecordLine) -> bool:
+    """Whether `promotion freeze` took this run out of dvc.lock: an amendment that is pending no longer asks for it.
+
+    Only a record that a commit before holds as it is here: then DVC saw it there.
+    """
+    if pending_gates(case).get(names.gate_of(run.record.rung)) != "amended" or case.git is None:
+        return False
+    asked = any(asked.id == run.record.id for asked in runs_of(case.get(Study), run.record.rung))
+    data, states = run.data.rstrip(b"\n"), case.history.states.values()
+    return not asked and any(data in state.lines for state in states if state.commit not in (WORKSPACE, case.commit))
 
 
 class _DigestComparison:
@@ -174,6 +150,8 @@ class _DigestComparison:
             yield from _different(path, at, file, (first.md5, first.size, first.nfiles), f", as in {where}")
 
     def _compare_known(self, path: str, at: str, file: LockedFile, known: Content) -> Iterator[Problem]:
+        if file.path == TRAINER and file.md5 == self._runner_of_then:
+            return
         if file.md5 == known.md5:
             yield from _different(path, at, file, (known.md5, known.size, known.nfiles), f", by {known.source}")
         elif (run := self._runs.get(file.path)) is not None:
@@ -198,6 +176,17 @@ class _DigestComparison:
         yield Problem(path, str(file.md5), expected, "its stage ran on rules that nobody froze", pointer=f"{at}/md5")
 
     @cached_property
+    def _runner_of_then(self) -> str | None:
+        """The digest of the runner that made the evidence here, where an amendment that is pending froze another."""
+        case = self._case
+        rules = case.get(EvidenceRules) if case.knows(EvidenceRules) else None
+        if case.git is None or rules is None or rules.commit is None or rules.pending.get("gate1") != "amended":
+            return None
+        then = CommitTree(case.git, rules.commit)
+        content = digest_path(then, TRAINER, ignored_patterns(then))
+        return content.md5 if content else None
+
+    @cached_property
     def _lock_digests(self) -> set[str]:
         """The digests that locks/ has here and had in every commit before."""
         case, patterns = self._case, ignored_patterns(self._case.tree)
@@ -205,10 +194,7 @@ class _DigestComparison:
         digests = {present.md5} if present else set()
         head = case.git and (case.commit or case.git.head)
         if case.git is not None and head:
-            for folder in {case.git.entry(commit, LOCKS) for commit in case.git.ancestry(head)}:
-                if folder and folder.mode == FOLDER:
-                    files = ((name, case.git.blob(file.oid)) for name, file in case.git.inside(folder.oid).items())
-                    digests.add(digest_folder(_not_ignored(files, patterns), LOCKS).md5)
+            digests |= {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
         return digests
 
 

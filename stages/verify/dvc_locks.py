@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.domain import names, yamlio
@@ -26,6 +26,7 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.ledger import Ledger
 from stages.verify.locks import PARAMS, Params
+from stages.verify.pending import EvidenceRules, evidence_study
 
 ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
 
@@ -41,6 +42,8 @@ class DvcLocks:
     planned: dict[str, dict[str, PlannedStage]]
     pipelines: dict[str, dict[str, object]]
     added: list[str]
+    #: The stages of the rungs under the locks of today, where the evidence is that of earlier ones.
+    renewed: dict[str, dict[str, PlannedStage]] = field(default_factory=dict)
 
     def stages(self) -> Iterator[tuple[str, str, LockedStage]]:
         """(lock, name, stage) for all that are recorded."""
@@ -55,7 +58,7 @@ class DvcLocks:
     def expected(self, path: str, name: str) -> bool:
         """Whether a stage of this name may stand in a lock: a planned one, or one that a team added to the root."""
         added = path == ROOT and name.partition("@")[0] in self.added
-        return added or name in self.planned.get(path, {})
+        return added or name in self.planned.get(path, {}) or name in self.renewed.get(path, {})
 
 
 def check_dvc_locks(case: Case) -> Iterator[Problem]:
@@ -90,12 +93,19 @@ def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> 
             locks.added.extend(added_stages(value, yaml_path))
         else:
             parse_templates(value, yaml_path)
-            runs = runs_of(case.get(Study), rung)
-            locks.planned[lock_path] = rung_stages(_generated_yaml(case.get(Study), rung), runs, yaml_path)
+            study = evidence_study(case)
+            locks.planned[lock_path] = _plan_rung(study, rung, yaml_path)
+            if study is not case.get(Study):
+                locks.renewed[lock_path] = _plan_rung(case.get(Study), rung, yaml_path)
     if lock is not None:
         locks.recorded[lock_path] = lockfile.parse(lock, lock_path)
     if pipeline is None and lock is not None:
         yield Problem(yaml_path, "no file", f"the pipeline of {lock_path}", "nobody knows what was run")
+
+
+def _plan_rung(study: Study, rung: str, where: str) -> dict[str, PlannedStage]:
+    """The stages of a rung in a study."""
+    return rung_stages(_generated_yaml(study, rung), runs_of(study, rung), where)
 
 
 def _generated_yaml(study: Study, rung: str) -> dict[str, object]:
@@ -130,16 +140,35 @@ def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[P
 
 def check_parameters(case: Case) -> Iterator[Problem]:
     """What every stage ran, read, wrote and was given is what this project, params.yaml and the tickets say."""
-    locks = case.get(DvcLocks)
+    locks, params = case.get(DvcLocks), case.get(Params).value
     yield from _compare_pipelines(case, locks)
-    values: dict[str, Mapping[str, object]] = {PARAMS: case.get(Params).value}
-    for gate, tickets in case.get(Recomputed).tickets.items():
+    tickets: dict[str, Mapping[str, object]] = {}
+    for gate, handed in case.get(Recomputed).tickets.items():
         file = f"artifacts/gates/{gate}/promotions.yaml"
-        values[file] = {name: ticket if ticket == "what-if" else ticket == "true" for name, ticket in tickets.items()}
+        tickets[file] = {name: ticket if ticket == "what-if" else ticket == "true" for name, ticket in handed.items()}
+    rules = case.get(EvidenceRules) if case.knows(EvidenceRules) else None
+    values = {PARAMS: rules.params if rules else params, **tickets}
     for path, name, stage in locks.stages():
         planned = locks.planned.get(path, {}).get(name)
-        if planned is not None:
-            yield from _compare_stage(path, name, stage, _without_unrun(planned, locks), values)
+        if planned is None:
+            continue
+        problems = list(_compare_stage(path, name, stage, _without_unrun(planned, locks), values))
+        if problems and rules and rules.pending:  # what ran since the rules are pending was given those of today
+            today = _without_unrun(locks.renewed.get(path, {}).get(name, planned), locks)
+            problems = list(_compare_stage(path, name, stage, today, {PARAMS: params, **tickets})) and problems
+        yield from (problem for problem in problems if rules is None or not _is_undecided(problem, path, name, rules))
+
+
+def _is_undecided(problem: Problem, path: str, name: str, rules: EvidenceRules) -> bool:
+    """Whether a parameter is that of a gate or rung without evidence under any lock: it decides nothing."""
+    head = f"/stages/{name}/params/{PARAMS}/"
+    place = (problem.pointer or "").removeprefix(head).replace(".", "/") + "/"
+    free = [f"{section}/{key}/" for gate in rules.undecided for section, key in _sections_of(gate)]
+    return problem.pointer is not None and problem.pointer.startswith(head) and place.startswith(tuple(free))
+
+
+def _sections_of(gate: str) -> tuple[tuple[str, str], ...]:
+    return ("gates", gate), ("rungs", names.rung_of(gate))
 
 
 def _without_unrun(planned: PlannedStage, locks: DvcLocks) -> PlannedStage:

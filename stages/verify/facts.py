@@ -19,7 +19,7 @@ from stages.domain.study import Study
 from stages.runners import RunnerJson, assign, runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import Locks
+from stages.verify.pending import evidence_locks, evidence_study
 
 #: (rung, configuration, host): what runs share that differ in their seed alone.
 Cell = tuple[str, str, str]
@@ -42,7 +42,7 @@ class Specifications:
 
 def check_input_of_record(case: Case) -> Iterator[Problem]:
     """The specification in every executed record is what the study gives it."""
-    study, known = case.get(Study), case.get(Locks)
+    study, known = evidence_study(case), evidence_locks(case)
     expected: dict[Cell, ExpectedSpec] = {}
     case.learn(Specifications(expected))
     contracts = {lock.frozen.rung: from_lock(lock) for lock in known.by_gate.values()}
@@ -93,7 +93,7 @@ def check_facts_of_record(case: Case) -> Iterator[Problem]:
 
     No two seeds end alike.
     """
-    study, expected = case.get(Study), case.get(Specifications).by_cell
+    study, expected = evidence_study(case), case.get(Specifications).by_cell
     facts_check = runner_of(study.runner).make_facts_check(study)
     for run in case.get(Ledger).runs:
         if not run.record.executed or run.cell not in expected:

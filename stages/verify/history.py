@@ -21,6 +21,7 @@ from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLoc
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks
+from stages.verify.pending import evidence_locks
 
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
@@ -171,7 +172,8 @@ def _same_outcome(run: RecordLine, data: bytes) -> bool:
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:
     """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
     history = _whole_history(case)
-    standing = {(names.rung_of(gate), lock.digest) for gate, lock in case.get(Locks).by_gate.items()}
+    rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
+    standing = {(names.rung_of(gate), lock.digest) for known in rules for gate, lock in known.by_gate.items()}
     runs = case.get(Ledger).by_id if case.knows(Ledger) else {}
     gone: dict[str, list[str]] = {}
     changed: list[Problem] = []
@@ -183,7 +185,9 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
             run = runs.get(line.run)
             if run is None:
                 gone.setdefault(state.title, []).append(line.run)
-            elif run.data != data + b"\n" and not _was_restored(run, state, history):
+            elif run.data != data + b"\n" and not (
+                run.record.lock == line.commitment[1] and _was_restored(run, state, history)
+            ):
                 changed.append(_changed_record(run, data, state))
     yield from sorted(changed, key=lambda problem: problem.line or 0)
     for title, missing in gone.items():

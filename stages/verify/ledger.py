@@ -1,18 +1,15 @@
-"""Checks V07 and V08: the lines of the ledger, each of them and all of them."""
+"""Check V07: the lines of the ledger, each of them. V08, which asks for all of them, stands in `pending`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
-from stages.domain import canonical, names
+from stages.domain import canonical
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_ledger
-from stages.domain.runs import all_runs, ledger_order
-from stages.domain.study import Study
 from stages.repo.history import evidence_of_record
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, RUNS
@@ -109,34 +106,3 @@ def parse_decision_lines(data: bytes) -> dict[str, DecisionLine]:
             raise Invalid.at(where, f"found {gate!r}, expected {expected!r}: decisions stand in their order", "gate")
         decisions[expected] = DecisionLine(number, value, line + b"\n")
     return decisions
-
-
-def check_ledger_complete(case: Case) -> Iterator[Problem]:
-    """One line for every run of the study, in order; none for another; none missing where a gate decided."""
-    study, ledger = case.get(Study), case.get(Ledger)
-    yield from _out_of_order(ledger)
-    declared = {run.id: run.rung for run in all_runs(study)}
-    for line in ledger.runs:
-        if line.record.id not in declared:
-            undeclared = "a run that params.yaml does not declare"
-            yield line.problem("", undeclared, "a declared cell", "evidence from nowhere")
-    missing: dict[str, list[str]] = {}
-    for run in declared.keys() - ledger.by_id.keys():
-        missing.setdefault(declared[run], []).append(run)
-    for rung, runs in sorted(missing.items()):
-        absent, gate = f"{len(runs)} runs of {rung} are missing, such as {min(runs)}", names.gate_of(rung)
-        if gate in ledger.decisions:
-            expected = "a line for every run of a rung that was judged"
-            yield Problem(RUNS, absent, expected, "the gate judged without seeing all")
-        else:
-            case.note(f"{absent}; {gate} has not decided")
-
-
-def _out_of_order(ledger: Ledger) -> Iterator[Problem]:
-    expected = "each run once, sorted by rung, purpose, configuration, host, seed"
-    for before, after in pairwise(ledger.runs):
-        if before.record.id == after.record.id:
-            meaning = "a run that counts twice or was moved changes what a gate sees"
-            yield after.problem("", "the run a second time", expected, meaning)
-        elif ledger_order(before.record) >= ledger_order(after.record):
-            yield after.problem("", f"the run after {before.record.id}", expected, "the ledger was edited")

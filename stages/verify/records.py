@@ -18,11 +18,12 @@ from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, PARAMS, Locks
+from stages.verify.pending import evidence_locks
 
 
 def check_rule_of_record(case: Case) -> Iterator[Problem]:
     """Every record carries the digest of the lock that judges it and the budget that this lock froze."""
-    known, ledger = case.get(Locks), case.get(Ledger)
+    known, ledger = evidence_locks(case), case.get(Ledger)
     for rung, runs in ledger.by_rung.items():
         lock = known.of(rung)
         if lock is None:
@@ -101,7 +102,7 @@ def _compare_with_lock(case: Case, key: Literal["runner", "corpus"], meaning: st
     """Every record names the runner or corpus that the lock of its rung froze."""
     if not case.knows(Ledger):
         return
-    known = case.get(Locks)
+    known = evidence_locks(case)
     for rung, runs in case.get(Ledger).by_rung.items():
         if lock := known.of(rung):
             frozen = getattr(lock.frozen, key)
@@ -112,7 +113,7 @@ def _compare_with_lock(case: Case, key: Literal["runner", "corpus"], meaning: st
 
 def check_one_environment(case: Case) -> Iterator[Problem]:
     """Executed runs report exactly what their host block asks for; it is constant where a rule asks for that."""
-    known, ledger = case.get(Locks), case.get(Ledger)
+    known, ledger = evidence_locks(case), case.get(Ledger)
     for rung, runs in ledger.by_rung.items():
         lock = known.of(rung)
         if lock is None:

@@ -20,6 +20,7 @@ from stages.verify import (
     history,
     ledger,
     locks,
+    pending,
     records,
     replay,
     signatures,
@@ -31,6 +32,7 @@ from stages.verify.facts import Specifications
 from stages.verify.files import PlainFiles
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks, Params
+from stages.verify.pending import EvidenceRules
 from stages.verify.result import CheckResult
 
 #: More problems of one check than this say nothing more, and 20,000 of them would fill a screen for an hour.
@@ -47,7 +49,7 @@ SEQUENCE = check_order(
         Check("V05", "locks-match", "git", locks.check_locks_match, (Study, Locks)),
         Check("V06", "fresh-seeds", "git", locks.check_fresh_seeds, (Locks,)),
         Check("V07", "ledger-lines", "git", ledger.check_ledger_lines, (PlainFiles,), (Ledger,)),
-        Check("V08", "ledger-complete", "git", ledger.check_ledger_complete, (Study, Ledger)),
+        Check("V08", "ledger-complete", "git", pending.check_ledger_complete, (Study, Ledger), (EvidenceRules,)),
         Check("V09", "rule-of-record", "git", records.check_rule_of_record, (Locks, Ledger)),
         Check("V10", "one-runner", "git", records.check_one_runner, (Locks,)),
         Check("V11", "one-corpus", "git", records.check_one_corpus, (Locks,)),

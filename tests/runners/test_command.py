@@ -87,7 +87,6 @@ def test_an_ending_that_nobody_understands_has_no_record_and_its_log_is_kept(tra
 @pytest.mark.parametrize("mode", ["hang", "stubborn"])
 def test_a_run_whose_time_is_up_has_failed_and_nothing_of_it_lives(train, monkeypatch, mode):
     monkeypatch.setattr("stages.runners.process_tree.GRACE_SECONDS", 0.5)
-    monkeypatch.setattr("stages.runners.process_tree.run_limited.__defaults__", (0.5,))
     result = train(mode, timeout=SHORT, seconds=1.0)
     assert (result.status, result.reason) == ("failed", "it was stopped after 2 s, its limit")
     assert result.facts is None

@@ -22,6 +22,7 @@ from unittest import mock
 from stages import ledger, winner
 from stages.confidence import stored
 from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain.contract import ClosedContract
 from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
 from stages.dvcfiles.cache import folder_md5
@@ -126,8 +127,11 @@ def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
     build_study(root, synthetic.params(configs, seeds))
 
 
-def build_study(root: Path, params: dict[str, Any]) -> None:
-    """The same for a study of one's own."""
+def build_study(root: Path, params: dict[str, Any], decided: int | None = None) -> dict[str, bytes]:
+    """The same for a study of one's own; with `decided`, as it stands when so many gates are frozen and have decided.
+
+    The locks of the others, by path: what `promotion freeze` would write.
+    """
     root.mkdir(parents=True)
     for name in CODE:
         source = PROJECT / name
@@ -137,12 +141,27 @@ def build_study(root: Path, params: dict[str, Any]) -> None:
         study = synthetic.build(root, params)
     with chdir(root):
         write_rungs(study)
+        to_come = [rung for rung in study.rungs if decided is not None and names.number_of(rung) > decided]
+        held = {path.as_posix(): path.read_bytes() for path in (names.lock_path(names.gate_of(r)) for r in to_come)}
+        for rung in to_come:
+            _close(rung)
         _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
-        write_locks([f"stages/{rung}/dvc" for rung in study.rungs])
-        _after_the_last_gate(study.last_rung)
-        write_locks(["dvc"])
+        write_locks([f"stages/{rung}/dvc" for rung in study.rungs if rung not in to_come])
+        if not to_come:
+            _after_the_last_gate(study.last_rung)
+        write_locks(["dvc"], ("corpus", "protocol", "ledger") if to_come else None)
         _commit([], ["add", "-A"], "The evidence")
+    return held
+
+
+def _close(rung: str) -> None:
+    """Leave a rung as it is before its gate is frozen."""
+    gate = names.gate_of(rung)
+    names.lock_path(gate).unlink()
+    files.write_whole(names.PROTOCOL / f"{rung}.json", ClosedContract(rung).to_bytes())
+    for folder in (names.RECORDS / rung, names.TRACES / rung, names.GATES / gate):
+        shutil.rmtree(folder)
 
 
 def _after_the_last_gate(rung: str) -> None:

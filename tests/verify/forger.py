@@ -24,7 +24,8 @@ from stages.repo.tree import open_tree
 from stages.summary import everything
 from stages.verify.check import Case, CheckFailed, Depth, Options, OutOfOrder, Skip, perform
 from stages.verify.decisions import recompute
-from stages.verify.digests import Content, digest_path, ignored_patterns, known_contents
+from stages.verify.digests import known_contents
+from stages.verify.folders import Content, digest_path, ignored_patterns
 from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import Locks
 from stages.verify.result import CheckResult
@@ -205,11 +206,13 @@ class Forger:
     def digests(self, more: dict[str, str] | None = None) -> None:
         """Mend every digest in every dvc.lock that can be made from the bytes in git."""
         case = self.case(None)
+        folder = digest_path(case.tree, "locks", ignored_patterns(case.tree))
+        for lock in self.dvc_locks():  # first of all: it says by which locks the evidence is judged
+            self.dvc(lock, lambda stages: _mend(stages, {"locks": folder}))
         for check in SEQUENCE[: next(at for at, check in enumerate(SEQUENCE) if check.name == "digests")]:
             with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
                 perform(check, case)
         known: dict[str, Content | str | None] = {**known_contents(case)}
-        known["locks"] = digest_path(case.tree, "locks", ignored_patterns(case.tree))
         for lock in self.dvc_locks():
             self.dvc(lock, lambda stages: _mend(stages, known | (more or {})))
 

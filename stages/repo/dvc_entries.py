@@ -1,0 +1,65 @@
+"""Entries of dvc.lock that git still holds, brought back where a change of the study is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.domain import locks, names
+from stages.domain.errors import Invalid
+from stages.domain.records import Record, parse_ledger
+from stages.domain.runs import runs_of
+from stages.domain.study import Study
+from stages.dvcfiles import lockfile
+from stages.repo.git import Git, open_git
+
+
+def restore_entries(study: Study) -> list[str]:
+    """Bring back, from git, the dvc.lock entries of runs whose records the ledger holds under the locks of today.
+
+    Returns the stages that are back. Only an entry that names the very bytes of the record is taken.
+    """
+    path = names.LEDGER / "runs.jsonl"
+    try:
+        records = [record for record, _ in parse_ledger(path.read_bytes(), path.as_posix())] if path.is_file() else []
+    except Invalid:  # `promotion verify` reports it
+        return []
+    git = open_git(Path()) if records else None
+    if git is None:
+        return []
+    try:
+        return [entry for rung in study.rungs for entry in _restore_rung(study, rung, records, git)]
+    finally:
+        git.close()
+
+
+def _restore_rung(study: Study, rung: str, records: list[Record], git: Git) -> list[str]:
+    path, lock = lockfile.path_of(rung), locks.read(names.gate_of(rung))
+    head, stages = lockfile.read(path)
+    declared = {run.id: run.stage_name for run in runs_of(study, rung)}
+    missing = {
+        name: record.md5
+        for record in records
+        if lock and record.lock == lock.digest and (name := declared.get(record.id)) and name not in stages
+    }
+    restored: dict[str, str] = {}
+    for head_then, stages_then in _past_locks(path.as_posix(), git) if missing else ():
+        head = head or head_then
+        fitting = {name: stages_then[name] for name in missing if missing[name] in stages_then.get(name, "")}
+        restored = {**fitting, **restored}
+        if len(restored) == len(missing):
+            break
+    if restored:
+        lockfile.write(path, head, stages | restored)
+        lockfile.put_in_order(path, [*declared.values(), "gate"])
+    return [f"{path.as_posix()}: {name}" for name in restored]
+
+
+def _past_locks(path: str, git: Git) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every content of a dvc.lock up to HEAD, the newest first."""
+    seen: set[str] = set()
+    for commit in reversed(git.ancestry(git.head)) if git.head else ():
+        entry = git.entry(commit, path)
+        if entry and entry.oid not in seen:
+            seen.add(entry.oid)
+            yield lockfile.split(git.blob(entry.oid).decode("utf-8", "replace"))
