@@ -106,14 +106,15 @@ def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: lis
     if case.git is None or not head:
         return None
     for commits, files in lock_folders(case.git, head):
-        if digest_files(files.items(), patterns).md5 == noted:
-            then = _parse_locks(files)
-            pending = _compare(then, today.locks, case.get(Ledger)) if then else None
-            for commit in commits if then and pending is not None else ():
-                params = _params_of_then(case.git, commit, today.params, pending)
-                study = _study_of(params, then) if params else None
-                if study:
-                    return EvidenceRules(then, study, params, pending, commit)
+        then = _parse_locks(files) if digest_files(files.items(), patterns).md5 == noted else None
+        pending = _compare(then, today.locks, case.get(Ledger)) if then else None
+        if then is None or pending is None:
+            continue
+        for commit in commits:
+            params = _params_of_then(case.git, commit, today.params, pending)
+            study = _study_of(params, then) if params is not None else None
+            if params is not None and study is not None:
+                return EvidenceRules(then, study, params, pending, commit)
     return None
 
 
