@@ -33,8 +33,8 @@ class Evidence:
 
     @cached_property
     def rules(self) -> dict[str, Rule]:
-        """The rules of the gate, parsed."""
-        return parse_rules(self.contract.rules, path_of(self.contract.rung))
+        """The rules of the gate, parsed. One host alone may have none left: see `only_host`."""
+        return parse_rules(self.contract.rules, path_of(self.contract.rung)) if self.contract.rules else {}
 
     @cached_property
     def scores(self) -> dict[str, dict[Cell, Fraction]]:

@@ -22,7 +22,8 @@ def promotion(*words):
     return end.value.code
 
 
-def test_the_documented_example_runs_and_writes_a_result(tmp_path, capsys):
+def test_the_documented_example_runs_and_writes_a_result(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # no cell of a table wraps
     file = tmp_path / "result.json"
     assert promotion(*WORDS, RULES, "--ladders", 3000, "--json", file) == 0
     out = capsys.readouterr().out

@@ -377,3 +377,9 @@ def test_a_score_of_a_command_may_be_negative_and_is_compared_exactly():
 def test_a_record_of_a_command_with_a_hostile_input_still_has_a_metric():
     assert record("ref", "h1", 31, 1.0, spec={"kind": "command", "score": {}}).metric == "val_bpb"
     assert record("ref", "h1", 31, 1.0, spec={"kind": "command", "score": 5}).metric == "val_bpb"
+
+
+def test_one_host_alone_decides_without_the_rule_that_compares_hosts_even_where_it_is_the_only_one():
+    alone = evidence({"R1": {"kind": "min_host_agreement", "tau": 0.5}}, FLAT).only_host(HOSTS[0])
+    made = decision.decide(alone)
+    assert (made.outcome, made.promoted, made.rules) == ("decided", [], [])

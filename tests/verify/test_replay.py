@@ -14,7 +14,7 @@ import pytest
 from stages import verify as front_door
 from stages.cli import build_parser
 from stages.commands import replay as command
-from stages.domain import canonical
+from stages.domain import canonical, locks
 from stages.domain.errors import Refused
 from stages.domain.records import parse_line
 from stages.verify import choose_runs, read_ledger, replay
@@ -159,8 +159,9 @@ def test_a_run_on_the_wall_clock_that_kept_no_progress_is_not_trained_again_for_
     value = finished(clone)
     value["budget"]["clock"] = "wall"
     record = parse_line(canonical.dumps(value), "x")
+    lock = locks.loads(clone.path("locks/gate1.yaml").read_bytes(), "locks/gate1.yaml")
     with pytest.raises(Refused, match="its facts hold no progress"):
-        replay._check_place(record, None, clone.root)
+        replay._check_place(record, lock, clone.root)
 
 
 def test_a_sample_is_the_same_for_everybody_with_the_same_seed(clone: Forger):
