@@ -29,6 +29,7 @@ This package is all that others import; its modules are its own affair.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,8 @@ from pathlib import Path
 
 from stages.domain.errors import Refused
 from stages.dvcfiles.cache import artifacts_present
-from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.git import UNSHALLOW, Git, open_git, why_no_git
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import CommitTree, Tree, open_tree
 from stages.verify.attestation import (
     Attestation,
@@ -99,6 +101,7 @@ __all__ = [
     "sign",
     "verify",
     "verify_history",
+    "verify_push",
     "verify_range",
     "verify_signature",
 ]
@@ -107,6 +110,8 @@ __all__ = [
 _VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
 #: What a commit of the study's history touches.
 _HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
+#: What is read of a workspace.
+_STUDY_PATHS = (PARAMS, "dvc.yaml", "dvc.lock", "locks", "ledger", "trainer", "stages")
 
 
 DEFAULTS = Options()
@@ -150,32 +155,61 @@ def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
     with _repository(root, options) as repository:
         git = _need(repository, root)
         last = git.resolve("HEAD")
-        return _verify_commits(root, git, _from_first_study(git, _touching(git, last, _HISTORY_PATHS)), options)
+        _refuse_cut(git, ["--end-of-options", last], "--history")
+        commits = _touching(git, ["--end-of-options", last], _HISTORY_PATHS)
+        return _verify_commits(root, git, _from_first_study(git, commits), options)
 
 
-def verify_range(root: Path, revisions: str, options: Options = DEFAULTS) -> list[CommitStep]:
+def verify_range(
+    root: Path, revisions: str, options: Options = DEFAULTS, known: Sequence[str] = ()
+) -> list[CommitStep]:
     """Verify the last commit of a range `A..B`, and every other one that could change a verdict, oldest first.
 
-    Commits before the first one that holds a study are left out, unless the base of the range holds one: whoever takes
-    it away afterwards is not let off.
+    Where A is empty, all zeros (as CI systems and hooks name what was not there before) or not here (it was replaced by
+    a forced push), that is every commit up to B that none of the revisions `known` holds. Commits before the first one
+    that holds a study are left out, unless the base of the range holds one: whoever takes it away afterwards is not let
+    off.
     """
     with _repository(root, options) as repository:
         git = _need(repository, root)
-        first, last = _range_ends(git, revisions)
-        commits = _touching(git, f"{first}..{last}", _VERDICT_PATHS)
-        commits += [last] if last not in commits else []
-        base = git.merge_base(first, last) or first
-        if git.entry(base, PARAMS) is None:
+        bounds = _range_bounds(git, revisions, known)
+        _refuse_cut(git, bounds.arguments, f"--range {revisions}")
+        commits = _touching(git, bounds.arguments, _VERDICT_PATHS)
+        commits += [bounds.last] if bounds.last not in commits else []
+        if bounds.base is None or git.entry(bounds.base, PARAMS) is None:
             commits = _from_first_study(git, commits)
         return _verify_commits(root, git, commits, options)
 
 
-def range_base(root: Path, revisions: str) -> str:
-    """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A."""
-    with _repository(root) as repository:
+def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> list[CommitStep]:
+    """Verify what a push brings, in a hook that runs before it is taken in: the commits that no reference here holds.
+
+    `old` is all zeros for a new reference, `new` for one that goes. Empty where nothing that comes belongs to a study.
+    """
+    with _repository(root, options) as repository:
         git = _need(repository, root)
-        first, last = _range_ends(git, revisions)
-        return git.merge_base(first, last) or first
+        if not new.strip("0") or not git.holds(new):  # a reference may also name a file or a folder
+            return []
+        last = git.resolve(new)
+        revisions = ["--not", "--all", "--not", "--end-of-options", last]
+        _refuse_cut(git, revisions, f"the push of {last[:12]}")
+        commits = _touching(git, revisions, _VERDICT_PATHS)
+        commits += [last] if last not in commits else []
+        before = old if old.strip("0") else git.head
+        base = git.merge_base(before, last) if before else None
+        if base is None or git.entry(base, PARAMS) is None:
+            first = _first_study(git, commits)
+            commits = [] if first is None else commits[first:]
+        return _verify_commits(root, git, commits, options)
+
+
+def range_base(root: Path, revisions: str, known: Sequence[str] = ()) -> str | None:
+    """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A; None if A is not here.
+
+    Where A is not here, what a revision of `known` has in common with B stands in for it.
+    """
+    with _repository(root) as repository:
+        return _range_bounds(_need(repository, root), revisions, known).base
 
 
 def decisions_changed_since(root: Path, before: str, rev: str | None = None) -> list[ChangedDecision]:
@@ -210,6 +244,9 @@ def _need(git: Git | None, root: Path) -> Git:
 
 
 def _verify_tree(root: Path, git: Git | None, tree: Tree, commit: str | None, options: Options) -> Report:
+    if commit is None and git is not None and (files := git.left_out(*_STUDY_PATHS)):
+        message = f"{files[0]} is not in the workspace: a sparse checkout leaves it out"
+        raise GitAbsent(message, "git sparse-checkout disable")
     depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")
     case = Case(root, tree, git, commit, replace(options, depth=depth))
     return Report(tree.title, commit, depth, run_checks(case), options.required)
@@ -226,25 +263,64 @@ def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Optio
     return steps
 
 
-def _range_ends(git: Git, revisions: str) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _RangeBounds:
+    """A range of commits: its last one, those whose ancestors are left out, and the one to compare with."""
+
+    last: str
+    excluded: tuple[str, ...]
+    base: str | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """The range as `git rev-list` takes it."""
+        return ["--end-of-options", self.last, *(f"^{commit}" for commit in self.excluded)]
+
+
+def _range_bounds(git: Git, revisions: str, known: Sequence[str]) -> _RangeBounds:
     start, dots, end = revisions.partition("..")
-    if not dots or not start or not end or end.startswith("."):
+    if not dots or not end or end.startswith("."):
         raise Refused(f"--range {revisions!r}: expected A..B, two commits")
-    return git.resolve(start), git.resolve(end)
+    last = git.resolve(end)
+    if start and (git.holds(start) or not _COMMIT_ID.fullmatch(start)):
+        first = git.resolve(start)
+        return _RangeBounds(last, (first,), git.merge_base(first, last) or first)
+    excluded = [git.resolve(rev) for rev in known if git.holds(rev)]
+    bases = {commit: git.merge_base(commit, last) for commit in excluded}
+    # A revision that holds B itself, such as the branch that was pushed, says nothing of what was there before.
+    older = [commit for commit in excluded if bases[commit] not in (None, last)]
+    return _RangeBounds(last, tuple(older), next((bases[commit] for commit in older), None))
 
 
-def _touching(git: Git, revisions: str, paths: tuple[str, ...]) -> list[str]:
+_COMMIT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def _refuse_cut(git: Git, revisions: list[str], what: str) -> None:
+    """Refuse to answer for commits of which a shallow clone hides some."""
+    if not git.shallow:
+        return
+    listed = set(git.ask("rev-list", *revisions, "--").split())
+    if hidden := sorted(oid for oid in git.shallow & listed if git.commit(oid).parents):
+        message = f"{what}: this shallow clone is cut off at commit {hidden[0][:12]}, and what came before is hidden"
+        raise GitAbsent(message, UNSHALLOW)
+
+
+def _touching(git: Git, revisions: list[str], paths: tuple[str, ...]) -> list[str]:
     """The commits of a range that touch any of the paths, oldest first."""
     order = ("--full-history", "--topo-order", "--reverse")
-    return git.ask("rev-list", *order, "--end-of-options", revisions, "--", *paths).split()
+    return git.ask("rev-list", *order, *revisions, "--", *paths).split()
 
 
 def _from_first_study(git: Git, commits: list[str]) -> list[str]:
     """The commits from the first one on that holds a study."""
-    first = next((at for at, commit in enumerate(commits) if git.entry(commit, PARAMS)), None)
+    first = _first_study(git, commits)
     if first is None:
         raise Refused("no commit here holds a study: none has params.yaml")
     return commits[first:]
+
+
+def _first_study(git: Git, commits: list[str]) -> int | None:
+    return next((at for at, commit in enumerate(commits) if git.entry(commit, PARAMS)), None)
 
 
 def _nearby_study(root: Path) -> str:
