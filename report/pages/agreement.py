@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec, LegendEntry, Stars
 from report.host_agreement import SOURCE, HostPair, RungHosts
 from report.page import Page, link_config
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -55,9 +55,9 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 
 def _section(view: StudyView, hosts: RungHosts) -> RungSection:
-    tables = [means_table(hosts, view.clock)]
+    tables = [means_table(hosts)]
     if any(pair.inversions for pair in hosts.pairs):
-        tables.append(inversions_table(hosts, view.clock))
+        tables.append(inversions_table(hosts))
     drawn = [scatter_figure(hosts, pair, view.paths, view.stars) for pair in hosts.pairs]
     if len(hosts.hosts) > 1 and len(hosts.summary.means) > 1:
         drawn.append(slope_figure(hosts, view.paths, view.stars))
@@ -248,11 +248,10 @@ def pairs_table(view: StudyView) -> Table:
         Column("jaccard", "Overlap", "number", overlap, lambda p: p.hosts.summary.overlap.jaccard, digits=2),
     ]
     title = f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung"
-    return TableSpec("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
+    return Table("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
         columns,
         [pair for hosts in view.hosts.values() for pair in hosts.pairs],
         lambda pair: f"tau.{pair.hosts.gate.rung}.{pair.first}.{pair.second}",
-        view.clock,
     )
 
 
@@ -270,19 +269,18 @@ def _leader(pair: HostPair, host: str) -> Cell:
     return link_config(pair.hosts.summary.leaders.get(host))
 
 
-def means_table(hosts: RungHosts, clock: str) -> Table:
+def means_table(hosts: RungHosts) -> Table:
     """Mean val_bpb and rank of every candidate on every host block."""
     columns = [Column("config", "Candidate", get=link_config)]
     for host in hosts.hosts:
         columns += _host_columns(hosts, host)
     columns.append(Column("moves", "Ranks apart", "count", get=lambda name: _ranks_apart(hosts.ranks(name))))
-    return TableSpec(
+    return Table(
         f"means-{hosts.gate.rung}", f"Mean val_bpb and rank on each host block, {hosts.gate.rung_title.lower()}", SOURCE
     ).fill(
         columns,
         sorted(hosts.summary.means, key=lambda name: tuple(rank or 10**9 for rank in hosts.ranks(name))),
         lambda name: f"{hosts.gate.rung}.{name}",
-        clock,
     )
 
 
@@ -299,7 +297,7 @@ def _ranks_apart(ranks: list[int | None]) -> int | None:
     return max(known) - min(known) if len(known) == len(ranks) else None
 
 
-def inversions_table(hosts: RungHosts, clock: str) -> Table:
+def inversions_table(hosts: RungHosts) -> Table:
     """The pairs of candidates that two host blocks order differently, those with the widest gaps first."""
     rung, rows = hosts.gate.rung, [(pair, *names) for pair in hosts.pairs for names in pair.inversions]
     total = sum(pair.discordant for pair in hosts.pairs)
@@ -309,9 +307,9 @@ def inversions_table(hosts: RungHosts, clock: str) -> Table:
         Column("second", "Second block", get=lambda row: Cell(row[0].second, mark="name")),
         Column("better_second", "Better there", get=lambda row: link_config(row[2])),
     ]
-    return TableSpec(
+    return Table(
         f"inversions-{rung}",
         f"Inversions, {hosts.gate.rung_title.lower()}",
         SOURCE,
         note=f"The {len(rows)} with the widest gaps of {formatting.plain(total)}." if len(rows) < total else "",
-    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}", clock)
+    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}")

@@ -9,7 +9,7 @@ from functools import partial
 from report.confidence import SOURCE, Confidence, readable
 from report.gates import GateView
 from report.page import config_page, gate_page, link_config
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Threshold
 from stages.domain import formatting
 
@@ -92,18 +92,18 @@ def _redraws_text(known: GateConfidence, final: bool) -> str:
     return f"Decided {redraws.count:,} times more with fresh seeds of this noise: {formatting.listed(shares)}.{blocked}"
 
 
-def confidence_tables(gate: GateView, confidence: Confidence, clock: str) -> list[Table]:
+def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
     """The tables of a decided gate: comparisons, fates, what changes without one cell, thresholds."""
     known = confidence.gate(gate.name)
     if known is None:
         return []
-    tables = [fates_table(known, clock)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
-    tables += [comparisons_table(known, clock), cells_table(gate, known, clock)] if known.comparisons else []
-    tables += [deletions_table(known, clock)] if any(deletion.changes for deletion in known.deletions) else []
-    return tables + ([thresholds_table(known, clock)] if known.thresholds else [])
+    tables = [fates_table(known)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
+    tables += [comparisons_table(known), cells_table(gate, known)] if known.comparisons else []
+    tables += [deletions_table(known)] if any(deletion.changes for deletion in known.deletions) else []
+    return tables + ([thresholds_table(known)] if known.thresholds else [])
 
 
-def comparisons_table(known: GateConfidence, clock: str) -> Table:
+def comparisons_table(known: GateConfidence) -> Table:
     """Every pair that a rule compares: the mean difference with its interval, and the tests."""
     columns = [
         Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
@@ -129,16 +129,16 @@ def comparisons_table(known: GateConfidence, clock: str) -> Table:
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
-    spec = TableSpec(
+    spec = Table(
         "comparisons",
         "Paired differences: each candidate against whom its rule holds it",
         SOURCE,
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
-    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}", clock)
+    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}")
 
 
-def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
+def cells_table(gate: GateView, known: GateConfidence) -> Table:
     """The same pairs by host and cell by cell."""
     compared = {host for pair in known.comparisons for host in pair.host_means}
     hosts = [host for host in gate.study.hosts if host in compared]
@@ -150,13 +150,13 @@ def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
         *(_cell_column(gate, cell) for cell in gate.cells),
     ]
     many = "; the files beside this page have every cell" if len(gate.cells) > MOST_CELLS else ""
-    spec = TableSpec(
+    spec = Table(
         "cells",
         "The same differences by host, and cell by cell",
         f"{SOURCE}; ledger/runs.jsonl",
         note=f"Positive: worse than whom it is held against{many}.",
     )
-    return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}", clock)
+    return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}")
 
 
 def _against(pair: Comparison) -> Cell:
@@ -255,7 +255,7 @@ def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ..
     )
 
 
-def fates_table(known: GateConfidence, clock: str) -> Table:
+def fates_table(known: GateConfidence) -> Table:
     """How often each fate flips, and on what it hangs."""
     rows = fates(known)
     columns = [
@@ -263,8 +263,8 @@ def fates_table(known: GateConfidence, clock: str) -> Table:
         Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
         Column("hangs_on", "Hangs on", hidden=not any(fate.hangs_on for fate in rows), get=_hanging),
     ]
-    spec = TableSpec("fates", "How often would its fate be another one?", SOURCE)
-    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}", clock)
+    spec = Table("fates", "How often would its fate be another one?", SOURCE)
+    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
 
 
 def _fate_cell(gate: str, fate: Fate) -> Cell:
@@ -283,7 +283,7 @@ def _hanging(fate: Fate) -> Cell:
     return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
 
-def deletions_table(known: GateConfidence, clock: str) -> Table:
+def deletions_table(known: GateConfidence) -> Table:
     """What the frozen rules would have said without one cell, seed or host; those that change something."""
     changing = [deletion for deletion in known.deletions if deletion.changes]
     quiet = len(known.deletions) - len(changing)
@@ -291,17 +291,17 @@ def deletions_table(known: GateConfidence, clock: str) -> Table:
         Column("left_out", "Left out", get=lambda deletion: f"{deletion.kind} {deletion.left_out}"),
         Column("changes", "What changes", get=lambda deletion: _changes(deletion.changes)),
     ]
-    spec = TableSpec(
+    spec = Table(
         "without",
         "Without one cell, one seed, one host",
         SOURCE,
         tools=False,
         note=f"{formatting.count(quiet, 'other')} left out in turn: nothing changes." if quiet else "",
     )
-    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}", clock)
+    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}")
 
 
-def thresholds_table(known: GateConfidence, clock: str) -> Table:
+def thresholds_table(known: GateConfidence) -> Table:
     """Every number of every rule with the interval in which no fate changes."""
     columns = [
         Column("rule", "Rule", get=lambda row: Cell(row.rule, href=f"{gate_page(known.gate)}#{row.rule}")),
@@ -313,14 +313,14 @@ def thresholds_table(known: GateConfidence, clock: str) -> Table:
         Column("below", "Below that", get=lambda row: _beyond(row.lower)),
         Column("above", "Above that", get=lambda row: _beyond(row.upper)),
     ]
-    spec = TableSpec(
+    spec = Table(
         "thresholds",
         "How far each number could move",
         SOURCE,
         tools=False,
         note="Each number moves alone, all other rules as they are.",
     )
-    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}", clock)
+    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}")
 
 
 def _range(row: Threshold) -> Cell:

@@ -13,7 +13,7 @@ from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
 from report.promotion_paths import PromotionPath
 from report.prose import Prose, term
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.verdict import reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
@@ -80,7 +80,7 @@ def pages(view: StudyView) -> Iterator[Page]:
             "plainly": view.machines.sentence,
             "one_host": len(view.study.hosts) == 1,
         },
-        tables=[path_table(paths[:MOST_ROWS], gates, view.clock), agreement_table(view.hosts.values(), view.clock)],
+        tables=[path_table(paths[:MOST_ROWS], gates), agreement_table(view.hosts.values())],
     )
 
 
@@ -102,7 +102,7 @@ def _facts(view: StudyView) -> dict[str, int]:
     }
 
 
-def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
+def agreement_table(rungs: Iterable[RungHosts]) -> Table:
     """For each decided rung: tau of the hosts, their leaders, and whether each alone would have decided the same."""
     tau = "Kendall's tau-b; the smallest where there are several pairs"
     alone = "host blocks that alone would have decided the same"
@@ -112,13 +112,13 @@ def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
         Column("leaders", "Leader on each block", get=_leaders),
         Column("alone", "Same decision alone", "number", alone, get=alone_cell),
     ]
-    return TableSpec(
+    return Table(
         "agreement-glance",
         "Do the host blocks tell one story?",
         host_agreement.SOURCE,
         tools=False,
         empty="No rung has evidence yet.",
-    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}", clock)
+    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}")
 
 
 def _smallest_tau(hosts: RungHosts) -> float | None:

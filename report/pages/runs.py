@@ -11,8 +11,8 @@ from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
 from report.prose import Prose, Span, bad, config_name
-from report.tables import Cell, Column, Table, TableRow, TableSpec
-from report.traces import COLUMNS, CurvePoint, Trace, read_trace
+from report.tables import Cell, Column, Table
+from report.traces import Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.records import Record
@@ -31,19 +31,19 @@ STATUSES = {
     "unrun": ("Not run: what-if", ""),
 }
 
-RUNGS = TableSpec("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
+RUNGS = Table("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The index, one page a rung, then one page for every executed run."""
-    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()), view.clock)])
+    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()))])
     for gate in view.gates.values():
         context: dict[str, object] = {"rung": gate.rung, "gate": gate.name, "missing": gate.missing}
-        yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate, view.clock)])
+        yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate)])
     yield from _run_pages(view)
 
 
-def rungs_table(gates: list[GateView], clock: str) -> Table:
+def rungs_table(gates: list[GateView]) -> Table:
     """How many runs each rung has, by status."""
     counts = {gate.rung: Counter(map(_status, gate.runs)) for gate in gates}
 
@@ -58,7 +58,7 @@ def rungs_table(gates: list[GateView], clock: str) -> Table:
         Column("missing", "Missing", "count", get=lambda gate: len(gate.missing)),
         *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
     ]
-    return RUNGS.fill(columns, gates, lambda gate: gate.rung, clock)
+    return RUNGS.fill(columns, gates, lambda gate: gate.rung)
 
 
 def _status(run: LedgerRun) -> str:
@@ -81,7 +81,7 @@ def _score(run: LedgerRun) -> float | None:
     return None if run.record.val_bpb is None else float(run.record.val_bpb)
 
 
-def runs_table(gate: GateView, clock: str) -> Table:
+def runs_table(gate: GateView) -> Table:
     """Every executed run of a rung. Stopped configurations trained nothing and are counted on the page of rungs."""
     score, status, host, seed, purpose, line = run_columns()
     md5_hint = "of this ledger line: what dvc.lock must hold for the file of the record"
@@ -99,8 +99,8 @@ def runs_table(gate: GateView, clock: str) -> Table:
         Column("md5", "md5", "digest", md5_hint, get=lambda run: run.line.md5),
         Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
     ]
-    return TableSpec("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
-        columns, gate.executed, _run_anchor, clock
+    return Table("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
+        columns, gate.executed, _run_anchor
     )
 
 
@@ -231,27 +231,27 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _value(point: CurvePoint, key: str) -> float | None:
-    value = point[key]
-    return int(value) if key in ("step", "tokens") and value is not None else _short(value)
-
-
 def curve_table(trace: Trace, run: str, clock: str) -> Table:
     """The thinned curve."""
     of = f"{len(trace.points)} of {formatting.plain(trace.rows)} points"
+
+    def counted(key: str, label: str, hidden: bool = False) -> Column:
+        return Column(key, label, "count", hidden=hidden, get=lambda point: point[key] and int(point[key]))
+
+    def measured(key: str, label: str, digits: int | None = None, hidden: bool = False) -> Column:
+        return Column(key, label, "number", hidden=hidden, get=lambda point: _short(point[key]), digits=digits)
+
     columns = [
-        Column("step", "Step", "count"),
-        Column("tokens", "Tokens", "count", hidden=True),
-        Column("seconds", "Seconds", "number", digits=3),
-        Column("train_loss", "Training loss, nats per token", "number", digits=4),
-        Column("lr_factor", "Learning-rate factor", "number", hidden=True),
+        counted("step", "Step"),
+        counted("tokens", "Tokens", hidden=True),
+        measured("seconds", "Seconds", 3),
+        measured("train_loss", "Training loss, nats per token", 4),
+        measured("lr_factor", "Learning-rate factor", hidden=True),
     ]
     return Table(
         "curve",
         f"Training curve ({of if trace.rows > len(trace.points) else 'every point'})",
-        columns,
-        [TableRow("", {key: _value(point, key) for key in COLUMNS}) for point in trace.points],
-        source=f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
-        clock=clock,
+        f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
         tools=False,
-    )
+        clock=clock,
+    ).fill(columns, trace.points, lambda _: "")
