@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from report.gates import GateView
 from report.load import LedgerRun
-from report.page import config_page, gate_page
+from report.page import config_page, gate_page, run_page
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.metric import metric_of
@@ -147,4 +147,5 @@ def shared(view: StudyView) -> dict[str, object]:
         "warnings": warnings(view),
         "config_page": config_page,
         "gate_page": gate_page,
+        "run_page": run_page,
     }

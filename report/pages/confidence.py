@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from report.confidence import PAGE, SECTION, SOURCE, readable
 from report.page import Page, link_config, link_gate
-from report.pages.gate_confidence import DIGITS, noise_text
+from report.pages.gate_confidence import DIGITS, hanging_cell, noise_text
 from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.confidence.results import GateConfidence, StudyConfidence, Winner
@@ -60,27 +60,20 @@ def _tables(result: StudyConfidence) -> list[Table]:
 
 def gates_table(result: StudyConfidence) -> Table:
     """One line a gate: how often it would decide the same, with what noise, and what it hangs on."""
+    kept = "share of redraws: the same set and the same verdicts"
     columns = [
         Column("gate", "Gate", get=lambda gate: link_gate(gate.gate, SECTION)),
-        Column("kept", "Decides the same", "number", "share of redraws: the same set and the same verdicts", get=_kept),
+        Column("kept", "Decides the same", "number", kept, get=lambda gate: _share(gate.redraws and gate.kept)),
         Column("doubtful", "Least certain fate", get=_doubtful),
-        Column("leader", "Same leader", "number", get=_same_leader),
+        Column("leader", "Same leader", "number", get=lambda gate: _share(gate.redraws and gate.redraws.same_leader)),
         Column("noise", "Noise", get=_noise),
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("hangs_on", "Hangs on", get=_hangs_on),
+        Column("hangs_on", "Hangs on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
     ]
     spec = Table(
         "gates", "How often would each gate decide the same?", SOURCE, tools=False, empty="No gate has decided yet."
     )
     return spec.fill(columns, result.gates.values(), lambda gate: f"sure.{gate.gate}")
-
-
-def _kept(gate: GateConfidence) -> Cell:
-    return _share(gate.kept if gate.redraws else None)
-
-
-def _same_leader(gate: GateConfidence) -> Cell:
-    return _share(gate.redraws.same_leader if gate.redraws else None)
 
 
 def _share(value: float | None) -> Cell:
@@ -103,11 +96,6 @@ def _noise(gate: GateConfidence) -> Cell:
     word = "borrowed from" if noise.borrowed else "measured at"
     most = formatting.number(max(noise.sd.values()), DIGITS)
     return Cell(noise.source, f"{word} {readable(str(noise.rung))}", small=f"up to {most}")
-
-
-def _hangs_on(gate: GateConfidence) -> Cell:
-    text = formatting.listed(list(gate.hangs_on), 3) if gate.hangs_on else ""
-    return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
 
 def winner_table(winner: Winner) -> Table:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from report import labels
 from report.gates import GateView
 from report.load import LedgerRun
-from report.page import Page, config_page, link_config, run_page
+from report.page import Page, config_page, link_config
 from report.pages.gate_outcome import rules_cell
-from report.pages.runs import run_columns
+from report.pages.runs import run_cell, run_columns
 from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
 from report.prose import Prose, Span
@@ -185,12 +185,8 @@ def _host_columns(config: str, gates: dict[str, GateView], host: str) -> list[Co
 def runs_table(config: str, runs: list[LedgerRun]) -> Table:
     """Every executed run of it, each without the name that the whole page bears."""
     score, status, host, seed, purpose, line = run_columns()
-
-    def run_cell(run: LedgerRun) -> Cell:
-        return Cell(run.record.id, run.record.id.replace(f"/{config}/", "/", 1), run_page(run.record.id))
-
     columns = [
-        Column("run", "Run", get=run_cell),
+        Column("run", "Run", get=lambda run: run_cell(run, config)),
         score,
         status,
         Column("rung", "Rung", hidden=True, get=lambda run: run.record.rung),

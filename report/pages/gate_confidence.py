@@ -23,6 +23,7 @@ DIFFERENCE_HINT = (
 )
 #: A fate that flips this often is marked.
 DOUBTFUL = 0.2
+_NOISE = {"replication": "measured", "floor": "borrowed", "none": "not measured"}
 _OUTCOMES = {
     "equivalent": ("≈ equivalent", "holds-yes"),
     "not worse": ("✓ not worse", "holds-yes"),
@@ -125,7 +126,7 @@ def comparisons_table(known: GateConfidence) -> Table:
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _noise_word(pair), note=pair.note)),
+        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _NOISE[pair.noise], note=pair.note)),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
@@ -181,12 +182,10 @@ def _outcome(pair: Comparison) -> Cell:
     if pair.outcome is None:
         return Cell(None, "not tested", small=margin)
     text, mark = _OUTCOMES[pair.outcome]
-    p = f", p {_p_text(pair.p_test)}" if pair.p_test is not None else ""
-    return Cell(pair.outcome, text, mark=mark, small=margin + p)
-
-
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else formatting.number(p, 3)
+    if pair.p_test is not None:
+        p = pair.p_test
+        margin += ", p " + ("< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else formatting.number(p, 3))
+    return Cell(pair.outcome, text, mark=mark, small=margin)
 
 
 def _p(pair: Comparison) -> Cell:
@@ -197,10 +196,8 @@ def _p(pair: Comparison) -> Cell:
 
 
 def _host_column(host: str) -> Column:
-    def mean(pair: Comparison) -> float | None:
-        return pair.host_means.get(host)
-
-    return Column(f"host_{host}", host, "signed", group="Mean of each host", get=mean, digits=DIGITS)
+    key, group = f"host_{host}", "Mean of each host"
+    return Column(key, host, "signed", get=lambda pair: pair.host_means.get(host), group=group, digits=DIGITS)
 
 
 def _cell_column(gate: GateView, cell: tuple[str, int]) -> Column:
@@ -217,10 +214,6 @@ def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | No
     if cell[0] not in pair.hosts or scores[0] is None or scores[1] is None:
         return None
     return float(scores[0] - scores[1])
-
-
-def _noise_word(pair: Comparison) -> str:
-    return {"replication": "measured", "floor": "borrowed", "none": "not measured"}[pair.noise]
 
 
 @dataclass(frozen=True)
@@ -258,17 +251,18 @@ def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ..
 def fates_table(known: GateConfidence) -> Table:
     """How often each fate flips, and on what it hangs."""
     rows = fates(known)
+    hang = any(fate.hangs_on for fate in rows)
+
+    def linked(fate: Fate) -> Cell:
+        return Cell(fate.name, href=f"{gate_page(known.gate)}#{fate.name}" if fate.verdict else config_page(fate.name))
+
     columns = [
-        Column("name", "Candidate or verdict", get=partial(_fate_cell, known.gate)),
+        Column("name", "Candidate or verdict", get=linked),
         Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
-        Column("hangs_on", "Hangs on", hidden=not any(fate.hangs_on for fate in rows), get=_hanging),
+        Column("hangs_on", "Hangs on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
     ]
     spec = Table("fates", "How often would its fate be another one?", SOURCE)
     return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
-
-
-def _fate_cell(gate: str, fate: Fate) -> Cell:
-    return Cell(fate.name, href=f"{gate_page(gate)}#{fate.name}" if fate.verdict else config_page(fate.name))
 
 
 def _flips(fate: Fate) -> Cell:
@@ -278,8 +272,9 @@ def _flips(fate: Fate) -> Cell:
     return Cell(fate.flips, text, mark="bad" if fate.flips >= DOUBTFUL else "")
 
 
-def _hanging(fate: Fate) -> Cell:
-    text = formatting.listed(list(fate.hangs_on), 4) if fate.hangs_on else ""
+def hanging_cell(hangs_on: Sequence[str], most: int) -> Cell:
+    """What a decision or a fate hangs on, so many by name."""
+    text = formatting.listed(list(hangs_on), most) if hangs_on else ""
     return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
 

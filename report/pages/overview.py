@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from report import cost, host_agreement
-from report.answers import add_answers
 from report.host_agreement import RungHosts
 from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
-from report.promotion_paths import PromotionPath
 from report.prose import Prose, term
 from report.tables import Cell, Column, Table
-from report.verdict import reach_verdict
+from report.verdict import answers, reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -64,16 +62,17 @@ class CostGlance:
 def pages(view: StudyView) -> Iterator[Page]:
     """The one overview."""
     paths, gates = list(view.paths.values()), list(view.gates.values())
+    verdict, seen = reach_verdict(view), {step.state for path in paths for step in path.steps}
     yield Page(
         path="index.html",
         template="overview.html",
         title="Overview",
         context={
-            "verdict": add_answers(reach_verdict(view), view.confidence),
+            "verdict": replace(verdict, notes=[*verdict.notes, *answers(view.confidence)]),
             "counts": candidate_counts(gates),
             "more": max(0, len(paths) - MOST_ROWS),
             "figures": [path_figure(paths, gates, view.stars, "paths")],
-            "states": _states(paths),
+            "states": [state for state in formatting.STATES if state in seen and state != "absent"],
             "cost": view.cost,
             "glance": CostGlance(view.cost),
             "facts": _facts(view),
@@ -82,12 +81,6 @@ def pages(view: StudyView) -> Iterator[Page]:
         },
         tables=[path_table(paths[:MOST_ROWS], gates), agreement_table(view.hosts.values())],
     )
-
-
-def _states(paths: list[PromotionPath]) -> list[str]:
-    """The states that occur, in the order of the legend."""
-    seen = {step.state for path in paths for step in path.steps}
-    return [state for state in formatting.STATES if state in seen and state != "absent"]
 
 
 def _facts(view: StudyView) -> dict[str, int]:
@@ -106,9 +99,13 @@ def agreement_table(rungs: Iterable[RungHosts]) -> Table:
     """For each decided rung: tau of the hosts, their leaders, and whether each alone would have decided the same."""
     tau = "Kendall's tau-b; the smallest where there are several pairs"
     alone = "host blocks that alone would have decided the same"
+
+    def smallest(hosts: RungHosts) -> float | None:
+        return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
+
     columns = [
         Column("rung", "Rung", get=rung_cell),
-        Column("tau_b", "τ-b", "number", tau, get=_smallest_tau, digits=2),
+        Column("tau_b", "τ-b", "number", tau, get=smallest, digits=2),
         Column("leaders", "Leader on each block", get=_leaders),
         Column("alone", "Same decision alone", "number", alone, get=alone_cell),
     ]
@@ -119,10 +116,6 @@ def agreement_table(rungs: Iterable[RungHosts]) -> Table:
         tools=False,
         empty="No rung has evidence yet.",
     ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}")
-
-
-def _smallest_tau(hosts: RungHosts) -> float | None:
-    return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
 
 
 def _leaders(hosts: RungHosts) -> Cell:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from report import labels
-from report.figures import Figure, curve_figure
+from report.figures import Figure
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
@@ -45,7 +45,11 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 def rungs_table(gates: list[GateView]) -> Table:
     """How many runs each rung has, by status."""
-    counts = {gate.rung: Counter(map(_status, gate.runs)) for gate in gates}
+
+    def status_of(record: Record) -> str:
+        return "floor" if record.purpose == "floor" and record.executed else record.status
+
+    counts = {gate.rung: Counter(status_of(run.record) for run in gate.runs) for gate in gates}
 
     def counted(status: str, label: str, hint: str) -> Column:
         return Column(status, label, "count", hint, get=lambda gate: counts[gate.rung][status])
@@ -59,10 +63,6 @@ def rungs_table(gates: list[GateView]) -> Table:
         *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
     ]
     return RUNGS.fill(columns, gates, lambda gate: gate.rung)
-
-
-def _status(run: LedgerRun) -> str:
-    return "floor" if run.record.purpose == "floor" and run.record.executed else run.record.status
 
 
 def run_columns() -> list[Column]:
@@ -86,11 +86,16 @@ def runs_table(gate: GateView) -> Table:
     score, status, host, seed, purpose, line = run_columns()
     md5_hint = "of this ledger line: what dvc.lock must hold for the file of the record"
     named_hint = "whether the gate's decision names the run by the md5 of this line"
+
+    def judged_by(run: LedgerRun) -> Cell:
+        same = gate.lock is not None and run.record.lock == gate.lock.digest
+        return Cell(run.record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad")
+
     columns = [
-        Column("run", "Run", get=_run_cell),
+        Column("run", "Run", get=lambda run: run_cell(run, gate.rung)),
         score,
         status,
-        Column("lock", "Judged by", get=lambda run: _lock_cell(gate, run)),
+        Column("lock", "Judged by", get=judged_by),
         Column("config", "Configuration", hidden=True, get=lambda run: link_config(run.record.config)),
         host,
         seed,
@@ -100,22 +105,13 @@ def runs_table(gate: GateView) -> Table:
         Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
     ]
     return Table("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
-        columns, gate.executed, _run_anchor
+        columns, gate.executed, lambda run: run.record.id.split("/", 1)[1].replace("/", ".")
     )
 
 
-def _run_cell(run: LedgerRun) -> Cell:
-    return Cell(run.record.id, run.record.id.split("/", 1)[1], run_page(run.record.id))
-
-
-def _run_anchor(run: LedgerRun) -> str:
-    record = run.record
-    return f"{record.config}.{record.host}.{'floor-' if record.purpose == 'floor' else ''}{record.seed}"
-
-
-def _lock_cell(gate: GateView, run: LedgerRun) -> Cell:
-    same = gate.lock is not None and run.record.lock == gate.lock.digest
-    return Cell(run.record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad")
+def run_cell(run: LedgerRun, left_out: str) -> Cell:
+    """A run with a link to its page, named without the rung or configuration that the whole page is of."""
+    return Cell(run.record.id, run.record.id.replace(f"{left_out}/", "", 1), run_page(run.record.id))
 
 
 def _named_cell(gate: GateView, run: LedgerRun) -> Cell:
@@ -154,7 +150,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "record": record,
             "run": record.id,
             "line": run.line,
-            "siblings": [(_cell_text(other), run_page(other.record.id), other.record.val_bpb) for other in siblings],
+            "siblings": [other.record for other in siblings],
             **_groups(run, trace),
             "trace": trace,
             "trace_path": names.trace_path(record.id).as_posix(),
@@ -164,7 +160,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "decided": decision is not None,
             "lock_digest": lock.digest if lock else None,
             "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
-            "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
+            "figures": [curve_figure(trace, record.budget.clock)] if trace.points else [],
             "run_gate": gate_page(record.gate),
             "rung_page": rung_page(record.rung),
         },
@@ -191,12 +187,6 @@ def _lead(record: Record) -> Prose:
     ]
 
 
-def _cell_text(run: LedgerRun) -> str:
-    """The cell of a run: host block and seed."""
-    floor = "A/A " if run.record.purpose == "floor" else ""
-    return f"{run.record.host} · {floor}{run.record.seed}"
-
-
 def _groups(run: LedgerRun, trace: Trace) -> dict[str, list[tuple[str, str]]]:
     """What the record and the telemetry hold, grouped as people ask for it: result, model, training, machine."""
     facts, spec = dict(run.record.facts or {}), dict(run.record.spec or {})
@@ -220,10 +210,29 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in telemetry.items() if key not in left_out}
 
 
-def _curve(trace: Trace, clock: str) -> Figure:
+def curve_figure(trace: Trace, clock: str) -> Figure:
+    """Training loss of a run over its seconds, or over its steps where a trainer tells no seconds."""
     key = "seconds" if any(point["seconds"] for point in trace.points) else "step"
-    points = [(_short(point[key]) or 0.0, _short(point["train_loss"])) for point in trace.points]
-    return curve_figure(points, f"{clock} clock" if key == "seconds" else "steps", key.capitalize())
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [_short(point[key]) or 0.0 for point in trace.points],
+        "y": [_short(point["train_loss"]) for point in trace.points],
+        "line": {"color": "@c1", "width": 2},
+        "hovertemplate": "%{x}: %{y:.4f}<extra></extra>",
+        "showlegend": False,
+    }
+    layout = {
+        "xaxis": {
+            "title": {"text": f"{key.capitalize()} ({f'{clock} clock' if key == 'seconds' else 'steps'})"},
+            "rangemode": "tozero",
+        },
+        "yaxis": {"title": {"text": "nats per token"}},
+        "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
+    }
+    alt = f"Line of the training loss over {key}; the table below holds the same points."
+    narrow = {"margin": {"l": 48, "r": 8, "t": 8, "b": 52}}
+    return Figure("figure.curve", "Training loss", alt, "curve", [line], layout, narrow, 300)
 
 
 def _short(value: float | None) -> float | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import NormalDist
 
+from report.gates import GateView
 from report.page import Page, link_config, link_gate, link_rung
 from report.path_figure import path_figure
-from report.promotion_paths import PromotionPath
 from report.tables import Cell, Column, Table
 from report.verdict import early_leader, find_lead
 from report.views import StudyView
@@ -75,18 +75,18 @@ def steps_table(stability: Stability) -> Table:
 
 def fates_table(stability: Stability) -> Table:
     """What became of the leader of every rung."""
+
+    def stopped_at(fate: LeaderFate) -> Cell:
+        return link_gate(fate.stopped_at, f"#{fate.config}") if fate.stopped_at else Cell()
+
     columns = [
         Column("rung", "Leader of", get=lambda fate: link_rung(fate.rung)),
         Column("config", "Configuration", get=lambda fate: link_config(fate.config)),
-        Column("stopped_at", "Stopped by", get=_stopped_at),
+        Column("stopped_at", "Stopped by", get=stopped_at),
         Column("last_rung", "Last judged at", get=lambda fate: link_rung(fate.last_rung)),
         Column("last_rank", "Rank there", "count"),
     ]
     return FATES.fill(columns, stability.leader_fate, lambda fate: f"fate.{fate.rung}")
-
-
-def _stopped_at(fate: LeaderFate) -> Cell:
-    return link_gate(fate.stopped_at, f"#{fate.config}") if fate.stopped_at else Cell()
 
 
 def optimism_table(stability: Stability) -> Table:
@@ -106,11 +106,12 @@ def optimism_table(stability: Stability) -> Table:
 
 def ranks_table(view: StudyView) -> Table:
     """Ranks of every configuration at every rung where it was judged."""
-    columns = [Column("config", "Configuration", get=lambda path: link_config(path.config))]
-    for place, gate in enumerate(view.gates.values()):
-        columns.append(Column(gate.rung, gate.rung_title, "count", get=_rank_at(place)))
+
+    def of_rung(place: int, gate: GateView) -> Column:
+        return Column(gate.rung, gate.rung_title, "count", get=lambda path: path.steps[place].rank)
+
+    columns = [
+        Column("config", "Configuration", get=lambda path: link_config(path.config)),
+        *(of_rung(place, gate) for place, gate in enumerate(view.gates.values())),
+    ]
     return RANKS.fill(columns, view.paths.values(), lambda path: f"ranks.{path.config}")
-
-
-def _rank_at(place: int) -> Callable[[PromotionPath], int | None]:
-    return lambda path: path.steps[place].rank

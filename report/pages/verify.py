@@ -34,16 +34,17 @@ def pages(view: StudyView) -> Iterator[Page]:
 def inputs_table(sources: dict[str, FileDigests]) -> Table:
     """The files that this site was made from, save the traces, which each run's page names."""
     hint = "`git log --find-object=ID` finds the commits that brought or took this content"
+
+    def blob(item: tuple[str, FileDigests]) -> str | None:
+        path, digests = item
+        return None if path.startswith("artifacts/") else digests.blob
+
     columns = [
         Column("path", "File", get=lambda item: item[0]),
-        Column("blob", "Git blob", "digest", hint, get=lambda item: item[1].blob if _in_git(item[0]) else None),
+        Column("blob", "Git blob", "digest", hint, get=blob),
         Column("sha256", "SHA-256", "digest", get=lambda item: Cell(item[1].sha256, item[1].sha256)),
     ]
     return INPUTS.fill(columns, sorted(sources.items()), lambda item: f"file.{item[0]}")
-
-
-def _in_git(path: str) -> bool:
-    return not path.startswith("artifacts/")
 
 
 def chains_table(view: StudyView) -> Table:
