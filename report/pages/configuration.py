@@ -55,7 +55,8 @@ def models_table(view: StudyView) -> Table:
         return Column(key, label, "count", get=lambda path: models.get(path.config, {}).get(key))
 
     def knob(key: str) -> Column:
-        numeric = all(_is_number(config.get(key)) for config in configs.values())
+        values = [config.get(key) for config in configs.values()]
+        numeric = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
         kind: Kind = "number" if numeric else "text"
         return Column(key, labels.name(key), kind, get=lambda path: configs[path.config].get(key))
 
@@ -71,10 +72,6 @@ def models_table(view: StudyView) -> Table:
         *map(knob, varied),
     ]
     return MODELS.fill(columns, view.paths.values(), lambda path: path.config)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | None) and not isinstance(value, bool)
 
 
 def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:

@@ -8,7 +8,7 @@ from functools import partial
 
 from report.gates import GateView
 from report.load import LedgerDecision
-from report.page import config_page, gate_page
+from report.page import gate_page, link_config
 from report.tables import Cell, Column, Table, holds
 from stages.domain import formatting
 from stages.domain import rules as r
@@ -54,7 +54,7 @@ def rules_table(entry: LedgerDecision) -> Table:
     columns = [
         Column("rule", "Rule", get=lambda rule: _rule_cell(entry, rule)),
         Column("text", "Says", get=lambda rule: formatting.typeset(rule.text)),
-        Column("effect", "Effect", get=lambda rule: Cell(rule.effect, EFFECTS[rule.effect])),
+        Column("effect", "Effect", get=lambda rule: _effect_cell(rule.effect)),
         Column("kind", "Kind", hidden=True),
         Column("holds", "Holds", "count", get=lambda rule: counts[rule.id][True]),
         Column("fails", "Does not", "count", get=lambda rule: counts[rule.id][False]),
@@ -71,7 +71,7 @@ def planned_table(gate: GateView) -> Table:
     columns = [
         Column("rule", "Rule", get=lambda item: item[0]),
         Column("text", "Says", get=lambda item: formatting.typeset(r.say(item[1]))),
-        Column("effect", "Effect", get=_effect),
+        Column("effect", "Effect", get=lambda item: _effect_cell(r.EFFECTS[item[1].kind])),
     ]
     return Table(
         "rules-summary",
@@ -81,8 +81,7 @@ def planned_table(gate: GateView) -> Table:
     ).fill(columns, r.in_order(dict(gate.frozen_rules)), lambda item: item[0])
 
 
-def _effect(item: tuple[str, r.Rule]) -> Cell:
-    effect = r.EFFECTS[item[1].kind]
+def _effect_cell(effect: str) -> Cell:
     return Cell(effect, EFFECTS[effect])
 
 
@@ -125,7 +124,7 @@ def verdict_tables(entry: LedgerDecision) -> list[Table]:
         Column("rule", "Rule", get=lambda item: _rule_cell(entry, item[0])),
         Column("holds", "Outcome", "holds", get=lambda item: holds(item[1].holds, "verdict")),
         Column("text", "Says", get=lambda item: formatting.typeset(item[0].text)),
-        Column("candidate", "Of", get=lambda item: Cell(item[1].candidate, href=config_page(item[1].candidate))),
+        Column("candidate", "Of", get=lambda item: link_config(item[1].candidate)),
         *_number_columns("observed", "threshold", "margin"),
         Column("note", "Note", get=lambda item: formatting.typeset(item[1].note)),
     ]
@@ -173,7 +172,11 @@ def matrix_table(entry: LedgerDecision) -> Table:
     candidates = ranking + [config for config in decision.candidates if config not in ranking]
     judged = {finding.candidate for rule in decision.rules for finding in rule.results}
     others = sorted(judged - set(candidates) - {EVERYONE})  # a role that a verdict names and was stopped before
-    columns = [Column("config", "Candidate", get=_candidate_cell)]
+
+    def named(config: str) -> Cell:
+        return Cell("whole gate") if config == EVERYONE else link_config(config)
+
+    columns = [Column("config", "Candidate", get=named)]
     for rule in decision.rules:
         columns += _matrix_columns(decision.gate, rule)
     return Table(
@@ -186,10 +189,6 @@ def matrix_table(entry: LedgerDecision) -> Table:
         [*candidates, *others, *([EVERYONE] if EVERYONE in judged else [])],
         lambda config: f"matrix.{_anchor(config)}",
     )
-
-
-def _candidate_cell(config: str) -> Cell:
-    return Cell("whole gate") if config == EVERYONE else Cell(config, href=config_page(config))
 
 
 def _matrix_columns(gate: str, rule: RuleOutcome) -> list[Column]:

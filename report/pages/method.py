@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from report import labels
 from report.chain import Chain
-from report.gates import GateView
 from report.load import CorpusManifest
 from report.machines import HostMachines
 from report.page import Page, link_gate
@@ -115,17 +114,13 @@ def protocol_table(view: StudyView) -> Table:
         Column("cells", "Cells", "count", get=lambda gate: len(gate.cells)),
         Column("floor", "A/A seeds", get=lambda gate: _seeds(rungs[gate.rung].floor_seeds) or None),
         Column("gate", "Judged by", get=lambda gate: link_gate(gate.name)),
-        Column("lock", "Lock", "digest", get=_lock_digest),
+        Column("lock", "Lock", "digest", get=lambda gate: gate.lock.digest if gate.lock else None),
     ]
     return PROTOCOL.fill(columns, view.gates.values(), lambda gate: f"protocol.{gate.rung}")
 
 
 def _seeds(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
-
-
-def _lock_digest(gate: GateView) -> str | None:
-    return gate.lock.digest if gate.lock else None
 
 
 def hosts_table(hosts: dict[str, Host], machines: HostMachines) -> Table:
@@ -137,9 +132,16 @@ def hosts_table(hosts: dict[str, Host], machines: HostMachines) -> Table:
     def seen(key: str, label: str, reported: str) -> Column:
         return Column(key, label, get=lambda item: ", ".join(machines.values(item[0], reported)) or None)
 
+    def named(item: tuple[str, Host]) -> Cell:
+        name, host = item
+        return Cell(name, f"{name} ({host.title})" if host.title else name)
+
+    def device(item: tuple[str, Host]) -> str:
+        return ", ".join(filter(None, (item[1].device, item[1].device_name)))
+
     columns = [
-        Column("host", "Host block", get=_host_cell),
-        Column("device", "Device", get=_device),
+        Column("host", "Host block", get=named),
+        Column("device", "Device", get=device),
         declares("precision", "Precision"),
         declares("threads", "Threads", "count"),
         declares("compile", "Compiled"),
@@ -149,16 +151,6 @@ def hosts_table(hosts: dict[str, Host], machines: HostMachines) -> Table:
         seen("torch", "torch", "torch"),
     ]
     return HOSTS.fill(columns, hosts.items(), lambda item: f"host.{item[0]}")
-
-
-def _host_cell(item: tuple[str, Host]) -> Cell:
-    name, host = item
-    return Cell(name, f"{name} ({host.title})" if host.title else name)
-
-
-def _device(item: tuple[str, Host]) -> str:
-    host = item[1]
-    return host.device + (f", {host.device_name}" if host.device_name else "")
 
 
 def corpus_table(corpus: CorpusManifest) -> Table:

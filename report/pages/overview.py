@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from report import cost, host_agreement
+from report import host_agreement
+from report.cost import SOURCE, StudyCost, candidates_text, total_hours
 from report.host_agreement import RungHosts
 from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
@@ -18,45 +19,6 @@ from stages.domain import formatting
 
 #: Rows of the matrix on this page; the whole of it stands on the page of configurations.
 MOST_ROWS = 60
-
-
-@dataclass(frozen=True)
-class CostGlance:
-    """Cost in short: hours by rung and in all, and what the widest counterfactual would have added at the last rung."""
-
-    study: cost.StudyCost
-
-    @property
-    def rungs(self) -> list[tuple[str, float]]:
-        """(rung, its device-hours) in order."""
-        return [(rung, cost.total_hours(parts)) for rung, parts in self.study.rungs.items()]
-
-    @property
-    def rest(self) -> float:
-        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
-        widest, last = self.study.widest, self.study.last
-        return max(0.0, widest.hours - last) if widest and last is not None else 0.0
-
-    @property
-    def text(self) -> Prose:
-        """What was executed, in one sentence."""
-        total, floor, last = self.study.total, self.study.floor, self.study.last
-        if total is None:
-            return [f"Not known in all: {self.study.unpriced_text}"]
-        text: Prose = [f"{formatting.device_time(total)} of device time were executed"]
-        if floor:
-            text += [f", of which {formatting.device_time(floor)} for the ", term("floor", "A/A floor")]
-        return [*text, *([f"; {formatting.device_time(last)} at the last rung"] if last is not None else []), "."]
-
-    @property
-    def source(self) -> str:
-        """The hours of the bars in words, and where they come from."""
-        bars = [f"{formatting.rung_title(rung)} {formatting.device_time(hours)}" for rung, hours in self.rungs]
-        if self.rest and (widest := self.study.widest):
-            who = f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
-            more = f"hatched: {formatting.device_time(self.rest)} more, had {who} gone to the last rung"
-            bars.append(f"{more} (accounting of unrun work, no evidence)")
-        return f"{' · '.join(bars)}. Source: {cost.SOURCE}"
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -74,13 +36,37 @@ def pages(view: StudyView) -> Iterator[Page]:
             "figures": [path_figure(paths, gates, view.stars, "paths")],
             "states": [state for state in formatting.STATES if state in seen and state != "absent"],
             "cost": view.cost,
-            "glance": CostGlance(view.cost),
+            "cost_text": _cost_text(view.cost),
+            "cost_bars": [(rung, total_hours(parts)) for rung, parts in view.cost.rungs.items()],
+            "cost_source": _bars_text(view.cost),
             "facts": _facts(view),
             "plainly": view.machines.sentence,
             "one_host": len(view.study.hosts) == 1,
         },
         tables=[path_table(paths[:MOST_ROWS], gates), agreement_table(view.hosts.values())],
     )
+
+
+def _cost_text(cost: StudyCost) -> Prose:
+    """What was executed, in one sentence."""
+    if cost.total is None:
+        return [f"Not known in all: {cost.unpriced_text}"]
+    text: Prose = [f"{formatting.device_time(cost.total)} of device time were executed"]
+    if cost.floor:
+        text += [f", of which {formatting.device_time(cost.floor)} for the ", term("floor", "A/A floor")]
+    return [*text, f"; {formatting.device_time(cost.last)} at the last rung." if cost.last is not None else "."]
+
+
+def _bars_text(cost: StudyCost) -> str:
+    """The hours of the bars in words, and where they come from."""
+    bars = [
+        f"{formatting.rung_title(r)} {formatting.device_time(total_hours(parts))}" for r, parts in cost.rungs.items()
+    ]
+    if cost.hatched and cost.widest:
+        who = f"{candidates_text(cost.widest)} of {formatting.rung_title(cost.widest.from_rung).lower()}"
+        more = f"hatched: {formatting.device_time(cost.hatched)} more, had {who} gone to the last rung"
+        bars.append(f"{more} (accounting of unrun work, no evidence)")
+    return f"{' · '.join(bars)}. Source: {SOURCE}"
 
 
 def _facts(view: StudyView) -> dict[str, int]:

@@ -133,14 +133,13 @@ def _run_pages(view: StudyView) -> Iterator[Page]:
     for run in view.executed:
         siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
         trace = read_trace(view.files.root, run.record.id)
-        yield _run_page(run, siblings, trace, view.gates.get(run.record.gate))
+        yield _run_page(run, siblings, trace, view.gates[names.gate_of(run.record.rung)])
 
 
-def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView | None) -> Page:
+def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView) -> Page:
     """The page of a run. `siblings` are the other runs of its configuration at its rung."""
     record = run.record
     stem = run_page(record.id).removesuffix(".html")
-    decision, lock = (gate.decision, gate.lock) if gate else (None, None)
     return Page(
         path=run_page(record.id),
         template="run.html",
@@ -148,7 +147,6 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         context={
             "lead": _lead(record),
             "record": record,
-            "run": record.id,
             "line": run.line,
             "siblings": [other.record for other in siblings],
             **_groups(run, trace),
@@ -156,12 +154,10 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "trace_path": names.trace_path(record.id).as_posix(),
             "record_path": names.record_path(record.id).as_posix(),
             "record_file": stem.rsplit("/", 1)[-1] + ".json",
-            "named": decision.evidence.get(record.id) if decision else None,
-            "decided": decision is not None,
-            "lock_digest": lock.digest if lock else None,
+            "named": gate.decision.evidence.get(record.id) if gate.decision else None,
+            "gate": gate,
             "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
             "figures": [curve_figure(trace, record.budget.clock)] if trace.points else [],
-            "run_gate": gate_page(record.gate),
             "rung_page": rung_page(record.rung),
         },
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
