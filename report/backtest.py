@@ -224,7 +224,10 @@ def build_page(result: Backtest) -> dict[str, bytes]:
     context = {
         "title": f"Backtest of {result.rules.name} on {result.curves.name}",
         "result": result,
-        "basis": _basis(result),
+        "brand": "Backtest",
+        "basis": result.basis,
+        "warning": "prefix" if result.curves.prefix else "",
+        "standing": "A backtest judges the rules; it is no evidence of any study and changes no decision.",
         "figures": {"cost": cost_figure(result), "gates": gates_figure(result)},
         "tables": {table.id: table for table in listed},
     }

@@ -108,7 +108,10 @@ def build_page(result: Simulation) -> dict[str, bytes]:
     context = {
         "title": f"Simulation from {result.source.name}",
         "result": result,
+        "brand": "Simulation",
         "basis": BASIS,
+        "warning": "simulation",
+        "standing": "Simulation: no evidence of any study.",
         "figure": trade_figure(result),
         "fit": fit,
         "sizes": sizes,
