@@ -1,6 +1,6 @@
 """Write a study, check it, and switch params.yaml to it.
 
-    promotion study list                  the ready studies
+    promotion study list                  the ready studies, and those of git's history with what came of them
     promotion study show paper            what one of them is
     promotion study check mine.yaml       whether a study's file is right, as far as that shows without its corpus
     promotion study new mine --budget 60 --budget 300 --text data/essays.txt
@@ -19,11 +19,13 @@ of your own has a study.name and seeds of its own, which no run cache knows, and
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.domain import files, names, yamlio
 from stages.domain.corpus import Data, DataFiles, PackageSource, PinnedFile
@@ -33,6 +35,9 @@ from stages.domain.schema import parse
 from stages.domain.study import Study
 from stages.rungs import write_rungs
 from stages.study_check import check_study
+
+if TYPE_CHECKING:
+    from stages.repo.past_studies import PastStudy
 
 STUDIES = Path("studies")
 #: Section of params.yaml -> what is made anew when it differs.
@@ -52,7 +57,8 @@ INVALIDATES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
     actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use", required=True)
-    actions.add_parser("list", help="the ready studies")
+    listed = actions.add_parser("list", help="the ready studies, and those of git's history")
+    listed.add_argument("--json", action="store_true", help="as JSON, for programs")
     _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
     named = (
         ("show", "what a study is"),
@@ -281,7 +287,37 @@ def run(arguments: argparse.Namespace) -> int:
         _, study = read(find_study(arguments.study))
         print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")
         return 0
-    for path in sorted(STUDIES.glob("*.yaml")):
-        _, study = read(path)
-        print(f"{path.stem:12} {study.study.title}: {summarise(study)}")
+    list_studies(as_json=arguments.json)
     return 0
+
+
+def list_studies(*, as_json: bool) -> None:
+    """Print the ready studies and those of git's history, the newest first."""
+    from stages.repo.past_studies import read_past_studies
+
+    ready = {path.stem: read(path)[1] for path in sorted(STUDIES.glob("*.yaml"))}
+    past = read_past_studies()
+    if as_json:
+        value = {
+            "schema": 1,
+            "ready": [{"name": name, "title": study.study.title} for name, study in ready.items()],
+            "past": [study.to_json() for study in past],
+        }
+        print(json.dumps(value, indent=1))
+        return
+    for name, study in ready.items():
+        print(f"{name:12} {study.study.title}: {summarise(study)}")
+    if past:
+        print("\nin git's history, * the present one:")
+    for study in past:
+        print(f"{'*' if study.present else ' '} {study.name:12} {study.commit[:12]}  {_outcome(study)}")
+
+
+def _outcome(past: PastStudy) -> str:
+    """What came of a past study, in a line."""
+    if past.missing is not None:
+        return f"not whole: {past.missing}"
+    words = {True: "holds", False: "fails", None: "cannot be evaluated"}
+    verdicts = [f"{rule} {words[holds]}" for rule, holds in past.verdicts.items()]
+    lead = f"{past.leader} has the lowest mean" if past.leader else "nobody leads"
+    return "; ".join([past.path, lead, *verdicts])
