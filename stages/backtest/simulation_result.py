@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.backtest.backtest_result import Count, File, Name, Ratio, Share
 from stages.backtest.mapping import Label
 from stages.backtest.model import HeldOut, Model
-from stages.backtest.result import Count, File, Name, Ratio, Share
 from stages.backtest.samples import Samples
 from stages.backtest.simulation import Design, LadderOutcomes
 from stages.domain import canonical
