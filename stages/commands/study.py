@@ -8,6 +8,7 @@
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
     promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
+    promotion study back laptop           bring an earlier study back, rules and evidence, from its last whole commit
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
 that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
@@ -20,10 +21,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import stat
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from stages.repo.past_studies import PastStudy
 
 STUDIES = Path("studies")
+#: What git holds of a study that is cleared for another one.
+CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*")
 #: Section of params.yaml -> what is made anew when it differs.
 INVALIDATES = {
     "study": "the site and the ledger",
@@ -56,7 +58,7 @@ INVALIDATES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
-    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use|back", required=True)
     listed = actions.add_parser("list", help="the ready studies, and those of git's history")
     listed.add_argument("--json", action="store_true", help="as JSON, for programs")
     _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
@@ -71,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--afresh", action="store_true", help="clear its locks and evidence even if it is this study")
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
+    back = actions.add_parser("back", help="bring an earlier study of git's history back")
+    back.add_argument("study", metavar="NAME", help="a name from `promotion study list`")
+    back.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_new(action: argparse.ArgumentParser) -> None:
@@ -144,16 +149,17 @@ def list_differing(old: bytes, new: bytes) -> list[str]:
     ]
 
 
-def list_uncommitted() -> list[str]:
+def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
-    git = shutil.which("git")
-    paths = ["params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*"]
-    command = [git or "git", "status", "--porcelain", "--", *paths]
+    from stages.repo.git import open_git, why_no_git
+
+    git = open_git(Path())
+    if git is None:
+        raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise Refused("this is no git repository, and so nothing keeps the old study; --force goes on") from None
-    return answer.stdout.splitlines()
+        return git.ask("status", "--porcelain", "--", *paths).splitlines()
+    finally:
+        git.close()
 
 
 def clear(paths: list[Path]) -> None:
@@ -185,7 +191,7 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
         print(f"  differs in {line}")
     for item in to_clear:
         print(f"  will be cleared: {item.as_posix()}")
-    if not yes and not _ask_to_go_on():
+    if not yes and not ask_to_go_on():
         print("nothing was changed")
         return 1
     clear(to_clear)
@@ -219,7 +225,8 @@ def _next_steps(study: Study, again: bool) -> None:
         )
 
 
-def _ask_to_go_on() -> bool:
+def ask_to_go_on() -> bool:
+    """Whether a person agrees to what was listed; `Refused` where there is nobody to ask."""
     if not sys.stdin.isatty():
         raise Refused("nobody to ask: --yes agrees to what is listed above")
     return input("go on? [y/N] ").strip().lower() in ("y", "yes")
@@ -283,6 +290,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.action == "use":
         return use(find_study(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
+    if arguments.action == "back":
+        from stages.commands.study_back import bring_back
+
+        return bring_back(arguments.study, yes=arguments.yes)
     if arguments.action == "show":
         _, study = read(find_study(arguments.study))
         print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")
@@ -308,7 +319,7 @@ def list_studies(*, as_json: bool) -> None:
     for name, study in ready.items():
         print(f"{name:12} {study.study.title}: {summarise(study)}")
     if past:
-        print("\nin git's history, * the present one:")
+        print("\nin git's history, * the present one; `promotion study back NAME` brings one back:")
     for study in past:
         print(f"{'*' if study.present else ' '} {study.name:12} {study.commit[:12]}  {_outcome(study)}")
 
