@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from stages.backtest.mapping import Ruleset
     from stages.backtest.model import Model
     from stages.backtest.samples import Samples
-    from stages.backtest.simulated import Simulation
     from stages.backtest.simulation import Design
+    from stages.backtest.simulation_result import Simulation
 
 MAX_CONFIGS, MAX_LADDERS = 1_000_000, 1_000_000
 #: One factor at a time about the second entry: (eta, seeds a host, threshold in standard errors of a difference).
@@ -95,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.backtest import mapping
     from stages.backtest.engine import left_out
     from stages.backtest.model import fit, held_out
-    from stages.backtest.simulated import summarise
     from stages.backtest.simulation import simulate
+    from stages.backtest.simulation_result import summarise
 
     counts = numbers(arguments.configs)
     if not 1 <= arguments.ladders <= MAX_LADDERS or arguments.seed < 0:
