@@ -15,7 +15,7 @@ from typing import Any
 from report.figures import Figure, FigureSpec
 from report.standalone import fill_numbered, main_of, percent, render_page, share_column
 from report.tables import Column, Kind, Table
-from stages.backtest.result import Backtest, loads
+from stages.backtest.backtest_result import Backtest, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 

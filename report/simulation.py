@@ -9,7 +9,7 @@ from __future__ import annotations
 from report.figures import Figure
 from report.standalone import fill_numbered, main_of, percent, render_page, share_column
 from report.tables import Column, Table
-from stages.backtest.simulated import DesignFigures, Simulation, SizeFigures, loads
+from stages.backtest.simulation_result import DesignFigures, Simulation, SizeFigures, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 
