@@ -1,16 +1,16 @@
-"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable reads as missing."""
+"""Curves of runs, as their traces hold them, and their telemetry. What is absent or unreadable reads as missing."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from stages import telemetry
 from stages.domain import files, names
 
 COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
@@ -67,8 +67,8 @@ def read_trace(root: Path, run: str) -> Trace:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
-    telemetry = _read_telemetry(root, run)
-    return Trace(points, count, _sha256(data), _object(telemetry), _sha256(telemetry), problem)
+    measured = _read_telemetry(root, run)
+    return Trace(points, count, _sha256(data), telemetry.parse(measured), _sha256(measured), problem)
 
 
 def _sha256(data: bytes | None) -> str | None:
@@ -76,17 +76,9 @@ def _sha256(data: bytes | None) -> str | None:
 
 
 def _read_telemetry(root: Path, run: str) -> bytes | None:
-    return _read(root / names.trace_path(run) / "telemetry.json")
+    return _read(root / names.telemetry_path(run))
 
 
 def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
     """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
-    return _object(_read_telemetry(root, run))
-
-
-def _object(data: bytes | None) -> Mapping[str, object]:
-    try:
-        value = json.loads(data or b"null")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return telemetry.parse(_read_telemetry(root, run))

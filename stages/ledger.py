@@ -3,14 +3,15 @@
     python -m stages.ledger        (run by `dvc repro`)
 
 Writes ledger/runs.jsonl and decisions.jsonl, whose lines are the very bytes of the records and decisions (so their MD5
-is what the dvc.lock files hold), ledger/metrics.json and artifacts/summary/. A rung whose gate is not frozen yet, or
-has not decided, is left out.
+is what the dvc.lock files hold), ledger/metrics.json, artifacts/summary/ and artifacts/telemetry/. A rung whose gate is
+not frozen yet, or has not decided, is left out.
 """
 
 from __future__ import annotations
 
 import sys
 
+from stages import telemetry
 from stages.domain import canonical, files, locks, names, yamlio
 from stages.domain.contract import Contract, from_lock, path_of, read
 from stages.domain.decision import Decision, parse_decision
@@ -97,6 +98,7 @@ def main() -> None:
     )
     for path, data in summaries.items():
         files.write_whole(path, data)
+    telemetry.gather((record.id, record.md5) for record, _ in lines if record.executed)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ PROTOCOL = TableSpec("protocol", "The ladder as declared", "params.yaml, locks/"
 HOSTS = TableSpec(
     "hosts",
     "Host blocks: declared, and as telemetry found them",
-    "params.yaml; artifacts/traces/*/telemetry.json",
+    "params.yaml; artifacts/telemetry/",
     tools=False,
 )
 CORPUS = TableSpec("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)

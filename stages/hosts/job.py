@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stages import telemetry
 from stages.domain import canonical, files, names, records
 from stages.domain.contract import Contract, path_of
 from stages.domain.errors import Refused
@@ -27,7 +28,9 @@ from stages.hosts import processes
 from stages.hosts.processes import hold_lock
 from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
-TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
+TRACE_FILES = ("curve.csv", "weights.safetensors")
+#: What a run measured travels under this name.
+TELEMETRY = "telemetry"
 LOGS = names.SCRATCH / "dispatch"
 #: How long a run whose worker died may take to notice.
 ORPHAN_SECONDS = 30.0
@@ -82,7 +85,9 @@ def read_outputs(run: Run) -> dict[str, bytes]:
     """The outputs of a finished run, by path: what goes back to the dispatching clone."""
     trace = [names.trace_path(run.id) / name for name in TRACE_FILES]
     present = [path for path in trace if path.is_file()]
-    return {path.as_posix(): path.read_bytes() for path in [*present, names.record_path(run.id)]}
+    outputs = {path.as_posix(): path.read_bytes() for path in [*present, names.record_path(run.id)]}
+    measured = telemetry.stored_path(files.md5_bytes(outputs[names.record_path(run.id).as_posix()]))
+    return outputs | ({TELEMETRY: measured.read_bytes()} if measured.is_file() else {})
 
 
 def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: Contract, worker: str) -> Record:
@@ -90,7 +95,7 @@ def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: 
     record_path = names.record_path(run.id).as_posix()
     trace_paths = {(names.trace_path(run.id) / name).as_posix() for name in TRACE_FILES}
     trace = dict(outputs)
-    line = trace.pop(record_path, None)
+    line, measured = trace.pop(record_path, None), trace.pop(TELEMETRY, None)
     if line is None:
         raise Refused(f"{worker} sent no {record_path}")
     if unexpected := set(trace) - trace_paths:
@@ -98,6 +103,8 @@ def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: 
     record = parse_record(line, study, contract, run, trained=True, where=f"{record_path} from {worker}")
     for path, data in sorted(trace.items()):
         files.write_whole(names.PARAMS.parent / path, data)
+    if measured is not None:
+        telemetry.store(record.md5, measured)
     files.write_whole(names.record_path(run.id), line)
     return record
 

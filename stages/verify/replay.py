@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from stages import telemetry
 from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.diff import differences
@@ -170,10 +171,9 @@ def recorded_machine(record: Record, root: Path) -> JsonObject | None:
 
     It decides how much a repetition may differ, so it is believed no more than anything else.
     """
-    folder = names.trace_path(record.id)
-    if not (root / folder / "telemetry.json").is_file():
+    path, folder, lock = root / names.telemetry_path(record.id), names.TELEMETRY, Path("dvc.lock")
+    if not path.is_file():
         return None
-    lock = Path("stages") / record.rung / "dvc.lock"
     stages = lockfile.parse((root / lock).read_bytes(), lock.as_posix()) if (root / lock).is_file() else {}
     recorded = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
     if (md5 := md5_folder(root / folder)) not in recorded:
@@ -181,11 +181,7 @@ def recorded_machine(record: Record, root: Path) -> JsonObject | None:
         raise Refused(
             f"{folder.as_posix()}: found {md5}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
         )
-    try:
-        value = canonical.loads((root / folder / "telemetry.json").read_bytes())
-    except canonical.NotCanonical as error:
-        raise Refused(f"{folder.as_posix()}/telemetry.json: {error}; `dvc checkout` mends it") from None
-    return value if isinstance(value, dict) else {}
+    return telemetry.parse(path.read_bytes())
 
 
 def is_same_kind(recorded: JsonObject | None, present: JsonObject) -> bool | None:
