@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from stages import telemetry
 from stages.domain import files, names
 
 COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
@@ -68,7 +68,7 @@ def read_trace(root: Path, run: str) -> Trace:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
     measured = _read_telemetry(root, run)
-    return Trace(points, count, _sha256(data), telemetry.parse(measured), _sha256(measured), problem)
+    return Trace(points, count, _sha256(data), _object(measured), _sha256(measured), problem)
 
 
 def _sha256(data: bytes | None) -> str | None:
@@ -81,4 +81,12 @@ def _read_telemetry(root: Path, run: str) -> bytes | None:
 
 def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
     """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
-    return telemetry.parse(_read_telemetry(root, run))
+    return _object(_read_telemetry(root, run))
+
+
+def _object(data: bytes | None) -> Mapping[str, object]:
+    try:
+        value = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 
-from stages import telemetry
 from stages.domain import canonical, files, locks, names, yamlio
 from stages.domain.contract import Contract, from_lock, path_of, read
 from stages.domain.decision import Decision, parse_decision
@@ -19,6 +18,7 @@ from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
 from stages.domain.runs import ledger_order
+from stages.dvcfiles import telemetry
 from stages.summary import everything
 
 Lines = list[tuple[Record, bytes]]

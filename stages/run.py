@@ -5,8 +5,8 @@
 
 Reads artifacts/protocol/rungN.json, its line of the previous gate's promotions.yaml and its own configuration.
 Writes artifacts/records/.../SEED.json (the evidence) and artifacts/traces/.../SEED/ (the curve); what only its machine
-and its clock say goes elsewhere (`stages/telemetry.py`). The record is written last and whole, so a run that is killed
-leaves no evidence. Torch is imported only if something trains.
+and its clock say goes elsewhere (`stages/dvcfiles/telemetry.py`). The record is written last and whole, so a run that
+is killed leaves no evidence. Torch is imported only if something trains.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def train(run: RequestedRun) -> None:
 
 def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, started: float) -> None:
     """Train, and write record and trace. `started` is the `perf_counter` at which the process began with the run."""
-    from stages import telemetry
+    from stages.dvcfiles import telemetry
     from stages.hosts.machine import git_commit
     from stages.runners import report_environment
 

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stages import telemetry
 from stages.domain import canonical, files, names, records
 from stages.domain.contract import Contract, path_of
 from stages.domain.errors import Refused
 from stages.domain.records import Record
 from stages.domain.runs import Run
 from stages.domain.study import Study, load
+from stages.dvcfiles import telemetry
 from stages.hosts import processes
 from stages.hosts.processes import hold_lock
 from stages.hosts.worklist import explain_difference, parse_record, read_current_contract

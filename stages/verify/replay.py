@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from stages import telemetry
 from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.diff import differences
@@ -26,7 +25,7 @@ from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
 from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
-from stages.dvcfiles import lockfile
+from stages.dvcfiles import lockfile, telemetry
 from stages.dvcfiles.cache import md5_folder
 from stages.runners import Folder, report_environment, runner_of
 from stages.verify.check import Case, Problem, Skip

@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 
-from stages import telemetry
 from stages.domain import canonical, files, names
+from stages.dvcfiles import telemetry
 from stages.hosts import orphans
 from stages.hosts.worklist import read_rung_work
 from tests.hosts.conftest import PATIENCE

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from stages import gate as gate_stage
-from stages import protocol, telemetry
+from stages import protocol
 from stages.domain import canonical, files, locks, names, promotions, study
 from stages.domain.contract import Contract, from_lock
+from stages.dvcfiles import telemetry
 from stages.runners import assign, runner_of
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
