@@ -118,17 +118,18 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def show(result: Backtest, to: Console) -> None:
     """The result as tables and sentences."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from stages.terminal import add_columns, print_table
 
-    curves, best, unit = result.curves, result.best, escape(result.final.unit)
+    curves, best, unit = result.curves, result.best, result.final.unit
     about = f"{curves.configs} configurations, {curves.runs} runs, {result.basis}; {result.ladders} ladders"
-    to.print(f"[bold]Backtest of {escape(result.rules.name)} on {escape(curves.name)}[/]: {about}", soft_wrap=True)
-    to.print(f"What counts: {escape(result.final.text)}.", soft_wrap=True)
+    head = (f"Backtest of {result.rules.name} on {curves.name}", "bold")
+    to.print(Text.assemble(head, f": {about}"), soft_wrap=True)
+    to.print(f"What counts: {result.final.text}.", soft_wrap=True)
     sure = f"first in {_percent(best.first_in_redraws)} of redraws of all its runs"
-    to.print(f"The eventual best is {escape(best.config)}: {best.final:g} {unit}, {sure}.", soft_wrap=True)
+    to.print(f"The eventual best is {best.config}: {best.final:g} {unit}, {sure}.", soft_wrap=True)
 
     table = Table(title=f"Gates ({result.basis})", title_justify="left")
     add_columns(table, "gate")
@@ -157,6 +158,6 @@ def show(result: Backtest, to: Console) -> None:
         for rule in gate.rules:
             if not rule.evaluated:
                 reason = f"{gate.gate} {rule.id} ({rule.kind}): not evaluable: {rule.why_not}"
-                to.print(f"{escape(reason)}; the gate is replayed as if it held", soft_wrap=True)
+                to.print(f"{reason}; the gate is replayed as if it held", soft_wrap=True)
     for line in result.statements:
-        to.print(escape(line), soft_wrap=True)
+        to.print(line, soft_wrap=True)
