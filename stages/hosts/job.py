@@ -25,6 +25,7 @@ from stages.domain.runs import Run
 from stages.domain.study import Study, load
 from stages.dvcfiles import telemetry
 from stages.hosts import processes
+from stages.hosts.fork_server import ForkedRun, ForkServer, serves
 from stages.hosts.processes import hold_lock
 from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
@@ -35,12 +36,16 @@ LOGS = names.SCRATCH / "dispatch"
 #: How long a run whose worker died may take to notice.
 ORPHAN_SECONDS = 30.0
 FOREVER = -1.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 REPORT_SECONDS = 2.0
 LOG_END_BYTES = 2000
 
 #: Called with the seconds of the budget's clock that a run has used up.
 ReportProgress = Callable[[float], None]
+
+
+#: Of this worker, which has one run at a time; started with the first run that it serves.
+_server = ForkServer()
 
 
 class RunFailed(Refused):
@@ -133,7 +138,7 @@ def run_job(job: Job, report: ReportProgress) -> dict[str, bytes]:
     report(0.0)
     with hold_lock(f"slot.{job.run.id}", f"another worker runs {job.run.id}", wait=FOREVER):
         if not _is_trained(study, job.run):
-            _train(job.run, report)
+            _train(job.run, report, _server if serves(study, job.run.host) else None)
         if not _is_trained(study, job.run):
             raise RunFailed(f"{job.run.id}: its command ended well but left no record of it")
         return read_outputs(job.run)
@@ -146,16 +151,21 @@ def _is_trained(study: Study, run: Run) -> bool:
     return explain_difference(record, study, contract, run, trained=True) is None
 
 
-def _train(run: Run, report: ReportProgress) -> None:
+def _train(run: Run, report: ReportProgress, server: ForkServer | None) -> None:
     """Run the command of a run as a watched child; `RunFailed` unless its exit status is 0."""
+    curve = names.LIVE / f"{run.id}.csv"
     log = LOGS / f"{run.id.replace('/', '.')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(run.id, f"{run.id} is being trained", wait=ORPHAN_SECONDS):
         pass  # whatever trained it before has ended
-    with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
-        _follow(child, names.LIVE / f"{run.id}.csv", report)
-    if child.returncode:
-        raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{read_log_end(log)}")
+    log.write_bytes(b"")
+    if server is not None:
+        status = _follow(server.start(run.command, log, load=True), curve, report)
+    else:
+        with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
+            status = _follow(child, curve, report)
+    if status:
+        raise RunFailed(f"{run.id}: exit status {status}:\n{read_log_end(log)}")
 
 
 def read_log_end(log: Path) -> str:
@@ -163,13 +173,15 @@ def read_log_end(log: Path) -> str:
     return log.read_bytes()[-LOG_END_BYTES:].decode("utf-8", errors="replace").rstrip()
 
 
-def _follow(child: subprocess.Popen[bytes], curve: Path, report: ReportProgress) -> None:
+def _follow(child: subprocess.Popen[bytes] | ForkedRun, curve: Path, report: ReportProgress) -> int:
+    """The exit status of a run, its progress reported meanwhile."""
     reported_at = time.monotonic()
-    while child.poll() is None:
+    while (status := child.poll()) is None:
         time.sleep(POLL_SECONDS)
         if time.monotonic() - reported_at >= REPORT_SECONDS:
             reported_at = time.monotonic()
             report(_read_seconds(curve))
+    return status
 
 
 def _read_seconds(curve: Path) -> float:
