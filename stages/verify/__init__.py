@@ -19,6 +19,7 @@ checks before it have proved:
 9. Signatures (V24, V25): of locks and commits, where a file of allowed signers says who may sign.
 10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
+12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
@@ -29,15 +30,16 @@ This package is all that others import; its modules are its own affair.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.domain.errors import Refused
+from stages.domain.locks import Lock
+from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
-from stages.repo.git import UNSHALLOW, Git, open_git, why_no_git
+from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.objects import GitAbsent
 from stages.repo.past_studies import PastStudy, read_past_studies
 from stages.repo.tree import CommitTree, Tree, open_tree
@@ -58,9 +60,19 @@ from stages.verify.changes import (
     describe_commit,
     read_snapshot,
 )
-from stages.verify.check import Case, Check, Depth, Options, Problem
+from stages.verify.check import Case, Check, Depth, Options, Problem, Skip
+from stages.verify.commits import (
+    HISTORY_PATHS,
+    VERDICT_PATHS,
+    find_bounds,
+    find_first_study,
+    from_first_study,
+    list_touching,
+    refuse_cut,
+)
 from stages.verify.formats import junit, markdown, print_changed_decisions, print_history, print_report
-from stages.verify.locks import PARAMS
+from stages.verify.locks import PARAMS, Locks
+from stages.verify.origin import check_origin
 from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
 from stages.verify.result import CheckResult, Report
 from stages.verify.sequence import SEQUENCE, required_checks, run_checks
@@ -90,6 +102,7 @@ __all__ = [
     "compare_snapshots",
     "decisions_changed_since",
     "dump_statement",
+    "find_origin_problems",
     "junit",
     "markdown",
     "print_changed_decisions",
@@ -109,10 +122,6 @@ __all__ = [
     "verify_signature",
 ]
 
-#: A commit that touches none of these cannot change a verdict that rests on git alone.
-_VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
-#: What a commit of the study's history touches.
-_HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
 #: What is read of a workspace.
 _STUDY_PATHS = (PARAMS, "dvc.yaml", "dvc.lock", "locks", "ledger", "trainer", "stages")
 
@@ -158,9 +167,9 @@ def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
     with _repository(root, options) as repository:
         git = _need(repository, root)
         last = git.resolve("HEAD")
-        _refuse_cut(git, ["--end-of-options", last], "--history")
-        commits = _touching(git, ["--end-of-options", last], _HISTORY_PATHS)
-        return _verify_commits(root, git, _from_first_study(git, commits), options)
+        refuse_cut(git, ["--end-of-options", last], "--history")
+        commits = list_touching(git, ["--end-of-options", last], HISTORY_PATHS)
+        return _verify_commits(root, git, fromfind_first_study(git, commits), options)
 
 
 def verify_range(
@@ -175,13 +184,25 @@ def verify_range(
     """
     with _repository(root, options) as repository:
         git = _need(repository, root)
-        bounds = _range_bounds(git, revisions, known)
-        _refuse_cut(git, bounds.arguments, f"--range {revisions}")
-        commits = _touching(git, bounds.arguments, _VERDICT_PATHS)
+        bounds = find_bounds(git, revisions, known)
+        refuse_cut(git, bounds.arguments, f"--range {revisions}")
+        commits = list_touching(git, bounds.arguments, VERDICT_PATHS)
         commits += [bounds.last] if bounds.last not in commits else []
         if bounds.base is None or git.entry(bounds.base, PARAMS) is None:
-            commits = _from_first_study(git, commits)
+            commits = fromfind_first_study(git, commits)
         return _verify_commits(root, git, commits, options)
+
+
+def find_origin_problems(root: Path, study: Study, known: dict[str, Lock]) -> list[Problem]:
+    """What is wrong with the `study.from` of a study whose locks are about to be written (check V31)."""
+    with _repository(root) as git:
+        case = Case(root, open_tree(root, git, None), git, None, DEFAULTS)
+        case.learn(study)
+        case.learn(Locks(known))
+        try:
+            return list(check_origin(case))
+        except Skip as skip:
+            raise Refused(f"{PARAMS}: study.from: {skip.reason}; {skip.enable}") from None
 
 
 def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> list[CommitStep]:
@@ -195,13 +216,13 @@ def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> 
             return []
         last = git.resolve(new)
         revisions = ["--not", "--all", "--not", "--end-of-options", last]
-        _refuse_cut(git, revisions, f"the push of {last[:12]}")
-        commits = _touching(git, revisions, _VERDICT_PATHS)
+        refuse_cut(git, revisions, f"the push of {last[:12]}")
+        commits = list_touching(git, revisions, VERDICT_PATHS)
         commits += [last] if last not in commits else []
         before = old if old.strip("0") else git.head
         base = git.merge_base(before, last) if before else None
         if base is None or git.entry(base, PARAMS) is None:
-            first = _first_study(git, commits)
+            first = find_first_study(git, commits)
             commits = [] if first is None else commits[first:]
         return _verify_commits(root, git, commits, options)
 
@@ -212,7 +233,7 @@ def range_base(root: Path, revisions: str, known: Sequence[str] = ()) -> str | N
     Where A is not here, what a revision of `known` has in common with B stands in for it.
     """
     with _repository(root) as repository:
-        return _range_bounds(_need(repository, root), revisions, known).base
+        return find_bounds(_need(repository, root), revisions, known).base
 
 
 def decisions_changed_since(root: Path, before: str, rev: str | None = None) -> list[ChangedDecision]:
@@ -264,66 +285,6 @@ def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Optio
         report = _verify_tree(root, git, tree, commit, options)
         steps.append(CommitStep(commit, author, tuple(describe_commit(before, tree)), report))
     return steps
-
-
-@dataclass(frozen=True)
-class _RangeBounds:
-    """A range of commits: its last one, those whose ancestors are left out, and the one to compare with."""
-
-    last: str
-    excluded: tuple[str, ...]
-    base: str | None
-
-    @property
-    def arguments(self) -> list[str]:
-        """The range as `git rev-list` takes it."""
-        return ["--end-of-options", self.last, *(f"^{commit}" for commit in self.excluded)]
-
-
-def _range_bounds(git: Git, revisions: str, known: Sequence[str]) -> _RangeBounds:
-    start, dots, end = revisions.partition("..")
-    if not dots or not end or end.startswith("."):
-        raise Refused(f"--range {revisions!r}: expected A..B, two commits")
-    last = git.resolve(end)
-    if start and (git.holds(start) or not _COMMIT_ID.fullmatch(start)):
-        first = git.resolve(start)
-        return _RangeBounds(last, (first,), git.merge_base(first, last) or first)
-    excluded = [git.resolve(rev) for rev in known if git.holds(rev)]
-    bases = {commit: git.merge_base(commit, last) for commit in excluded}
-    # A revision that holds B itself, such as the branch that was pushed, says nothing of what was there before.
-    older = [commit for commit in excluded if bases[commit] not in (None, last)]
-    return _RangeBounds(last, tuple(older), next((bases[commit] for commit in older), None))
-
-
-_COMMIT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-
-
-def _refuse_cut(git: Git, revisions: list[str], what: str) -> None:
-    """Refuse to answer for commits of which a shallow clone hides some."""
-    if not git.shallow:
-        return
-    listed = set(git.ask("rev-list", *revisions, "--").split())
-    if hidden := sorted(oid for oid in git.shallow & listed if git.commit(oid).parents):
-        message = f"{what}: this shallow clone is cut off at commit {hidden[0][:12]}, and what came before is hidden"
-        raise GitAbsent(message, UNSHALLOW)
-
-
-def _touching(git: Git, revisions: list[str], paths: tuple[str, ...]) -> list[str]:
-    """The commits of a range that touch any of the paths, oldest first."""
-    order = ("--full-history", "--topo-order", "--reverse")
-    return git.ask("rev-list", *order, *revisions, "--", *paths).split()
-
-
-def _from_first_study(git: Git, commits: list[str]) -> list[str]:
-    """The commits from the first one on that holds a study."""
-    first = _first_study(git, commits)
-    if first is None:
-        raise Refused("no commit here holds a study: none has params.yaml")
-    return commits[first:]
-
-
-def _first_study(git: Git, commits: list[str]) -> int | None:
-    return next((at for at, commit in enumerate(commits) if git.entry(commit, PARAMS)), None)
 
 
 def _nearby_study(root: Path) -> str:
