@@ -60,11 +60,17 @@ class CommandRunner:
         return True
 
     def validate(self, study: Study) -> StudyModels:
-        """Refuse a study whose files are missing. Nobody knows which model a command builds."""
+        """Refuse a study whose files are missing, here or in git. Nobody knows which model a command builds."""
         for place, path in enumerate(self.settings.files):
             if not Path(path).is_file():
                 raise LockRefused(f"params.yaml: runner.files.{place}: there is no file {path}; put it there")
-        return StudyModels({name: {"same_model_as": []} for name in study.configs})
+        models: dict[str, RunnerJson] = {name: {"same_model_as": []} for name in study.configs}
+        if self.settings.candidate:
+            from stages.runners.candidates import describe_candidates
+
+            for name, description in describe_candidates(study, self.settings).items():
+                models[name] |= description
+        return StudyModels(models)
 
     def make_given(self, assignment: Assignment) -> RunnerJson:
         """What the study says of a run's input, which is all of it."""

@@ -93,6 +93,7 @@ class CommandExecution:
         self._settings, self._spec, self._observer = settings, spec, observer
         self._folder = scratch.absolute()
         self._corpus = corpus.absolute()
+        self._root = Path()
         self._began = time.monotonic()
         self._shown = 0.0
         self._points: list[Point] = []
@@ -108,7 +109,8 @@ class CommandExecution:
         limit = self._spec["limit_seconds"]
         self._began = time.monotonic()
         state = self._folder / "trainer.json"
-        ending = run_limited(command, environment, limit, state, log.feed, folder=Path(self._spec.get("folder", ".")))
+        folder = self._root / self._spec.get("folder", ".")
+        ending = run_limited(command, environment, limit, state, log.feed, folder=folder)
         text = log.finish()
         score_file = self._read_score_file(paths)
         printed = read_score_file(score_file, self._settings.score) if score_file is not None else None
@@ -130,6 +132,11 @@ class CommandExecution:
             shutil.rmtree(out)
         out.mkdir(parents=True)
         shared.mkdir(exist_ok=True)
+        if self._settings.candidate:
+            from stages.runners.candidates import check_out
+
+            self._root = self._folder / "checkout"
+            check_out(self._settings, self._spec["config"], self._root)
         manifest = self._corpus / "manifest.json"
         source = parse(DataFiles, canonical.loads(manifest.read_bytes())["source"], manifest.as_posix())
         paths = {
@@ -234,7 +241,8 @@ class CommandExecution:
         }
 
     def _clear(self) -> None:
-        shutil.rmtree(self._folder / "out", ignore_errors=True)
+        for name in ("out", "checkout"):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
         for name in ("spec.json", "log.txt"):
             (self._folder / name).unlink(missing_ok=True)
 
