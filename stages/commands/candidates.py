@@ -2,7 +2,7 @@
 
     promotion candidates results.tsv                     print a `configs` section
     promotion candidates results.tsv --write             put it into params.yaml, in the place of the one there
-    promotion candidates results.tsv --study studies/mine.yaml --write
+    promotion candidates results.tsv --study mine.yaml --write
 
 The table is that of autoresearch: commit, val_bpb, memory_gb, status (keep, discard or crash) and description, with a
 head and tabs between. What was kept becomes a configuration: its commit in full, and the digest of `runner.candidate`
