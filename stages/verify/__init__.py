@@ -169,7 +169,7 @@ def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
         last = git.resolve("HEAD")
         refuse_cut(git, ["--end-of-options", last], "--history")
         commits = list_touching(git, ["--end-of-options", last], HISTORY_PATHS)
-        return _verify_commits(root, git, fromfind_first_study(git, commits), options)
+        return _verify_commits(root, git, from_first_study(git, commits), options)
 
 
 def verify_range(
@@ -189,7 +189,7 @@ def verify_range(
         commits = list_touching(git, bounds.arguments, VERDICT_PATHS)
         commits += [bounds.last] if bounds.last not in commits else []
         if bounds.base is None or git.entry(bounds.base, PARAMS) is None:
-            commits = fromfind_first_study(git, commits)
+            commits = from_first_study(git, commits)
         return _verify_commits(root, git, commits, options)
 
 

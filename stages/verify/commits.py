@@ -64,7 +64,7 @@ def list_touching(git: Git, revisions: list[str], paths: tuple[str, ...]) -> lis
     return git.ask("rev-list", *order, *revisions, "--", *paths).split()
 
 
-def fromfind_first_study(git: Git, commits: list[str]) -> list[str]:
+def from_first_study(git: Git, commits: list[str]) -> list[str]:
     """The commits from the first one on that holds a study."""
     first = find_first_study(git, commits)
     if first is None:
