@@ -36,10 +36,23 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise OSError(error.errno, f"could not write {path}: {error.strerror}; nothing was changed") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where a system can: a renamed file then outlives a power cut."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems that know no such thing say EINVAL
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_abandoned(path: Path) -> bool:

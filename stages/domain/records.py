@@ -6,6 +6,7 @@ and to the corpus: it proves that its rule was there first. What differs from ru
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -186,5 +187,5 @@ def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:
     """The lines of runs.jsonl as records with their bytes; `Invalid` names the line that is none."""
     if data and not data.endswith(b"\n"):
         raise Invalid.at(where, "the last line does not end; is the file whole?")
-    lines = data.split(b"\n")[:-1]
-    return [(parse_line(line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]
+    lines = enumerate(io.BytesIO(data), start=1)  # one at a time: of a file of empty lines the first is refused
+    return [(parse_line(line, f"{where}, line {number}"), line) for number, line in lines]

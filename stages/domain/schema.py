@@ -187,7 +187,7 @@ def parse_recorded(model: type[Model], value: Any, where: str, remedy: str) -> M
     try:
         return parse(model, value, where)
     except Invalid as error:
-        lines = str(error).splitlines()
+        lines = str(error).split("\n")
         left = len(lines) - MOST_RECORDED_MISTAKES
         more = [f"{where}: and {left} more mistakes"] if left > 0 else []
         message = "\n".join([*lines[:MOST_RECORDED_MISTAKES], *more]) + f"; {remedy}"

@@ -20,6 +20,8 @@ from stages.domain import files, yamlio
 from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
+#: In another form than that which DVC writes, a file takes a YAML parser and far more memory than it has bytes.
+MAX_OTHER_FORM = 8 << 20
 MAX_NODES = 20_000_000
 SCHEMA = "2.0"
 
@@ -58,7 +60,7 @@ def parse(data: bytes, where: str) -> dict[str, LockedStage]:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
     value = _plain(data)
     if value is None:
-        value = yamlio.loads(data, where, max_bytes=MAX_BYTES, max_nodes=MAX_NODES, aliases=False)
+        value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
         raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
     if unknown := sorted(set(value) - {"schema", "stages"}):
@@ -152,6 +154,8 @@ class _Lines:
     """The lines as (indent, starts an item, key, rest), one at a time."""
 
     def __init__(self, text: str) -> None:
+        if "\n\n" in text:  # DVC writes no empty line
+            raise _NotPlain
         self._lines = text.split("\n")
         if self._lines.pop() != "":
             raise _NotPlain

@@ -218,7 +218,7 @@ def _build_site(root: Path, folder: Path) -> str:
         return f"no site after {SITE_SECONDS} seconds"
     if done.returncode == 0:
         return ""
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    lines = done.stderr.decode("utf-8", "replace").strip().split("\n")
     last = lines[-1] if lines else f"exit status {done.returncode}"
     if last.startswith(("ModuleNotFoundError", "ImportError")) or last.endswith("No module named report"):
         raise Skip(f"the report cannot be imported: {last}", "pip install staged-promotion")

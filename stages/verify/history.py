@@ -235,7 +235,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
 def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
     data = run.data.rstrip(b"\n")
-    return any(history.precedes(first, state) for first in history.states.values() if data in history.new_lines(first))
+    return any(history.precedes(first, state) for first in history.states_of_lines.get(data, ()))
 
 
 def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:
