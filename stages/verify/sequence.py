@@ -17,6 +17,7 @@ from stages.verify import (
     dvc_locks,
     facts,
     files,
+    hindsight,
     history,
     ledger,
     locks,
@@ -72,6 +73,7 @@ SEQUENCE = check_order(
         Check("V28", "winner", "artifacts", derived.check_winner, _DVC),
         Check("V29", "site", "artifacts", derived.check_site, (DvcLocks,)),
         Check("V30", "replay", "replay", replay.check_replay, (Ledger,)),
+        Check("V31", "hindsight", "git", hindsight.check_hindsight, (*_EVIDENCE, Recomputed, DvcLocks)),
     )
 )
 
