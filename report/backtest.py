@@ -15,7 +15,7 @@ from report.figures import Figure, FigureSpec
 from report.render import environment, render
 from report.standalone import INDEX, main_of
 from report.tables import Column, Table, TableRow
-from stages.backtest.result import Backtest, GateFigures, loads
+from stages.backtest.backtest_result import Backtest, GateFigures, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stages.domain import files, formatting
 from stages.domain.errors import main_guard
+from stages.domain.foreign_text import visible
 from stages.verify import Changes, compare_commits
 
 #: Lines of evidence that are listed; the summary above them counts them all.
@@ -65,7 +66,7 @@ def as_html(changes: Changes) -> bytes:
 
     css = (HERE / "assets" / "site.css").read_text(encoding="utf-8")
     template = environment().get_template("compare.html")
-    return template.render(changes=changes, sections=sections(changes), css=css).encode("utf-8")
+    return visible(template.render(changes=changes, sections=sections(changes), css=css)).encode("utf-8")
 
 
 def main() -> None:

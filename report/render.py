@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from report import tables
 from report.prose import Prose, Span
 from stages.domain import formatting
+from stages.domain.foreign_text import visible, visible_json
 
 HERE = Path(__file__).parent
 CSP = (
@@ -23,13 +24,18 @@ CSP = (
     "base-uri 'none'; form-action 'none'"
 )
 _NOT_ID = re.compile(r"[^A-Za-z0-9._-]+")
-#: What could end a script block or a line of JavaScript, as JSON escapes.
-_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+#: What could end a script block, as JSON escapes.
+_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
+#: What JSON may write for a control character.
+_CONTROL = re.compile(r"\\[bfru]")
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand in a <script> block: `<`, `>`, `&` and the two line separators are escaped."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """JSON that may stand in a <script> block: `<`, `>`, `&` are escaped, and texts are visible when they are shown."""
+    write = partial(json.dumps, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = write(value)
+    if visible(text) != text or _CONTROL.search(text):
+        text = write(visible_json(value))
     return Markup(text.translate(_UNSAFE))
 
 
@@ -118,4 +124,4 @@ def render(env: Environment, template: str, path: str, context: Mapping[str, obj
         stem=path.rsplit("/", 1)[-1].removesuffix(".html"),
         to=partial(link, prefix),
     )
-    return text.encode("utf-8")
+    return visible(text).encode("utf-8")

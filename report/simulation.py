@@ -13,7 +13,7 @@ from report.figures import Figure
 from report.render import environment, render
 from report.standalone import INDEX, main_of
 from report.tables import Column, Table, TableRow
-from stages.backtest.simulated import Simulation, SizeFigures, loads
+from stages.backtest.simulation_result import Simulation, SizeFigures, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import sys
 from types import ModuleType
 
@@ -70,16 +69,12 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one subcommand and leave with its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # through a pipe Windows would take its code page, which lacks "≥"
-    words = sys.argv[1:] if argv is None else argv
+    main_guard(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(words: list[str]) -> int:
     command = next((word for word in words if word in COMMANDS), None)
     arguments = build_parser(command).parse_args(words)
-    main_guard(lambda: _run(arguments))
-
-
-def _run(arguments: argparse.Namespace) -> int:
     if arguments.command in HEALING:
         _module("heal").heal_workspace()
     return int(_module(arguments.command).run(arguments) or 0)

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from pydantic import BaseModel
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stages.corpora.build import build
@@ -21,8 +20,9 @@ from stages.corpora.inputs import CorpusError
 from stages.domain import canonical, files, names, yamlio
 from stages.domain.corpus import Data, DataFiles, Manifest
 from stages.domain.data_files import check_files
-from stages.domain.errors import Invalid, Refused
+from stages.domain.errors import Invalid, Refused, main_guard
 from stages.domain.schema import parse
+from stages.terminal import console
 
 REFRESH_SECONDS = 0.25
 
@@ -63,13 +63,13 @@ class _ProgressLine:
 
 
 def _progress() -> Progress:
-    console = Console(stderr=True)
+    to = console(sys.stderr)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}: {task.fields[done]:.1f} MB"),
+        TextColumn("{task.description}: {task.fields[done]:.1f} MB", markup=False),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=to, transient=True, disable=not to.is_terminal)
 
 
 def pin_files(source: DataFiles, out: Path) -> str:
@@ -111,4 +111,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main_guard(main)

@@ -10,6 +10,7 @@ its one summary line only and no file: nothing here slows a run of a second. The
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stages.runners import CurvePoint, RunProgress
 
 HEADER = "step,tokens,seconds,train_loss,lr_factor\n"
+_STEP = re.compile(r"[0-9]{1,15},")
 QUIET_SECONDS = 4.0
 PLAIN_SECONDS = 30.0
 
@@ -104,7 +106,7 @@ class Live:
 
     def _print(self, text: str) -> None:
         if self._bar is not None and self._bar.live.is_started:
-            self._bar.console.print(f"{self.run}: {text}", markup=False, highlight=False)
+            self._bar.console.print(f"{self.run}: {text}")
         else:
             print(f"{self.run}: {text}", file=self._stream, flush=True)
 
@@ -116,17 +118,18 @@ class Live:
         self._bar.refresh()
 
     def _start_bar(self) -> Bar:
-        from rich.console import Console  # 0.1 s that a short run need not spend
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import Progress as Bar  # 0.1 s that a short run need not spend
+
+        from stages.terminal import console
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(20),
             TaskProgressColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
         )
-        bar = Bar(*columns, console=Console(file=self._stream), auto_refresh=False, transient=True)
+        bar = Bar(*columns, console=console(self._stream), auto_refresh=False, transient=True)
         self._task = bar.add_task(self.run, total=1.0, text="")
         bar.start()
         return bar
@@ -147,12 +150,8 @@ def _before(path: Path, step: int) -> list[str]:
     """The whole lines of a live curve that lie before `step`."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [
-        line
-        for line in lines
-        if line.endswith("\n") and line.split(",")[0].isdigit() and int(line.split(",")[0]) < step
-    ]
+    lines = path.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
+    return [f"{line}\n" for line in lines if _STEP.match(line) and int(line.split(",")[0]) < step]
 
 
 def _describe(now: RunProgress) -> str:

@@ -1,9 +1,17 @@
-"""Tables for people, in a terminal or through a pipe: heads wrap, figures are never cut off."""
+"""Tables and sentences for people, in a terminal or through a pipe: heads wrap, figures are never cut off.
+
+Text is text here: no console reads markup, links or emoji in it, and what does not show is escaped (`foreign_text`).
+Colours are given as styles.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from stages.domain.foreign_text import OutputStream, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,14 +21,32 @@ if TYPE_CHECKING:
 COLUMNS = 140
 
 
-def console() -> Console:
-    """Where tables and sentences go: as wide as the terminal or COLUMNS say, else 140."""
-    from rich.console import Console
-
-    terminal = Console(highlight=False)
+def console(stream: TextIO | None = None) -> Console:
+    """Where tables and sentences go (stdout unless given): as wide as the terminal or COLUMNS say, else 140."""
+    stream = stream or sys.stdout
+    terminal = _console_class()(file=stream.styled if isinstance(stream, OutputStream) else stream)
     if not terminal.is_terminal and "COLUMNS" not in os.environ:
         terminal.width = COLUMNS
     return terminal
+
+
+@cache
+def _console_class() -> type[Console]:
+    """Rich's console, which is imported where something is shown, with visible text alone."""
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def __init__(self, file: TextIO) -> None:
+            super().__init__(file=file, markup=False, emoji=False, highlight=False)
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+    return VisibleConsole
 
 
 def add_columns(table: Table, *heads: str, justify: Literal["left", "right"] = "left") -> None:

@@ -128,3 +128,36 @@ def test_nothing_in_stages_imports_the_trainer_but_its_runner_and_nothing_import
         if module.startswith("stages") and any(name.partition(".")[0] == target for name in imports_of(module))
     }
     assert importing == only
+
+
+#: What writes to a stream without the door of stages/domain/foreign_text.py, and the modules that may.
+WAYS_OUT = {
+    r"\bConsole\(": {"stages/terminal.py"},
+    r"rich\.markup|markup=True|from_markup": set(),
+    r"sys\.__std(out|err)__|\bstd(out|err)\.buffer|os\.write\(": set(),
+    r"StreamHandler|basicConfig": set(),
+    r"xml\.|Markup\(": {"stages/verify/formats.py", "report/render.py", "report/tables.py"},
+}
+#: Programs that print nothing that others wrote: the watchdogs of child processes.
+SILENT = {"stages.hosts.processes", "stages.runners.process_tree"}
+
+
+@pytest.mark.parametrize("pattern", WAYS_OUT)
+def test_text_has_one_way_out(pattern):
+    using = {
+        path.relative_to(PROJECT).as_posix()
+        for module, path in modules().items()
+        if room_of(module) not in ("trainer", "bench") and re.search(pattern, path.read_text(encoding="utf-8"))
+    }
+    assert using <= WAYS_OUT[pattern] | {"stages/domain/foreign_text.py"}
+
+
+def test_every_program_begins_at_the_door():
+    programs = {
+        module: path.read_text(encoding="utf-8")
+        for module, path in modules().items()
+        if "__main__" in path.read_text(encoding="utf-8")
+        and room_of(module) not in ("trainer", "bench")
+        and module not in SILENT
+    }
+    assert [module for module, text in programs.items() if "    main_guard(" not in text] == []

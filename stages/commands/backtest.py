@@ -24,7 +24,7 @@ from stages.domain.errors import Refused
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stages.backtest.result import Backtest
+    from stages.backtest.backtest_result import Backtest
 
 MAX_LADDERS = 100_000_000
 
@@ -60,21 +60,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def backtest(arguments: argparse.Namespace) -> Backtest:
     """The result of a backtest, as `--json` writes it."""
-    from stages.backtest import curves, mapping, pools, replay, results
+    from stages.backtest import curves, figures, mapping, pools, replay
 
     map_path, rules_path = arguments.map.as_posix(), arguments.rules.as_posix()
     curve_map, rules = mapping.load_map(arguments.map), mapping.load_rules(arguments.rules)
     roles = mapping.check_pair(curve_map, rules, map_path, rules_path)
     recorded = curves.read_curves(arguments.curves, curve_map, map_path)
     mapping.check_roles(roles, rules, recorded.configs, map_path)
-    results.check_rules(rules, recorded, arguments.continued, rules_path)
+    figures.check_rules(rules, recorded, arguments.continued, rules_path)
     if arguments.continued and not curve_map.budget.prefix:
         raise Refused("--continued: the map says `prefix: false`, expected curves whose runs go on from rung to rung")
     arranged = pools.arrange(recorded, curve_map, rules, arguments.continued)
     tally = replay.replay(
         arranged, rules, roles, arguments.ladders, arguments.seed, arguments.continued, progress=_Progress()
     )
-    options = results.BacktestOptions(
+    options = figures.BacktestOptions(
         arguments.ladders,
         arguments.seed,
         arguments.continued,
@@ -83,7 +83,7 @@ def backtest(arguments: argparse.Namespace) -> Backtest:
         arguments.rules.name,
         files.sha256_file(arguments.rules),
     )
-    return results.summarise(recorded, curve_map, rules, arranged, tally, options)
+    return figures.summarise(recorded, curve_map, rules, arranged, tally, options)
 
 
 def build_page(module: str, data: bytes, folder: Path) -> int:
@@ -118,17 +118,18 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def show(result: Backtest, to: Console) -> None:
     """The result as tables and sentences."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from stages.terminal import add_columns, print_table
 
-    curves, best, unit = result.curves, result.best, escape(result.final.unit)
+    curves, best, unit = result.curves, result.best, result.final.unit
     about = f"{curves.configs} configurations, {curves.runs} runs, {result.basis}; {result.ladders} ladders"
-    to.print(f"[bold]Backtest of {escape(result.rules.name)} on {escape(curves.name)}[/]: {about}", soft_wrap=True)
-    to.print(f"What counts: {escape(result.final.text)}.", soft_wrap=True)
+    head = (f"Backtest of {result.rules.name} on {curves.name}", "bold")
+    to.print(Text.assemble(head, f": {about}"), soft_wrap=True)
+    to.print(f"What counts: {result.final.text}.", soft_wrap=True)
     sure = f"first in {_percent(best.first_in_redraws)} of redraws of all its runs"
-    to.print(f"The eventual best is {escape(best.config)}: {best.final:g} {unit}, {sure}.", soft_wrap=True)
+    to.print(f"The eventual best is {best.config}: {best.final:g} {unit}, {sure}.", soft_wrap=True)
 
     table = Table(title=f"Gates ({result.basis})", title_justify="left")
     add_columns(table, "gate")
@@ -157,6 +158,6 @@ def show(result: Backtest, to: Console) -> None:
         for rule in gate.rules:
             if not rule.evaluated:
                 reason = f"{gate.gate} {rule.id} ({rule.kind}): not evaluable: {rule.why_not}"
-                to.print(f"{escape(reason)}; the gate is replayed as if it held", soft_wrap=True)
+                to.print(f"{reason}; the gate is replayed as if it held", soft_wrap=True)
     for line in result.statements:
-        to.print(escape(line), soft_wrap=True)
+        to.print(line, soft_wrap=True)

@@ -184,9 +184,9 @@ def _show(result: SearchResult, wish: Wish, assumptions: list[str]) -> None:
     from stages.terminal import add_columns, console, print_table
 
     to = console()
-    to.print("[bold]This is a simulation, and no evidence of any study.[/] It assumes:", soft_wrap=True)
+    to.print("This is a simulation, and no evidence of any study. It assumes:", style="bold", soft_wrap=True)
     for line in assumptions:
-        to.print(f"  {line}", soft_wrap=True, markup=False)
+        to.print(f"  {line}", soft_wrap=True)
     share = f"{100 * wish.keep_best:g} %"
     title = f"The cheapest of {result.tried} designs that keep the best of {wish.candidates} in {share} (simulation)"
     table = Table(title=title, title_justify="left")

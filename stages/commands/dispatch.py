@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from pathlib import Path
 
 from stages.domain.errors import Refused
@@ -87,13 +88,12 @@ def _say(text: str) -> None:
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from stages.hosts.dispatch import Dispatcher, start_cluster
     from stages.hosts.dispatch_view import DispatchView
+    from stages.terminal import console
 
     study = load()
     with start_cluster(study, arguments.listen, arguments.cluster, arguments.host, arguments.slots) as cluster:
-        view = DispatchView(Console(stderr=True))
+        view = DispatchView(console(sys.stderr))
         view.say(f"workers may join: `{cluster.join}`")
         return Dispatcher(study, cluster, view).dispatch()

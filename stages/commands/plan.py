@@ -35,7 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(study_plan: Plan) -> None:
     """Print a plan as a table and sentences, all in one unit."""
-    from rich.markup import escape
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
@@ -48,7 +47,7 @@ def show(study_plan: Plan) -> None:
         return spell(hours * 3600 / size)
 
     title = f"{study_plan.study}: at most, in device-{name} on the {study_plan.clock} clock"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     add_columns(table, "rung")
     heads = ("budget", "candidates", "cells", "runs", "A/A runs", "each host", "all hosts")
     add_columns(table, *heads, justify="right")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from stages.backtest.mapping import Ruleset
     from stages.backtest.model import Model
     from stages.backtest.samples import Samples
-    from stages.backtest.simulated import Simulation
     from stages.backtest.simulation import Design
+    from stages.backtest.simulation_result import Simulation
 
 MAX_CONFIGS, MAX_LADDERS = 1_000_000, 1_000_000
 #: One factor at a time about the second entry: (eta, seeds a host, threshold in standard errors of a difference).
@@ -95,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.backtest import mapping
     from stages.backtest.engine import left_out
     from stages.backtest.model import fit, held_out
-    from stages.backtest.simulated import summarise
     from stages.backtest.simulation import simulate
+    from stages.backtest.simulation_result import summarise
 
     counts = numbers(arguments.configs)
     if not 1 <= arguments.ladders <= MAX_LADDERS or arguments.seed < 0:
@@ -145,7 +145,6 @@ def _percent(share: float, digits: int = 1) -> str:
 
 def show_model(result: Simulation, to: Console) -> None:
     """The model and its fit on what it did not see."""
-    from rich.markup import escape
     from rich.table import Table
 
     from stages.terminal import add_columns, print_table
@@ -160,7 +159,7 @@ def show_model(result: Simulation, to: Console) -> None:
         f"and b^{m.noise_slope:.2f}; {m.kernel} correlation of length {m.length:.3g} in log budget.",
     )
     for line in lines:
-        to.print(escape(line), soft_wrap=True)
+        to.print(line, soft_wrap=True)
     table = Table(title="The fit on configurations that it did not see (simulation)", title_justify="left")
     add_columns(table, "budget", "configurations", "error", "error of naive", justify="right")
     add_columns(table, "in 50 %", "in 80 %", "in 95 %", justify="right")
@@ -172,7 +171,6 @@ def show_model(result: Simulation, to: Console) -> None:
 
 def show(result: Simulation, to: Console) -> None:
     """The model, its fit, and a table for each number of configurations."""
-    from rich.markup import escape
     from rich.table import Table
 
     from stages.terminal import add_columns, print_table
@@ -193,7 +191,7 @@ def show(result: Simulation, to: Console) -> None:
                 f"{row.entered[-1]:.1f}",
                 _percent(row.cost_share),
             ]
-            table.add_row(escape(row.name), *figures)
+            table.add_row(row.name, *figures)
         print_table(to, table)
     for line in result.statements[1:]:
-        to.print(escape(line), soft_wrap=True)
+        to.print(line, soft_wrap=True)

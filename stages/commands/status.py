@@ -19,6 +19,7 @@ from stages.confidence import stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.errors import Invalid
+from stages.domain.foreign_text import one_line
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
@@ -26,6 +27,7 @@ from stages.status import RungStatus, find_next_step, list_training, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 DIGITS = 10
 
@@ -64,13 +66,12 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
 
 def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     """The ladder as a table, then what blocks, what trains and what to do."""
-    from rich.markup import escape
     from rich.table import Table
 
     from stages.terminal import add_columns, print_table
 
     title = f"{study.study.title} ({study.clock.kind} clock)"
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     add_columns(table, "rung")
     add_columns(table, "budget", justify="right")
     add_columns(table, "lock")
@@ -83,7 +84,7 @@ def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     _print_notes(study, rungs, console)
 
 
-def _format_row(row: RungStatus) -> list[str]:
+def _format_row(row: RungStatus) -> list[str | Text]:
     candidates = f"at most {row.most}" if row.candidates is None else str(len(row.candidates))
     runs = "" if row.declared is None else f"{row.done}/{row.declared}"
     floor = f"{row.floor_done}/{row.floor_declared}" if row.floor_declared else ""
@@ -100,21 +101,24 @@ def _format_row(row: RungStatus) -> list[str]:
     ]
 
 
-def _format_lock(row: RungStatus) -> str:
+def _format_lock(row: RungStatus) -> Text:
     """The head of the lock's digest. Amended or changed since, it has the colour of the note that says so."""
+    from rich.text import Text
+
     if row.lock is None:
-        return "[yellow]not frozen[/]"
+        return Text("not frozen", "yellow")
     digest = row.lock.digest[:DIGITS]
     if row.changed:
-        return f"[red]{digest}[/]"
-    return f"[yellow]{digest}[/]" if row.lock.frozen.amendments else digest
+        return Text(digest, "red")
+    return Text(digest, "yellow" if row.lock.frozen.amendments else "")
 
 
-def _format_outcome(row: RungStatus) -> str:
+def _format_outcome(row: RungStatus) -> Text:
+    from rich.text import Text
+
     if _is_what_if(row) and row.outcome == "decided":
-        return "[yellow]what-if[/]"
-    style = {"decided": "green", "blocked": "red"}.get(row.outcome)
-    return f"[{style}]{row.outcome}[/]" if style else row.outcome
+        return Text("what-if", "yellow")
+    return Text(row.outcome, {"decided": "green", "blocked": "red"}.get(row.outcome, ""))
 
 
 def _is_what_if(row: RungStatus) -> bool:
@@ -132,20 +136,22 @@ def _format_promoted(row: RungStatus) -> str:
 
 
 def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     if study.study.mode != "frozen":
-        console.print("[yellow]study.mode is exploratory: what the gates say now is a what-if and never evidence[/]")
+        what_if = "study.mode is exploratory: what the gates say now is a what-if and never evidence"
+        console.print(what_if, style="yellow")
     for row in rungs:
         for line in _list_lock_notes(row):
             console.print(line, soft_wrap=True)
         if _is_what_if(row):
-            console.print(f"[yellow]{row.gate} decided by rules that nobody froze: a what-if[/]", soft_wrap=True)
+            console.print(f"{row.gate} decided by rules that nobody froze: a what-if", style="yellow", soft_wrap=True)
     for row in rungs:
         if row.decision and row.blocked_by:
-            console.print(f"[red]{row.gate} is blocked[/] and promotes nobody:", soft_wrap=True)
+            blocked = Text.assemble((f"{row.gate} is blocked", "red"), " and promotes nobody:")
+            console.print(blocked, soft_wrap=True)
             for line in why_blocked(row.decision):
-                console.print(f"  {escape(line)}", soft_wrap=True)
+                console.print(f"  {line}", soft_wrap=True)
     for row in rungs:
         if row.decision and row.decision.promoted and _format_promoted(row).isdigit():
             console.print(f"{row.gate} promoted {', '.join(row.decision.promoted)}", soft_wrap=True)
@@ -155,11 +161,12 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
         console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
     winner, metric = _find_winner(rungs), metric_of(study.runner).name
     if winner:
-        console.print(f"lowest mean at {rungs[-1].rung}: [bold]{winner[0]}[/], {metric} {winner[1]:.6f}")
+        mean = f", {metric} {winner[1]:.6f}"
+        console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
     for line in _list_confidence(rungs):
-        console.print(escape(line), soft_wrap=True)
+        console.print(line, soft_wrap=True)
     why, command = find_next_step(study, rungs)
-    console.print(f"next: {why}: [bold]{command}[/]", soft_wrap=True)
+    console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
 
 
 def _list_confidence(rungs: list[RungStatus]) -> list[str]:
@@ -179,25 +186,31 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
     return [f"How sure? {result.how_sure.short}{hanging}", f"What next? {result.what_next.text}"]
 
 
-def _list_lock_notes(row: RungStatus) -> list[str]:
+def _list_lock_notes(row: RungStatus) -> list[Text]:
     """What has become of a lock since it was first written."""
-    from rich.markup import escape
+    from rich.text import Text
 
-    notes = [f"[red]{row.gate} was frozen otherwise[/]: {', '.join(row.changed)}"] if row.changed else []
+    def note(event: str, style: str, text: str) -> Text:
+        return Text.assemble((f"{row.gate} was {event}", style), f": {one_line(text)}")
+
+    notes = [note("frozen otherwise", "red", ", ".join(row.changed))] if row.changed else []
     amendments = row.lock.frozen.amendments if row.lock else []
-    return notes + [f"[yellow]{row.gate} was amended[/]: {escape(amendment.reason)}" for amendment in amendments]
+    return notes + [note("amended", "yellow", amendment.reason) for amendment in amendments]
 
 
-def _list_verdicts(rungs: list[RungStatus]) -> list[str]:
+def _list_verdicts(rungs: list[RungStatus]) -> list[Text]:
     """The final statements of every gate that has some, with what was observed."""
-    answers = {True: "[green]holds[/]", False: "[red]fails[/]", None: "[yellow]cannot be evaluated[/]"}
+    from rich.text import Text
+
+    answers = {True: ("holds", "green"), False: ("fails", "red"), None: ("cannot be evaluated", "yellow")}
     lines = []
     for decision in (row.decision for row in rungs if row.decision):
         for rule in decision.rules:
             if rule.effect == "verdict":
                 values = [finding.observed for finding in rule.results if finding.observed is not None]
                 observed = f" (observed {values[0]:g})" if values else ""
-                lines.append(f"{decision.gate} {rule.id}: {rule.text} {answers[decision.verdicts[rule.id]]}{observed}")
+                statement = f"{decision.gate} {rule.id}: {one_line(rule.text)} "
+                lines.append(Text.assemble(statement, answers[decision.verdicts[rule.id]], observed))
     return lines
 
 

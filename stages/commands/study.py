@@ -1,6 +1,6 @@
 """Write a study, check it, and switch params.yaml to it.
 
-    promotion study list                  the ready studies
+    promotion study list                  the ready studies, and those of git's history with what came of them
     promotion study show paper            what one of them is
     promotion study check mine.yaml       whether a study's file is right, as far as that shows without its corpus
     promotion study new mine --budget 60 --budget 300 --text data/essays.txt
@@ -8,6 +8,7 @@
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
     promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
+    promotion study back laptop           bring an earlier study back, rules and evidence, from its last whole commit
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
 that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
@@ -19,11 +20,12 @@ of your own has a study.name and seeds of its own, which no run cache knows, and
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
 import stat
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.domain import files, names, yamlio
 from stages.domain.corpus import Data, DataFiles, PackageSource, PinnedFile
@@ -34,7 +36,12 @@ from stages.domain.study import Study
 from stages.rungs import write_rungs
 from stages.study_check import check_study
 
+if TYPE_CHECKING:
+    from stages.repo.past_studies import PastStudy
+
 STUDIES = Path("studies")
+#: What git holds of a study that is cleared for another one.
+CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*")
 #: Section of params.yaml -> what is made anew when it differs.
 INVALIDATES = {
     "study": "the site and the ledger",
@@ -51,8 +58,9 @@ INVALIDATES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
-    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use", required=True)
-    actions.add_parser("list", help="the ready studies")
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use|back", required=True)
+    listed = actions.add_parser("list", help="the ready studies, and those of git's history")
+    listed.add_argument("--json", action="store_true", help="as JSON, for programs")
     _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
     named = (
         ("show", "what a study is"),
@@ -65,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--afresh", action="store_true", help="clear its locks and evidence even if it is this study")
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.add_argument("--force", action="store_true", help="lose uncommitted changes of what is cleared")
+    back = actions.add_parser("back", help="bring an earlier study of git's history back")
+    back.add_argument("study", metavar="NAME", help="a name from `promotion study list`")
+    back.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_new(action: argparse.ArgumentParser) -> None:
@@ -138,16 +149,17 @@ def list_differing(old: bytes, new: bytes) -> list[str]:
     ]
 
 
-def list_uncommitted() -> list[str]:
+def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
-    git = shutil.which("git")
-    paths = ["params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*"]
-    command = [git or "git", "status", "--porcelain", "--", *paths]
+    from stages.repo.git import open_git, why_no_git
+
+    git = open_git(Path())
+    if git is None:
+        raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise Refused("this is no git repository, and so nothing keeps the old study; --force goes on") from None
-    return answer.stdout.splitlines()
+        return git.ask("status", "--porcelain", "--", *paths).splitlines()
+    finally:
+        git.close()
 
 
 def clear(paths: list[Path]) -> None:
@@ -179,7 +191,7 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
         print(f"  differs in {line}")
     for item in to_clear:
         print(f"  will be cleared: {item.as_posix()}")
-    if not yes and not _ask_to_go_on():
+    if not yes and not ask_to_go_on():
         print("nothing was changed")
         return 1
     clear(to_clear)
@@ -213,7 +225,8 @@ def _next_steps(study: Study, again: bool) -> None:
         )
 
 
-def _ask_to_go_on() -> bool:
+def ask_to_go_on() -> bool:
+    """Whether a person agrees to what was listed; `Refused` where there is nobody to ask."""
     if not sys.stdin.isatty():
         raise Refused("nobody to ask: --yes agrees to what is listed above")
     return input("go on? [y/N] ").strip().lower() in ("y", "yes")
@@ -277,11 +290,45 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.action == "use":
         return use(find_study(arguments.study), yes=arguments.yes, force=arguments.force, afresh=arguments.afresh)
+    if arguments.action == "back":
+        from stages.commands.study_back import bring_back
+
+        return bring_back(arguments.study, yes=arguments.yes)
     if arguments.action == "show":
         _, study = read(find_study(arguments.study))
         print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")
         return 0
-    for path in sorted(STUDIES.glob("*.yaml")):
-        _, study = read(path)
-        print(f"{path.stem:12} {study.study.title}: {summarise(study)}")
+    list_studies(as_json=arguments.json)
     return 0
+
+
+def list_studies(*, as_json: bool) -> None:
+    """Print the ready studies and those of git's history, the newest first."""
+    from stages.repo.past_studies import read_past_studies
+
+    ready = {path.stem: read(path)[1] for path in sorted(STUDIES.glob("*.yaml"))}
+    past = read_past_studies()
+    if as_json:
+        value = {
+            "schema": 1,
+            "ready": [{"name": name, "title": study.study.title} for name, study in ready.items()],
+            "past": [study.to_json() for study in past],
+        }
+        print(json.dumps(value, indent=1))
+        return
+    for name, study in ready.items():
+        print(f"{name:12} {study.study.title}: {summarise(study)}")
+    if past:
+        print("\nin git's history, * the present one; `promotion study back NAME` brings one back:")
+    for study in past:
+        print(f"{'*' if study.present else ' '} {study.name:12} {study.commit[:12]}  {_outcome(study)}")
+
+
+def _outcome(past: PastStudy) -> str:
+    """What came of a past study, in a line."""
+    if past.missing is not None:
+        return f"not whole: {past.missing}"
+    words = {True: "holds", False: "fails", None: "cannot be evaluated"}
+    verdicts = [f"{rule} {words[holds]}" for rule, holds in past.verdicts.items()]
+    lead = f"{past.leader} has the lowest mean" if past.leader else "nobody leads"
+    return "; ".join([past.path, lead, *verdicts])

@@ -9,10 +9,16 @@ traceback. `where` names a file and, where there is one, its line: `file` or `fi
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from types import TracebackType
+from typing import Self, TextIO, cast
+
+from stages.domain.foreign_text import OutputStream, one_line, visible
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Invalid(ValueError):
     def at(cls, where: str, problem: str, place: str = "") -> Self:
         """The error that `where` is wrong at `place`; `problem` is `found X, expected Y`, or any other sentence."""
         actual, _, expected = f", {problem}".partition(", expected ")
-        message = ": ".join(part for part in (where, place, problem) if part)
+        message = ": ".join(one_line(part) for part in (where, place, problem) if part)
         return cls(message, mistake(where, place, actual.removeprefix(", ").removeprefix("found "), expected))
 
 
@@ -60,18 +66,49 @@ class Refused(ValueError):
 
 
 def main_guard(main: Callable[[], int | None]) -> None:
-    """Run `main` as a program: its return value is the exit status, expected errors become one message and status 2."""
+    """Run `main` as a program: its return value is the exit status, expected errors become one message and status 2.
+
+    The status is that of the work, whoever reads the output: a reader that goes away changes nothing, and output that
+    cannot be written (a full disk) is an error like any other.
+    """
+    former = sys.stdout, sys.stderr
+    sys.stdout = _open_output(sys.stdout, "standard output", quiet=False)
+    sys.stderr = _open_output(sys.stderr, "standard error", quiet=True)
+    sys.excepthook = _print_bug
     try:
-        code = main()
-    except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stderr.close()
-        sys.exit(0)
+        status = _run(main)
+        sys.exit(status if status == FAILED else _run(sys.stdout.flush) or status)
+    finally:
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = former
+
+
+def _run(main: Callable[[], int | None]) -> int:
+    """The exit status of `main`."""
+    try:
+        return main() or 0
+    except SystemExit as ending:  # of argparse, which has printed what it had to say
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and type(error).__module__ in ("builtins", "json.decoder"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left behind", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code or 0)
+        return 130
+
+
+def _open_output(stream: TextIO | None, name: str, *, quiet: bool) -> TextIO:
+    """A stream of this process as the door that all text passes; nowhere, if whoever started us closed it."""
+    if stream is None:
+        stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # for as long as the process lives
+    if isinstance(stream, io.TextIOWrapper):
+        # Through a pipe Windows would take its code page, which lacks "≥".
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return cast(TextIO, OutputStream(stream, name, quiet=quiet))
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback, with the foreign text in it visible."""
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace))))

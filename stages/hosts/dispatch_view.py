@@ -77,7 +77,7 @@ class DispatchView:
 
     def say(self, text: str) -> None:
         """Print one line that stays."""
-        self._console.print(f"dispatch: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"dispatch: {text}", soft_wrap=True)
 
     def start_rung(self, name: str, budget: float, done: int, waiting: Sequence[Run]) -> None:
         """Show that a rung begins, with so many runs done before and these to train."""

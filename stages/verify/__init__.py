@@ -38,6 +38,7 @@ from pathlib import Path
 from stages.domain.errors import Refused
 from stages.dvcfiles.cache import artifacts_present
 from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.past_studies import PastStudy, read_past_studies
 from stages.repo.tree import CommitTree, Tree, open_tree
 from stages.verify.attestation import (
     Attestation,
@@ -77,6 +78,7 @@ __all__ = [
     "CheckedAttestation",
     "CommitStep",
     "Options",
+    "PastStudy",
     "Problem",
     "Replayed",
     "Report",
@@ -94,6 +96,7 @@ __all__ = [
     "print_report",
     "range_base",
     "read_ledger",
+    "read_past_studies",
     "read_snapshot",
     "replay_run",
     "required_checks",

@@ -9,12 +9,12 @@ rich is imported where a table is printed: a verification that writes files alon
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from stages import terminal
+from stages.domain.foreign_text import markdown_code, one_line, visible
 from stages.verify.changes import ChangedDecision
 from stages.verify.result import CheckResult, Report, Status, Verdict
 
@@ -66,10 +66,10 @@ def _check_text(result: CheckResult) -> Text:
     from rich.text import Text
 
     if result.status == "skipped":
-        return Text(f"{result.reason}; to enable: {result.enable}", "dim")
+        return Text(one_line(f"{result.reason}; to enable: {result.enable}"), "dim")
     text = Text(result.check.title)
     for note in result.notes[:MOST_SHOWN]:
-        text.append(f"\n  note: {note}", "dim")
+        text.append(f"\n  note: {one_line(note)}", "dim")
     if len(result.notes) > MOST_SHOWN:
         text.append(f"\n  and {len(result.notes) - MOST_SHOWN} more notes (--json has them)", "dim")
     return text
@@ -80,10 +80,10 @@ def _print_problems(result: CheckResult, console: Console) -> None:
 
     for problem in result.problems[:MOST_SHOWN]:
         console.print()
-        head = Text.assemble((str(result.check), "bold red"), ": ", (problem.place, "bold"))
+        head = Text.assemble((str(result.check), "bold red"), ": ", (one_line(problem.place), "bold"))
         console.print(head, soft_wrap=True)
         for label, text in (("found", problem.found), ("expected", problem.expected), ("means", problem.meaning)):
-            console.print(Text(f"  {label:<9} {text}"), soft_wrap=True)
+            console.print(Text(f"  {label:<9} {one_line(text)}"), soft_wrap=True)
     hidden = len(result.problems) - MOST_SHOWN + result.more
     if hidden > 0:
         console.print(Text(f"  and {hidden} more problems of {result.check.id} (--json has them)", "dim"))
@@ -98,8 +98,8 @@ def print_history(steps: Sequence[CommitStep]) -> None:
         report, verdict = step.report, step.report.verdict
         failed = f"failed: {report.first_failure()}"
         text = failed if verdict == "failed" else f"{report.verdict_text}, {report.count('skipped')} skipped"
-        changes = Text("\n".join(step.changes))
-        rows.append((step.commit[:12], Text(step.author), changes, Text(text, _VERDICT_STYLE[verdict])))
+        changes = Text("\n".join(map(one_line, step.changes)))
+        rows.append((step.commit[:12], Text(one_line(step.author)), changes, Text(text, _VERDICT_STYLE[verdict])))
     title, heads = "what changed rules, evidence or decisions", ("commit", "who", "what changed", "verdict")
     _print_table(terminal.console(), title, heads, rows)
 
@@ -123,13 +123,13 @@ def _decisions(change: ChangedDecision) -> tuple[str, str]:
 
 def markdown(report: Report, changed: Sequence[ChangedDecision], steps: Sequence[CommitStep]) -> str:
     """The verdict and the decisions that changed, for a comment under a pull request."""
-    lines = [f"### {_VERDICT_SIGN[report.verdict]} {_cell(report.summary())}", ""]
+    lines = [f"### {_VERDICT_SIGN[report.verdict]} {one_line(report.summary())}", ""]
     if failed := [step.commit[:12] for step in steps if step.report.verdict == "failed"]:
         listed = ", ".join(failed[:MOST_LISTED])
         lines += [f"{len(failed)} of {len(steps)} commits failed: {listed}. The last of them is shown here.", ""]
     if changed:
         lines += ["| gate | before | now |", "|---|---|---|"]
-        lines += [f"| {change.gate} | {' | '.join(map(_cell, _decisions(change)))} |" for change in changed]
+        lines += [f"| {' | '.join(map(markdown_code, (change.gate, *_decisions(change))))} |" for change in changed]
     else:
         lines.append("No decision changed.")
     problems = [(result.check.id, problem) for result in report.results for problem in result.problems]
@@ -137,24 +137,12 @@ def markdown(report: Report, changed: Sequence[ChangedDecision], steps: Sequence
         lines += ["", "| check | where | found | expected | means |", "|---|---|---|---|---|"]
     for check, problem in problems[:MOST_LISTED]:
         cells = (problem.place, problem.found, problem.expected, problem.meaning)
-        lines.append(f"| {check} | {' | '.join(map(_cell, cells))} |")
+        lines.append(f"| {check} | {' | '.join(map(markdown_code, cells))} |")
     if len(problems) > MOST_LISTED:
         lines.append(f"\nand {len(problems) - MOST_LISTED} more problems.")
     if skipped := report.skipped():
         lines += ["", f"Not checked, and not counted as passed: {', '.join(skipped)}."]
     return "\n".join(lines) + "\n"
-
-
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " ", "@": "&#64;", "`": "'"})
-
-
-def _cell(text: str) -> str:
-    """Text that cannot leave its cell, whatever a record or a file name holds."""
-    return text.translate(_ESCAPES)[:300]
-
-
-#: What XML 1.0 cannot hold, whatever a tampered file may contain.
-_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(reports: Sequence[Report]) -> bytes:
@@ -176,20 +164,19 @@ def _suite(report: Report) -> ElementTree.Element:
         "failures": str(sum(1 for result in report.results if report.refused(result))),
         "skipped": str(len(skipped)),
     }
-    name = _clean(f"promotion verify {report.target}")
+    name = visible(f"promotion verify {report.target}")
     suite = ElementTree.Element("testsuite", {"name": name, "errors": "0", **counts})
     for result in report.results:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "promotion.verify", "name": str(result.check)})
         if report.refused(result):
-            text = "\n".join(map(str, result.problems)) or f"{result.reason}; to enable: {result.enable}"
-            message = _clean(text.split("\n")[0])
-            ElementTree.SubElement(case, "failure", {"message": message}).text = _clean(text)
+            text = (
+                "\n".join(one_line(str(problem)) for problem in result.problems)
+                or f"{result.reason}; to enable: {result.enable}"
+            )
+            message = visible(text.split("\n")[0])
+            ElementTree.SubElement(case, "failure", {"message": message}).text = visible(text)
         elif result.status == "skipped":
-            ElementTree.SubElement(case, "skipped", {"message": _clean(f"{result.reason}; {result.enable}")})
+            ElementTree.SubElement(case, "skipped", {"message": visible(f"{result.reason}; {result.enable}")})
         if result.notes:
-            ElementTree.SubElement(case, "system-out").text = _clean("\n".join(result.notes))
+            ElementTree.SubElement(case, "system-out").text = "\n".join(map(one_line, result.notes))
     return suite
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("?", text)

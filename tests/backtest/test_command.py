@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from stages.backtest.result import loads
+from stages.backtest.backtest_result import loads
 from stages.cli import main
 from stages.domain import canonical
 from stages.domain.errors import Invalid

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from stages.backtest import baselines, curves, engine, replay, results
+from stages.backtest import baselines, curves, engine, figures, replay
 from stages.backtest.draws import Sampler
 from stages.backtest.pools import arrange
 from stages.backtest.replay import METHODS
@@ -53,10 +53,10 @@ def test_the_mean_of_two_seeds_decides_where_a_rung_has_two(tmp_path):
 
 def test_regret_is_in_the_unit_of_the_final_value(tmp_path):
     pools, tally = run(tmp_path, ruleset(TOP))
-    found = results.regret(tally.methods["rules"], pools.truth)
+    found = figures.regret(tally.methods["rules"], pools.truth)
     assert found.mean == pytest.approx(0.2 * 0.5, abs=5 * found.error)
     assert (found.p90, found.largest) == (0.2, 0.2)
-    assert results.regret(tally.methods["full"], pools.truth).mean == 0
+    assert figures.regret(tally.methods["full"], pools.truth).mean == 0
 
 
 def test_random_choice_gets_as_many_as_the_rules_cost_buys(tmp_path):
@@ -191,7 +191,7 @@ def test_pairs_are_ordered_rightly_as_often_as_counted_by_hand(tmp_path):
     assert tally.pair_ladders >= replay.PAIR_LADDERS
     assert within(tally.pairs["rung1"], tally.pair_ladders, 5 / 6)
     assert tally.pairs["rung2"] == tally.pair_ladders
-    assert results.decision_accuracy(results.pool_means(pools.rungs["rung1"]), pools.truth) == pytest.approx(2 / 3)
+    assert figures.decision_accuracy(figures.pool_means(pools.rungs["rung1"]), pools.truth) == pytest.approx(2 / 3)
 
 
 def test_decision_accuracy_counts_a_tie_as_wrong_and_leaves_equal_ends_out():
@@ -201,8 +201,8 @@ def test_decision_accuracy_counts_a_tie_as_wrong_and_leaves_equal_ends_out():
         for i, j in product(range(4), range(4))
         if i < j and final[i] != final[j]
     )
-    assert results.decision_accuracy(small, final) == pytest.approx(right / 5)
-    assert results.decision_accuracy(small, np.ones(4)) is None
+    assert figures.decision_accuracy(small, final) == pytest.approx(right / 5)
+    assert figures.decision_accuracy(small, np.ones(4)) is None
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ def test_where_higher_is_better_everything_is_the_mirror_image(tmp_path):
     )
     for name in METHODS:
         assert tally.methods[name].picks.tolist() == other.methods[name].picks.tolist()
-    one, two = (results.regret(t.methods["rules"], p.truth) for t, p in ((tally, pools), (other, other_pools)))
+    one, two = (figures.regret(t.methods["rules"], p.truth) for t, p in ((tally, pools), (other, other_pools)))
     assert one == two
 
 
 def test_how_sure_the_best_is_has_a_known_answer(tmp_path):
     """The mean of two draws of a is 2.0, 2.2 or 2.4; that of b is 2.3 always: a is first in three of four redraws."""
     values = {"a": [[3.0, 2.0], [3.1, 2.4]], "b": [[3.2, 2.3], [3.25, 2.3]]}
-    shares = results.sureness(arranged(tmp_path / "c.csv", values, ruleset(TOP)))
-    assert within(shares[0] * results.REDRAWS, results.REDRAWS, 0.75)
+    shares = figures.sureness(arranged(tmp_path / "c.csv", values, ruleset(TOP)))
+    assert within(shares[0] * figures.REDRAWS, figures.REDRAWS, 0.75)
     assert shares.sum() == 1

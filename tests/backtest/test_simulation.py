@@ -12,8 +12,8 @@ from scipy.stats import norm
 
 from stages.backtest import simulation
 from stages.backtest.model import Model
-from stages.backtest.simulated import loads
 from stages.backtest.simulation import Design, halving_design, scaled_rules, simulate
+from stages.backtest.simulation_result import loads
 from stages.cli import main
 from tests.backtest.curves_csv import ruleset
 from tests.backtest.test_engine import parse_rules

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from stages.backtest import curves, mapping, pools, results
+from stages.backtest import curves, figures, mapping, pools
 from tests.support.repo import PROJECT
 
 FOLDER = PROJECT / "studies" / "backtest"
@@ -44,7 +44,7 @@ def test_means_and_steps_to_3_28_are_those_of_an_independent_extract(arranged):
         extract = {row["config"]: row for row in csv.DictReader(file)}
     assert set(extract) == set(arranged.configs)
     for rung, column in (("rung1", "loss_250"), ("rung2", "loss_1000"), ("rung3", "loss_2500")):
-        means = results.pool_means(arranged.rungs[rung]) / 1e6
+        means = figures.pool_means(arranged.rungs[rung]) / 1e6
         assert means == pytest.approx([float(extract[name][column]) for name in arranged.configs], abs=1e-6)
     assert arranged.truth / 1e6 == pytest.approx(
         [float(extract[n]["steps_to_3_28"]) for n in arranged.configs], abs=0.006
@@ -54,7 +54,7 @@ def test_means_and_steps_to_3_28_are_those_of_an_independent_extract(arranged):
 def test_tau_b_is_that_published_within_what_unreached_runs_leave_open(arranged):
     """0.33, 0.51, 0.81 were published; how runs that never reach 3.28 were counted was not."""
     taus = [
-        kendalltau(results.pool_means(arranged.rungs[rung]), arranged.truth).statistic
+        kendalltau(figures.pool_means(arranged.rungs[rung]), arranged.truth).statistic
         for rung in ("rung1", "rung2", "rung3")
     ]
     assert taus == pytest.approx([0.33, 0.51, 0.81], abs=0.031)

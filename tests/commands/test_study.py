@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
-from stages import rungs
+from stages import ledger, rungs
 from stages.commands import study as command
 from stages.domain import files
 from stages.domain.errors import Refused
@@ -158,6 +160,30 @@ def test_the_ready_studies_are_listed_and_shown(clone, capsys):
     )
     assert command.run(parser.parse_args(["show", "paper"])) == 0
     assert "A stand-in for the study of arXiv:2606.11387" in capsys.readouterr().out
+
+
+def test_past_studies_are_listed_with_commit_and_outcome_and_the_present_one_is_marked(clone, capsys):
+    with chdir(clone):
+        ledger.main()
+    git("add", "-A")
+    git("commit", "-q", "-m", "the ledger")
+    commit = git("rev-parse", "HEAD").strip()
+    use("smoke")
+    capsys.readouterr()
+    parser = command.argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(["list"])) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"  synthetic    {commit[:12]}  6-6-4-")
+    assert "has the lowest mean; R4 " in line
+    assert command.run(parser.parse_args(["list", "--json"])) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [past["name"] for past in value["past"]] == ["synthetic"]
+    assert value["past"][0]["commit"] == commit
+    assert not value["past"][0]["present"]
+    git("checkout", "-q", ".")
+    assert command.run(parser.parse_args(["list"])) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("* synthetic")
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from report import simulation
 from report.backtest import build_page, main
 from report.render import CSP
 from report.standalone import write_page
-from stages.backtest.result import Backtest, loads
-from stages.backtest.simulated import Simulation
-from stages.backtest.simulated import loads as simulated_of
+from stages.backtest.backtest_result import Backtest, loads
+from stages.backtest.simulation_result import Simulation
+from stages.backtest.simulation_result import loads as simulated_of
 from stages.cli import main as promotion
 from stages.domain import canonical
 from stages.domain.errors import Refused

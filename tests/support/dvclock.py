@@ -137,6 +137,17 @@ def build_study(root: Path, params: dict[str, Any], decided: int | None = None) 
         source = PROJECT / name
         ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*", "hindsight")
         shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
+    return add_study(root, params, decided, start=["init", "-q", "-b", "main"])
+
+
+def add_study(
+    root: Path, params: dict[str, Any], decided: int | None = None, start: list[str] | None = None
+) -> dict[str, bytes]:
+    """The same in a repository that is there already, in the place of the study that it holds."""
+    for path in [*root.glob("locks/gate*"), *root.glob("stages/rung*/dvc.lock"), root / "dvc.lock"]:
+        path.unlink(missing_ok=True)
+    for name in ("artifacts", "ledger", "site"):
+        shutil.rmtree(root / name, ignore_errors=True)
     with mock.patch.object(synthetic, "RUNNER", files.tree_digest(root / "trainer")):
         study = synthetic.build(root, params)
     with chdir(root):
@@ -145,7 +156,7 @@ def build_study(root: Path, params: dict[str, Any], decided: int | None = None) 
         held = {path.as_posix(): path.read_bytes() for path in (names.lock_path(names.gate_of(r)) for r in to_come)}
         for rung in to_come:
             _close(rung)
-        _commit(["init", "-q", "-b", "main"], ["add", "params.yaml", "locks", *CODE], "Freeze the rules")
+        _commit(start or [], ["add", "-A", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
         write_locks([f"stages/{rung}/dvc" for rung in study.rungs if rung not in to_come])
         if not to_come:

@@ -118,8 +118,8 @@ def test_a_pull_requests_comment_shows_changed_decisions_and_cannot_be_broken_ou
     comment = tmp_path / "comment.md"
     assert verify(clone.root, "--range", "HEAD~1..HEAD", "--markdown", str(comment)).returncode == 1
     text = comment.read_text(encoding="utf-8")
-    row = next(line for line in text.splitlines() if line.startswith("| gate2 |"))
-    assert "promotes d1-b, &lt;b&gt;\\|x\\|&lt;/b&gt; &#64;team" in row
+    row = next(line for line in text.splitlines() if line.startswith("| `gate2` |"))
+    assert r"promotes d1-b, <b>\x7cx\x7c</b> @team`" in row
     assert "❌" in text
 
 

@@ -5,7 +5,7 @@ Shares are of all ladders unless a field says otherwise; a share that cannot be 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -15,11 +15,22 @@ from stages.domain.errors import Invalid
 from stages.domain.schema import Sha256, Strict, Text, parse
 
 SCHEMA = 1
+Result = TypeVar("Result", bound="StoredResult")
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A share of a cost: a method may cost more than everything at the last rung.
 Ratio = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(max_length=500)]
+
+
+class StoredResult(Strict):
+    """A result that is stored as one line of canonical JSON."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+
+    def dumps(self) -> bytes:
+        """The result as one line of canonical JSON."""
+        return canonical.dumps(self.model_dump(by_alias=True, mode="json"))
 
 
 class Source(Strict):
@@ -136,10 +147,9 @@ class MethodFigures(Strict):
     cost_share: Ratio
 
 
-class Backtest(Strict):
+class Backtest(StoredResult):
     """The whole result."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
     kind: Literal["backtest"]
     curves: Source
     map: File
@@ -166,17 +176,18 @@ class Backtest(Strict):
         """What every figure rests on, in words: it stands beside each of them."""
         return "prefixes of one long run" if self.curves.prefix else "separate runs"
 
-    def dumps(self) -> bytes:
-        """The result as one line of canonical JSON."""
-        return canonical.dumps(self.model_dump(by_alias=True, mode="json"))
 
-
-def loads(data: bytes, where: str) -> Backtest:
-    """The result in a file that `promotion backtest --json` wrote; `Invalid` says what is wrong with it."""
+def read_result(model: type[Result], command: str, data: bytes, where: str) -> Result:
+    """The result that `promotion COMMAND --json` wrote into a file; `Invalid` says what is wrong with it."""
     try:
         value = canonical.loads(data)
     except canonical.NotCanonical as error:
-        raise Invalid.at(where, f"{error}, expected what `promotion backtest --json` writes") from None
+        raise Invalid.at(where, f"{error}, expected what `promotion {command} --json` writes") from None
     if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
         raise Invalid.at(where, f"found {value['schema']}, expected {SCHEMA}; update staged-promotion", "schema")
-    return parse(Backtest, value, where)
+    return parse(model, value, where)
+
+
+def loads(data: bytes, where: str) -> Backtest:
+    """The backtest in such a file."""
+    return read_result(Backtest, "backtest", data, where)

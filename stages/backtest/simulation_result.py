@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import sqrt
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
+from stages.backtest.backtest_result import Count, File, Name, Ratio, Share, StoredResult, read_result
 from stages.backtest.mapping import Label
 from stages.backtest.model import HeldOut, Model
-from stages.backtest.result import Count, File, Name, Ratio, Share
 from stages.backtest.samples import Samples
 from stages.backtest.simulation import Design, LadderOutcomes
-from stages.domain import canonical
-from stages.domain.errors import Invalid
 from stages.domain.rules import in_order, say
-from stages.domain.schema import Strict, Text, parse
+from stages.domain.schema import Strict, Text
 
 SCHEMA = 1
 DIGITS = 6
@@ -85,10 +81,9 @@ class SizeFigures(Strict):
     designs: list[DesignFigures]
 
 
-class Simulation(Strict):
+class Simulation(StoredResult):
     """The whole result."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
     kind: Literal["simulation"]
     source: File
     recorded_configs: Count
@@ -102,20 +97,10 @@ class Simulation(Strict):
     sizes: list[SizeFigures]
     statements: list[Text]
 
-    def dumps(self) -> bytes:
-        """The result as one line of canonical JSON."""
-        return canonical.dumps(self.model_dump(by_alias=True, mode="json"))
-
 
 def loads(data: bytes, where: str) -> Simulation:
-    """The result in a file that `promotion simulate --json` wrote; `Invalid` says what is wrong with it."""
-    try:
-        value = canonical.loads(data)
-    except canonical.NotCanonical as error:
-        raise Invalid.at(where, f"{error}, expected what `promotion simulate --json` writes") from None
-    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise Invalid.at(where, f"found {value['schema']}, expected {SCHEMA}; update staged-promotion", "schema")
-    return parse(Simulation, value, where)
+    """The simulation in a file that `promotion simulate --json` wrote; `Invalid` says what is wrong with it."""
+    return read_result(Simulation, "simulate", data, where)
 
 
 def _error(share: float, of: int) -> float:

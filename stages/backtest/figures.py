@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.backtest.curves import FINISHED, SCALE, Curves
-from stages.backtest.mapping import FINAL, CurveMap, Ruleset
-from stages.backtest.pools import Pool, Pools
-from stages.backtest.replay import GateCount, MethodCount, ReplayTally
-from stages.backtest.result import (
+from stages.backtest.backtest_result import (
     Backtest,
     File,
     Final,
@@ -27,6 +23,10 @@ from stages.backtest.result import (
     Source,
     Standing,
 )
+from stages.backtest.curves import FINISHED, SCALE, Curves
+from stages.backtest.mapping import FINAL, CurveMap, Ruleset
+from stages.backtest.pools import Pool, Pools
+from stages.backtest.replay import GateCount, MethodCount, ReplayTally
 from stages.domain import names
 from stages.domain import rules as r
 from stages.domain.errors import Invalid
