@@ -1,17 +1,14 @@
 """Hindsight as the pages tell it, made from the ledger: no stage of the study waits for it, so none could store it.
 
-found = find_hindsight(files)        .result is None where nothing can be said; .missing says why
+view = find_hindsight(files)        .result is None where nothing can be said; .missing says why
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from report.confidence import readable
 from report.load import StudyFiles
-from report.verdict import Clause
 from stages.confidence.hindsight_results import Hindsight, from_bytes, to_bytes
-from stages.domain import formatting
 from stages.domain.hindsight import LEDGER
 
 PAGE = "hindsight.html"
@@ -25,22 +22,14 @@ class HindsightView:
     result: Hindsight | None
     missing: str = ""
 
-    @property
-    def clauses(self) -> list[Clause]:
-        """The line of the overview; none where nothing was trained in hindsight."""
-        if self.result is None:
-            return []
-        text = readable(self.result.text)
-        return [Clause(text, PAGE, proof="Hindsight", question="In hindsight?")]
-
 
 def find_hindsight(files: StudyFiles) -> HindsightView:
     """What the records in hindsight say of the decisions of the ledger."""
     if not files.hindsight:
         return HindsightView(
             None,
-            "nothing was trained in hindsight. Once the last gate has decided, `make hindsight` trains at the budget of "
-            "the last rung what was stopped before it, in records that no gate reads",
+            "nothing was trained in hindsight. Once the last gate has decided, `make hindsight` trains at the budget "
+            "of the last rung what was stopped before it, in records that no gate reads",
         )
     try:
         from stages.confidence.hindsight import assess_hindsight
@@ -57,8 +46,3 @@ def find_hindsight(files: StudyFiles) -> HindsightView:
     if isinstance(result, str):
         return HindsightView(None, f"{LEDGER.as_posix()}: {result}")
     return HindsightView(from_bytes(to_bytes(result)))
-
-
-def gap_text(value: float | None) -> str:
-    """A difference of val_bpb with four decimals."""
-    return formatting.DASH if value is None else formatting.signed(value, 4)

@@ -1,8 +1,8 @@
-"""Hindsight: what the gates dropped, the regret of the ladder, what each rung foretold, what else the hours would buy."""
+"""Hindsight: what the gates dropped, the ladder's regret, what each rung foretold, what else the hours would buy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from report.confidence import readable
@@ -13,7 +13,7 @@ from report.page import Page, link_config, link_gate, link_rung
 from report.pages.gate_confidence import DIFFERENCE_HINT, difference_cell, outcome_cell
 from report.tables import Cell, Column, Table, TableSpec
 from report.views import StudyView
-from stages.confidence.hindsight_results import Alternative, Dropped, FinalStanding, Foretold, GateHindsight, Hindsight
+from stages.confidence.hindsight_results import Alternative, Dropped, FinalStanding, Foretold, Hindsight
 from stages.domain import formatting
 from stages.domain.metric import metric_of
 from stages.domain.records import HindsightRecord
@@ -105,7 +105,7 @@ def standing_table(result: Hindsight, clock: str) -> Table:
     )
 
 
-def _host_mean(host: str) -> object:
+def _host_mean(host: str) -> Callable[[FinalStanding], float | None]:
     return lambda row: row.hosts.get(host)
 
 
@@ -153,18 +153,23 @@ def dropped_table(result: Hindsight, clock: str) -> Table:
 
 def _beaten(row: DroppedRow) -> Cell:
     names = list(row.dropped.kept)
-    return Cell(", ".join(names), formatting.listed(names, 3), small="kept by a role alone" if row.dropped.by_role else "")
+    return Cell(
+        ", ".join(names), formatting.listed(names, 3), small="kept by a role alone" if row.dropped.by_role else ""
+    )
 
 
-def _difference(key: str) -> object:
+def _difference(key: str) -> Callable[[DroppedRow], Cell]:
     return lambda row: difference_cell(getattr(row.dropped, key))
 
 
 def foretold_table(result: Hindsight, clock: str) -> Table:
     """tau-b of every rung and the last budget."""
+    behind = "those stopped before stand behind the others, by the rung that they reached"
     columns = [
         Column("rung", "Rung", get=lambda row: link_rung(row.rung)),
-        Column("ladder_tau_b", "τ-b, all configurations", "number", "those stopped before stand behind, by the rung that they reached", get=_tau("ladder_tau_b", "ladder_interval")),
+        Column(
+            "ladder_tau_b", "τ-b, all configurations", "number", behind, get=_tau("ladder_tau_b", "ladder_interval")
+        ),
         Column("configs", "Configurations", "count"),
         Column("tau_b", "τ-b, those who ran there", "number", get=_tau("tau_b", "interval")),
         Column("candidates", "Ran there", "count"),
@@ -179,7 +184,7 @@ def foretold_table(result: Hindsight, clock: str) -> Table:
     return spec.fill(columns, result.foretold, lambda row: f"foretold.{row.rung}", clock)
 
 
-def _tau(key: str, interval: str) -> object:
+def _tau(key: str, interval: str) -> Callable[[Foretold], Cell]:
     def get(row: Foretold) -> Cell:
         value, ends = getattr(row, key), getattr(row, interval)
         small = f"{formatting.signed(ends[0], 2)} to {formatting.signed(ends[1], 2)}" if ends else ""
@@ -275,4 +280,13 @@ def standing_figure(result: Hindsight, metric: str) -> Figure:
         ("@ink", "", "diamond", "others whom the ladder took to the last rung"),
         ("@c2", "", "circle", "stopped by a gate, trained in hindsight"),
     )
-    return Figure("figure.standing", "At the last budget", alt, "standing", data, layout, height=90 + 26 * len(drawn), legend=legend)
+    return Figure(
+        "figure.standing",
+        "At the last budget",
+        alt,
+        "standing",
+        data,
+        layout,
+        height=90 + 26 * len(drawn),
+        legend=legend,
+    )

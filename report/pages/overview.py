@@ -69,7 +69,7 @@ def pages(view: StudyView) -> Iterator[Page]:
         template="overview.html",
         title="Overview",
         context={
-            "verdict": add_answers(reach_verdict(view), view.confidence),
+            "verdict": add_answers(reach_verdict(view), view.confidence, view.hindsight),
             "counts": candidate_counts(gates),
             "more": max(0, len(paths) - MOST_ROWS),
             "figures": [path_figure(paths, gates, view.stars, "paths")],
