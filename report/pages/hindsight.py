@@ -47,7 +47,7 @@ def pages(view: StudyView) -> Iterator[Page]:
             "text": f"{formatting.capital(readable(result.text))}.",
             "figures": [standing_figure(result, name)] if result.best else [],
             "hours": formatting.device_time(result.hindsight_hours),
-            "unknown": formatting.listed(list(result.unknown)),
+            "unknown": formatting.listed(list(result.unknown)) if result.unknown else "",
             "noise": _noise_text(result),
             "regret": _regret_text(result, name),
         }
