@@ -9,8 +9,10 @@ One dvc.yaml a rung keeps each dvc.lock small: DVC parses and writes a whole loc
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from stages.domain import files, names
@@ -22,16 +24,14 @@ _HEAD = """\
 # Rung {n}: a run for every configuration, host and seed, then the gate that judges them.
 # Written by `python -m stages.rungs`. The graph is static and the promotion is data: every configuration is listed,
 # and one without a ticket from the gate before is recorded as stopped.
-vars:
-  - ../../params.yaml
-stages:
+{vars}stages:
   run:
     desc: "Rung {n}: train a configuration on a host with a seed, {if_ticket}"
     wdir: ../..
     matrix:
-      config: ${{configs}}
-      host: ${{hosts}}
-      seed: ${{rungs.rung{n}.seeds}}
+      config:{configs}
+      host:{hosts}
+      seed:{seeds}
     cmd: python -m stages.run rung{n} ${{item.config}} ${{item.host}} ${{item.seed}}
     deps:
       - artifacts/protocol/rung{n}.json
@@ -64,16 +64,16 @@ _FLOOR = """\
     desc: "Rung {n}: A/A runs of the reference, from which the noise floor is estimated"
     wdir: ../..
     matrix:
-      host: ${{hosts}}
-      seed: ${{rungs.rung{n}.floor_seeds}}
-    cmd: python -m stages.run rung{n} ${{roles.reference}} ${{item.host}} ${{item.seed}} --floor
+      host:{hosts}
+      seed:{floor_seeds}
+    cmd: python -m stages.run rung{n} {reference} ${{item.host}} ${{item.seed}} --floor
     deps:
       - artifacts/protocol/rung{n}.json
     params:
-      - configs.${{roles.reference}}
+      - configs.{reference}
     outs:
-      - artifacts/records/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}.json
-      - artifacts/traces/rung{n}/${{roles.reference}}/${{item.host}}/floor-${{item.seed}}
+      - artifacts/records/rung{n}/{reference}/${{item.host}}/floor-${{item.seed}}.json
+      - artifacts/traces/rung{n}/{reference}/${{item.host}}/floor-${{item.seed}}
 """
 
 #: Outputs and records lie apart from those of the rungs: `dvc repro` at the root never waits for any of them.
@@ -81,16 +81,14 @@ _FLOOR = """\
 _HINDSIGHT = """\
 # Hindsight: what was stopped before rung {n} trains at its budget, once the last decision is recorded in the ledger.
 # Written by `python -m stages.rungs --hindsight`. Every configuration is listed; what ran at rung {n} trains nothing.
-vars:
-  - ../../params.yaml
 stages:
   run:
     desc: "Hindsight: train at the budget of rung {n} a configuration that was stopped before it"
     wdir: ../..
     matrix:
-      config: ${{configs}}
-      host: ${{hosts}}
-      seed: ${{rungs.rung{n}.seeds}}
+      config:{configs}
+      host:{hosts}
+      seed:{seeds}
     cmd: python -m stages.run rung{n} ${{item.config}} ${{item.host}} ${{item.seed}} --hindsight
     deps:
       - artifacts/protocol/rung{n}.json
@@ -120,25 +118,50 @@ stages:
 
 
 def has_floor(study: Study, rung: str) -> bool:
-    """Whether the dvc.yaml of a rung has a stage of A/A runs: DVC reads no key of params.yaml that is not there."""
+    """Whether a rung has a stage of A/A runs: one with a reference, and with floor seeds, be it none."""
     return "reference" in study.roles and "floor_seeds" in study.rungs[rung].model_fields_set
 
 
-def rung_yaml(number: int, *, floor: bool = True) -> str:
-    """The text of stages/rung<number>/dvc.yaml. `floor`: with A/A runs of the reference, be there seeds or none."""
+def rung_yaml(study: Study, rung: str, *, earlier: bool = False) -> str:
+    """The text of stages/<rung>/dvc.yaml.
+
+    DVC hands commands to a shell. Names and seeds stand in this file, where they were valid when it was written, so
+    that no text of params.yaml reaches a command. `earlier`: as versions to 0.1 wrote it, with variables that DVC fills
+    in from params.yaml; `promotion verify` still knows it.
+    """
+    number = names.number_of(rung)
+    ladder = study.rungs[rung]
+    if earlier:
+        hosts, reference = " ${hosts}", "${roles.reference}"
+        configs, seeds, floor_seeds = " ${configs}", f" ${{rungs.{rung}.seeds}}", f" ${{rungs.{rung}.floor_seeds}}"
+    else:
+        hosts, reference = _axis(study.hosts), study.roles.get("reference", "")
+        configs, seeds, floor_seeds = _axis(study.configs), _axis(ladder.seeds), _axis(ladder.floor_seeds)
+    floor = _FLOOR.format(n=number, hosts=hosts, reference=reference, floor_seeds=floor_seeds)
     promotions = f"artifacts/gates/gate{number - 1}/promotions.yaml"
     return _HEAD.format(
         n=number,
+        vars="vars:\n  - ../../params.yaml\n" if earlier else "",
+        configs=configs,
+        hosts=hosts,
+        seeds=seeds,
         if_ticket=f"if gate {number - 1} let it through" if number > 1 else "every one of them",
         ticket=f"      - {promotions}:\n          - ${{item.config}}\n" if number > 1 else "",
-        floor=_FLOOR.format(n=number) if floor else "",
+        floor=floor if has_floor(study, rung) else "",
         before=f"      - {promotions}\n" if number > 1 else "",
     )
 
 
 def hindsight_yaml(study: Study) -> str:
     """The text of stages/hindsight/dvc.yaml."""
-    return _HINDSIGHT.format(n=names.number_of(study.last_rung))
+    last = study.last_rung
+    axes = {"configs": _axis(study.configs), "hosts": _axis(study.hosts), "seeds": _axis(study.rungs[last].seeds)}
+    return _HINDSIGHT.format(n=names.number_of(last), **axes)
+
+
+def _axis(values: Iterable[str | int]) -> str:
+    """The values of an axis of a matrix, one a line: quoted, because YAML takes many a name for something else."""
+    return "".join(f"\n        - {json.dumps(value)}" for value in values) or " []"
 
 
 def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -> None:
@@ -146,9 +169,8 @@ def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -
 
     That of hindsight is written where there is one already, or `hindsight` asks for it.
     """
-    for number, rung in enumerate(study.rungs, start=1):
-        text = rung_yaml(number, floor=has_floor(study, rung))
-        files.write_whole(root / "stages" / rung / "dvc.yaml", text.encode("utf-8"))
+    for rung in study.rungs:
+        files.write_whole(root / "stages" / rung / "dvc.yaml", rung_yaml(study, rung).encode("utf-8"))
     for folder in (root / "stages").glob("rung[0-9]*"):
         if folder.is_dir() and names.number_of(folder.name) > len(study.rungs):
             shutil.rmtree(folder)

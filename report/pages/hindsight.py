@@ -11,7 +11,7 @@ from report.hindsight import PAGE, SOURCE
 from report.load import LedgerLine
 from report.page import Page, link_config, link_gate, link_rung
 from report.pages.gate_confidence import DIFFERENCE_HINT, difference_cell, outcome_cell
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.confidence.hindsight_results import Alternative, Dropped, FinalStanding, Foretold, Hindsight
 from stages.domain import formatting
@@ -56,15 +56,14 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 
 def _tables(result: Hindsight, view: StudyView) -> list[Table]:
-    clock = view.clock
     tables = [
-        standing_table(result, clock),
-        gates_table(result, clock),
-        dropped_table(result, clock),
-        foretold_table(result, clock),
+        standing_table(result,
+        gates_table(result,
+        dropped_table(result,
+        foretold_table(result,
         runs_table(view),
     ]
-    return [*tables, alternatives_table(result, clock)] if result.alternatives else tables
+    return [*tables, alternatives_table(result] if result.alternatives else tables
 
 
 def _noise_text(result: Hindsight) -> str:
@@ -89,7 +88,7 @@ def _regret_text(result: Hindsight, metric: str) -> str:
     return f"{text}; 95 % interval {ends}, {known.outcome or 'without a margin'}."
 
 
-def standing_table(result: Hindsight, clock: str) -> Table:
+def standing_table(result: Hindsight) -> Table:
     """Every configuration at the last budget."""
     columns = [
         Column("rank", "Rank", "count"),
@@ -100,8 +99,8 @@ def standing_table(result: Hindsight, clock: str) -> Table:
         Column("source", "Runs", get=lambda row: Cell(row.source, _SOURCES[row.source])),
     ]
     title = f"Every configuration at the budget of {formatting.rung_title(result.rung).lower()}"
-    return TableSpec("standing", title, SOURCE).fill(
-        columns, result.standings, lambda row: f"standing.{row.config}", clock
+    return Table("standing", title, SOURCE).fill(
+        columns, result.standings, lambda row: f"standing.{row.config}"
     )
 
 
@@ -113,7 +112,7 @@ def _stopped_at(row: FinalStanding) -> Cell:
     return link_gate(row.stopped_at, f"#{row.config}") if row.stopped_at else Cell(None, "no gate")
 
 
-def gates_table(result: Hindsight, clock: str) -> Table:
+def gates_table(result: Hindsight) -> Table:
     """What each gate dropped and kept."""
     columns = [
         Column("gate", "Gate", get=lambda gate: link_gate(gate.gate)),
@@ -126,11 +125,11 @@ def gates_table(result: Hindsight, clock: str) -> Table:
         Column("best_dropped", "Best stopped", get=lambda gate: link_config(gate.best_dropped)),
         Column("regret", "Regret", "number", "the best kept less the best of all whom the gate judged", digits=4),
     ]
-    spec = TableSpec("hindsight-gates", "What each gate stopped and kept", SOURCE, tools=False)
-    return spec.fill(columns, result.gates, lambda gate: f"hindsight.{gate.gate}", clock)
+    spec = Table("hindsight-gates", "What each gate stopped and kept", SOURCE, tools=False)
+    return spec.fill(columns, result.gates, lambda gate: f"hindsight.{gate.gate}"
 
 
-def dropped_table(result: Hindsight, clock: str) -> Table:
+def dropped_table(result: Hindsight) -> Table:
     """Whom a gate stopped although somebody whom it kept is worse at the last budget."""
     columns = [
         Column("gate", "Gate", get=lambda row: link_gate(row.gate)),
@@ -140,7 +139,7 @@ def dropped_table(result: Hindsight, clock: str) -> Table:
         Column("outcome", "Within the margin?", get=lambda row: outcome_cell(row.dropped.against)),
         Column("against_best", "Less the best kept", "number", get=_difference("against_best")),
     ]
-    spec = TableSpec(
+    spec = Table(
         "dropped",
         "Stopped, and better at the last budget than one that was kept",
         SOURCE,
@@ -148,7 +147,7 @@ def dropped_table(result: Hindsight, clock: str) -> Table:
         empty="No gate stopped a configuration that is better than one that it kept.",
     )
     rows = [DroppedRow(gate.gate, dropped) for gate in result.gates for dropped in gate.better]
-    return spec.fill(columns, rows, lambda row: f"dropped.{row.gate}.{row.dropped.config}", clock)
+    return spec.fill(columns, rows, lambda row: f"dropped.{row.gate}.{row.dropped.config}"
 
 
 def _beaten(row: DroppedRow) -> Cell:
@@ -162,7 +161,7 @@ def _difference(key: str) -> Callable[[DroppedRow], Cell]:
     return lambda row: difference_cell(getattr(row.dropped, key))
 
 
-def foretold_table(result: Hindsight, clock: str) -> Table:
+def foretold_table(result: Hindsight) -> Table:
     """tau-b of every rung and the last budget."""
     behind = "those stopped before stand behind the others, by the rung that they reached"
     columns = [
@@ -174,14 +173,14 @@ def foretold_table(result: Hindsight, clock: str) -> Table:
         Column("tau_b", "τ-b, those who ran there", "number", get=_tau("tau_b", "interval")),
         Column("candidates", "Ran there", "count"),
     ]
-    spec = TableSpec(
+    spec = Table(
         "foretold",
         "How well each rung's order foretold the last one",
         SOURCE,
         note="Below each τ-b its 95 % interval: a bootstrap over configurations, none for fewer than five.",
         tools=False,
     )
-    return spec.fill(columns, result.foretold, lambda row: f"foretold.{row.rung}", clock)
+    return spec.fill(columns, result.foretold, lambda row: f"foretold.{row.rung}"
 
 
 def _tau(key: str, interval: str) -> Callable[[Foretold], Cell]:
@@ -193,7 +192,7 @@ def _tau(key: str, interval: str) -> Callable[[Foretold], Cell]:
     return get
 
 
-def alternatives_table(result: Hindsight, clock: str) -> Table:
+def alternatives_table(result: Hindsight) -> Table:
     """What the same device-hours would have bought."""
     columns = [
         Column("title", "Way"),
@@ -204,14 +203,14 @@ def alternatives_table(result: Hindsight, clock: str) -> Table:
         Column("regret", "Regret", "number", "expected, over all choices of chance", digits=4),
         Column("worst", "At worst", "number", digits=4),
     ]
-    spec = TableSpec(
+    spec = Table(
         "alternatives",
         "What the same device time would have bought",
         SOURCE,
         note="Counted over every choice that chance could make, from runs that exist. A/A runs are not counted.",
         tools=False,
     )
-    return spec.fill(columns, result.alternatives, lambda row: f"way.{row.key}.{row.seeds}", clock)
+    return spec.fill(columns, result.alternatives, lambda row: f"way.{row.key}.{row.seeds}"
 
 
 def _best(row: Alternative) -> Cell:
@@ -230,8 +229,8 @@ def runs_table(view: StudyView) -> Table:
         Column("md5", "MD5", "digest", get=lambda row: row[1].md5),
     ]
     rows = [row for row in view.files.hindsight if row[0].executed]
-    spec = TableSpec("hindsight-runs", "The runs in hindsight", SOURCE.rpartition(" ")[2])
-    return spec.fill(columns, rows, lambda row: f"run.{row[0].config}.{row[0].host}.{row[0].seed}", view.clock)
+    spec = Table("hindsight-runs", "The runs in hindsight", SOURCE.rpartition(" ")[2])
+    return spec.fill(columns, rows, lambda row: f"run.{row[0].config}.{row[0].host}.{row[0].seed}")
 
 
 def _score(row: tuple[HindsightRecord, LedgerLine]) -> float | None:

@@ -32,6 +32,8 @@ _KEYS = frozenset(
     ("desc", "cmd", "deps", "params", "outs", "metrics", "plots", "meta", "frozen", "always_changed", "wdir", "matrix")
 )
 _GENERATED_ALONE = frozenset(("wdir", "matrix"))
+#: What the matrix of a rung's stage runs over.
+_AXES = frozenset(("config", "host", "seed"))
 
 
 class BadPipeline(Invalid):
@@ -78,7 +80,7 @@ def rung_stages(value: Mapping[str, object], runs: Iterable[Run], where: str) ->
 
 
 def _variables(run: Run) -> dict[str, str]:
-    """What the variables of a rung's dvc.yaml stand for in the stage of one run."""
+    """What the variables of a rung's dvc.yaml stand for in the stage of one run, be it one of an earlier version."""
     config = "roles.reference" if run.purpose == "floor" else "item.config"
     return {config: run.config, "item.host": run.host, "item.seed": str(run.seed)}
 
@@ -111,8 +113,8 @@ def _stage(value: object, where: str, name: str) -> PlannedStage:
     if extra := sorted(map(str, value.keys() - _KEYS)):
         raise BadPipeline.at(where, "no such key in a stage of the study", f"{at}.{extra[0]}")
     matrix = value.get("matrix", {})
-    if not isinstance(matrix, dict) or not all(_is_variable(axis) for axis in matrix.values()):
-        raise BadPipeline.at(where, "expected a `${variable}` by axis", f"{at}.matrix")
+    if not isinstance(matrix, dict) or matrix.keys() - _AXES or not all(map(_is_axis, matrix.values())):
+        raise BadPipeline.at(where, "expected names and numbers by config, host and seed", f"{at}.matrix")
     deps = tuple(_paths(value, "deps", where, at))
     outs = tuple(path for kind in ("outs", "metrics", "plots") for path in _paths(value, kind, where, at))
     params: dict[str, tuple[str, ...]] = {}
@@ -121,7 +123,10 @@ def _stage(value: object, where: str, name: str) -> PlannedStage:
     return PlannedStage(value["cmd"], deps, outs, params)
 
 
-def _is_variable(axis: object) -> bool:
+def _is_axis(axis: object) -> bool:
+    """Whether it is a list of plain values, or a variable as earlier versions wrote it."""
+    if isinstance(axis, list):
+        return all(isinstance(value, (str, int)) for value in axis)
     return isinstance(axis, str) and axis.startswith("${")
 
 

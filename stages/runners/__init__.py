@@ -148,6 +148,13 @@ class FactsCheck(Protocol):
         """
         ...
 
+    def make_fingerprint(self, facts: Mapping[str, object]) -> tuple[object, ...]:
+        """What two runs of different seeds never share, from facts of any version; empty where they do not tell.
+
+        Two numbers of six decimals name a run wherever it stands; one alone may be met by chance in another cell.
+        """
+        ...
+
     def notes(self) -> list[str]:
         """What could not be checked, and why."""
         ...

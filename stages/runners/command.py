@@ -406,14 +406,13 @@ def _describe_exit(status: int) -> str:
 
 
 class CommandFactsCheck:
-    """The score is the printed one, rounded; what is reported is what the study names; no two seeds end alike."""
+    """The score is the printed one, rounded; what is reported is what the study names."""
 
     #: Two seeds that end alike to so many decimals show a trainer that ignores its seed; fewer can meet by chance.
     TELLING_DECIMALS = 6
 
     def __init__(self, settings: CommandSettings) -> None:
         self._settings = settings
-        self._finished: dict[tuple[str, str, str, str], Record] = {}
         self._checked = 0
 
     def mismatches(self, record: Record, spec: RunnerJson, whole: bool) -> Iterator[FactMismatch]:
@@ -436,7 +435,12 @@ class CommandFactsCheck:
             yield FactMismatch("/facts/score", facts.score, should, f"the trainer printed {facts.printed}")
         for name in sorted(facts.reported.keys() - self._settings.facts.keys()):
             yield FactMismatch(f"/facts/reported/{name}", facts.reported[name], None, "runner.facts does not name it")
-        yield from self._compare_seeds(record, facts)
+
+    def make_fingerprint(self, facts: Mapping[str, object]) -> tuple[object, ...]:
+        """The printed score, if it has enough decimals to tell two runs apart."""
+        printed = facts.get("printed")
+        telling = isinstance(printed, str) and len(printed.partition(".")[2]) >= self.TELLING_DECIMALS
+        return (printed,) if telling else ()
 
     def notes(self) -> list[str]:
         """What nobody can check for a trainer that is not this project's."""
@@ -447,12 +451,3 @@ class CommandFactsCheck:
             f"{self._checked} scores, and what the trainer reports ({named}), follow from nothing that is recorded: "
             "only the logs in the traces (`--depth artifacts`) and training again (`promotion replay`) speak of them"
         ]
-
-    def _compare_seeds(self, record: Record, facts: CommandFacts) -> Iterator[FactMismatch]:
-        printed = facts.printed or ""
-        if record.status != "finished" or len(printed.partition(".")[2]) < self.TELLING_DECIMALS:
-            return
-        other = self._finished.setdefault((record.rung, record.config, record.host, printed), record)
-        if other is not record and other.seed != record.seed:
-            meaning = "two seeds end alike to the last decimal: the trainer ignores its seed, or one run is a copy"
-            yield FactMismatch("/facts/printed", printed, f"another score than that of {other.id}", meaning)

@@ -16,7 +16,7 @@ from stages.domain.contract import Contract, from_lock
 from stages.domain.diff import ABSENT, differences, equal
 from stages.domain.records import Record
 from stages.domain.study import Study
-from stages.runners import RunnerJson, assign, runner_of
+from stages.runners import FactsCheck, RunnerJson, assign, runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.pending import evidence_locks, evidence_study
@@ -91,7 +91,7 @@ def _compare_spec(run: RecordLine, expected: ExpectedSpec, first_seen: dict[str,
 def check_facts_of_record(case: Case) -> Iterator[Problem]:
     """Status, steps, tokens, time and model in every record are what its input makes of them.
 
-    No two seeds end alike.
+    No two runs of different seeds, configurations or numerics end alike, whatever they are called.
     """
     study, expected = evidence_study(case), case.get(Specifications).by_cell
     facts_check = runner_of(study.runner).make_facts_check(study)
@@ -105,6 +105,47 @@ def check_facts_of_record(case: Case) -> Iterator[Problem]:
                 yield run.problem(mismatch.pointer, mismatch.recorded, mismatch.expected, mismatch.meaning)
     for note in facts_check.notes():
         case.note(note)
+    yield from _compare_endings(case, study, facts_check)
+
+
+def _compare_endings(case: Case, study: Study, facts_check: FactsCheck) -> Iterator[Problem]:
+    """The same model trained to the same score is the same run, whatever the records say of rung, host or seed.
+
+    One seed may honestly end alike on two hosts of one numeric mode, and in two configurations of one model that
+    differ in what has no effect yet: that is noted.
+    """
+    first: dict[tuple[object, ...], RecordLine] = {}
+    alike: list[tuple[RecordLine, RecordLine]] = []
+    for run in case.get(Ledger).runs:
+        numbers = facts_check.make_fingerprint(run.record.facts or {}) if run.record.status == "finished" else ()
+        if not numbers:
+            continue
+        other = first.setdefault(numbers if len(numbers) > 1 else (*numbers, *run.cell), run)
+        if other is run:
+            continue
+        if reason := _why_a_copy(run.record, other.record, study):
+            yield run.problem("/facts", f"those of {other.record.id}", "its own", reason)
+        else:
+            alike.append((other, run))
+    if alike:
+        one, two = (run.record.id for run in alike[0])
+        pairs = f"{len(alike)} pairs of runs of one seed end" if len(alike) > 1 else "one pair of runs of one seed ends"
+        case.note(f"{pairs} alike, such as {one} and {two}: honest where the machines compute alike, or one is a copy")
+
+
+def _why_a_copy(run: Record, other: Record, study: Study) -> str:
+    """Why one of two runs that end alike must be a copy; empty where they may be two."""
+    if run.seed != other.seed or run.rung != other.rung:
+        return "one run stands there under two seeds: one of them is a copy, or the trainer ignores its seed"
+    model, rival = ((record.facts or {}).get("model") for record in (run, other))
+    if model != rival:
+        return f"one run stands there under two configurations: {other.config} builds another model"
+    precision, its = (study.hosts[name].precision if name in study.hosts else "" for name in (run.host, other.host))
+    return (
+        f"one run stands there under two hosts: it computes in {precision}, the other in {its}"
+        if precision != its
+        else ""
+    )
 
 
 def _compare_status(run: RecordLine) -> Iterator[Problem]:

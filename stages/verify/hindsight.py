@@ -1,4 +1,4 @@
-"""Check V31: runs in hindsight, which were trained after the last gate had decided, in ledger/hindsight.jsonl.
+"""Check V32: runs in hindsight, which were trained after the last gate had decided, in ledger/hindsight.jsonl.
 
 Each of them is held as the runs of the ladder are, by the very functions of V09 to V14. Besides, it names the recorded
 last decision by its SHA-256, which nobody knew before that decision was made; and git holds no hindsight in a commit

@@ -18,6 +18,7 @@ from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
+from stages.runners import runner_of
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks
@@ -104,7 +105,7 @@ def check_rule_stayed(case: Case) -> Iterator[Problem]:
             yield from _compare_lock(gate, past, now.by_gate.get(gate), history)
     for lock in now.by_gate.values():
         yield from _compare_amendments(lock, history, case)
-    yield from _evidence_of_other_studies(case, history, study)
+    yield from _evidence_seen_before(case, history, study)
 
 
 def _compare_lock(gate: str, past: PastLock, lock: Lock | None, history: History) -> Iterator[Problem]:
@@ -143,30 +144,64 @@ def _compare_amendments(lock: Lock, history: History, case: Case) -> Iterator[Pr
             yield Problem(path, was, should, "the amendment hides what it changed", pointer=f"{pointer}/changed")
 
 
-def _evidence_of_other_studies(case: Case, history: History, study: str) -> Iterator[Problem]:
-    """Evidence of a study that was left is noted; unless this study passes it off as its own under another name."""
+def _evidence_seen_before(case: Case, history: History, study: str) -> Iterator[Problem]:
+    """No run here is one that was reported before as another: of another study, or of another seed under an old rule.
+
+    Facts are compared whatever their record is called. Evidence of a study that was left is noted.
+    """
     others = {lock.digest: lock.study for lock in history.locks.values() if lock.study != study}
+    fingerprints = _Fingerprints(case)
     seen: set[str] = set()
-    for state in history.states.values() if others else ():
-        for data in sorted(history.new_lines(state)):
+    for state in history.states.values():
+        for data in sorted(history.new_lines(state) - fingerprints.present):
             line = history.line(data)
-            if line is None or line.commitment[1] not in others:
+            if line is None or not line.run:
                 continue
-            name = others[line.commitment[1]]
-            seen.add(name)
-            run = case.get(Ledger).by_id.get(line.run) if case.knows(Ledger) and line.run else None
-            if run and run.record.facts and _same_outcome(run, data):
+            name = others.get(line.commitment[1])
+            seen |= {name} if name is not None else set()
+            run = fingerprints.find_twin(data, other_study=name is not None)
+            if run is not None and _was_restored(run, state, history):
+                continue  # it stood here first: the other one is the copy
+            if run is not None and name is not None:
                 source = f"what {state.title} holds as a run of the study {name}"
                 meaning = "a new name for the study hides that its rules were chosen after the evidence was seen"
                 yield run.problem("/facts", source, "a run of its own, with a seed of its own", meaning)
+            elif run is not None:
+                source = f"what {state.title} holds as {line.run}"
+                yield run.problem("/facts", source, "a run of its own", "an old run stands there under another seed")
     for name in sorted(seen):
         case.note(f"evidence of another study, {name}, stands in history; its rules are not looked at here")
 
 
-def _same_outcome(run: RecordLine, data: bytes) -> bool:
-    """Whether a past line says that the same came of the same input."""
-    past = canonical.loads(data)
-    return (past.get("spec"), past.get("facts")) == (run.record.spec, run.record.facts)
+class _Fingerprints:
+    """The runs of the ledger by what no other run ends with."""
+
+    def __init__(self, case: Case) -> None:
+        runs = case.get(Ledger).runs if case.knows(Ledger) else ()
+        study = case.get(Study)
+        self._check = runner_of(study.runner).make_facts_check(study)
+        self.present = {run.data.rstrip(b"\n") for run in runs}
+        self._runs = {
+            numbers: run
+            for run in runs
+            if run.record.status == "finished" and (numbers := self._check.make_fingerprint(run.record.facts or {}))
+        }
+
+    def find_twin(self, data: bytes, *, other_study: bool) -> RecordLine | None:
+        """The run here that ended as this past line says, where that has no honest cause.
+
+        In this study the same seed may be trained again; in another one its rules were chosen with the score known.
+        """
+        past = canonical.loads(data)
+        facts = past.get("facts")
+        numbers = self._check.make_fingerprint(facts) if isinstance(facts, dict) else ()
+        run = self._runs.get(numbers)
+        if run is None:
+            return None
+        same_cell = (past.get("config"), past.get("host")) == (run.record.config, run.record.host)
+        if len(numbers) < 2 and not (same_cell and facts == run.record.facts):
+            return None
+        return run if other_study or past.get("seed") != run.record.seed else None
 
 
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:

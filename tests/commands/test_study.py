@@ -63,7 +63,7 @@ def test_the_new_study_starts_clean(clone, capsys):
     for gone in ("dvc.lock", "artifacts", "site", "ledger/runs.jsonl", "stages/rung1/dvc.lock", "stages/rung4"):
         assert not Path(gone).exists(), gone
     written = Path("stages/rung3/dvc.yaml").read_bytes().decode("utf-8")
-    assert written == rungs.rung_yaml(3)
+    assert written == rungs.rung_yaml(load(), "rung3")
     told = capsys.readouterr().out
     assert "differs in data: the corpus, and with it all evidence" in told
     assert "will be cleared: locks/gate5.yaml" in told
