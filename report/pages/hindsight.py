@@ -57,13 +57,13 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 def _tables(result: Hindsight, view: StudyView) -> list[Table]:
     tables = [
-        standing_table(result,
-        gates_table(result,
-        dropped_table(result,
-        foretold_table(result,
+        standing_table(result),
+        gates_table(result),
+        dropped_table(result),
+        foretold_table(result),
         runs_table(view),
     ]
-    return [*tables, alternatives_table(result] if result.alternatives else tables
+    return [*tables, alternatives_table(result)] if result.alternatives else tables
 
 
 def _noise_text(result: Hindsight) -> str:
@@ -99,9 +99,7 @@ def standing_table(result: Hindsight) -> Table:
         Column("source", "Runs", get=lambda row: Cell(row.source, _SOURCES[row.source])),
     ]
     title = f"Every configuration at the budget of {formatting.rung_title(result.rung).lower()}"
-    return Table("standing", title, SOURCE).fill(
-        columns, result.standings, lambda row: f"standing.{row.config}"
-    )
+    return Table("standing", title, SOURCE).fill(columns, result.standings, lambda row: f"standing.{row.config}")
 
 
 def _host_mean(host: str) -> Callable[[FinalStanding], float | None]:
@@ -126,7 +124,7 @@ def gates_table(result: Hindsight) -> Table:
         Column("regret", "Regret", "number", "the best kept less the best of all whom the gate judged", digits=4),
     ]
     spec = Table("hindsight-gates", "What each gate stopped and kept", SOURCE, tools=False)
-    return spec.fill(columns, result.gates, lambda gate: f"hindsight.{gate.gate}"
+    return spec.fill(columns, result.gates, lambda gate: f"hindsight.{gate.gate}")
 
 
 def dropped_table(result: Hindsight) -> Table:
@@ -147,7 +145,7 @@ def dropped_table(result: Hindsight) -> Table:
         empty="No gate stopped a configuration that is better than one that it kept.",
     )
     rows = [DroppedRow(gate.gate, dropped) for gate in result.gates for dropped in gate.better]
-    return spec.fill(columns, rows, lambda row: f"dropped.{row.gate}.{row.dropped.config}"
+    return spec.fill(columns, rows, lambda row: f"dropped.{row.gate}.{row.dropped.config}")
 
 
 def _beaten(row: DroppedRow) -> Cell:
@@ -180,7 +178,7 @@ def foretold_table(result: Hindsight) -> Table:
         note="Below each τ-b its 95 % interval: a bootstrap over configurations, none for fewer than five.",
         tools=False,
     )
-    return spec.fill(columns, result.foretold, lambda row: f"foretold.{row.rung}"
+    return spec.fill(columns, result.foretold, lambda row: f"foretold.{row.rung}")
 
 
 def _tau(key: str, interval: str) -> Callable[[Foretold], Cell]:
@@ -210,7 +208,7 @@ def alternatives_table(result: Hindsight) -> Table:
         note="Counted over every choice that chance could make, from runs that exist. A/A runs are not counted.",
         tools=False,
     )
-    return spec.fill(columns, result.alternatives, lambda row: f"way.{row.key}.{row.seeds}"
+    return spec.fill(columns, result.alternatives, lambda row: f"way.{row.key}.{row.seeds}")
 
 
 def _best(row: Alternative) -> Cell:
