@@ -164,14 +164,20 @@ def list_differing(old: bytes, new: bytes) -> list[str]:
 
 
 def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
-    """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
+    """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing.
+
+    A dvc.lock that a repetition with the same records left is none: it differs in telemetry, which is no evidence.
+    """
+    from stages.repo.dvc_entries import differs_in_telemetry_alone
     from stages.repo.git import open_git, why_no_git
 
     git = open_git(Path())
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        return git.ask("status", "--porcelain", "--", *paths).splitlines()
+        changes = git.ask("status", "--porcelain", "--", *paths).splitlines()
+        lock = f"{git.prefix}dvc.lock"
+        return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
     finally:
         git.close()
 
