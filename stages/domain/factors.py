@@ -1,8 +1,8 @@
 """`factors`: what a screening study varies, and the level of every factor in each of its configurations.
 
     factors:
-      depth: {depth: [1, 2]}
-      rates: {matrix_lr: [0.02, 0.04], embedding_lr: [0.3, 0.6]}     # knobs that move together are one factor
+      d: {depth: [1, 2]}
+      lr: {matrix_lr: [0.02, 0.04], embedding_lr: [0.3, 0.6]}     # knobs that move together are one factor
 
 A factor has two or three levels. Level 1 is the first value of each of its knobs, and so on.
 """
@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.domain import canonical
 from stages.domain.schema import Key
 
 Scalar = int | float | str | bool | None
@@ -29,11 +30,10 @@ def levels_of(factor: Mapping[str, Sequence[Scalar]]) -> list[dict[str, Scalar]]
 
 
 def describe_level(factor: Mapping[str, Sequence[Scalar]], level: int) -> str:
-    """A level in words: `2`, or `matrix_lr 0.02, embedding_lr 0.3` where a factor sets several knobs."""
-    knobs = levels_of(factor)[level]
-    if len(knobs) == 1:
-        return str(next(iter(knobs.values())))
-    return ", ".join(f"{knob} {value}" for knob, value in knobs.items())
+    """A level in words: `depth 2`, or `matrix_lr 0.02, embedding_lr 0.3`."""
+    return ", ".join(
+        f"{knob} {canonical.dumps(value).decode().strip()}" for knob, value in levels_of(factor)[level].items()
+    )
 
 
 def find_level(factor: Mapping[str, Sequence[Scalar]], knobs: Mapping[str, Scalar]) -> int | None:

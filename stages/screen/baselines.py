@@ -45,7 +45,7 @@ def _greedy(
 def _random(
     means: Mapping[str, Mapping[str, float]], cells: Mapping[str, int], budgets: Mapping[str, float]
 ) -> Iterator[Choice]:
-    """The best of so many configurations drawn at random, run at the last rung alone, at the cost of each greedy choice."""
+    """The best of so many configurations at random, run at the last rung alone, for what each greedy choice costs."""
     rung = list(means)[-1]
     values = sorted(means[rung].values())
     price = cells[rung] * budgets[rung]

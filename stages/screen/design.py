@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from stages.domain.errors import Invalid, Refused
-from stages.domain.factors import Factors, Scalar, describe_level, find_problem, levels_of
+from stages.domain.factors import Factors, Scalar, find_problem, levels_of
 from stages.domain.names import MAX_NAME, is_name
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def write_configs(design: Design, template: Mapping[str, Scalar]) -> dict[str, d
         words = []
         for (name, factor), level in zip(design.factors.items(), row, strict=True):
             knobs |= levels_of(factor)[level]
-            words.append(f"{name}-{_word(factor, level)}")
-        config = "_".join(words)
+            words.append(f"{name}{_word(factor, level)}")
+        config = "-".join(words)
         if not is_name(config):
             raise Invalid(
                 f"factors: {config} is no name of a configuration (at most {MAX_NAME} characters); shorten them"
@@ -160,6 +160,7 @@ def write_configs(design: Design, template: Mapping[str, Scalar]) -> dict[str, d
 
 
 def _word(factor: Mapping[str, list[Scalar]], level: int) -> str:
-    """A level inside a name: its value where the factor sets one knob to what a name may hold, else its number."""
-    text = describe_level(factor, level).lower()
-    return text if len(factor) == 1 and is_name(text) else str(level + 1)
+    """A level inside a name: its value where the factor sets one knob to a whole number, else the level's number."""
+    values = list(levels_of(factor)[level].values())
+    whole = len(values) == 1 and isinstance(values[0], int) and not isinstance(values[0], bool) and values[0] >= 0
+    return str(values[0] if whole else level + 1)
