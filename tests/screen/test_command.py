@@ -13,7 +13,6 @@ from report.build import build
 from stages import cli, ledger
 from stages.domain import locks, yamlio
 from stages.screen.design import make_design, write_configs
-from tests.report.conftest import default_study  # noqa: F401
 from tests.support import synthetic
 from tests.support.repo import PROJECT
 
@@ -136,13 +135,19 @@ def test_a_study_without_factors_is_no_screen(tmp_path, capsys):
     assert "factors: missing, so this study is no screen" in capsys.readouterr().err
 
 
-def test_the_site_of_a_screen_has_a_page_of_effects_and_no_other_site_has(screened, default_study):
+def test_the_site_of_a_screen_has_a_page_of_effects(screened):
     build(screened)
     page = (screened / "site" / "effects.html").read_text(encoding="utf-8")
-    assert "Every effect" in page and 'href="effects.html"' in (screened / "site" / "index.html").read_text(
-        encoding="utf-8"
-    )
+    assert "Every effect" in page
+    assert 'href="effects.html"' in (screened / "site" / "index.html").read_text(encoding="utf-8")
     table = json.loads((screened / "site" / "effects.effects.json").read_bytes())
     assert len(table["rows"]) == 6 * 2 * 2
-    assert not (default_study / "site" / "effects.html").exists()
-    assert "effects.html" not in (default_study / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_site_of_another_study_has_none(tmp_path):
+    synthetic.build(tmp_path, synthetic.params(4))
+    with chdir(tmp_path):
+        ledger.main()
+    build(tmp_path)
+    assert not (tmp_path / "site" / "effects.html").exists()
+    assert "effects.html" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
