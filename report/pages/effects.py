@@ -14,7 +14,7 @@ from report.views import StudyView
 from stages.domain import formatting
 from stages.domain.errors import Refused
 from stages.domain.factors import Factors, describe_level
-from stages.screen.baselines import Choice
+from stages.screen.baselines import BaselineChoice
 from stages.screen.effects import ALPHA, LEVEL, FactorCourse, ScreenEffects
 from stages.screen.recorded import Screen, read_screen
 
@@ -149,7 +149,7 @@ def missing_table(result: ScreenEffects) -> Table:
     return MISSING.fill(columns, result.missing, lambda gap: f"missing.{gap.rung}.{gap.host}")
 
 
-def choices_table(choices: Sequence[Choice]) -> Table:
+def choices_table(choices: Sequence[BaselineChoice]) -> Table:
     """Cheaper ways of choosing."""
     columns = [
         Column("name", "Choose"),

@@ -26,7 +26,7 @@ from stages.domain.factors import Factors, Scalar, describe_level
 from stages.domain.formatting import count
 
 if TYPE_CHECKING:
-    from stages.screen.design import Design
+    from stages.screen.design import FactorialDesign
     from stages.screen.effects import Effect, FactorCourse
     from stages.screen.recorded import Screen
 
@@ -78,8 +78,8 @@ def _design(path: Path, resolution: int, write: bool) -> int:
         print(section, end="")
         return 0
     text = data.decode("utf-8")
-    changed, found = _SECTION.subn(lambda _: section, text, count=1)
-    if not found:
+    changed, sections = _SECTION.subn(lambda _: section, text, count=1)
+    if not sections:
         changed = f"{text.rstrip()}\n\n{section}"
     if yamlio.loads(changed.encode("utf-8"), where) != {**value, "configs": configs}:
         raise Invalid.at(where, "the section cannot be replaced where it stands; put the printed one into the file")
@@ -101,7 +101,7 @@ def _read_factors(value: Mapping[str, object], where: str) -> Factors:
         raise explain(error, f"{where}: factors", value["factors"]) from None
 
 
-def describe(design: Design) -> Iterator[str]:
+def describe(design: FactorialDesign) -> Iterator[str]:
     """The design in words: size, resolution, letters, generators, aliases."""
     full = 1
     for factor in design.factors.values():
@@ -146,8 +146,8 @@ def lines(screen: Screen) -> Iterator[str]:
         yield f"{gap.rung} on {gap.host}: not evaluable: {gap.reason}"
     for rung, host in dict.fromkeys((effect.rung, effect.host) for effect in result.effects):
         yield f"{rung} on {host}"
-        here = [effect for effect in result.effects if (effect.rung, effect.host) == (rung, host)]
-        for effect in sorted(here, key=lambda effect: -abs(effect.estimate)):
+        of_budget = [effect for effect in result.effects if (effect.rung, effect.host) == (rung, host)]
+        for effect in sorted(of_budget, key=lambda effect: -abs(effect.estimate)):
             yield f"  {_say_effect(effect)}"
     for choice in screen.choices():
         picked = f" ({choice.config})" if choice.config else ""

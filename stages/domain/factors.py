@@ -73,9 +73,9 @@ def find_problem(factors: Factors, configs: Mapping[str, Mapping[str, Scalar]]) 
         for name, factor in factors.items():
             level = find_level(factor, knobs)
             if level is None:
-                found = ", ".join(f"{knob} {knobs.get(knob, '(none)')}" for knob in factor)
+                actual = ", ".join(f"{knob} {knobs.get(knob, '(none)')}" for knob in factor)
                 known = " or ".join(describe_level(factor, n) for n in range(len(levels_of(factor))))
-                return f"configs.{config}: found {found}, expected a level of factor {name}: {known}"
+                return f"configs.{config}: found {actual}, expected a level of factor {name}: {known}"
             levels_here.append(level)
         place = tuple(levels_here)
         if place in seen:

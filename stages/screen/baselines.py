@@ -14,7 +14,7 @@ from math import comb
 
 
 @dataclass(frozen=True)
-class Choice:
+class BaselineChoice:
     """One way of choosing: what it does, the device-seconds that it spends, what it picks (None: at random), regret."""
 
     name: str
@@ -25,33 +25,33 @@ class Choice:
 
 def compare(
     means: Mapping[str, Mapping[str, float]], cells: Mapping[str, int], budgets: Mapping[str, float]
-) -> list[Choice]:
+) -> list[BaselineChoice]:
     """Every way, the cheapest first. `means` by rung and configuration, all of them at every rung."""
     return sorted([*_greedy(means, cells, budgets), *_random(means, cells, budgets)], key=lambda choice: choice.seconds)
 
 
 def _greedy(
     means: Mapping[str, Mapping[str, float]], cells: Mapping[str, int], budgets: Mapping[str, float]
-) -> Iterator[Choice]:
+) -> Iterator[BaselineChoice]:
     """The leader of each rung, from running everything there and nowhere else."""
     last = means[list(means)[-1]]
     best = min(last.values())
     for rung, by_config in means.items():
         leader = min(by_config, key=lambda name: (by_config[name], name))
         spent = len(by_config) * cells[rung] * budgets[rung]
-        yield Choice(f"the leader of {rung}", spent, leader, last[leader] - best)
+        yield BaselineChoice(f"the leader of {rung}", spent, leader, last[leader] - best)
 
 
 def _random(
     means: Mapping[str, Mapping[str, float]], cells: Mapping[str, int], budgets: Mapping[str, float]
-) -> Iterator[Choice]:
+) -> Iterator[BaselineChoice]:
     """The best of so many configurations at random, run at the last rung alone, for what each greedy choice costs."""
     rung = list(means)[-1]
     values = sorted(means[rung].values())
     price = cells[rung] * budgets[rung]
     sizes = {min(len(values), int(len(values) * cells[name] * budgets[name] / price)) for name in means}
     for size in sorted(size for size in sizes if 0 < size < len(values)):
-        yield Choice(
+        yield BaselineChoice(
             f"the best of {size} at random, at {rung} alone", size * price, None, expected_regret(values, size)
         )
 

@@ -30,7 +30,7 @@ MOST_RUNS = 512
 
 
 @dataclass(frozen=True)
-class Design:
+class FactorialDesign:
     """The levels (from 0) of each configuration, one column a factor.
 
     `resolution` is None for a full factorial. `generators` are such as `E = ABCD`, `aliases` such as `AB = CDE`, with
@@ -45,7 +45,7 @@ class Design:
     letters: dict[str, str]
 
 
-def make_design(factors: Factors, resolution: int) -> Design:
+def make_design(factors: Factors, resolution: int) -> FactorialDesign:
     """The smallest design of at least `resolution` (3, 4 or 5); `Refused` where the library knows none so large."""
     if problem := find_problem(factors, {}):
         raise Invalid(problem)
@@ -58,7 +58,7 @@ def make_design(factors: Factors, resolution: int) -> Design:
         raise Refused(f"factors: the design has {len(rows)} configurations, expected at most {MOST_RUNS}; vary fewer")
     own = [letters[name] for name in two]
     generators = tuple(f"{own[n]} = {''.join(own[i] for i in word)}" for n, word in enumerate(words) if len(word) > 1)
-    return Design(factors, rows, reached, generators, tuple(_aliases(signs, own)) if reached else (), letters)
+    return FactorialDesign(factors, rows, reached, generators, tuple(_aliases(signs, own)) if reached else (), letters)
 
 
 def _fraction(count: int, resolution: int) -> tuple[NDArray[np.int64], list[tuple[int, ...]], int | None]:
@@ -141,7 +141,7 @@ def find_template(factors: Factors, configs: Mapping[str, Mapping[str, Scalar]])
     return template
 
 
-def write_configs(design: Design, template: Mapping[str, Scalar]) -> dict[str, dict[str, Scalar]]:
+def write_configs(design: FactorialDesign, template: Mapping[str, Scalar]) -> dict[str, dict[str, Scalar]]:
     """The configurations by name, in the order of the design."""
     configs: dict[str, dict[str, Scalar]] = {}
     for row in design.rows:

@@ -12,7 +12,7 @@ from stages.domain.errors import Refused
 from stages.domain.factors import Factors, Scalar
 from stages.domain.locks import Lock
 from stages.domain.records import Record
-from stages.screen.baselines import Choice, compare
+from stages.screen.baselines import BaselineChoice, compare
 from stages.screen.effects import Observation, ScreenEffects, assess
 
 
@@ -30,7 +30,7 @@ class Screen:
         """Every effect at every budget; takes numpy and statsmodels."""
         return assess(self.factors, self.configs, self.cells, self.observations)
 
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[BaselineChoice]:
         """What greedy and random choice would have found; empty where a score is missing."""
         scores: dict[tuple[str, str], list[float]] = {}
         for run in self.observations:

@@ -124,7 +124,7 @@ def test_effects_are_printed_from_locks_and_ledger_and_as_json(screened, capsys)
     value = json.loads(capsys.readouterr().out)
     assert "rung1 on cpu-fp32" in text and "d on cpu-fp32: depth" in text
     assert "the leader of rung1" in text
-    assert {effect["name"] for effect in value["effects"]} == {"d", "ar", "lr", "d x ar", "d x lr", "ar x lr"}
+    assert {effect["name"] for effect in value["effects"]} == {"ar", "d", "lr", "ar x d", "ar x lr", "d x lr"}
 
 
 def test_a_study_without_factors_is_no_screen(tmp_path, capsys):
