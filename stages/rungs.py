@@ -95,7 +95,7 @@ def rung_yaml(study: Study, rung: str, *, earlier: bool = False) -> str:
     else:
         hosts, reference = _axis(study.hosts), study.roles.get("reference", "")
         configs, seeds, floor_seeds = _axis(study.configs), _axis(ladder.seeds), _axis(ladder.floor_seeds)
-    command = None if earlier else study.command
+    command = study.command
     trainer = "".join(f"      - {json.dumps(path)}\n" for path in sorted(command.files)) if command else ""
     floor = _FLOOR.format(n=number, hosts=hosts, reference=reference, floor_seeds=floor_seeds, trainer=trainer)
     promotions = f"artifacts/gates/gate{number - 1}/promotions.yaml"
