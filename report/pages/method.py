@@ -39,7 +39,7 @@ PROTOCOL = Table("protocol", "The ladder as declared", "params.yaml, locks/", to
 HOSTS = Table(
     "hosts",
     "Host blocks: declared, and as telemetry found them",
-    "params.yaml; artifacts/traces/*/telemetry.json",
+    "params.yaml; artifacts/telemetry/",
     tools=False,
 )
 CORPUS = Table("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)

@@ -21,7 +21,7 @@ from stages.domain.runs import Run
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
 #: Telemetry that the page shows elsewhere or not at all.
-SHOWN_ELSEWHERE = frozenset({"schema", "run", "status", "segments"})
+SHOWN_ELSEWHERE = frozenset({"schema", "run", "record", "status", "segments"})
 STATUSES = {
     "finished": ("Finished", ""),
     "floor": ("A/A floor", "runs of the A/A floor, however they ended"),
@@ -152,6 +152,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             **_groups(run, trace),
             "trace": trace,
             "trace_path": names.trace_path(record.id).as_posix(),
+            "telemetry_path": names.telemetry_path(record.id).as_posix(),
             "record_path": names.record_path(record.id).as_posix(),
             "record_file": stem.rsplit("/", 1)[-1] + ".json",
             "named": gate.decision.evidence.get(record.id) if gate.decision else None,

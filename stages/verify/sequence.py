@@ -17,9 +17,11 @@ from stages.verify import (
     dvc_locks,
     facts,
     files,
+    hindsight,
     history,
     ledger,
     locks,
+    origin,
     pending,
     records,
     replay,
@@ -72,6 +74,8 @@ SEQUENCE = check_order(
         Check("V28", "winner", "artifacts", derived.check_winner, _DVC),
         Check("V29", "site", "artifacts", derived.check_site, (DvcLocks,)),
         Check("V30", "replay", "replay", replay.check_replay, (Ledger,)),
+        Check("V31", "origin", "git", origin.check_origin, (Study,), (origin.EarlierSeeds,)),
+        Check("V32", "hindsight", "git", hindsight.check_hindsight, (*_EVIDENCE, Recomputed, DvcLocks)),
     )
 )
 
