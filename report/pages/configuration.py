@@ -49,6 +49,7 @@ def models_table(view: StudyView) -> Table:
     """Every configuration: how far it came, the realised model, the knobs that differ."""
     models, configs = view.files.models, view.study.configs
     knobs = list(dict.fromkeys(key for config in configs.values() for key in config))
+    knobs = [key for key in knobs if key != "sha256" or "candidate" not in view.study.runner]
     varied = [key for key in knobs if len({repr(config.get(key)) for config in configs.values()}) > 1]
 
     def built(key: str, label: str) -> Column:
@@ -83,7 +84,8 @@ def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
         title=path.config,
         context={
             "config": path,
-            "built": labels.pairs({key: value for key, value in model.items() if key != "same_model_as"}),
+            "built": labels.pairs({key: model[key] for key in model if key not in ("same_model_as", "diff")}),
+            "diff": [str(line) for line in diff] if isinstance(diff := model.get("diff"), list) else [],
             "twins": model.get("same_model_as", []),
             "knobs": labels.pairs(dict(view.study.configs[path.config])),
             "ending": ending(path, last, find_lead(view)),

@@ -20,7 +20,7 @@ from stages.domain.diff import differences
 from stages.domain.errors import Invalid, Refused
 from stages.domain.locks import LockRefused
 from stages.domain.records import Facts, Record
-from stages.domain.schema import parse, whole_number
+from stages.domain.schema import whole_number
 from stages.domain.study import Study
 from stages.runners import (
     Assignment,
@@ -30,6 +30,7 @@ from stages.runners import (
     RunObserver,
     RunResult,
     StudyModels,
+    parse_facts,
 )
 from trainer.errors import SpecError
 from trainer.shape import rated_steps, realise
@@ -267,14 +268,9 @@ class BuiltinFactsCheck:
 
     def mismatches(self, record: Record, spec: RunnerJson, whole: bool) -> Iterator[FactMismatch]:
         """What in the record does not follow from `spec`."""
-        try:
-            facts = parse(Facts, record.facts, record.id)
-        except Invalid as error:
-            for problem in error.mistakes:
-                pointer = f"/facts/{problem.place.replace('.', '/')}"
-                yield FactMismatch(
-                    pointer, problem.found or "nothing", problem.expected, "no run of this runner says that"
-                )
+        facts, mismatches = parse_facts(Facts, record)
+        yield from mismatches
+        if facts is None:
             return
         cell = (record.rung, record.config, record.host)
         if cell not in self._specs:

@@ -15,6 +15,7 @@ from stages.domain.runs import runs_of
 from stages.domain.study import Study
 from stages.dvcfiles.lockfile import LockedFile
 from stages.repo.history import WORKSPACE
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import CommitTree, WorkTree
 from stages.verify.check import Case, Problem
 from stages.verify.decisions import Recomputed
@@ -167,9 +168,10 @@ class _DigestComparison:
 
     def _compare_locks(self, path: str, at: str, file: LockedFile) -> Iterator[Problem]:
         """The rules that a stage ran on are those of this tree, or of a commit before it."""
-        if file.md5 in self._lock_digests:
+        past = {self._locks_here} if file.md5 == self._locks_here else self._past_locks
+        if past is not None and file.md5 in past:
             return
-        if self._case.git is None or self._case.git.shallow:
+        if past is None or self._case.git is None or self._case.git.shallow:
             self._case.note(f"{path}, {at}: nothing here says whether a commit before had these locks")
             return
         expected = "the digest of locks/ here or in a commit before"
@@ -187,15 +189,22 @@ class _DigestComparison:
         return content.md5 if content else None
 
     @cached_property
-    def _lock_digests(self) -> set[str]:
-        """The digests that locks/ has here and had in every commit before."""
+    def _locks_here(self) -> str | None:
+        """The digest that locks/ has here."""
+        present = digest_path(self._case.tree, LOCKS, ignored_patterns(self._case.tree))
+        return present.md5 if present else None
+
+    @cached_property
+    def _past_locks(self) -> set[str | None] | None:
+        """The digests that locks/ had in the commits before; None where they are not all here."""
         case, patterns = self._case, ignored_patterns(self._case.tree)
-        present = digest_path(case.tree, LOCKS, patterns)
-        digests = {present.md5} if present else set()
         head = case.git and (case.commit or case.git.head)
-        if case.git is not None and head:
-            digests |= {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
-        return digests
+        if case.git is None or not head:
+            return set()
+        try:
+            return {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
+        except GitAbsent:
+            return None
 
 
 def _different(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stages.domain import names
 from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
+from stages.repo.tree import COMPILED, WorkTree
 from stages.verify.check import Case, Problem
 
 PARAMS = names.PARAMS.as_posix()
@@ -18,7 +19,6 @@ PACKAGES = frozenset({"stages", "trainer", "report", "tests", "bench"})
 _PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCKS = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
 _LEDGER = re.compile(r"ledger/(runs\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
-_COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
 _FOLDERS = PACKAGES | set(FOLDERS)
 #: Names at the root that mean something here.
 _OWN = (
@@ -54,6 +54,8 @@ def check_plain_files(case: Case) -> Iterator[Problem]:
     paths = top + [path for folder in FOLDERS for path in case.tree.paths(folder)]
     for path in paths:
         yield from _path(path, case)
+    for path in sorted(case.tree.ignored) if isinstance(case.tree, WorkTree) else ():
+        case.note(f"{path!a} is not looked at: git ignores it, and no commit holds it")
     yield from _importable(case)
     yield from _metadata(case)
     yield from _colliding(case)
@@ -82,7 +84,7 @@ def _unexpected(path: str) -> tuple[str, str, str] | None:
     pattern = {"locks": _LOCKS, "ledger": _LEDGER}.get(folder)
     if pattern and pattern.fullmatch(path) is None:
         return "a file that nothing here writes", "no such file", "it may be taken for evidence"
-    if "__pycache__" in path or path.endswith(_COMPILED):
+    if "__pycache__" in path or path.endswith(COMPILED):
         return "compiled code", "its source alone", "Python may run it in the place of the source that is hashed"
     if folder == "trainer" and not path.endswith(".py"):
         return "a file that is no module", "the modules of the runner alone", "the frozen runner's digest leaves it out"
@@ -93,7 +95,7 @@ def _importable(case: Case) -> Iterator[Problem]:
     """Modules and packages at the root that are not this project's."""
     for path in case.tree.paths():
         folder, _, name = path.partition("/")
-        module = not name and (path.endswith((".py", *_COMPILED)))
+        module = not name and (path.endswith((".py", *COMPILED)))
         package = name.startswith("__init__.") and folder not in PACKAGES
         if module or package:
             meaning = "Python looks at the root first, and could import it in the place of what a run means to import"

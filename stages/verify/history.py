@@ -17,6 +17,7 @@ from stages.domain import canonical, locks, names
 from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
+from stages.repo.git import UNSHALLOW
 from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem, Skip
@@ -33,7 +34,7 @@ def _whole_history(case: Case) -> History:
     if history.cut:
         where = "evidence stands in" if history.cut_after_evidence else "it is cut off at"
         reason = f"a shallow clone: {where} its oldest commit {history.cut[:12]}, and what came before is hidden"
-        raise Skip(reason, "git fetch --unshallow")
+        raise Skip(reason, UNSHALLOW)
     return history
 
 

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from stages.domain import files, names
 from stages.domain.errors import Invalid
-from stages.repo.git import Git, why_no_git
+from stages.repo.git import UNSHALLOW, Git, why_no_git
+from stages.repo.objects import GitAbsent
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import Locks
 
@@ -236,7 +237,13 @@ def check_commit_signatures(case: Case) -> Iterator[Problem]:
         raise Skip("there is no commit yet", "git commit")
     unsigned = others = 0
     by_signer: dict[Signer, list[str]] = {}
-    for signed in (*_commits(case.git, head), *_tags(case.git, head)):
+    try:
+        signed_objects = [*_commits(case.git, head), *_tags(case.git, head)]
+    except GitAbsent as absent:
+        raise Skip(absent.reason, absent.enable) from None
+    if case.git.shallow:
+        case.note(f"a shallow clone: what came before its oldest commits is hidden; `{UNSHALLOW}`")
+    for signed in signed_objects:
         if not signed.signature:
             unsigned += signed.title.startswith("commit")
         elif not signed.signature.startswith(_SSH):
@@ -264,7 +271,9 @@ def check_commit_signatures(case: Case) -> Iterator[Problem]:
 def _commits(git: Git, head: str) -> Iterator[SignedObject]:
     """The commits that touched locks/, oldest first. Git's own checking is not asked: its settings name programs."""
     for oid, commit in git.ancestry(head).items():
-        parents = [git.entry(parent, LOCKS) for parent in commit.parents if oid not in git.shallow]
+        if oid in git.shallow and commit.parents:
+            continue  # what it touched is hidden
+        parents = [git.entry(parent, LOCKS) for parent in commit.parents]
         locks = git.entry(oid, LOCKS)
         if any(locks != parent for parent in parents) if parents else locks:
             payload, signature = _unsigned(commit.data)

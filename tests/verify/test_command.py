@@ -244,8 +244,8 @@ def test_a_pre_push_hook_verifies_what_goes_out_and_not_the_workspace(clone: For
         ("HEAD~2", "HEAD", 1),
         ("HEAD~1", "HEAD", 0),
         ("", "HEAD~1", 1),
-        ("", "HEAD", 0),
-        ("", "", 0),
+        ("", "HEAD", 1),  # nothing of it is there yet: every commit goes out, the one that was taken back as well
+        ("", "", 1),
     ):
         monkeypatch.setenv("PRE_COMMIT_FROM_REF", start)
         monkeypatch.setenv("PRE_COMMIT_TO_REF", end)
