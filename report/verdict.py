@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from report import cost
 from report.confidence import PAGE, Confidence, readable
 from report.gates import GateView
+from report.hindsight import PAGE as HINDSIGHT
+from report.hindsight import HindsightView
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.decision import Decision, RecordedFinding, RuleOutcome
@@ -289,3 +291,10 @@ def answers(confidence: Confidence) -> list[Clause]:
         Clause(sure, PAGE, proof="How sure", question="How sure?"),
         Clause(readable(step.text.rstrip(".")), f"{PAGE}#next.{step.rule}", proof=step.rule, question="What next?"),
     ]
+
+
+def look_back(hindsight: HindsightView) -> list[Clause]:
+    """What hindsight says in one line; nothing where nothing was trained in hindsight."""
+    if hindsight.result is None:
+        return []
+    return [Clause(readable(hindsight.result.text), HINDSIGHT, proof="Hindsight", question="In hindsight?")]

@@ -11,6 +11,7 @@ from report.confidence import Confidence, find_confidence
 from report.cost import StudyCost, price_study
 from report.figures import Stars
 from report.gates import GateView, NoiseScale, nearest_noise, view_gates
+from report.hindsight import HindsightView, find_hindsight
 from report.host_agreement import RungHosts, compare_hosts
 from report.load import LedgerRun, StudyFiles, load
 from report.machines import HostMachines, read_machines
@@ -93,6 +94,11 @@ class StudyView:
     def confidence(self) -> Confidence:
         """How sure the decisions are."""
         return find_confidence(self.files)
+
+    @cached_property
+    def hindsight(self) -> HindsightView:
+        """What the configurations that were stopped show at the last budget."""
+        return find_hindsight(self.files)
 
     @cached_property
     def machines(self) -> HostMachines:

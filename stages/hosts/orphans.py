@@ -19,7 +19,21 @@ from stages.hosts.recovery import is_dvc_command
 
 ORPHANS = names.SCRATCH / "orphans"
 #: What of a record is known before its run has trained.
-KNOWN = ("schema", "rung", "config", "host", "seed", "purpose", "gate", "lock", "runner", "corpus", "budget", "spec")
+KNOWN = (
+    "schema",
+    "rung",
+    "config",
+    "host",
+    "seed",
+    "purpose",
+    "gate",
+    "lock",
+    "runner",
+    "corpus",
+    "budget",
+    "spec",
+    "decision",
+)
 
 
 def is_orphan() -> bool:
