@@ -20,6 +20,7 @@ PAGES = (
     ("agreement.html", "Agreement", ""),
     ("stability.html", "Stability", ""),
     ("confidence.html", "How sure", ""),
+    ("hindsight.html", "Hindsight", ""),
     ("cost.html", "Cost", ""),
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),

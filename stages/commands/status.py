@@ -58,6 +58,7 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
         "study": study.study.name,
         "mode": study.study.mode,
         "clock": study.clock.kind,
+        "from": study.study.from_.model_dump() if study.study.from_ else None,
         "rungs": [row.to_json() for row in rungs],
         "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in list_training()],
         "next": {"why": why, "command": command},
@@ -138,6 +139,8 @@ def _format_promoted(row: RungStatus) -> str:
 def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> None:
     from rich.text import Text
 
+    if origin := study.study.from_:
+        console.print(f"goes on from {origin.gate} of {origin.study}, commit {origin.commit[:12]}", soft_wrap=True)
     if study.study.mode != "frozen":
         what_if = "study.mode is exploratory: what the gates say now is a what-if and never evidence"
         console.print(what_if, style="yellow")

@@ -16,6 +16,7 @@ from stages.domain import names, yamlio
 from stages.domain.command import CommandSettings, RunnerSection, find_problems
 from stages.domain.corpus import Data, DataFiles
 from stages.domain.errors import Invalid
+from stages.domain.metric import metric_of
 from stages.domain.names import ClockKind
 from stages.domain.origin import Origin
 from stages.domain.rules import (
@@ -29,6 +30,7 @@ from stages.domain.rules import (
     NearEquivalent,
     Rule,
     roles_named,
+    threshold_in_bpb,
 )
 from stages.domain.schema import WHOLE, Key, Strict, Text, parse
 
@@ -268,6 +270,9 @@ def _answerable(study: Study) -> None:
 
 
 def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
+    threshold, resolution = threshold_in_bpb(rule), metric_of(study.runner).resolution
+    if threshold is not None and resolution is not None and threshold < resolution:
+        return f"its threshold is below runner.score.resolution, {resolution:g}; raise it, or remove the rule"
     match rule:
         case FixedEnvironment():
             silent = [name for name, host in study.hosts.items() if not host.report]

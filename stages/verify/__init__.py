@@ -20,6 +20,7 @@ checks before it have proved:
 10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
 12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
+13. Hindsight (V32): what was trained after the last decision is held like the ladder's own evidence, and came after it.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other

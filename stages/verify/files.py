@@ -19,7 +19,7 @@ FOLDERS = ("locks", "ledger", "trainer", "stages")
 PACKAGES = frozenset({"stages", "trainer", "report", "tests", "bench"})
 _PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCKS = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
-_LEDGER = re.compile(r"ledger/(runs\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
+_LEDGER = re.compile(r"ledger/(runs\.jsonl|hindsight\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
 _FOLDERS = PACKAGES | set(FOLDERS)
 #: Names at the root that mean something here.
 _OWN = (
