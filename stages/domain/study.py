@@ -18,6 +18,7 @@ from stages.domain.corpus import Data, DataFiles
 from stages.domain.errors import Invalid
 from stages.domain.factors import Factors
 from stages.domain.factors import find_problem as find_factor_problem
+from stages.domain.metric import metric_of
 from stages.domain.names import ClockKind
 from stages.domain.origin import Origin
 from stages.domain.rules import (
@@ -31,6 +32,7 @@ from stages.domain.rules import (
     NearEquivalent,
     Rule,
     roles_named,
+    threshold_in_bpb,
 )
 from stages.domain.schema import WHOLE, Key, Strict, Text, parse
 
@@ -292,6 +294,9 @@ def _answerable(study: Study) -> None:
 
 
 def _never_answered(study: Study, rung: str, rule: Rule) -> str | None:
+    threshold, resolution = threshold_in_bpb(rule), metric_of(study.runner).resolution
+    if threshold is not None and resolution is not None and threshold < resolution:
+        return f"its threshold is below runner.score.resolution, {resolution:g}; raise it, or remove the rule"
     match rule:
         case FixedEnvironment():
             silent = [name for name, host in study.hosts.items() if not host.report]
