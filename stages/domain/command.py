@@ -138,6 +138,10 @@ class Score(Strict):
             description="Where the score stands in that file; keys joined by dots.",
         ),
     ] = None
+    resolution: Annotated[
+        float | None,
+        Field(ge=0.000001, le=1000, description="Scores closer than this are ties: `0.001` for three decimals."),
+    ] = None
     lower_is_better: Annotated[
         bool, Field(description="Only `true`: of what is to be maximised, print the loss or the negative.")
     ] = True
