@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import files, yamlio
+from stages.domain.conflicts import find_conflict, refuse_conflicts
 from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
@@ -58,7 +59,7 @@ def parse(data: bytes, where: str) -> dict[str, LockedStage]:
     """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
     if len(data) > MAX_BYTES:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
-    value = _plain(data)
+    value = _plain(data) if find_conflict(data) is None else None
     if value is None:
         value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
@@ -116,6 +117,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "nfiles": (_count, "a number of files"),
 }
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |$))?(.*)", re.ASCII)
+_WHOLE_LINE = re.compile(r"([^\n]*)\n")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]+(?:e[-+][0-9]{2,3})?")
 #: Text that no YAML schema reads as anything else: it starts with a letter or '/', and has no sign of YAML's.
@@ -154,21 +156,19 @@ class _Lines:
     """The lines as (indent, starts an item, key, rest), one at a time."""
 
     def __init__(self, text: str) -> None:
-        if "\n\n" in text:  # DVC writes no empty line
+        if text and not text.endswith("\n"):
             raise _NotPlain
-        self._lines = text.split("\n")
-        if self._lines.pop() != "":
-            raise _NotPlain
-        self._at = -1
+        # One at a time: as a list, lines of a byte take sixty times as much memory as the file.
+        self._lines = _WHOLE_LINE.finditer(text)
         self.indent, self.item, self.key, self.rest = -1, False, "", ""
         self.next()
 
     def next(self) -> None:
-        self._at += 1
-        if self._at >= len(self._lines):
+        line = next(self._lines, None)
+        if line is None:
             self.indent = -1
             return
-        match = _LINE.fullmatch(self._lines[self._at])
+        match = _LINE.fullmatch(line[1])
         if match is None or (match[3] is None and match[4] == ""):
             raise _NotPlain
         self.indent, self.item = len(match[1]), match[2] is not None
@@ -243,6 +243,7 @@ def path_of(rung: str) -> Path:
 
 def read(path: Path) -> tuple[str, dict[str, str]]:
     """What stands before the stages, and the text of each stage by name, in their order; nothing where no file is."""
+    refuse_conflicts([path])
     return split(path.read_text(encoding="utf-8")) if path.is_file() else ("", {})
 
 
@@ -258,6 +259,7 @@ def write(path: Path, head: str, stages: dict[str, str]) -> None:
         body = "".join(f"  {name}:\n{text}" for name, text in stages.items())
         files.write_whole(path, (head + body).encode("utf-8"))
     else:
+        refuse_conflicts([path])
         path.unlink(missing_ok=True)
 
 

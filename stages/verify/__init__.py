@@ -20,6 +20,7 @@ checks before it have proved:
 10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
 12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
+13. Hindsight (V32): what was trained after the last decision is held like the ladder's own evidence, and came after it.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
@@ -76,7 +77,14 @@ from stages.verify.origin import check_origin
 from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
 from stages.verify.result import CheckResult, Report
 from stages.verify.sequence import SEQUENCE, required_checks, run_checks
-from stages.verify.signatures import BadSignature, BadSigners, read_allowed_signers, sign, verify_signature
+from stages.verify.signatures import (
+    BadSignature,
+    BadSigners,
+    make_signature,
+    require_signers,
+    sign,
+    verify_signature,
+)
 
 __all__ = [
     "SEQUENCE",
@@ -104,6 +112,7 @@ __all__ = [
     "dump_statement",
     "find_origin_problems",
     "junit",
+    "make_signature",
     "markdown",
     "print_changed_decisions",
     "print_history",
@@ -252,7 +261,7 @@ def _repository(root: Path, options: Options = DEFAULTS) -> Iterator[Git | None]
     if not root.is_dir():
         raise Refused(f"{root}: no such folder; name the study with --repo")
     if options.signers is not None:
-        read_allowed_signers(options.signers)
+        require_signers(options.signers)
     git = open_git(root)
     try:
         yield git
