@@ -27,14 +27,14 @@ class BadPages(ValueError):
 
 
 @dataclass(frozen=True)
-class Page:
+class ParquetPage:
     """A page: its bytes unpacked, and its values, those of a dictionary not counted."""
 
     unpacked: int
     values: int
 
 
-def read_pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
+def read_pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[ParquetPage]:
     """The pages of a column in a row group; `BadPages` where they do not fill what the footer says, byte by byte."""
     start = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)), default=0)
     file.seek(start)
@@ -47,7 +47,7 @@ def read_pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
         values = kind.get(1) if isinstance(kind, dict) else 0
         if not isinstance(values, int) or values < 0:
             raise BadPages(f"no number of values in the page at byte {at}")
-        yield Page(sizes[0], values)  # type: ignore[arg-type]  # checked above
+        yield ParquetPage(sizes[0], values)  # type: ignore[arg-type]  # checked above
         file.seek(sizes[1], 1)  # type: ignore[arg-type]
     if file.tell() != start + chunk.total_compressed_size:
         raise BadPages(f"pages that end at byte {file.tell()}, expected {start + chunk.total_compressed_size}")
