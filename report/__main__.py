@@ -41,9 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m report", description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="build into this folder instead of site/")
-    out = parser.parse_args(arguments).out
-    if out is not None:
-        write_site(load(Path()), out, Reporter())
+    parser.add_argument("--params", metavar="FILE", type=Path, help="with --out: a file in the place of params.yaml")
+    given = parser.parse_args(arguments)
+    if given.out is not None:
+        write_site(load(Path(), given.params), given.out, Reporter())
         return
     files = build(Path(), Reporter())["files"]
     assert isinstance(files, dict)
