@@ -8,7 +8,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: study test check bench clean
 
+# Cells side by side where the cores allow it, with the same bytes; `dvc repro` alone does it all in one lane.
 study: $(VENV)/ready
+	$(BIN)/promotion dispatch
 	$(BIN)/dvc repro
 	$(BIN)/promotion status
 	@echo "open site/index.html, or: $(BIN)/promotion serve"

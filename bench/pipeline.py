@@ -42,7 +42,7 @@ def _find_stopped(root: Path) -> list[str] | None:
 def split_seconds(root: Path) -> dict[str, float]:
     """Where the study's training time went, from the telemetry of its runs: sums in seconds."""
     sums: dict[str, float] = {}
-    for path in (root / names.TRACES).glob("rung*/*/*/*/telemetry.json"):
+    for path in (root / names.TELEMETRY).glob("rung*/*/*/*.json"):
         telemetry = canonical.loads(path.read_bytes())
         for key in ("train_seconds", "setup_seconds", "evaluation_seconds", "process_seconds"):
             sums[key] = sums.get(key, 0.0) + float(telemetry.get(key) or 0.0)

@@ -40,6 +40,12 @@ def plotly_file() -> Path:
     raise Invalid("plotly: no plotly.min.js in the installed package; `pip install plotly` brings it")
 
 
+def read_assets() -> dict[str, bytes]:
+    """What every page loads, by name: style, scripts, Plotly."""
+    own = {name: (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n") for name in ASSETS}
+    return {f"assets/{name}": data for name, data in {**own, "plotly.min.js": plotly_file().read_bytes()}.items()}
+
+
 class _Writer:
     """Writes files under a folder and remembers the digest and size of each."""
 
@@ -71,7 +77,7 @@ def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, ob
     stem = page.path.removesuffix(".html")
     for table in page.tables:
         out.write_named(f"{stem}.{table.id}.csv", tables.as_csv(table))
-        out.write_named(f"{stem}.{table.id}.json", tables.as_json(table, study))
+        out.write_named(f"{stem}.{table.id}.json", tables.as_json(table, study, str(common["clock"])))
     for name, data in page.extra.items():
         out.write(name, data)
 
@@ -84,9 +90,8 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     view = StudyView(files)
     env, common, name = environment(), shared(view), view.study.study.name
     out = _Writer(folder, metric_of(view.study.runner))
-    for asset in ASSETS:
-        out.write(f"assets/{asset}", (HERE / "assets" / asset).read_bytes().replace(b"\r\n", b"\n"))
-    out.write("assets/plotly.min.js", plotly_file().read_bytes())
+    for asset, data in read_assets().items():
+        out.write(asset, data)
     total = count_pages(view)
     for done, page in enumerate(all_pages(view), start=1):
         _write_page(env, out, page, common, name)

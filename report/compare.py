@@ -66,7 +66,9 @@ def as_html(changes: Changes) -> bytes:
 
     css = (HERE / "assets" / "site.css").read_text(encoding="utf-8")
     template = environment().get_template("compare.html")
-    return visible(template.render(changes=changes, sections=sections(changes), css=css)).encode("utf-8")
+    title = f"Changes from {changes.before} to {changes.after}"
+    html = template.render(title=title, changes=changes, sections=sections(changes), css=css)
+    return visible(html).encode("utf-8")
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """How sure the decisions are, as the pages tell it: the stored result, or one made from the ledger where there is none.
 
 confidence = find_confidence(files)        .result is None where nothing can be said; .missing says why
-add_answers(verdict, confidence)           the verdict of the overview with How sure? and What next?
 """
 
 from __future__ import annotations

@@ -50,6 +50,11 @@ class StudyCost:
         return max(self.counterfactuals, key=lambda case: case.hours, default=None)
 
     @property
+    def hatched(self) -> float:
+        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
+        return max(0.0, self.widest.hours - self.last) if self.widest and self.last is not None else 0.0
+
+    @property
     def unpriced_text(self) -> str:
         """Which rungs have no price, as the end of a sentence."""
         return f"{formatting.listed(list(map(formatting.rung_title, self.unpriced)))} ran under a lock that is missing."

@@ -170,31 +170,3 @@ def rank_line(look: Look, x: list[int], ranks: list[int], texts: list[str], hove
         "hovertemplate": hover,
         "showlegend": False,
     }
-
-
-def curve_figure(points: list[tuple[float, float | None]], clock: str, x_label: str) -> Figure:
-    """Training loss of one run over its budget."""
-    return Figure(
-        "figure.curve",
-        "Training loss",
-        f"Line of the training loss over {x_label.lower()}; the table below holds the same points.",
-        "curve",
-        [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": [x for x, _ in points],
-                "y": [y for _, y in points],
-                "line": {"color": "@c1", "width": 2},
-                "hovertemplate": "%{x}: %{y:.4f}<extra></extra>",
-                "showlegend": False,
-            }
-        ],
-        {
-            "xaxis": {"title": {"text": f"{x_label} ({clock})"}, "rangemode": "tozero"},
-            "yaxis": {"title": {"text": "nats per token"}},
-            "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
-        },
-        {"margin": {"l": 48, "r": 8, "t": 8, "b": 52}},
-        300,
-    )

@@ -15,16 +15,18 @@ SOURCE = "locks/ and ledger/, as in artifacts/summary/agreement.json"
 
 @dataclass(frozen=True)
 class HostPair:
-    """Two host blocks at one rung, in the order of params.yaml. An inversion: (better on the first, on the second)."""
+    """Two host blocks at one rung, in the order of params.yaml, with what the summary says of them."""
 
     first: str
     second: str
-    candidates: int
-    tau_b: float | None
-    interval: list[float] | None
-    discordant: int
-    inversions: list[tuple[str, str]]
+    summary: HostPairAgreement
     hosts: RungHosts
+
+    @property
+    def inversions(self) -> list[tuple[str, str]]:
+        """Pairs of candidates: (better on the first block, better on the second)."""
+        turned = self.first != self.summary.hosts[0]
+        return [(b, a) if turned else (a, b) for a, b in self.summary.inversions]
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,15 @@ class RungHosts:
 
     @cached_property
     def pairs(self) -> list[HostPair]:
-        """Every two host blocks."""
-        return sorted(map(self._pair, self.summary.pairs), key=lambda pair: self._places(pair.first, pair.second))
+        """Every two host blocks, in the order of params.yaml."""
+        ordered = [(sorted(pair.hosts, key=self.hosts.index), pair) for pair in self.summary.pairs]
+        ordered.sort(key=lambda item: [self.hosts.index(host) for host in item[0]])
+        return [HostPair(first, second, pair, self) for (first, second), pair in ordered]
 
-    def _pair(self, summary: HostPairAgreement) -> HostPair:
-        first, second = sorted(summary.hosts, key=self.hosts.index)
-        turned = first != summary.hosts[0]
-        inversions = [(b, a) if turned else (a, b) for a, b in summary.inversions]
-        numbers = (summary.candidates, summary.tau_b, summary.interval, summary.discordant)
-        return HostPair(first, second, *numbers, inversions, self)
-
-    def _places(self, *hosts: str) -> tuple[int, ...]:
-        return tuple(self.hosts.index(host) for host in hosts)
+    @property
+    def discordant(self) -> int:
+        """How many pairs of candidates change their order between two blocks, over all pairs of blocks."""
+        return sum(pair.discordant for pair in self.summary.pairs)
 
     @property
     def leaders(self) -> list[str]:
@@ -78,20 +77,9 @@ class RungHosts:
     def _same(self, alone: HostAlone) -> bool:
         decision = self.gate.decision
         assert decision is not None
-        same = (alone.outcome, alone.promoted, alone.verdicts) == (
-            decision.outcome,
-            decision.promoted,
-            decision.verdicts,
-        )
+        recorded = (decision.outcome, decision.promoted, decision.verdicts)
+        same = (alone.outcome, alone.promoted, alone.verdicts) == recorded
         return same and (not self.gate.last or alone.first == self.gate.leader)
-
-    @property
-    def how_many_alone(self) -> tuple[int, str] | None:
-        """How many host blocks alone would have decided the same, as a number and in words; None as `same_alone`."""
-        if self.same_alone is None:
-            return None
-        same = sum(self.same_alone.values())
-        return same, f"{same} of {len(self.same_alone)}"
 
 
 def compare_hosts(agreement: Agreement, gates: Mapping[str, GateView]) -> dict[str, RungHosts]:

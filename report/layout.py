@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from report.gates import GateView
 from report.load import LedgerRun
-from report.page import config_page, gate_page
+from report.page import config_page, gate_page, run_page
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.metric import metric_of
@@ -46,8 +46,7 @@ def warnings(view: StudyView) -> list[StudyWarning]:
         *_mode(view),
         *_chains(view),
         *_gates(list(view.gates.values())),
-        *_missing_runs(view.gates.values()),
-        *_missing_artifacts(view),
+        *_missing(view),
         *_broken_runs(view.executed),
     ]
 
@@ -78,6 +77,7 @@ def _chains(view: StudyView) -> Iterator[StudyWarning]:
 
 
 def _gates(gates: list[GateView]) -> Iterator[StudyWarning]:
+    # Gates that have nobody to judge are named in the line of the blocked one before them.
     empty = [gate.title.lower() for gate in gates if gate.why_empty and gate.decision]
     for gate in gates:
         if gate.lock and gate.lock.frozen.amendments:
@@ -86,28 +86,21 @@ def _gates(gates: list[GateView]) -> Iterator[StudyWarning]:
             yield StudyWarning("amended", text, f"{gate.page}#Amendments")
         if gate.decision and gate.blocked and not gate.why_empty:
             by = formatting.listed(gate.decision.blocked_by)
-            yield StudyWarning("blocked", _blocked_text(gate, by, empty), f"{gate.page}#Rules")
+            after = (
+                f"; {formatting.listed(empty)} {'has' if len(empty) == 1 else 'have'} no candidates" if empty else ""
+            )
+            text = f"{gate.title} is blocked by {by} and promotes nobody{after}."
+            yield StudyWarning("blocked", text, f"{gate.page}#Rules")
         if gate.decision is None:
-            undecided = f"{gate.title} has not decided yet."
-            unfrozen = f"The rules of {gate.title} are not frozen."
-            yield StudyWarning("missing", undecided if gate.lock else unfrozen, gate.page)
+            text = f"{gate.title} has not decided yet." if gate.lock else f"The rules of {gate.title} are not frozen."
+            yield StudyWarning("missing", text, gate.page)
 
 
-def _blocked_text(gate: GateView, by: str, empty: list[str]) -> str:
-    """A blocked gate, and those after it that have nobody to judge: one line for them all."""
-    verb = "has" if len(empty) == 1 else "have"
-    after = f"; {formatting.listed(empty)} {verb} no candidates" if empty else ""
-    return f"{gate.title} is blocked by {by} and promotes nobody{after}."
-
-
-def _missing_runs(gates: Iterable[GateView]) -> Iterator[StudyWarning]:
-    for gate in gates:
+def _missing(view: StudyView) -> Iterator[StudyWarning]:
+    for gate in view.gates.values():
         if gate.missing:
             text = f"{gate.rung_title}: {formatting.count(len(gate.missing), 'run')} missing from the ledger."
             yield StudyWarning("missing", text, f"{gate.page}#Evidence")
-
-
-def _missing_artifacts(view: StudyView) -> Iterator[StudyWarning]:
     if view.files.corpus is None:
         path = (names.CORPUS / "manifest.json").as_posix()
         text = f"{path}: what the text holds is not told; `dvc pull` fetches it."
@@ -147,4 +140,5 @@ def shared(view: StudyView) -> dict[str, object]:
         "warnings": warnings(view),
         "config_page": config_page,
         "gate_page": gate_page,
+        "run_page": run_page,
     }

@@ -156,7 +156,8 @@ class StudyFiles:
 def load(root: Path) -> StudyFiles:
     """Read the study in the folder `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone."""
     reader = _Reader(root)
-    study_ = _read_study(reader)
+    params = reader.bytes(names.PARAMS, "run this in the root of a study") or b""
+    study_ = study.parse_study(yamlio.loads(params, names.PARAMS.as_posix()), names.PARAMS.as_posix())
     locks_, runs, decisions = _read_locks(reader, study_), _read_runs(reader, study_), _read_decisions(reader, study_)
     records = [run.record for run in runs.values()]
 
@@ -232,11 +233,6 @@ class _Reader:
         except canonical.NotCanonical as error:
             raise Invalid(f"{path.as_posix()}: {error}; {remedy}") from None
         return parse_recorded(shape, value, path.as_posix(), remedy)
-
-
-def _read_study(reader: _Reader) -> Study:
-    data = reader.bytes(names.PARAMS, "run this in the root of a study")
-    return study.parse_study(yamlio.loads(data or b"", names.PARAMS.as_posix()), names.PARAMS.as_posix())
 
 
 def _read_locks(reader: _Reader, study_: Study) -> dict[str, LockFile]:

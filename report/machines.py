@@ -32,19 +32,8 @@ class Machine(NamedTuple):
         return f"{self.hostname} ({details})" if details else self.hostname
 
 
-@dataclass(frozen=True)
-class MachineReport:
-    """What the telemetry of one run says of its machine; empty where it does not."""
-
-    hostname: str
-    device: str
-    torch: str
-    system: str
-
-    @property
-    def machine(self) -> Machine:
-        """The machine that it names."""
-        return Machine(self.hostname, self.system.partition(" ")[0], self.device)
+#: What the telemetry of a run says of its machine, and the torch that it had.
+MachineReport = tuple[Machine, str]
 
 
 @dataclass(frozen=True)
@@ -55,12 +44,15 @@ class HostMachines:
 
     def values(self, host: str, key: str) -> list[str]:
         """What the runs of a host block report under `hostname`, `device` or `torch`, each once, sorted."""
-        return sorted({getattr(report, key) for report in self.reports[host]} - {""})
+        reports = self.reports[host]
+        return sorted({torch if key == "torch" else getattr(machine, key) for machine, torch in reports} - {""})
 
     @property
     def sentence(self) -> str:
         """Whether the blocks are several machines, in one honest sentence."""
-        named = {host: frozenset(r.machine for r in rows if r.hostname) for host, rows in self.reports.items()}
+        named = {
+            host: frozenset(machine for machine, _ in rows if machine.hostname) for host, rows in self.reports.items()
+        }
         if not all(named.values()):
             return "No telemetry here names the machine of every host block: how many there were is not known."
         machines = sorted(frozenset[Machine]().union(*named.values()))
@@ -95,8 +87,11 @@ def _report(telemetry: Mapping[str, object]) -> MachineReport:
     """The machine part of a telemetry, wherever it stands; what is no text counts as not reported."""
     part = telemetry.get("machine")
     values: Mapping[str, object] = part if isinstance(part, dict) else telemetry
-    keys = (values.get("hostname"), values.get("device_name") or values.get("cpu"), values.get("torch"))
-    return MachineReport(*(value if isinstance(value, str) else "" for value in (*keys, values.get("system"))))
+    keys = (values.get("hostname"), values.get("system"), values.get("device_name") or values.get("cpu"))
+    hostname, system, device, torch = (
+        value if isinstance(value, str) else "" for value in (*keys, values.get("torch"))
+    )
+    return Machine(hostname, system.partition(" ")[0], device), torch
 
 
 def _list(machines: Iterable[Machine], everything: list[Machine]) -> str:

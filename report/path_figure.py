@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec, LegendEntry, Look, Stars
 from report.gates import GateView
 from report.page import gate_page, link_config
 from report.promotion_paths import PathStep, PromotionPath
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from stages.domain import formatting, names
 
 #: Pixels that a figure needs for its margins and for the way from rung to rung, to name the lines on both sides.
@@ -18,7 +18,7 @@ MARGINS, STRIDE = 400, 60
 #: Words that are shorter in the table than those of `formatting.STATES`.
 SHORT = {"kept": "kept", "absent": "", "waiting": "undecided", "unrun": "not run", "blocked": "blocked"}
 
-PATH = TableSpec(
+PATH = Table(
     "paths",
     "What became of every configuration at every rung",
     "ledger/decisions.jsonl",
@@ -74,7 +74,7 @@ def path_figure(paths: list[PromotionPath], gates: list[GateView], stars: Stars,
     )
 
 
-def path_table(paths: Iterable[PromotionPath], gates: list[GateView], clock: str) -> Table:
+def path_table(paths: Iterable[PromotionPath], gates: list[GateView]) -> Table:
     """The matrix of configurations and rungs: what became of each, its rank, its mean, the rule that decided."""
     columns = [
         Column("config", "Configuration", get=lambda path: replace(link_config(path.config), tags=path.roles)),
@@ -82,7 +82,7 @@ def path_table(paths: Iterable[PromotionPath], gates: list[GateView], clock: str
     ]
     for place, gate in enumerate(gates):
         columns += _rung_columns(gate, place)
-    return PATH.fill(columns, paths, lambda path: f"path.{path.config}", clock)
+    return PATH.fill(columns, paths, lambda path: f"path.{path.config}")
 
 
 def step_text(step: PathStep) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from report.gates import GateView
 from stages.domain.study import Study
@@ -72,12 +73,12 @@ def build_paths(study: Study, gates: Iterable[GateView]) -> dict[str, PromotionP
             else:
                 path.append(PathStep(gate.rung, _state_outside(gate, config, path)))
     paths = [PromotionPath(name, tuple(roles.get(name, ())), tuple(path)) for name, path in steps.items()]
-    return {path.config: path for path in sorted(paths, key=_order)}
 
+    def order(path: PromotionPath) -> tuple[int, float, str]:
+        last = path.last
+        return (-path.reached, last.rank if last and last.rank else inf, path.config)
 
-def _order(path: PromotionPath) -> tuple[int, float, str]:
-    last = path.last
-    return (-path.reached, last.rank if last and last.rank else float("inf"), path.config)
+    return {path.config: path for path in sorted(paths, key=order)}
 
 
 def _judged_step(gate: GateView, config: str, rank: int | None) -> PathStep:
@@ -87,7 +88,8 @@ def _judged_step(gate: GateView, config: str, rank: int | None) -> PathStep:
     promote, stop = effects.get("promote", ()), effects.get("stop", ())
     state = _state_of(gate, config, rank)
     promoted = config in gate.decision.promoted
-    would_go = bool(promote) and (not stop or _keeps_a_role(gate, promote))
+    would_go = bool(promote) and (not stop or any(_kind(gate, rule) == "keep_role" for rule in promote))
+    could = [rule.id for rule in gate.decision.rules if rule.effect == "promote" and rule.kind != "keep_role"]
     stopped = state == "stopped"
     return PathStep(
         rung=gate.rung,
@@ -97,7 +99,7 @@ def _judged_step(gate: GateView, config: str, rank: int | None) -> PathStep:
         hosts=standing.hosts if standing else None,
         by=promote if promoted or (state == "blocked" and would_go) else stop,
         against=stop if promoted else (),
-        unmet=_unmet(gate, promote) if stopped else (),
+        unmet=tuple(rule for rule in could if rule not in promote) if stopped else (),
         decisive=(stop[0] if stop else gate.flips.flip(config).rule) if stopped else None,
     )
 
@@ -119,16 +121,6 @@ def _state_of(gate: GateView, config: str, rank: int | None) -> str:
 def _kind(gate: GateView, rule_id: str) -> str:
     outcome = gate.decision.rule(rule_id) if gate.decision else None
     return outcome.kind if outcome else ""
-
-
-def _keeps_a_role(gate: GateView, rules: tuple[str, ...]) -> bool:
-    return any(_kind(gate, rule) == "keep_role" for rule in rules)
-
-
-def _unmet(gate: GateView, promote: tuple[str, ...]) -> tuple[str, ...]:
-    rules = gate.decision.rules if gate.decision else []
-    could = [rule.id for rule in rules if rule.effect == "promote" and rule.kind != "keep_role"]
-    return tuple(rule for rule in could if rule not in promote)
 
 
 def _state_outside(gate: GateView, config: str, path: list[PathStep]) -> str:

@@ -6,14 +6,10 @@ python -m report.simulation result.json DIR        (`-` reads the result from st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from report import tables
 from report.figures import Figure
-from report.render import environment, render
-from report.standalone import INDEX, main_of
-from report.tables import Column, Table, TableRow
-from stages.backtest.simulation_result import Simulation, SizeFigures, loads
+from report.standalone import fill_numbered, main_of, percent, render_page, share_column
+from report.tables import Column, Table
+from stages.backtest.simulation_result import DesignFigures, Simulation, SizeFigures, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 
@@ -22,68 +18,52 @@ LEVELS = (50, 80, 95)
 LOOKS = (("@c1", "circle"), ("@c2", "square"), ("@c3", "diamond"), ("@c4", "triangle-up"))
 
 
-def _percent(share: float) -> float:
-    return round(100 * share, 4)
-
-
-def _table(
-    result: Simulation, id_: str, title: str, columns: list[Column], cells: Sequence[Mapping[str, object]]
-) -> Table:
-    rows = [TableRow(f"{id_}.{n}", dict(row)) for n, row in enumerate(cells, start=1)]
-    return Table(id_, f"{title} (simulation)", columns, rows, f"a model fitted to {result.source.name}", BASIS)
+def _table(result: Simulation, id_: str, title: str) -> Table:
+    return Table(id_, f"{title} (simulation)", f"a model fitted to {result.source.name}", clock=BASIS)
 
 
 def fit_table(result: Simulation) -> Table:
     """The fit on configurations that it did not see."""
+
+    def inside(place: int, level: int) -> Column:
+        label = f"Inside {level} %, %"
+        return Column(f"in{level}", label, "number", get=lambda row: percent(row.coverage[place]), digits=0)
+
     columns = [
-        Column("budget", "Budget"),
+        Column("budget", "Budget", get=lambda row: formatting.plain(row.budget)),
         Column("configs", "Configurations", "count"),
         Column("error", "Error", "number", "root mean square, each budget foretold from the earlier ones", digits=4),
         Column("naive", "Naive error", "number", "as far from the average as at the budget before", digits=4),
-        *(Column(f"in{n}", f"Inside {n} %, %", "number", digits=0) for n in LEVELS),
+        *(inside(place, level) for place, level in enumerate(LEVELS)),
     ]
-    cells = [
-        {"budget": formatting.plain(row.budget), "configs": row.configs, "error": row.error, "naive": row.naive}
-        | {f"in{n}": _percent(share) for n, share in zip(LEVELS, row.coverage, strict=True)}
-        for row in result.fit
-    ]
-    return _table(result, "fit", "The fit on configurations that it did not see", columns, cells)
+    return fill_numbered(_table(result, "fit", "The fit on configurations that it did not see"), columns, result.fit)
 
 
 def size_table(result: Simulation, size: SizeFigures) -> Table:
     """Every design at one number of configurations."""
-    gates = range(1, len(result.budgets))
     columns = [
         Column("name", "Design"),
-        Column("kept", "Best reaches the last rung, %", "number", digits=1),
-        Column("chosen", "Best chosen, %", "number", digits=1),
-        Column("chosen_error", "± s.e.", "number", "Monte-Carlo error", digits=1),
-        *(Column(f"gate{n}", f"Gate {n}", "number", digits=1, group="best dropped, %") for n in gates),
-        Column("top3_lost", "Of the top 3 lost, %", "number", digits=1),
+        share_column("kept", "Best reaches the last rung, %", digits=1),
+        share_column("chosen", "Best chosen, %", digits=1),
+        share_column("chosen_error", "± s.e.", "Monte-Carlo error", 1),
+        *map(_dropped_column, range(1, len(result.budgets))),
+        share_column("top3_lost", "Of the top 3 lost, %", digits=1),
         Column("regret", f"Mean regret, {result.unit}", "number", digits=5),
         Column("regret_error", "± s.e.", "number", digits=5),
-        Column("last", "At the last rung", "number", digits=1),
-        Column(
-            "cost_share", "Cost, %", "number", "of one run of each configuration a host at the last budget", digits=1
-        ),
-    ]
-    cells = [
-        {
-            "name": row.name,
-            "kept": _percent(row.kept),
-            "chosen": _percent(row.chosen),
-            "chosen_error": _percent(row.chosen_error),
-            "top3_lost": _percent(row.top3_lost),
-            "regret": row.regret,
-            "regret_error": row.regret_error,
-            "last": row.entered[-1],
-            "cost_share": _percent(row.cost_share),
-        }
-        | {f"gate{n}": _percent(row.dropped[n - 1]) for n in gates if n <= len(row.dropped)}
-        for row in size.designs
+        Column("last", "At the last rung", "number", get=lambda row: row.entered[-1], digits=1),
+        share_column("cost_share", "Cost, %", "of one run of each configuration a host at the last budget", 1),
     ]
     title = f"{formatting.plain(size.configs)} configurations, {formatting.plain(size.ladders)} ladders"
-    return _table(result, f"configs{size.configs}", title, columns, cells)
+    return fill_numbered(_table(result, f"configs{size.configs}", title), columns, size.designs)
+
+
+def _dropped_column(gate: int) -> Column:
+    """How often a gate dropped the best; a design with fewer gates has none."""
+
+    def dropped(row: DesignFigures) -> float | None:
+        return percent(row.dropped[gate - 1]) if gate <= len(row.dropped) else None
+
+    return Column(f"gate{gate}", f"Gate {gate}", "number", group="best dropped, %", get=dropped, digits=1)
 
 
 def trade_figure(result: Simulation) -> Figure:
@@ -97,8 +77,8 @@ def trade_figure(result: Simulation) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [_percent(row.cost_share) for row in rows],
-                "y": [_percent(1 - row.kept) for row in rows],
+                "x": [percent(row.cost_share) for row in rows],
+                "y": [percent(1 - row.kept) for row in rows],
                 "text": [formatting.html_text(row.name) for row in rows],
                 "marker": {"color": colour, "symbol": mark, "size": 9},
                 "hovertemplate": f"{name}<br>%{{text}}<br>cost %{{x:.1f}} %, dropped %{{y:.1f}} %<extra></extra>",
@@ -128,17 +108,16 @@ def build_page(result: Simulation) -> dict[str, bytes]:
     context = {
         "title": f"Simulation from {result.source.name}",
         "result": result,
+        "brand": "Simulation",
         "basis": BASIS,
+        "warning": "simulation",
+        "standing": "Simulation: no evidence of any study.",
         "figure": trade_figure(result),
         "fit": fit,
         "sizes": sizes,
         "model": [(key, value) for key, value in result.model.model_dump().items()],
     }
-    files = {INDEX: render(environment(), "simulation.html", INDEX, context), "result.json": result.dumps()}
-    for table in (fit, *sizes):
-        files[f"index.{table.id}.csv"] = tables.as_csv(table)
-        files[f"index.{table.id}.json"] = tables.as_json(table, result.source.name)
-    return files
+    return render_page("simulation.html", context, (fit, *sizes), result.dumps(), result.source.name)
 
 
 main = main_of("report.simulation", __doc__ or "", "simulation", lambda data, where: build_page(loads(data, where)))

@@ -12,16 +12,46 @@ import argparse
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 
-from report.build import ASSETS, plotly_file, swap
-from report.render import HERE
+from report import tables
+from report.build import read_assets, swap
+from report.render import environment, render
+from report.tables import Column, Item, Table
 from stages.domain import canonical
 from stages.domain.errors import Refused
 
 MANIFEST = "manifest.json"
 INDEX = "index.html"
+
+
+def percent(share: float | None) -> float | None:
+    """A share as tables and figures show it."""
+    return None if share is None else round(100 * share, 4)
+
+
+def share_column(key: str, label: str, hint: str = "", digits: int = 2) -> Column:
+    """A column of a share, in per cent."""
+    return Column(key, label, "number", hint, get=lambda row: percent(getattr(row, key)), digits=digits)
+
+
+def fill_numbered(table: Table, columns: list[Column], items: Iterable[Item]) -> Table:
+    """The table with a row for every item; rows are numbered from 1, since no name of others is fit for an id."""
+    numbers = count(1)
+    return table.fill(columns, items, lambda _: f"{table.id}.{next(numbers)}")
+
+
+def render_page(
+    template: str, context: Mapping[str, object], listed: Iterable[Table], result: bytes, source: str
+) -> dict[str, bytes]:
+    """Every file of a page but the vendored ones, by name; its tables name their `source`."""
+    files = {INDEX: render(environment(), template, INDEX, context), "result.json": result}
+    for table in listed:
+        files[f"index.{table.id}.csv"] = tables.as_csv(table)
+        files[f"index.{table.id}.json"] = tables.as_json(table, source)
+    return files
 
 
 def _replaceable(folder: Path, kind: str) -> bool:
@@ -39,10 +69,7 @@ def write_page(page: dict[str, bytes], folder: Path, kind: str) -> None:
     """Write the files of a page and its assets. A folder that holds anything but an older page is left alone."""
     if folder.exists() and not _replaceable(folder, kind):
         raise Refused(f"{folder.as_posix()} holds no page of a {kind}, expected one or an empty folder; name another")
-    files = dict(page)
-    for name in ASSETS:
-        files[f"assets/{name}"] = (HERE / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
-    files["assets/plotly.min.js"] = plotly_file().read_bytes()
+    files = {**page, **read_assets()}
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
     files[MANIFEST] = canonical.dumps({"schema": 1, "kind": kind, "files": listed})
     new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))

@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import groupby
 from typing import Any, Literal, TypeVar
@@ -90,16 +90,28 @@ class Table:
 
     id: str
     title: str
-    columns: list[Column]
-    rows: list[TableRow]
     source: str
-    clock: str
     note: str = ""
     tools: bool = True
     #: What the page says where there is no row: whether something is missing, or there is none.
     empty: str = "None in this study."
+    #: What its seconds and hours are of; empty: the clock of the study.
+    clock: str = ""
+    columns: list[Column] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
     #: A line of sums under the rows, on the page alone.
     foot: dict[str, object] | None = None
+
+    def fill(
+        self,
+        columns: list[Column],
+        items: Iterable[Item],
+        anchor: Callable[[Item], str],
+        foot: dict[str, object] | None = None,
+    ) -> Table:
+        """The table with a row for every item; `anchor` gives the id of a row."""
+        rows = [TableRow(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+        return replace(self, columns=columns, rows=rows, foot=foot)
 
     @property
     def shown(self) -> list[Column]:
@@ -121,30 +133,6 @@ class Table:
         """(heading, how many columns) from left to right; empty where no column has one."""
         headings = [column.group for column in self.shown]
         return [(name, len(list(many))) for name, many in groupby(headings)] if any(headings) else []
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """A table before its rows; fields as those of `Table`."""
-
-    id: str
-    title: str
-    source: str
-    note: str = ""
-    tools: bool = True
-    empty: str = "None in this study."
-
-    def fill(
-        self,
-        columns: list[Column],
-        items: Iterable[Item],
-        anchor: Callable[[Item], str],
-        clock: str,
-        foot: dict[str, object] | None = None,
-    ) -> Table:
-        """The table with a row for every item; `anchor` gives the id of a row."""
-        rows = [TableRow(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
-        return Table(self.id, self.title, columns, rows, self.source, clock, self.note, self.tools, self.empty, foot)
 
 
 _SHOW = {
@@ -185,15 +173,18 @@ def raw(value: Any) -> Any:
     return value.value if isinstance(value, Cell) else value
 
 
-def as_json(table: Table, study: str) -> bytes:
-    """The table as canonical JSON: what it is, where it comes from, its columns, and its rows in their order."""
+def as_json(table: Table, study: str, clock: str = "") -> bytes:
+    """The table as canonical JSON: what it is, where it comes from, its columns, and its rows in their order.
+
+    `clock` is the clock of the study, for a table that names none.
+    """
     value = {
         "schema": 1,
         "study": study,
         "table": table.id,
         "title": table.title,
         "source": table.source,
-        "clock": table.clock,
+        "clock": table.clock or clock,
         "columns": [{"key": column.key, "label": column.label, "kind": column.kind} for column in table.kept],
         "rows": [[raw(row.cells.get(column.key)) for column in table.kept] for row in table.rows],
     }

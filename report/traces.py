@@ -1,4 +1,4 @@
-"""Curves and telemetry of runs, as the traces hold them. What is absent or unreadable reads as missing."""
+"""Curves of runs, as their traces hold them, and their telemetry. What is absent or unreadable reads as missing."""
 
 from __future__ import annotations
 
@@ -67,24 +67,18 @@ def read_trace(root: Path, run: str) -> Trace:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
-    telemetry = _read_telemetry(root, run)
-    return Trace(points, count, _sha256(data), _object(telemetry), _sha256(telemetry), problem)
-
-
-def _sha256(data: bytes | None) -> str | None:
-    return files.sha256_bytes(data) if data is not None else None
-
-
-def _read_telemetry(root: Path, run: str) -> bytes | None:
-    return _read(root / names.trace_path(run) / "telemetry.json")
+    telemetry = _read(root / names.telemetry_path(run))
+    digests = [None if part is None else files.sha256_bytes(part) for part in (data, telemetry)]
+    return Trace(points, count, digests[0], parse_telemetry(telemetry), digests[1], problem)
 
 
 def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
-    """A run's telemetry. It is for people and read by no rule: what is not a JSON object is shown as absent."""
-    return _object(_read_telemetry(root, run))
+    """A run's telemetry under `root`, as `parse_telemetry` takes it."""
+    return parse_telemetry(_read(root / names.telemetry_path(run)))
 
 
-def _object(data: bytes | None) -> Mapping[str, object]:
+def parse_telemetry(data: bytes | None) -> Mapping[str, object]:
+    """What the file holds. It is for people and read by no rule: what is not a JSON object is shown as absent."""
     try:
         value = json.loads(data or b"null")
     except (ValueError, RecursionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from report import cost
+from report.confidence import PAGE, Confidence, readable
 from report.gates import GateView
 from report.views import StudyView
 from stages.domain import formatting, names
@@ -273,3 +274,18 @@ def _saved(costs: cost.StudyCost) -> list[Clause]:
         f"at the last rung alone would have taken {hours} (accounting of unrun work, no evidence)"
     )
     return [Clause(text, "cost.html", proof="Cost", question="What did the ladder cost?")]
+
+
+def answers(confidence: Confidence) -> list[Clause]:
+    """The two last questions of the overview, How sure? and What next?, with the page that holds the proof."""
+    result = confidence.result
+    if result is None:
+        return [Clause(f"not known: {confidence.missing}", PAGE, proof="How sure", question="How sure?")]
+    step, hanging = result.what_next, list(result.how_sure.hangs_on)
+    sure = readable(result.how_sure.short.rstrip("."))
+    if hanging:
+        sure += f"; {readable(formatting.listed(hanging, 2))}"
+    return [
+        Clause(sure, PAGE, proof="How sure", question="How sure?"),
+        Clause(readable(step.text.rstrip(".")), f"{PAGE}#next.{step.rule}", proof=step.rule, question="What next?"),
+    ]

@@ -20,6 +20,7 @@ from stages.domain.errors import main_guard
 COMMANDS = {
     "plan": "what the study will cost, before anything runs",
     "study": "switch params.yaml to another study",
+    "candidates": "make configurations of a table of commits",
     "try": "run a trainer three times, before anything is frozen",
     "freeze": "write the rules of params.yaml into locks",
     "status": "the ladder: cells done, who was promoted, what blocks",

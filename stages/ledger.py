@@ -3,8 +3,8 @@
     python -m stages.ledger        (run by `dvc repro`)
 
 Writes ledger/runs.jsonl and decisions.jsonl, whose lines are the very bytes of the records and decisions (so their MD5
-is what the dvc.lock files hold), ledger/metrics.json and artifacts/summary/. A rung whose gate is not frozen yet, or
-has not decided, is left out.
+is what the dvc.lock files hold), ledger/metrics.json, artifacts/summary/ and artifacts/telemetry/. A rung whose gate is
+not frozen yet, or has not decided, is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stages.domain.errors import Refused, main_guard
 from stages.domain.locks import Lock
 from stages.domain.records import Record, read_rung
 from stages.domain.runs import ledger_order
+from stages.dvcfiles import telemetry
 from stages.summary import everything
 
 Lines = list[tuple[Record, bytes]]
@@ -97,6 +98,7 @@ def main() -> None:
     )
     for path, data in summaries.items():
         files.write_whole(path, data)
+    telemetry.gather((record.id, record.md5) for record, _ in lines if record.executed)
 
 
 if __name__ == "__main__":

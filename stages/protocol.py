@@ -70,7 +70,7 @@ def check(study: Study, runner: str, corpus: str) -> dict[str, locks.Lock]:
             )
         now = locks.frozen_of(study, gate, runner=runner, corpus=corpus, previous=previous)
         if change := locks.difference(lock.frozen, now):
-            _refuse_or_note(gate, change, study.study.mode)
+            _refuse_difference(gate, change, study.study.mode)
         existing[gate], previous = lock, lock.digest
     return existing
 
@@ -88,13 +88,15 @@ def _decides(path: str) -> bool:
     return path.partition(".")[0] in ("rules", "roles")
 
 
-def _refuse_or_note(gate: str, change: locks.Change, mode: str) -> None:
-    """Refuse what differs from a lock; in an exploratory study say what of it no what-if can answer."""
+def _refuse_difference(gate: str, change: locks.Change, mode: str) -> None:
+    """Refuse what differs from a lock; in an exploratory study, what of it no what-if can answer."""
     path, rung = names.lock_path(gate).as_posix(), names.rung_of(gate)
     if mode != "frozen":
         if other := {place: both for place, both in change.items() if not _decides(place)}:
-            note = f"{path} differs, which a what-if trains nothing for: the evidence stays that of the lock"
-            print(f"note: {note}:\n{locks.tell(other)}", file=sys.stderr)
+            raise LockRefused(
+                f"{path}: no what-if can answer this, for it would have made other evidence:\n{locks.tell(other)}\n"
+                "  a what-if may change gates and roles; take the rest back, or freeze it in a study of its own"
+            )
         return
     remedy = f"promotion freeze {gate}" + (' --amend --reason "..."' if executed_runs(rung) else "")
     what_if = "; to ask what-if without touching anything: `dvc exp run --temp -S study.mode=exploratory ...`"

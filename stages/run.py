@@ -4,13 +4,13 @@
     python -m stages.run rung3 d2-ar64 cpu-fp32 901 --floor    an A/A run of the reference, which needs no ticket
 
 Reads artifacts/protocol/rungN.json, its line of the previous gate's promotions.yaml and its own configuration.
-Writes artifacts/records/.../SEED.json (the evidence) and artifacts/traces/.../SEED/ (curve and telemetry). The record
-is written last and whole, so a run that is killed leaves no evidence. Torch is imported only if something trains.
+Writes artifacts/records/.../SEED.json (the evidence) and artifacts/traces/.../SEED/ (the curve); what only its machine
+and its clock say goes elsewhere (`stages/dvcfiles/telemetry.py`). The record is written last and whole, so a run that
+is killed leaves no evidence. Torch is imported only if something trains.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -190,6 +190,7 @@ def train(run: RequestedRun) -> None:
 
 def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, started: float) -> None:
     """Train, and write record and trace. `started` is the `perf_counter` at which the process began with the run."""
+    from stages.dvcfiles import telemetry
     from stages.hosts.machine import git_commit
     from stages.runners import report_environment
 
@@ -201,10 +202,11 @@ def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, starte
         spec=spec,
         facts=result.facts,
     )
-    telemetry = {"schema": 1, "run": run.id, "status": result.status, **result.telemetry, "commit": git_commit()}
-    telemetry["process_seconds"] = round(time.perf_counter() - started, 3)
-    text = json.dumps(telemetry, indent=1, sort_keys=True) + "\n"
-    write_outputs(record, {**result.trace, "telemetry.json": text.encode("utf-8")}, result.large)
+    measured = {**result.telemetry, "status": result.status, "commit": git_commit()}
+    measured["process_seconds"] = round(time.perf_counter() - started, 3)
+    md5 = files.md5_bytes(canonical.dumps(record))
+    telemetry.store(md5, telemetry.dumps(run.id, md5, measured))
+    write_outputs(record, result.trace, result.large)
     result.clear()  # not before: a process that dies in between must not have trained for nothing
     observer.done(record, result.telemetry)
 
@@ -235,10 +237,14 @@ def main() -> None:
     run = RequestedRun(read_open(words[0]), words[1], words[2], int(words[3]), purpose)
     status, reason = find_status(run)
     if not status:
+        if _read_section("study").get("mode") == "exploratory":
+            raise Refused(
+                f"{run.id}: its evidence is not here, and an exploratory study trains nothing; `dvc pull` brings what "
+                "was trained, and `promotion what-if` asks the ledger alone"
+            )
         train(run)
         return
-    telemetry = canonical.dumps({"schema": 1, "status": status})
-    write_outputs(run.make_record(status, reason), {"curve.csv": CURVE_HEADER, "telemetry.json": telemetry})
+    write_outputs(run.make_record(status, reason), {"curve.csv": CURVE_HEADER})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from stages.domain import rules
 from stages.domain.command import CommandSettings, Score, Timeout
 from stages.domain.corpus import Data, DataFiles, JsonLinesSource, PackageSource, ParquetSource, PinnedFile, TextSource
+from stages.domain.origin import Origin
 from stages.domain.study import About, Clock, Host, Rung, Study
 from tests.support.repo import PROJECT
 from trainer import spec
@@ -48,6 +49,7 @@ or, in VS Code with the YAML extension, map the schema to all of them in `.vscod
 """
 SECTIONS: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("study", "", (About,)),
+    ("study.from", "Written by `promotion study extend`, and held against git by `promotion verify` (V31).", (Origin,)),
     ("data", "", (Data,)),
     ("data.source", "One of five kinds.", (PackageSource, TextSource, JsonLinesSource, ParquetSource, DataFiles)),
     ("data.source.files", "Of every kind but `package`.", (PinnedFile,)),
@@ -223,6 +225,7 @@ def test_the_schema_for_editors_is_the_one_that_is_used() -> None:
 def test_every_key_of_a_section_is_explained() -> None:
     for model in (
         About,
+        Origin,
         Data,
         PackageSource,
         TextSource,

@@ -31,6 +31,8 @@ MISSING = {
     "socket": {"AF_UNIX"},
     "time": {"tzset"},
 }
+#: What a module may use that has another way on Windows: runs are forked where `fork_server.can_fork` says so alone.
+ANOTHER_WAY = {"stages/hosts/fork_server.py": {"os.fork", "os.WNOHANG", "signal.SIGKILL"}}
 TEXT_MODES = {"open", "read_text", "write_text"}
 PROCESS = {"run", "Popen", "check_output", "check_call", "call"}
 
@@ -96,7 +98,8 @@ def is_file(call: ast.Call, name: str) -> bool:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PROJECT).as_posix())
 def test_nothing_in_the_source_needs_anything_but_windows(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert [f"{path.name}:{line}: {what}" for line, what in unportable(tree)] == []
+    allowed = ANOTHER_WAY.get(path.relative_to(PROJECT).as_posix(), set())
+    assert [f"{path.name}:{line}: {what}" for line, what in unportable(tree) if what not in allowed] == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from report import figures
@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec, LegendEntry, Stars
 from report.host_agreement import SOURCE, HostPair, RungHosts
 from report.page import Page, link_config
 from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -55,9 +55,9 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 
 def _section(view: StudyView, hosts: RungHosts) -> RungSection:
-    tables = [means_table(hosts, view.clock)]
+    tables = [means_table(hosts)]
     if any(pair.inversions for pair in hosts.pairs):
-        tables.append(inversions_table(hosts, view.clock))
+        tables.append(inversions_table(hosts))
     drawn = [scatter_figure(hosts, pair, view.paths, view.stars) for pair in hosts.pairs]
     if len(hosts.hosts) > 1 and len(hosts.summary.means) > 1:
         drawn.append(slope_figure(hosts, view.paths, view.stars))
@@ -67,7 +67,7 @@ def _section(view: StudyView, hosts: RungHosts) -> RungSection:
 
 def _pair_text(pair: HostPair) -> str:
     """How two host blocks order the candidates, in one sentence."""
-    inverted = pair.discordant
+    inverted = pair.summary.discordant
     if not inverted:
         return f"{pair.first} and {pair.second} order all candidates alike."
     few, _ = formatting.first_few(pair.inversions, MOST_NAMED)
@@ -94,7 +94,7 @@ def scatter_figure(hosts: RungHosts, pair: HostPair, paths: Paths, stars: Stars)
     looks = [figures.look_of(path, stars) for (path, _, _), _ in drawn]
     values = [value for _, x, y in points for value in (x, y)] or [0.0, 1.0]
     ends = [min(values), max(values)]
-    tau = "not defined" if pair.tau_b is None else formatting.number(pair.tau_b, 2)
+    tau = "not defined" if pair.summary.tau_b is None else formatting.number(pair.summary.tau_b, 2)
     return Figure(
         f"figure.scatter.{hosts.gate.rung}.{pair.first}.{pair.second}",
         f"{hosts.gate.rung_title}: {pair.second} against {pair.first}",
@@ -170,7 +170,7 @@ def slope_figure(hosts: RungHosts, paths: Paths, stars: Stars) -> Figure:
     ranks = _full_ranks(hosts)
     drawn = figures.choose_paths([paths[name] for name in ranks], stars)
     lowest = max((max(ranks[path.config]) for path in drawn), default=1)
-    inverted = formatting.count(sum(pair.discordant for pair in hosts.pairs), "pair")
+    inverted = formatting.count(hosts.discordant, "pair")
     room = figures.label_room(path.config for path in drawn)
     return Figure(
         f"figure.slopes.{hosts.gate.rung}",
@@ -220,8 +220,9 @@ def _slope(path: PromotionPath, ranks: list[int], stars: Stars) -> FigureSpec:
 
 def alone_cell(hosts: RungHosts) -> Cell:
     """How many host blocks alone would have decided the same, with a link to the gate that tells more."""
-    many, text = hosts.how_many_alone or (None, formatting.DASH)
-    return Cell(many, text, hosts.alone_page)
+    alone = hosts.same_alone
+    many = None if alone is None else sum(alone.values())
+    return Cell(many, formatting.DASH if alone is None else f"{many} of {len(alone)}", hosts.alone_page)
 
 
 def pairs_table(view: StudyView) -> Table:
@@ -232,27 +233,38 @@ def pairs_table(view: StudyView) -> Table:
     level = f"{formatting.plain(view.files.agreement.level * 100)} % interval"
     alone = "host blocks that alone would have decided the same"
     inverted = "pairs of candidates that the two blocks order differently"
+    tau = "1: the same order; 0: unrelated; −1: reversed"
     overlap = "of those that any block alone would have promoted, the share that all would have"
+
+    def interval(pair: HostPair) -> Cell:
+        ends = pair.summary.interval
+        return Cell(None, " to ".join(formatting.number(end, 2) for end in ends) if ends else formatting.DASH)
+
+    def end(place: int) -> Callable[[HostPair], float | None]:
+        return lambda pair: pair.summary.interval[place] if pair.summary.interval else None
+
+    def leader(pair: HostPair, host: str) -> Cell:
+        return link_config(pair.hosts.summary.leaders.get(host))
+
     columns = [
         Column("rung", "Rung", get=lambda pair: rung_cell(pair.hosts)),
         Column("hosts", "Host blocks", hidden=one_pair, get=lambda p: Cell(f"{p.first}, {p.second}", mark="name")),
         Column("alone", "Same decision alone", "number", alone, get=lambda pair: alone_cell(pair.hosts)),
-        Column("tau_b", "Kendall's τ-b", "number", "1: the same order; 0: unrelated; −1: reversed", digits=3),
-        Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", _interval, page_only=True),
-        Column("interval_low", f"{level}, low", "number", hidden=True, get=lambda p: p.interval and p.interval[0]),
-        Column("interval_high", f"{level}, high", "number", hidden=True, get=lambda p: p.interval and p.interval[1]),
-        Column("inversions", "Inversions", "count", inverted, get=lambda pair: pair.discordant),
-        Column("leader_first", f"Leader on {first}", get=lambda pair: _leader(pair, pair.first)),
-        Column("leader_second", f"Leader on {second}", get=lambda pair: _leader(pair, pair.second)),
-        Column("candidates", "Candidates", "count"),
+        Column("tau_b", "Kendall's τ-b", "number", tau, lambda pair: pair.summary.tau_b, digits=3),
+        Column("interval", level, "number", f"none with fewer than {FEWEST} candidates", interval, page_only=True),
+        Column("interval_low", f"{level}, low", "number", hidden=True, get=end(0)),
+        Column("interval_high", f"{level}, high", "number", hidden=True, get=end(1)),
+        Column("inversions", "Inversions", "count", inverted, get=lambda pair: pair.summary.discordant),
+        Column("leader_first", f"Leader on {first}", get=lambda pair: leader(pair, pair.first)),
+        Column("leader_second", f"Leader on {second}", get=lambda pair: leader(pair, pair.second)),
+        Column("candidates", "Candidates", "count", get=lambda pair: pair.summary.candidates),
         Column("jaccard", "Overlap", "number", overlap, lambda p: p.hosts.summary.overlap.jaccard, digits=2),
     ]
     title = f"Agreement of {' and '.join(blocks) if one_pair else 'the host blocks'}, rung by rung"
-    return TableSpec("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
+    return Table("pairs", title, SOURCE, tools=False, empty="No rung has evidence yet.").fill(
         columns,
         [pair for hosts in view.hosts.values() for pair in hosts.pairs],
         lambda pair: f"tau.{pair.hosts.gate.rung}.{pair.first}.{pair.second}",
-        view.clock,
     )
 
 
@@ -261,28 +273,24 @@ def rung_cell(hosts: RungHosts) -> Cell:
     return Cell(hosts.gate.rung, hosts.gate.rung_title, f"agreement.html#{hosts.gate.rung}")
 
 
-def _interval(pair: HostPair) -> Cell:
-    ends = pair.interval
-    return Cell(None, " to ".join(formatting.number(end, 2) for end in ends) if ends else formatting.DASH)
-
-
-def _leader(pair: HostPair, host: str) -> Cell:
-    return link_config(pair.hosts.summary.leaders.get(host))
-
-
-def means_table(hosts: RungHosts, clock: str) -> Table:
+def means_table(hosts: RungHosts) -> Table:
     """Mean val_bpb and rank of every candidate on every host block."""
+
+    def ranks_apart(name: str) -> int | None:
+        ranks = hosts.ranks(name)
+        known = [rank for rank in ranks if rank is not None]
+        return max(known) - min(known) if len(known) == len(ranks) else None
+
     columns = [Column("config", "Candidate", get=link_config)]
     for host in hosts.hosts:
         columns += _host_columns(hosts, host)
-    columns.append(Column("moves", "Ranks apart", "count", get=lambda name: _ranks_apart(hosts.ranks(name))))
-    return TableSpec(
+    columns.append(Column("moves", "Ranks apart", "count", get=ranks_apart))
+    return Table(
         f"means-{hosts.gate.rung}", f"Mean val_bpb and rank on each host block, {hosts.gate.rung_title.lower()}", SOURCE
     ).fill(
         columns,
         sorted(hosts.summary.means, key=lambda name: tuple(rank or 10**9 for rank in hosts.ranks(name))),
         lambda name: f"{hosts.gate.rung}.{name}",
-        clock,
     )
 
 
@@ -294,24 +302,20 @@ def _host_columns(hosts: RungHosts, host: str) -> list[Column]:
     ]
 
 
-def _ranks_apart(ranks: list[int | None]) -> int | None:
-    known = [rank for rank in ranks if rank is not None]
-    return max(known) - min(known) if len(known) == len(ranks) else None
-
-
-def inversions_table(hosts: RungHosts, clock: str) -> Table:
+def inversions_table(hosts: RungHosts) -> Table:
     """The pairs of candidates that two host blocks order differently, those with the widest gaps first."""
     rung, rows = hosts.gate.rung, [(pair, *names) for pair in hosts.pairs for names in pair.inversions]
-    total = sum(pair.discordant for pair in hosts.pairs)
     columns = [
         Column("first", "First block", get=lambda row: Cell(row[0].first, mark="name")),
         Column("better_first", "Better there", get=lambda row: link_config(row[1])),
         Column("second", "Second block", get=lambda row: Cell(row[0].second, mark="name")),
         Column("better_second", "Better there", get=lambda row: link_config(row[2])),
     ]
-    return TableSpec(
+    return Table(
         f"inversions-{rung}",
         f"Inversions, {hosts.gate.rung_title.lower()}",
         SOURCE,
-        note=f"The {len(rows)} with the widest gaps of {formatting.plain(total)}." if len(rows) < total else "",
-    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}", clock)
+        note=f"The {len(rows)} with the widest gaps of {formatting.plain(hosts.discordant)}."
+        if len(rows) < hosts.discordant
+        else "",
+    ).fill(columns, rows, lambda row: f"inversion.{rung}.{row[0].first}.{row[0].second}.{row[1]}.{row[2]}")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from report.confidence import PAGE, SECTION, SOURCE, readable
 from report.page import Page, link_config, link_gate
-from report.pages.gate_confidence import DIGITS, noise_text
-from report.tables import Cell, Column, Table, TableSpec
+from report.pages.gate_confidence import DIGITS, hanging_cell, noise_text
+from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.confidence.results import GateConfidence, StudyConfidence, Winner
 from stages.domain import formatting
@@ -41,7 +41,7 @@ RULES = {
 def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     result = view.confidence.result
-    tables = _tables(result, view.clock) if result else []
+    tables = _tables(result) if result else []
     context: dict[str, object] = {"missing": view.confidence.missing, "result": result}
     if result:
         context |= {
@@ -53,34 +53,27 @@ def pages(view: StudyView) -> Iterator[Page]:
     yield Page(PAGE, "confidence.html", "How sure", context, tables)
 
 
-def _tables(result: StudyConfidence, clock: str) -> list[Table]:
-    tables = [gates_table(result, clock), rules_table(result, clock)]
-    return [*tables, winner_table(result.winner, clock)] if result.winner else tables
+def _tables(result: StudyConfidence) -> list[Table]:
+    tables = [gates_table(result), rules_table(result)]
+    return [*tables, winner_table(result.winner)] if result.winner else tables
 
 
-def gates_table(result: StudyConfidence, clock: str) -> Table:
+def gates_table(result: StudyConfidence) -> Table:
     """One line a gate: how often it would decide the same, with what noise, and what it hangs on."""
+    kept = "share of redraws: the same set and the same verdicts"
     columns = [
         Column("gate", "Gate", get=lambda gate: link_gate(gate.gate, SECTION)),
-        Column("kept", "Decides the same", "number", "share of redraws: the same set and the same verdicts", get=_kept),
+        Column("kept", "Decides the same", "number", kept, get=lambda gate: _share(gate.redraws and gate.kept)),
         Column("doubtful", "Least certain fate", get=_doubtful),
-        Column("leader", "Same leader", "number", get=_same_leader),
+        Column("leader", "Same leader", "number", get=lambda gate: _share(gate.redraws and gate.redraws.same_leader)),
         Column("noise", "Noise", get=_noise),
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("hangs_on", "Hangs on", get=_hangs_on),
+        Column("hangs_on", "Hangs on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
     ]
-    spec = TableSpec(
+    spec = Table(
         "gates", "How often would each gate decide the same?", SOURCE, tools=False, empty="No gate has decided yet."
     )
-    return spec.fill(columns, result.gates.values(), lambda gate: f"sure.{gate.gate}", clock)
-
-
-def _kept(gate: GateConfidence) -> Cell:
-    return _share(gate.kept if gate.redraws else None)
-
-
-def _same_leader(gate: GateConfidence) -> Cell:
-    return _share(gate.redraws.same_leader if gate.redraws else None)
+    return spec.fill(columns, result.gates.values(), lambda gate: f"sure.{gate.gate}")
 
 
 def _share(value: float | None) -> Cell:
@@ -105,12 +98,7 @@ def _noise(gate: GateConfidence) -> Cell:
     return Cell(noise.source, f"{word} {readable(str(noise.rung))}", small=f"up to {most}")
 
 
-def _hangs_on(gate: GateConfidence) -> Cell:
-    text = formatting.listed(list(gate.hangs_on), 3) if gate.hangs_on else ""
-    return Cell(text or None, text or "nothing", mark="bad" if text else "")
-
-
-def winner_table(winner: Winner, clock: str) -> Table:
+def winner_table(winner: Winner) -> Table:
     """Who wins the redraws of the whole ladder."""
     rows: list[tuple[str | None, str, float]] = [(winner.config, "the winner wins", winner.same)]
     rows += [(config, "wins instead", share) for config, share in winner.others.items()]
@@ -125,17 +113,17 @@ def winner_table(winner: Winner, clock: str) -> Table:
     ]
     gates = formatting.capital(readable(formatting.listed(list(winner.fixed))))
     fixed = f" {gates}: as decided, without noise." if winner.fixed else ""
-    spec = TableSpec(
+    spec = Table(
         "winner",
         "Who wins when every gate is decided again?",
         SOURCE,
         note=f"Where a redraw lets somebody through who was never trained further, the end is open.{fixed}",
         tools=False,
     )
-    return spec.fill(columns, rows, lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}", clock)
+    return spec.fill(columns, rows, lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}")
 
 
-def rules_table(result: StudyConfidence, clock: str) -> Table:
+def rules_table(result: StudyConfidence) -> Table:
     """The answers to What next? in their order, with the one that applies."""
     applies = result.what_next.rule
     columns = [
@@ -148,5 +136,5 @@ def rules_table(result: StudyConfidence, clock: str) -> Table:
         Column("what", "What", get=lambda row: row[2]),
         Column("applies", "Applies", hidden=True, get=lambda row: row[0] == applies),
     ]
-    spec = TableSpec("next", "The first rule that applies is the answer", "docs/confidence.md", tools=False)
-    return spec.fill(columns, [(rule, *both) for rule, both in RULES.items()], lambda row: f"next.{row[0]}", clock)
+    spec = Table("next", "The first rule that applies is the answer", "docs/confidence.md", tools=False)
+    return spec.fill(columns, [(rule, *both) for rule, both in RULES.items()], lambda row: f"next.{row[0]}")

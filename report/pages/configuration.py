@@ -8,24 +8,24 @@ from dataclasses import replace
 from report import labels
 from report.gates import GateView
 from report.load import LedgerRun
-from report.page import Page, config_page, link_config, run_page
+from report.page import Page, config_page, link_config
 from report.pages.gate_outcome import rules_cell
-from report.pages.runs import run_columns
+from report.pages.runs import run_cell, run_columns
 from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
 from report.prose import Prose, Span
-from report.tables import Cell, Column, Kind, Table, TableSpec, state
+from report.tables import Cell, Column, Kind, Table, state
 from report.verdict import Lead, find_lead
 from report.views import StudyView
 from stages.domain import formatting, names
 
-MODELS = TableSpec(
+MODELS = Table(
     "models",
     "What was compared",
     "params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
     note="Knobs that are the same everywhere are left out.",
 )
-RANKS = TableSpec("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
+RANKS = Table("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -36,7 +36,7 @@ def pages(view: StudyView) -> Iterator[Page]:
         template="configs.html",
         title="Configurations",
         context={"figures": [path_figure(paths, gates, view.stars, "paths")]},
-        tables=[models_table(view), path_table(paths, gates, view.clock)],
+        tables=[models_table(view), path_table(paths, gates)],
     )
     runs: dict[str, list[LedgerRun]] = {}
     for run in view.executed:
@@ -49,13 +49,15 @@ def models_table(view: StudyView) -> Table:
     """Every configuration: how far it came, the realised model, the knobs that differ."""
     models, configs = view.files.models, view.study.configs
     knobs = list(dict.fromkeys(key for config in configs.values() for key in config))
+    knobs = [key for key in knobs if key != "sha256" or "candidate" not in view.study.runner]
     varied = [key for key in knobs if len({repr(config.get(key)) for config in configs.values()}) > 1]
 
     def built(key: str, label: str) -> Column:
         return Column(key, label, "count", get=lambda path: models.get(path.config, {}).get(key))
 
     def knob(key: str) -> Column:
-        numeric = all(_is_number(config.get(key)) for config in configs.values())
+        values = [config.get(key) for config in configs.values()]
+        numeric = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
         kind: Kind = "number" if numeric else "text"
         return Column(key, labels.name(key), kind, get=lambda path: configs[path.config].get(key))
 
@@ -70,11 +72,7 @@ def models_table(view: StudyView) -> Table:
         built("width", "Width"),
         *map(knob, varied),
     ]
-    return MODELS.fill(columns, view.paths.values(), lambda path: path.config, view.clock)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | None) and not isinstance(value, bool)
+    return MODELS.fill(columns, view.paths.values(), lambda path: path.config)
 
 
 def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
@@ -86,15 +84,16 @@ def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
         title=path.config,
         context={
             "config": path,
-            "built": labels.pairs({key: value for key, value in model.items() if key != "same_model_as"}),
+            "built": labels.pairs({key: model[key] for key in model if key not in ("same_model_as", "diff")}),
+            "diff": [str(line) for line in diff] if isinstance(diff := model.get("diff"), list) else [],
             "twins": model.get("same_model_as", []),
             "knobs": labels.pairs(dict(view.study.configs[path.config])),
             "ending": ending(path, last, find_lead(view)),
         },
         tables=[
-            steps_table(path, view.gates, view.clock),
-            ranks_table(path, view.gates, list(view.study.hosts), view.clock),
-            runs_table(path.config, runs, view.clock),
+            steps_table(path, view.gates),
+            ranks_table(path, view.gates, list(view.study.hosts)),
+            runs_table(path.config, runs),
         ],
     )
 
@@ -130,7 +129,7 @@ def _stopped(config: str, step: PathStep, gate: GateView) -> Prose:
     return [*text, f" It would have needed {formatting.signed(shift, 4)} to go on."] if shift is not None else text
 
 
-def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> Table:
+def steps_table(path: PromotionPath, gates: dict[str, GateView]) -> Table:
     """Its way up, rung by rung."""
     columns = [
         Column("rung", "Rung", get=lambda row: Cell(row[0].rung, row[1].rung_title, row[1].page)),
@@ -143,8 +142,8 @@ def steps_table(path: PromotionPath, gates: dict[str, GateView], clock: str) -> 
         Column("rules", "Decided by", get=lambda row: rules_cell(row[1], row[0])),
         Column("evidence", "Evidence", page_only=True, get=lambda row: _evidence(path.config, *row)),
     ]
-    return TableSpec("path", f"{path.config}, rung by rung", "ledger/decisions.jsonl", tools=False).fill(
-        columns, zip(path.steps, gates.values(), strict=True), lambda row: row[0].rung, clock
+    return Table("path", f"{path.config}, rung by rung", "ledger/decisions.jsonl", tools=False).fill(
+        columns, zip(path.steps, gates.values(), strict=True), lambda row: row[0].rung
     )
 
 
@@ -157,7 +156,7 @@ def _evidence(config: str, step: PathStep, gate: GateView) -> Cell:
     return Cell(None, "its line", f"{gate.page}#{config}") if step.rank else Cell(None, "")
 
 
-def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str], clock: str) -> Table:
+def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str]) -> Table:
     """Its rank and mean on every host block, at every rung where it was judged."""
     columns = [
         Column("rung", "Rung", get=lambda step: Cell(step.rung, formatting.rung_title(step.rung))),
@@ -166,7 +165,7 @@ def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str
     for host in hosts:
         columns += _host_columns(path.config, gates, host)
     return RANKS.fill(
-        columns, [step for step in path.steps if step.rank is not None], lambda step: f"ranks.{step.rung}", clock
+        columns, [step for step in path.steps if step.rank is not None], lambda step: f"ranks.{step.rung}"
     )
 
 
@@ -182,15 +181,11 @@ def _host_columns(config: str, gates: dict[str, GateView], host: str) -> list[Co
     ]
 
 
-def runs_table(config: str, runs: list[LedgerRun], clock: str) -> Table:
+def runs_table(config: str, runs: list[LedgerRun]) -> Table:
     """Every executed run of it, each without the name that the whole page bears."""
     score, status, host, seed, purpose, line = run_columns()
-
-    def run_cell(run: LedgerRun) -> Cell:
-        return Cell(run.record.id, run.record.id.replace(f"/{config}/", "/", 1), run_page(run.record.id))
-
     columns = [
-        Column("run", "Run", get=run_cell),
+        Column("run", "Run", get=lambda run: run_cell(run, config)),
         score,
         status,
         Column("rung", "Rung", hidden=True, get=lambda run: run.record.rung),
@@ -200,6 +195,6 @@ def runs_table(config: str, runs: list[LedgerRun], clock: str) -> Table:
         line,
         Column("md5", "md5", "digest", get=lambda run: run.line.md5),
     ]
-    return TableSpec("runs", f"Every executed run of {config}", "ledger/runs.jsonl").fill(
-        columns, runs, lambda run: f"run.{run.record.id.replace('/', '.')}", clock
+    return Table("runs", f"Every executed run of {config}", "ledger/runs.jsonl").fill(
+        columns, runs, lambda run: f"run.{run.record.id.replace('/', '.')}"
     )

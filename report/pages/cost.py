@@ -10,7 +10,7 @@ from report.figures import Figure, FigureSpec
 from report.gates import GateView
 from report.page import Page, link_gate, link_rung
 from report.prose import Prose, term
-from report.tables import Cell, Column, Kind, Table, TableSpec
+from report.tables import Cell, Column, Kind, Table
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.summary.accounting import Counterfactual
@@ -27,14 +27,14 @@ _SUMMED = (
     *("executed_runs", "floor_runs", "missing_runs", "stopped_runs"),
 )
 
-RUNGS = TableSpec(
+RUNGS = Table(
     "rungs",
     "Device-hours by rung",
     SOURCE,
     note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
     tools=False,
 )
-DECISIONS = TableSpec(
+DECISIONS = Table(
     "decisions",
     "What each decision cost, and what it left unrun at the next rung",
     f"{SOURCE}, ledger/decisions.jsonl",
@@ -42,7 +42,7 @@ DECISIONS = TableSpec(
     tools=False,
     empty="No rung is frozen yet.",
 )
-UNRUN_WORK = TableSpec(
+UNRUN_WORK = Table(
     "unrun",
     "Unrun work, by accounting alone",
     SOURCE,
@@ -61,9 +61,9 @@ def pages(view: StudyView) -> Iterator[Page]:
         "unrun": UNRUN,
     }
     tables = [
-        rungs_table(cost, gates, view.clock),
-        decisions_table(cost, view.gates, view.clock),
-        unrun_table(cost, view.clock),
+        rungs_table(cost, gates),
+        decisions_table(cost, view.gates),
+        unrun_table(cost),
     ]
     yield Page("cost.html", "cost.html", "Cost", context, tables)
 
@@ -177,7 +177,7 @@ def _sum(label: str, hours: float, scale: float) -> FigureSpec:
     }
 
 
-def rungs_table(cost: StudyCost, gates: list[GateView], clock: str) -> Table:
+def rungs_table(cost: StudyCost, gates: list[GateView]) -> Table:
     """Device-hours of every rung; one whose gate is not frozen has no price yet."""
 
     def priced(key: str, label: str, kind: Kind, hint: str = "") -> Column:
@@ -202,7 +202,6 @@ def rungs_table(cost: StudyCost, gates: list[GateView], clock: str) -> Table:
         columns,
         gates,
         lambda gate: gate.rung,
-        clock,
         foot={"rung": Cell(None, "All rungs"), "total_hours": cost.total, **_sums(cost)},
     )
 
@@ -218,7 +217,7 @@ def _sums(cost: StudyCost) -> dict[str, object]:
     return {key: None if None in values or cost.unpriced else sum(values) for key, values in parts.items()}
 
 
-def decisions_table(cost: StudyCost, gates: dict[str, GateView], clock: str) -> Table:
+def decisions_table(cost: StudyCost, gates: dict[str, GateView]) -> Table:
     """What each decision cost: the evidence that it stands on, and the runs of the next rung that it saved."""
     rungs = list(cost.rungs.items())
     after = dict(zip(cost.rungs, [parts for _, parts in rungs[1:]], strict=False))
@@ -243,17 +242,17 @@ def decisions_table(cost: StudyCost, gates: dict[str, GateView], clock: str) -> 
         Column("stopped", "Configurations stopped", "count", get=lambda row: stopped(row[0])),
         Column("not_run_hours", "Unrun at the next rung", "hours", get=lambda row: saved(row[0])),
     ]
-    return DECISIONS.fill(columns, rungs, lambda row: f"cost.{names.gate_of(row[0])}", clock)
+    return DECISIONS.fill(columns, rungs, lambda row: f"cost.{names.gate_of(row[0])}")
 
 
-def unrun_table(cost: StudyCost, clock: str) -> Table:
+def unrun_table(cost: StudyCost) -> Table:
     """The counterfactuals."""
     columns = [
         Column("what", "Had gone on", get=_unrun_text),
         Column("hours", "Last rung", "hours"),
         Column("candidates", "Candidates", "count"),
     ]
-    return UNRUN_WORK.fill(columns, cost.counterfactuals, lambda case: f"unrun.{case.from_rung}", clock)
+    return UNRUN_WORK.fill(columns, cost.counterfactuals, lambda case: f"unrun.{case.from_rung}")
 
 
 def _unrun_text(case: Counterfactual) -> str:

@@ -9,21 +9,21 @@ from report.host_agreement import SOURCE, RungHosts, host_order
 from report.page import Page, link_config, rung_page
 from report.pages import gate_confidence, gate_evidence, gate_outcome, gate_rules, gate_text
 from report.pages.gate_evidence import run_score
-from report.tables import Cell, Column, Table, TableSpec, holds
+from report.tables import Cell, Column, Table, holds
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.decision import Decision, RankedCandidate, why_blocked
 from stages.domain.locks import Amendment
 from stages.summary.agreement import HostAlone
 
-ALONE = TableSpec(
+ALONE = Table(
     "alone",
     "Had each host block decided alone",
     SOURCE,
     note="Rules that compare host blocks are left out.",
     tools=False,
 )
-LOCKED = TableSpec("locked", "The locked split: text that no gate ever read", "ledger/runs.jsonl", tools=False)
+LOCKED = Table("locked", "The locked split: text that no gate ever read", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -40,25 +40,16 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
         template="gate.html",
         title=gate.title,
         context={
-            "gate": gate.name,
-            "rung": gate.rung,
+            "gate": gate,
             "before": before,
             "after": after,
             "heading": gate_text.heading(gate),
             "lead": gate_text.lead(gate),
             "noise_note": gate_text.noise_note(noise) if noise else None,
             "chain_items": gate_text.chain_items(gate, chain),
-            "blocked": gate.blocked,
             "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
-            "empty": gate.why_empty,
-            "lock": gate.lock_file,
-            "budget": gate.budget,
-            "cells": len(gate.cells),
             "rung_page": rung_page(gate.rung),
             "chain": chain,
-            "standing": chain.standing,
-            "what_if": gate.what_if,
-            "frozen_promoted": decision.frozen_promoted if decision else None,
             "sure": gate_confidence.section(gate, view.confidence),
             "signature": (view.files.root / f"{names.lock_path(gate.name).as_posix()}.sig").is_file(),
         },
@@ -69,27 +60,27 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
 def _tables(view: StudyView, gate: GateView) -> list[Table]:
     place = list(view.gates).index(gate.name)
     steps = {config: view.paths[config].steps[place] for config in gate.candidates or []}
-    tables = [gate_evidence.evidence_table(gate, steps, view.clock)]
+    tables = [gate_evidence.evidence_table(gate, steps)]
     if gate.entry is None or not gate.entry.decision.candidates:
-        tables.append(gate_rules.planned_table(gate, view.clock))
+        tables.append(gate_rules.planned_table(gate))
     else:
         tables += [
-            gate_outcome.outcome_table(gate, steps, view.noise(gate.name), view.clock),
-            gate_rules.rules_table(gate.entry, view.clock),
-            *gate_rules.verdict_tables(gate.entry, view.clock),
-            gate_rules.matrix_table(gate.entry, view.clock),
-            gate_rules.findings_table(gate.entry, view.clock),
-            *alone_tables(gate.entry.decision, view.hosts.get(gate.rung), view.clock),
-            *floor_tables(gate, view.clock),
-            *locked_tables(gate, view.clock),
+            gate_outcome.outcome_table(gate, steps, view.noise(gate.name)),
+            gate_rules.rules_table(gate.entry),
+            *gate_rules.verdict_tables(gate.entry),
+            gate_rules.matrix_table(gate.entry),
+            gate_rules.findings_table(gate.entry),
+            *alone_tables(gate.entry.decision, view.hosts.get(gate.rung)),
+            *floor_tables(gate),
+            *locked_tables(gate),
         ]
-    tables += gate_confidence.confidence_tables(gate, view.confidence, view.clock)
+    tables += gate_confidence.confidence_tables(gate, view.confidence)
     if gate.lock and gate.lock.frozen.amendments:
-        tables.append(amendments_table(gate.name, gate.lock.frozen.amendments, view.clock))
+        tables.append(amendments_table(gate.name, gate.lock.frozen.amendments))
     return tables
 
 
-def alone_tables(decision: Decision, hosts: RungHosts | None, clock: str) -> list[Table]:
+def alone_tables(decision: Decision, hosts: RungHosts | None) -> list[Table]:
     """What each host block alone would have decided; nothing in a what-if, whose rules the summary does not judge by,
     or with one host block."""
     if hosts is None or hosts.same_alone is None or len(hosts.same_alone) < 2:
@@ -101,7 +92,7 @@ def alone_tables(decision: Decision, hosts: RungHosts | None, clock: str) -> lis
         Column("outcome", "Outcome", get=lambda host: alone[host].outcome),
         *(_verdict_columns(decision, alone) if hosts.gate.final else _promotion_columns(set(decision.promoted), alone)),
     ]
-    table = ALONE.fill(columns, same, lambda host: f"alone.{host}", clock)
+    table = ALONE.fill(columns, same, lambda host: f"alone.{host}")
     return [table]
 
 
@@ -132,7 +123,7 @@ def _verdict_columns(decision: Decision, alone: dict[str, HostAlone]) -> list[Co
     return [winner, *map(of_rule, decision.verdicts)]
 
 
-def floor_tables(gate: GateView, clock: str) -> list[Table]:
+def floor_tables(gate: GateView) -> list[Table]:
     """The A/A runs of the reference with the noise that they make: what a threshold must be larger than."""
     if gate.entry is None or not gate.entry.decision.floor:
         return []
@@ -152,16 +143,16 @@ def floor_tables(gate: GateView, clock: str) -> list[Table]:
         Column("sd", "Standard deviation of val_bpb", "bpb", hint, get=lambda host: floor[host].variance ** 0.5),
         *map(of_seed, sorted({seed for _, seed in runs})),
     ]
-    table = TableSpec(
+    table = Table(
         "floor",
         "A/A noise floor: the reference against itself, other seeds",
         f"{gate.entry.source}; ledger/runs.jsonl",
         tools=False,
-    ).fill(columns, sorted(floor, key=host_order(gate.study.hosts)), lambda host: f"floor.{host}", clock)
+    ).fill(columns, sorted(floor, key=host_order(gate.study.hosts)), lambda host: f"floor.{host}")
     return [table]
 
 
-def locked_tables(gate: GateView, clock: str) -> list[Table]:
+def locked_tables(gate: GateView) -> list[Table]:
     """Means on the locked split beside those that the gates read; nothing where the rung was not scored on it."""
     scored = {row.config: mean for row in gate.ranking if (mean := _locked_mean(gate, row)) is not None}
     if not scored:
@@ -177,7 +168,7 @@ def locked_tables(gate: GateView, clock: str) -> list[Table]:
         Column("locked_rank", "Rank, locked", "count", get=lambda row: order.index(row.config) + 1),
         Column("difference", "Locked less val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
     ]
-    table = LOCKED.fill(columns, ranking, lambda row: f"locked.{row.config}", clock)
+    table = LOCKED.fill(columns, ranking, lambda row: f"locked.{row.config}")
     return [table]
 
 
@@ -189,7 +180,7 @@ def _locked_mean(gate: GateView, row: RankedCandidate) -> float | None:
     return sum(known) / len(known) if len(known) == len(gate.cells) else None
 
 
-def amendments_table(gate: str, amendments: list[Amendment], clock: str) -> Table:
+def amendments_table(gate: str, amendments: list[Amendment]) -> Table:
     """Every change of the lock after evidence of its rung existed."""
     changes = [
         (number, amendment, where, both)
@@ -204,6 +195,6 @@ def amendments_table(gate: str, amendments: list[Amendment], clock: str) -> Tabl
         Column("is", "Is", get=lambda change: str(change[3].get("is"))),
         Column("replaces", "Replaces lock", "digest", get=lambda change: change[1].replaces),
     ]
-    return TableSpec(
+    return Table(
         "amendments", "Amendments: rules changed after evidence existed", names.lock_path(gate).as_posix(), tools=False
-    ).fill(columns, changes, lambda change: f"amendment.{change[0]}.{change[2]}", clock)
+    ).fill(columns, changes, lambda change: f"amendment.{change[0]}.{change[2]}")

@@ -9,7 +9,7 @@ from functools import partial
 from report.confidence import SOURCE, Confidence, readable
 from report.gates import GateView
 from report.page import config_page, gate_page, link_config
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Threshold
 from stages.domain import formatting
 
@@ -23,6 +23,7 @@ DIFFERENCE_HINT = (
 )
 #: A fate that flips this often is marked.
 DOUBTFUL = 0.2
+_NOISE = {"replication": "measured", "floor": "borrowed", "none": "not measured"}
 _OUTCOMES = {
     "equivalent": ("≈ equivalent", "holds-yes"),
     "not worse": ("✓ not worse", "holds-yes"),
@@ -92,18 +93,18 @@ def _redraws_text(known: GateConfidence, final: bool) -> str:
     return f"Decided {redraws.count:,} times more with fresh seeds of this noise: {formatting.listed(shares)}.{blocked}"
 
 
-def confidence_tables(gate: GateView, confidence: Confidence, clock: str) -> list[Table]:
+def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
     """The tables of a decided gate: comparisons, fates, what changes without one cell, thresholds."""
     known = confidence.gate(gate.name)
     if known is None:
         return []
-    tables = [fates_table(known, clock)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
-    tables += [comparisons_table(known, clock), cells_table(gate, known, clock)] if known.comparisons else []
-    tables += [deletions_table(known, clock)] if any(deletion.changes for deletion in known.deletions) else []
-    return tables + ([thresholds_table(known, clock)] if known.thresholds else [])
+    tables = [fates_table(known)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
+    tables += [comparisons_table(known), cells_table(gate, known)] if known.comparisons else []
+    tables += [deletions_table(known)] if any(deletion.changes for deletion in known.deletions) else []
+    return tables + ([thresholds_table(known)] if known.thresholds else [])
 
 
-def comparisons_table(known: GateConfidence, clock: str) -> Table:
+def comparisons_table(known: GateConfidence) -> Table:
     """Every pair that a rule compares: the mean difference with its interval, and the tests."""
     columns = [
         Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
@@ -125,20 +126,20 @@ def comparisons_table(known: GateConfidence, clock: str) -> Table:
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
         Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _noise_word(pair), note=pair.note)),
+        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _NOISE[pair.noise], note=pair.note)),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
-    spec = TableSpec(
+    spec = Table(
         "comparisons",
         "Paired differences: each candidate against whom its rule holds it",
         SOURCE,
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
-    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}", clock)
+    return spec.fill(columns, known.comparisons, lambda pair: f"comparison.{pair.rule}.{pair.config}")
 
 
-def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
+def cells_table(gate: GateView, known: GateConfidence) -> Table:
     """The same pairs by host and cell by cell."""
     compared = {host for pair in known.comparisons for host in pair.host_means}
     hosts = [host for host in gate.study.hosts if host in compared]
@@ -150,13 +151,13 @@ def cells_table(gate: GateView, known: GateConfidence, clock: str) -> Table:
         *(_cell_column(gate, cell) for cell in gate.cells),
     ]
     many = "; the files beside this page have every cell" if len(gate.cells) > MOST_CELLS else ""
-    spec = TableSpec(
+    spec = Table(
         "cells",
         "The same differences by host, and cell by cell",
         f"{SOURCE}; ledger/runs.jsonl",
         note=f"Positive: worse than whom it is held against{many}.",
     )
-    return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}", clock)
+    return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}")
 
 
 def _against(pair: Comparison) -> Cell:
@@ -181,12 +182,10 @@ def _outcome(pair: Comparison) -> Cell:
     if pair.outcome is None:
         return Cell(None, "not tested", small=margin)
     text, mark = _OUTCOMES[pair.outcome]
-    p = f", p {_p_text(pair.p_test)}" if pair.p_test is not None else ""
-    return Cell(pair.outcome, text, mark=mark, small=margin + p)
-
-
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else formatting.number(p, 3)
+    if pair.p_test is not None:
+        p = pair.p_test
+        margin += ", p " + ("< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else formatting.number(p, 3))
+    return Cell(pair.outcome, text, mark=mark, small=margin)
 
 
 def _p(pair: Comparison) -> Cell:
@@ -197,10 +196,8 @@ def _p(pair: Comparison) -> Cell:
 
 
 def _host_column(host: str) -> Column:
-    def mean(pair: Comparison) -> float | None:
-        return pair.host_means.get(host)
-
-    return Column(f"host_{host}", host, "signed", group="Mean of each host", get=mean, digits=DIGITS)
+    key, group = f"host_{host}", "Mean of each host"
+    return Column(key, host, "signed", get=lambda pair: pair.host_means.get(host), group=group, digits=DIGITS)
 
 
 def _cell_column(gate: GateView, cell: tuple[str, int]) -> Column:
@@ -217,10 +214,6 @@ def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | No
     if cell[0] not in pair.hosts or scores[0] is None or scores[1] is None:
         return None
     return float(scores[0] - scores[1])
-
-
-def _noise_word(pair: Comparison) -> str:
-    return {"replication": "measured", "floor": "borrowed", "none": "not measured"}[pair.noise]
 
 
 @dataclass(frozen=True)
@@ -255,20 +248,21 @@ def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ..
     )
 
 
-def fates_table(known: GateConfidence, clock: str) -> Table:
+def fates_table(known: GateConfidence) -> Table:
     """How often each fate flips, and on what it hangs."""
     rows = fates(known)
+    hang = any(fate.hangs_on for fate in rows)
+
+    def linked(fate: Fate) -> Cell:
+        return Cell(fate.name, href=f"{gate_page(known.gate)}#{fate.name}" if fate.verdict else config_page(fate.name))
+
     columns = [
-        Column("name", "Candidate or verdict", get=partial(_fate_cell, known.gate)),
+        Column("name", "Candidate or verdict", get=linked),
         Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
-        Column("hangs_on", "Hangs on", hidden=not any(fate.hangs_on for fate in rows), get=_hanging),
+        Column("hangs_on", "Hangs on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
     ]
-    spec = TableSpec("fates", "How often would its fate be another one?", SOURCE)
-    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}", clock)
-
-
-def _fate_cell(gate: str, fate: Fate) -> Cell:
-    return Cell(fate.name, href=f"{gate_page(gate)}#{fate.name}" if fate.verdict else config_page(fate.name))
+    spec = Table("fates", "How often would its fate be another one?", SOURCE)
+    return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
 
 
 def _flips(fate: Fate) -> Cell:
@@ -278,12 +272,13 @@ def _flips(fate: Fate) -> Cell:
     return Cell(fate.flips, text, mark="bad" if fate.flips >= DOUBTFUL else "")
 
 
-def _hanging(fate: Fate) -> Cell:
-    text = formatting.listed(list(fate.hangs_on), 4) if fate.hangs_on else ""
+def hanging_cell(hangs_on: Sequence[str], most: int) -> Cell:
+    """What a decision or a fate hangs on, so many by name."""
+    text = formatting.listed(list(hangs_on), most) if hangs_on else ""
     return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
 
-def deletions_table(known: GateConfidence, clock: str) -> Table:
+def deletions_table(known: GateConfidence) -> Table:
     """What the frozen rules would have said without one cell, seed or host; those that change something."""
     changing = [deletion for deletion in known.deletions if deletion.changes]
     quiet = len(known.deletions) - len(changing)
@@ -291,17 +286,17 @@ def deletions_table(known: GateConfidence, clock: str) -> Table:
         Column("left_out", "Left out", get=lambda deletion: f"{deletion.kind} {deletion.left_out}"),
         Column("changes", "What changes", get=lambda deletion: _changes(deletion.changes)),
     ]
-    spec = TableSpec(
+    spec = Table(
         "without",
         "Without one cell, one seed, one host",
         SOURCE,
         tools=False,
         note=f"{formatting.count(quiet, 'other')} left out in turn: nothing changes." if quiet else "",
     )
-    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}", clock)
+    return spec.fill(columns, changing, lambda deletion: f"without.{deletion.kind}.{deletion.left_out}")
 
 
-def thresholds_table(known: GateConfidence, clock: str) -> Table:
+def thresholds_table(known: GateConfidence) -> Table:
     """Every number of every rule with the interval in which no fate changes."""
     columns = [
         Column("rule", "Rule", get=lambda row: Cell(row.rule, href=f"{gate_page(known.gate)}#{row.rule}")),
@@ -313,14 +308,14 @@ def thresholds_table(known: GateConfidence, clock: str) -> Table:
         Column("below", "Below that", get=lambda row: _beyond(row.lower)),
         Column("above", "Above that", get=lambda row: _beyond(row.upper)),
     ]
-    spec = TableSpec(
+    spec = Table(
         "thresholds",
         "How far each number could move",
         SOURCE,
         tools=False,
         note="Each number moves alone, all other rules as they are.",
     )
-    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}", clock)
+    return spec.fill(columns, known.thresholds, lambda row: f"threshold.{row.rule}.{row.field}")
 
 
 def _range(row: Threshold) -> Cell:

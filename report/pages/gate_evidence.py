@@ -16,7 +16,7 @@ from report.load import LedgerRun
 from report.page import link_config, run_page
 from report.pages.gate_outcome import rules_cell
 from report.promotion_paths import PathStep
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from stages.domain import evidence, formatting
 from stages.domain.rules import MeanGap, NearEquivalent
 
@@ -40,13 +40,13 @@ class BaseRole:
         )
 
 
-def evidence_table(gate: GateView, steps: Mapping[str, PathStep], clock: str) -> Table:
+def evidence_table(gate: GateView, steps: Mapping[str, PathStep]) -> Table:
     """Every cell of every candidate, best first; `steps` go by candidate."""
     final = gate.decision is not None and gate.final
     base = _base(gate) if final else None
     places = {row.config: place for place, row in enumerate(gate.ranking)}
     empty = f"None: {gate.why_empty}." if gate.why_empty else "Not known before the gate before has decided."
-    return TableSpec(
+    return Table(
         "evidence",
         f"val_bpb of every candidate in every cell of {gate.rung_title.lower()}",
         "ledger/runs.jsonl; each number links to its run, with line and digests",
@@ -56,7 +56,6 @@ def evidence_table(gate: GateView, steps: Mapping[str, PathStep], clock: str) ->
         _columns(gate, steps, final, base),
         sorted(gate.candidates or [], key=lambda config: (places.get(config, 10**9), config)),
         str,
-        clock,
     )
 
 

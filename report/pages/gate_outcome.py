@@ -8,7 +8,7 @@ from report.decisions import Flip
 from report.gates import GateView, NoiseScale
 from report.page import link_config
 from report.promotion_paths import PathStep
-from report.tables import Cell, Column, Table, TableSpec, state
+from report.tables import Cell, Column, Table, state
 from report.verdict import LUCK
 from stages.domain import formatting
 
@@ -33,14 +33,13 @@ def rules_cell(gate: GateView, step: PathStep) -> Cell:
     return Cell(" ".join(step.by) or text, text + against, f"{gate.page}#{ids[0]}")
 
 
-def outcome_table(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | None, clock: str) -> Table:
+def outcome_table(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | None) -> Table:
     """Every candidate of a decided gate, best first; `steps` go by candidate. A blocked gate has no other fate."""
     assert gate.entry is not None
-    return TableSpec("outcome", f"Outcome of {gate.title.lower()}", gate.entry.source).fill(
+    return Table("outcome", f"Outcome of {gate.title.lower()}", gate.entry.source).fill(
         _columns(gate, steps, noise),
         sorted(steps, key=lambda config: (steps[config].rank or 10**9, config)),
         lambda config: f"outcome.{config}",
-        clock,
     )
 
 

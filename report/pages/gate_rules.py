@@ -8,8 +8,8 @@ from functools import partial
 
 from report.gates import GateView
 from report.load import LedgerDecision
-from report.page import config_page, gate_page
-from report.tables import Cell, Column, Table, TableSpec, holds
+from report.page import gate_page, link_config
+from report.tables import Cell, Column, Table, holds
 from stages.domain import formatting
 from stages.domain import rules as r
 from stages.domain.decision import RecordedFinding, RuleOutcome
@@ -44,7 +44,7 @@ WHOLE = "Gate"
 Judged = tuple[RuleOutcome, RecordedFinding]
 
 
-def rules_table(entry: LedgerDecision, clock: str) -> Table:
+def rules_table(entry: LedgerDecision) -> Table:
     """The rules in their order: sentence, effect, how often each holds, and its closest call."""
     counts = {rule.id: Counter(finding.holds for finding in rule.results) for rule in entry.decision.rules}
 
@@ -54,35 +54,34 @@ def rules_table(entry: LedgerDecision, clock: str) -> Table:
     columns = [
         Column("rule", "Rule", get=lambda rule: _rule_cell(entry, rule)),
         Column("text", "Says", get=lambda rule: formatting.typeset(rule.text)),
-        Column("effect", "Effect", get=lambda rule: Cell(rule.effect, EFFECTS[rule.effect])),
+        Column("effect", "Effect", get=lambda rule: _effect_cell(rule.effect)),
         Column("kind", "Kind", hidden=True),
         Column("holds", "Holds", "count", get=lambda rule: counts[rule.id][True]),
         Column("fails", "Does not", "count", get=lambda rule: counts[rule.id][False]),
         Column("unknown", "Not evaluable", "count", get=unknown),
         Column("closest", "Closest call", "number", "the smallest margin of any candidate, either way", get=_closest),
     ]
-    return TableSpec("rules-summary", "The rules, in order", entry.source, tools=False).fill(
-        columns, entry.decision.rules, lambda rule: rule.id, clock
+    return Table("rules-summary", "The rules, in order", entry.source, tools=False).fill(
+        columns, entry.decision.rules, lambda rule: rule.id
     )
 
 
-def planned_table(gate: GateView, clock: str) -> Table:
+def planned_table(gate: GateView) -> Table:
     """The rules of a gate that has judged nobody."""
     columns = [
         Column("rule", "Rule", get=lambda item: item[0]),
         Column("text", "Says", get=lambda item: formatting.typeset(r.say(item[1]))),
-        Column("effect", "Effect", get=_effect),
+        Column("effect", "Effect", get=lambda item: _effect_cell(r.EFFECTS[item[1].kind])),
     ]
-    return TableSpec(
+    return Table(
         "rules-summary",
         "The rules, in order",
         f"locks/{gate.name}.yaml" if gate.lock else f"params.yaml, gates.{gate.name}: not frozen",
         tools=False,
-    ).fill(columns, r.in_order(dict(gate.frozen_rules)), lambda item: item[0], clock)
+    ).fill(columns, r.in_order(dict(gate.frozen_rules)), lambda item: item[0])
 
 
-def _effect(item: tuple[str, r.Rule]) -> Cell:
-    effect = r.EFFECTS[item[1].kind]
+def _effect_cell(effect: str) -> Cell:
     return Cell(effect, EFFECTS[effect])
 
 
@@ -116,7 +115,7 @@ def _anchor(candidate: str) -> str:
     return WHOLE if candidate == EVERYONE else candidate
 
 
-def verdict_tables(entry: LedgerDecision, clock: str) -> list[Table]:
+def verdict_tables(entry: LedgerDecision) -> list[Table]:
     """What the final rules say, each with its margin; no table where a gate has no such rule."""
     verdicts = [
         (rule, finding) for rule in entry.decision.rules if rule.effect == "verdict" for finding in rule.results
@@ -125,12 +124,12 @@ def verdict_tables(entry: LedgerDecision, clock: str) -> list[Table]:
         Column("rule", "Rule", get=lambda item: _rule_cell(entry, item[0])),
         Column("holds", "Outcome", "holds", get=lambda item: holds(item[1].holds, "verdict")),
         Column("text", "Says", get=lambda item: formatting.typeset(item[0].text)),
-        Column("candidate", "Of", get=lambda item: Cell(item[1].candidate, href=config_page(item[1].candidate))),
+        Column("candidate", "Of", get=lambda item: link_config(item[1].candidate)),
         *_number_columns("observed", "threshold", "margin"),
         Column("note", "Note", get=lambda item: formatting.typeset(item[1].note)),
     ]
-    table = TableSpec("verdicts", "The final verdicts", entry.source, tools=False).fill(
-        columns, verdicts, lambda item: f"verdict.{item[0].id}", clock
+    table = Table("verdicts", "The final verdicts", entry.source, tools=False).fill(
+        columns, verdicts, lambda item: f"verdict.{item[0].id}"
     )
     return [table] if verdicts else []
 
@@ -145,7 +144,7 @@ def _number_columns(*keys: str) -> Iterator[Column]:
         yield Column(key, key.capitalize(), "number", get=partial(number, key))
 
 
-def findings_table(entry: LedgerDecision, clock: str) -> Table:
+def findings_table(entry: LedgerDecision) -> Table:
     """Every finding on a line of its own."""
     columns = [
         Column("rule", "Rule", get=lambda item: _rule_cell(entry, item[0])),
@@ -161,22 +160,26 @@ def findings_table(entry: LedgerDecision, clock: str) -> Table:
         seen[name] += 1
         return name if seen[name] == 1 else f"{name}.{seen[name]}"
 
-    return TableSpec(
+    return Table(
         "findings", "Every finding: rule, candidate, observed value, threshold, signed margin", entry.source
-    ).fill(columns, [(rule, finding) for rule in entry.decision.rules for finding in rule.results], anchor, clock)
+    ).fill(columns, [(rule, finding) for rule in entry.decision.rules for finding in rule.results], anchor)
 
 
-def matrix_table(entry: LedgerDecision, clock: str) -> Table:
+def matrix_table(entry: LedgerDecision) -> Table:
     """Candidates by rules: whether each holds, and by what margin."""
     decision = entry.decision
     ranking = [row.config for row in decision.ranking]
     candidates = ranking + [config for config in decision.candidates if config not in ranking]
     judged = {finding.candidate for rule in decision.rules for finding in rule.results}
     others = sorted(judged - set(candidates) - {EVERYONE})  # a role that a verdict names and was stopped before
-    columns = [Column("config", "Candidate", get=_candidate_cell)]
+
+    def named(config: str) -> Cell:
+        return Cell("whole gate") if config == EVERYONE else link_config(config)
+
+    columns = [Column("config", "Candidate", get=named)]
     for rule in decision.rules:
         columns += _matrix_columns(decision.gate, rule)
-    return TableSpec(
+    return Table(
         "matrix",
         "Every rule against every candidate: holds or not, and its signed margin",
         entry.source,
@@ -185,12 +188,7 @@ def matrix_table(entry: LedgerDecision, clock: str) -> Table:
         columns,
         [*candidates, *others, *([EVERYONE] if EVERYONE in judged else [])],
         lambda config: f"matrix.{_anchor(config)}",
-        clock,
     )
-
-
-def _candidate_cell(config: str) -> Cell:
-    return Cell("whole gate") if config == EVERYONE else Cell(config, href=config_page(config))
 
 
 def _matrix_columns(gate: str, rule: RuleOutcome) -> list[Column]:

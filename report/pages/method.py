@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from report import labels
 from report.chain import Chain
-from report.gates import GateView
 from report.load import CorpusManifest
 from report.machines import HostMachines
 from report.page import Page, link_gate
-from report.tables import Cell, Column, Kind, Table, TableSpec
+from report.tables import Cell, Column, Kind, Table
 from report.views import StudyView
 from stages.domain import formatting
 from stages.domain.study import Host, Study
@@ -36,16 +35,20 @@ PUBLISHED = (
     ("Unrun work", "192 (all 4 to 12 h) and 432 (all 9): accounting, no evidence"),
 )
 
-PROTOCOL = TableSpec("protocol", "The ladder as declared", "params.yaml, locks/", tools=False)
-HOSTS = TableSpec(
+PROTOCOL = Table("protocol", "The ladder as declared", "params.yaml, locks/", tools=False)
+HOSTS = Table(
     "hosts",
     "Host blocks: declared, and as telemetry found them",
-    "params.yaml; artifacts/traces/*/telemetry.json",
+    "params.yaml; artifacts/telemetry/",
     tools=False,
 )
-CORPUS = TableSpec("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)
-CASE_STUDY = TableSpec(
-    "published", "Published in arXiv:2606.11387: not results of this study", "arXiv:2606.11387 (CC BY 4.0)", tools=False
+CORPUS = Table("corpus", "The text", "artifacts/corpus/manifest.json", tools=False)
+CASE_STUDY = Table(
+    "published",
+    "Published in arXiv:2606.11387: not results of this study",
+    "arXiv:2606.11387 (CC BY 4.0)",
+    tools=False,
+    clock="wall clock",
 )
 
 
@@ -60,9 +63,9 @@ def pages(view: StudyView) -> Iterator[Page]:
         "source": labels.pairs(corpus.source if corpus else {}),
         "runner": labels.pairs(dict(sorted(view.study.runner.items()))),
     }
-    tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines, view.clock), published_table()]
+    tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines), published_table()]
     if corpus:
-        tables.append(corpus_table(corpus, view.clock))
+        tables.append(corpus_table(corpus))
     yield Page("method.html", "method.html", "Method and limits", context, tables)
 
 
@@ -111,20 +114,16 @@ def protocol_table(view: StudyView) -> Table:
         Column("cells", "Cells", "count", get=lambda gate: len(gate.cells)),
         Column("floor", "A/A seeds", get=lambda gate: _seeds(rungs[gate.rung].floor_seeds) or None),
         Column("gate", "Judged by", get=lambda gate: link_gate(gate.name)),
-        Column("lock", "Lock", "digest", get=_lock_digest),
+        Column("lock", "Lock", "digest", get=lambda gate: gate.lock.digest if gate.lock else None),
     ]
-    return PROTOCOL.fill(columns, view.gates.values(), lambda gate: f"protocol.{gate.rung}", view.clock)
+    return PROTOCOL.fill(columns, view.gates.values(), lambda gate: f"protocol.{gate.rung}")
 
 
 def _seeds(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _lock_digest(gate: GateView) -> str | None:
-    return gate.lock.digest if gate.lock else None
-
-
-def hosts_table(hosts: dict[str, Host], machines: HostMachines, clock: str) -> Table:
+def hosts_table(hosts: dict[str, Host], machines: HostMachines) -> Table:
     """What each host block declares, and what its runs reported."""
 
     def declares(key: str, label: str, kind: Kind = "text", hint: str = "") -> Column:
@@ -133,9 +132,16 @@ def hosts_table(hosts: dict[str, Host], machines: HostMachines, clock: str) -> T
     def seen(key: str, label: str, reported: str) -> Column:
         return Column(key, label, get=lambda item: ", ".join(machines.values(item[0], reported)) or None)
 
+    def named(item: tuple[str, Host]) -> Cell:
+        name, host = item
+        return Cell(name, f"{name} ({host.title})" if host.title else name)
+
+    def device(item: tuple[str, Host]) -> str:
+        return ", ".join(filter(None, (item[1].device, item[1].device_name)))
+
     columns = [
-        Column("host", "Host block", get=_host_cell),
-        Column("device", "Device", get=_device),
+        Column("host", "Host block", get=named),
+        Column("device", "Device", get=device),
         declares("precision", "Precision"),
         declares("threads", "Threads", "count"),
         declares("compile", "Compiled"),
@@ -144,20 +150,10 @@ def hosts_table(hosts: dict[str, Host], machines: HostMachines, clock: str) -> T
         seen("hardware", "Hardware seen", "device"),
         seen("torch", "torch", "torch"),
     ]
-    return HOSTS.fill(columns, hosts.items(), lambda item: f"host.{item[0]}", clock)
+    return HOSTS.fill(columns, hosts.items(), lambda item: f"host.{item[0]}")
 
 
-def _host_cell(item: tuple[str, Host]) -> Cell:
-    name, host = item
-    return Cell(name, f"{name} ({host.title})" if host.title else name)
-
-
-def _device(item: tuple[str, Host]) -> str:
-    host = item[1]
-    return host.device + (f", {host.device_name}" if host.device_name else "")
-
-
-def corpus_table(corpus: CorpusManifest, clock: str) -> Table:
+def corpus_table(corpus: CorpusManifest) -> Table:
     """The splits of the corpus."""
 
     def of_split(key: str, label: str, kind: Kind) -> Column:
@@ -174,7 +170,6 @@ def corpus_table(corpus: CorpusManifest, clock: str) -> Table:
         columns,
         sorted(corpus.splits.items(), key=lambda item: (_SPLITS.get(item[0], 9), item[0])),
         lambda item: f"split.{item[0]}",
-        clock,
     )
 
 
@@ -184,4 +179,4 @@ def published_table() -> Table:
         Column("what", "What", get=lambda item: item[1][0]),
         Column("published", "As published", get=lambda item: item[1][1]),
     ]
-    return CASE_STUDY.fill(columns, enumerate(PUBLISHED, start=1), lambda item: f"published.{item[0]}", "wall clock")
+    return CASE_STUDY.fill(columns, enumerate(PUBLISHED, start=1), lambda item: f"published.{item[0]}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
-from report import cost, host_agreement
-from report.answers import add_answers
+from report import host_agreement
+from report.cost import SOURCE, StudyCost, candidates_text, total_hours
 from report.host_agreement import RungHosts
 from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
-from report.promotion_paths import PromotionPath
 from report.prose import Prose, term
-from report.tables import Cell, Column, Table, TableSpec
-from report.verdict import reach_verdict
+from report.tables import Cell, Column, Table
+from report.verdict import answers, reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -22,72 +21,52 @@ from stages.domain import formatting
 MOST_ROWS = 60
 
 
-@dataclass(frozen=True)
-class CostGlance:
-    """Cost in short: hours by rung and in all, and what the widest counterfactual would have added at the last rung."""
-
-    study: cost.StudyCost
-
-    @property
-    def rungs(self) -> list[tuple[str, float]]:
-        """(rung, its device-hours) in order."""
-        return [(rung, cost.total_hours(parts)) for rung, parts in self.study.rungs.items()]
-
-    @property
-    def rest(self) -> float:
-        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
-        widest, last = self.study.widest, self.study.last
-        return max(0.0, widest.hours - last) if widest and last is not None else 0.0
-
-    @property
-    def text(self) -> Prose:
-        """What was executed, in one sentence."""
-        total, floor, last = self.study.total, self.study.floor, self.study.last
-        if total is None:
-            return [f"Not known in all: {self.study.unpriced_text}"]
-        text: Prose = [f"{formatting.device_time(total)} of device time were executed"]
-        if floor:
-            text += [f", of which {formatting.device_time(floor)} for the ", term("floor", "A/A floor")]
-        return [*text, *([f"; {formatting.device_time(last)} at the last rung"] if last is not None else []), "."]
-
-    @property
-    def source(self) -> str:
-        """The hours of the bars in words, and where they come from."""
-        bars = [f"{formatting.rung_title(rung)} {formatting.device_time(hours)}" for rung, hours in self.rungs]
-        if self.rest and (widest := self.study.widest):
-            who = f"{cost.candidates_text(widest)} of {formatting.rung_title(widest.from_rung).lower()}"
-            more = f"hatched: {formatting.device_time(self.rest)} more, had {who} gone to the last rung"
-            bars.append(f"{more} (accounting of unrun work, no evidence)")
-        return f"{' · '.join(bars)}. Source: {cost.SOURCE}"
-
-
 def pages(view: StudyView) -> Iterator[Page]:
     """The one overview."""
     paths, gates = list(view.paths.values()), list(view.gates.values())
+    verdict, seen = reach_verdict(view), {step.state for path in paths for step in path.steps}
     yield Page(
         path="index.html",
         template="overview.html",
         title="Overview",
         context={
-            "verdict": add_answers(reach_verdict(view), view.confidence),
+            "verdict": replace(verdict, notes=[*verdict.notes, *answers(view.confidence)]),
             "counts": candidate_counts(gates),
             "more": max(0, len(paths) - MOST_ROWS),
             "figures": [path_figure(paths, gates, view.stars, "paths")],
-            "states": _states(paths),
+            "states": [state for state in formatting.STATES if state in seen and state != "absent"],
             "cost": view.cost,
-            "glance": CostGlance(view.cost),
+            "cost_text": _cost_text(view.cost),
+            "cost_bars": [(rung, total_hours(parts)) for rung, parts in view.cost.rungs.items()],
+            "cost_source": _bars_text(view.cost),
             "facts": _facts(view),
             "plainly": view.machines.sentence,
             "one_host": len(view.study.hosts) == 1,
         },
-        tables=[path_table(paths[:MOST_ROWS], gates, view.clock), agreement_table(view.hosts.values(), view.clock)],
+        tables=[path_table(paths[:MOST_ROWS], gates), agreement_table(view.hosts.values())],
     )
 
 
-def _states(paths: list[PromotionPath]) -> list[str]:
-    """The states that occur, in the order of the legend."""
-    seen = {step.state for path in paths for step in path.steps}
-    return [state for state in formatting.STATES if state in seen and state != "absent"]
+def _cost_text(cost: StudyCost) -> Prose:
+    """What was executed, in one sentence."""
+    if cost.total is None:
+        return [f"Not known in all: {cost.unpriced_text}"]
+    text: Prose = [f"{formatting.device_time(cost.total)} of device time were executed"]
+    if cost.floor:
+        text += [f", of which {formatting.device_time(cost.floor)} for the ", term("floor", "A/A floor")]
+    return [*text, f"; {formatting.device_time(cost.last)} at the last rung." if cost.last is not None else "."]
+
+
+def _bars_text(cost: StudyCost) -> str:
+    """The hours of the bars in words, and where they come from."""
+    bars = [
+        f"{formatting.rung_title(r)} {formatting.device_time(total_hours(parts))}" for r, parts in cost.rungs.items()
+    ]
+    if cost.hatched and cost.widest:
+        who = f"{candidates_text(cost.widest)} of {formatting.rung_title(cost.widest.from_rung).lower()}"
+        more = f"hatched: {formatting.device_time(cost.hatched)} more, had {who} gone to the last rung"
+        bars.append(f"{more} (accounting of unrun work, no evidence)")
+    return f"{' · '.join(bars)}. Source: {SOURCE}"
 
 
 def _facts(view: StudyView) -> dict[str, int]:
@@ -102,27 +81,27 @@ def _facts(view: StudyView) -> dict[str, int]:
     }
 
 
-def agreement_table(rungs: Iterable[RungHosts], clock: str) -> Table:
+def agreement_table(rungs: Iterable[RungHosts]) -> Table:
     """For each decided rung: tau of the hosts, their leaders, and whether each alone would have decided the same."""
     tau = "Kendall's tau-b; the smallest where there are several pairs"
     alone = "host blocks that alone would have decided the same"
+
+    def smallest(hosts: RungHosts) -> float | None:
+        return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
+
     columns = [
         Column("rung", "Rung", get=rung_cell),
-        Column("tau_b", "τ-b", "number", tau, get=_smallest_tau, digits=2),
+        Column("tau_b", "τ-b", "number", tau, get=smallest, digits=2),
         Column("leaders", "Leader on each block", get=_leaders),
         Column("alone", "Same decision alone", "number", alone, get=alone_cell),
     ]
-    return TableSpec(
+    return Table(
         "agreement-glance",
         "Do the host blocks tell one story?",
         host_agreement.SOURCE,
         tools=False,
         empty="No rung has evidence yet.",
-    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}", clock)
-
-
-def _smallest_tau(hosts: RungHosts) -> float | None:
-    return min((pair.tau_b for pair in hosts.summary.pairs if pair.tau_b is not None), default=None)
+    ).fill(columns, rungs, lambda hosts: f"agreement.{hosts.gate.rung}")
 
 
 def _leaders(hosts: RungHosts) -> Cell:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from report import labels
-from report.figures import Figure, curve_figure
+from report.figures import Figure
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
 from report.prose import Prose, Span, bad, config_name
-from report.tables import Cell, Column, Table, TableRow, TableSpec
-from report.traces import COLUMNS, CurvePoint, Trace, read_trace
+from report.tables import Cell, Column, Table
+from report.traces import Trace, read_trace
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.records import Record
@@ -21,7 +21,7 @@ from stages.domain.runs import Run
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
 #: Telemetry that the page shows elsewhere or not at all.
-SHOWN_ELSEWHERE = frozenset({"schema", "run", "status", "segments"})
+SHOWN_ELSEWHERE = frozenset({"schema", "run", "record", "status", "segments"})
 STATUSES = {
     "finished": ("Finished", ""),
     "floor": ("A/A floor", "runs of the A/A floor, however they ended"),
@@ -31,21 +31,25 @@ STATUSES = {
     "unrun": ("Not run: what-if", ""),
 }
 
-RUNGS = TableSpec("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
+RUNGS = Table("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=False)
 
 
 def pages(view: StudyView) -> Iterator[Page]:
     """The index, one page a rung, then one page for every executed run."""
-    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()), view.clock)])
+    yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()))])
     for gate in view.gates.values():
         context: dict[str, object] = {"rung": gate.rung, "gate": gate.name, "missing": gate.missing}
-        yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate, view.clock)])
+        yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate)])
     yield from _run_pages(view)
 
 
-def rungs_table(gates: list[GateView], clock: str) -> Table:
+def rungs_table(gates: list[GateView]) -> Table:
     """How many runs each rung has, by status."""
-    counts = {gate.rung: Counter(map(_status, gate.runs)) for gate in gates}
+
+    def status_of(record: Record) -> str:
+        return "floor" if record.purpose == "floor" and record.executed else record.status
+
+    counts = {gate.rung: Counter(status_of(run.record) for run in gate.runs) for gate in gates}
 
     def counted(status: str, label: str, hint: str) -> Column:
         return Column(status, label, "count", hint, get=lambda gate: counts[gate.rung][status])
@@ -58,11 +62,7 @@ def rungs_table(gates: list[GateView], clock: str) -> Table:
         Column("missing", "Missing", "count", get=lambda gate: len(gate.missing)),
         *(counted(status, label, hint) for status, (label, hint) in STATUSES.items()),
     ]
-    return RUNGS.fill(columns, gates, lambda gate: gate.rung, clock)
-
-
-def _status(run: LedgerRun) -> str:
-    return "floor" if run.record.purpose == "floor" and run.record.executed else run.record.status
+    return RUNGS.fill(columns, gates, lambda gate: gate.rung)
 
 
 def run_columns() -> list[Column]:
@@ -81,16 +81,21 @@ def _score(run: LedgerRun) -> float | None:
     return None if run.record.val_bpb is None else float(run.record.val_bpb)
 
 
-def runs_table(gate: GateView, clock: str) -> Table:
+def runs_table(gate: GateView) -> Table:
     """Every executed run of a rung. Stopped configurations trained nothing and are counted on the page of rungs."""
     score, status, host, seed, purpose, line = run_columns()
     md5_hint = "of this ledger line: what dvc.lock must hold for the file of the record"
     named_hint = "whether the gate's decision names the run by the md5 of this line"
+
+    def judged_by(run: LedgerRun) -> Cell:
+        same = gate.lock is not None and run.record.lock == gate.lock.digest
+        return Cell(run.record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad")
+
     columns = [
-        Column("run", "Run", get=_run_cell),
+        Column("run", "Run", get=lambda run: run_cell(run, gate.rung)),
         score,
         status,
-        Column("lock", "Judged by", get=lambda run: _lock_cell(gate, run)),
+        Column("lock", "Judged by", get=judged_by),
         Column("config", "Configuration", hidden=True, get=lambda run: link_config(run.record.config)),
         host,
         seed,
@@ -99,23 +104,14 @@ def runs_table(gate: GateView, clock: str) -> Table:
         Column("md5", "md5", "digest", md5_hint, get=lambda run: run.line.md5),
         Column("named", "In the decision", "text", named_hint, get=lambda run: _named_cell(gate, run)),
     ]
-    return TableSpec("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
-        columns, gate.executed, _run_anchor, clock
+    return Table("runs", f"Executed runs of {gate.rung_title.lower()}", "ledger/runs.jsonl").fill(
+        columns, gate.executed, lambda run: run.record.id.split("/", 1)[1].replace("/", ".")
     )
 
 
-def _run_cell(run: LedgerRun) -> Cell:
-    return Cell(run.record.id, run.record.id.split("/", 1)[1], run_page(run.record.id))
-
-
-def _run_anchor(run: LedgerRun) -> str:
-    record = run.record
-    return f"{record.config}.{record.host}.{'floor-' if record.purpose == 'floor' else ''}{record.seed}"
-
-
-def _lock_cell(gate: GateView, run: LedgerRun) -> Cell:
-    same = gate.lock is not None and run.record.lock == gate.lock.digest
-    return Cell(run.record.lock, "✓ this lock" if same else "✕ another lock", mark="" if same else "bad")
+def run_cell(run: LedgerRun, left_out: str) -> Cell:
+    """A run with a link to its page, named without the rung or configuration that the whole page is of."""
+    return Cell(run.record.id, run.record.id.replace(f"{left_out}/", "", 1), run_page(run.record.id))
 
 
 def _named_cell(gate: GateView, run: LedgerRun) -> Cell:
@@ -137,14 +133,13 @@ def _run_pages(view: StudyView) -> Iterator[Page]:
     for run in view.executed:
         siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
         trace = read_trace(view.files.root, run.record.id)
-        yield _run_page(run, siblings, trace, view.gates.get(run.record.gate))
+        yield _run_page(run, siblings, trace, view.gates[names.gate_of(run.record.rung)])
 
 
-def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView | None) -> Page:
+def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView) -> Page:
     """The page of a run. `siblings` are the other runs of its configuration at its rung."""
     record = run.record
     stem = run_page(record.id).removesuffix(".html")
-    decision, lock = (gate.decision, gate.lock) if gate else (None, None)
     return Page(
         path=run_page(record.id),
         template="run.html",
@@ -152,20 +147,18 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         context={
             "lead": _lead(record),
             "record": record,
-            "run": record.id,
             "line": run.line,
-            "siblings": [(_cell_text(other), run_page(other.record.id), other.record.val_bpb) for other in siblings],
+            "siblings": [other.record for other in siblings],
             **_groups(run, trace),
             "trace": trace,
             "trace_path": names.trace_path(record.id).as_posix(),
+            "telemetry_path": names.telemetry_path(record.id).as_posix(),
             "record_path": names.record_path(record.id).as_posix(),
             "record_file": stem.rsplit("/", 1)[-1] + ".json",
-            "named": decision.evidence.get(record.id) if decision else None,
-            "decided": decision is not None,
-            "lock_digest": lock.digest if lock else None,
+            "named": gate.decision.evidence.get(record.id) if gate.decision else None,
+            "gate": gate,
             "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
-            "figures": [_curve(trace, record.budget.clock)] if trace.points else [],
-            "run_gate": gate_page(record.gate),
+            "figures": [curve_figure(trace, record.budget.clock)] if trace.points else [],
             "rung_page": rung_page(record.rung),
         },
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
@@ -191,12 +184,6 @@ def _lead(record: Record) -> Prose:
     ]
 
 
-def _cell_text(run: LedgerRun) -> str:
-    """The cell of a run: host block and seed."""
-    floor = "A/A " if run.record.purpose == "floor" else ""
-    return f"{run.record.host} · {floor}{run.record.seed}"
-
-
 def _groups(run: LedgerRun, trace: Trace) -> dict[str, list[tuple[str, str]]]:
     """What the record and the telemetry hold, grouped as people ask for it: result, model, training, machine."""
     facts, spec = dict(run.record.facts or {}), dict(run.record.spec or {})
@@ -220,10 +207,29 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in telemetry.items() if key not in left_out}
 
 
-def _curve(trace: Trace, clock: str) -> Figure:
+def curve_figure(trace: Trace, clock: str) -> Figure:
+    """Training loss of a run over its seconds, or over its steps where a trainer tells no seconds."""
     key = "seconds" if any(point["seconds"] for point in trace.points) else "step"
-    points = [(_short(point[key]) or 0.0, _short(point["train_loss"])) for point in trace.points]
-    return curve_figure(points, f"{clock} clock" if key == "seconds" else "steps", key.capitalize())
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [_short(point[key]) or 0.0 for point in trace.points],
+        "y": [_short(point["train_loss"]) for point in trace.points],
+        "line": {"color": "@c1", "width": 2},
+        "hovertemplate": "%{x}: %{y:.4f}<extra></extra>",
+        "showlegend": False,
+    }
+    layout = {
+        "xaxis": {
+            "title": {"text": f"{key.capitalize()} ({f'{clock} clock' if key == 'seconds' else 'steps'})"},
+            "rangemode": "tozero",
+        },
+        "yaxis": {"title": {"text": "nats per token"}},
+        "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
+    }
+    alt = f"Line of the training loss over {key}; the table below holds the same points."
+    narrow = {"margin": {"l": 48, "r": 8, "t": 8, "b": 52}}
+    return Figure("figure.curve", "Training loss", alt, "curve", [line], layout, narrow, 300)
 
 
 def _short(value: float | None) -> float | None:
@@ -231,27 +237,27 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _value(point: CurvePoint, key: str) -> float | None:
-    value = point[key]
-    return int(value) if key in ("step", "tokens") and value is not None else _short(value)
-
-
 def curve_table(trace: Trace, run: str, clock: str) -> Table:
     """The thinned curve."""
     of = f"{len(trace.points)} of {formatting.plain(trace.rows)} points"
+
+    def counted(key: str, label: str, hidden: bool = False) -> Column:
+        return Column(key, label, "count", hidden=hidden, get=lambda point: point[key] and int(point[key]))
+
+    def measured(key: str, label: str, digits: int | None = None, hidden: bool = False) -> Column:
+        return Column(key, label, "number", hidden=hidden, get=lambda point: _short(point[key]), digits=digits)
+
     columns = [
-        Column("step", "Step", "count"),
-        Column("tokens", "Tokens", "count", hidden=True),
-        Column("seconds", "Seconds", "number", digits=3),
-        Column("train_loss", "Training loss, nats per token", "number", digits=4),
-        Column("lr_factor", "Learning-rate factor", "number", hidden=True),
+        counted("step", "Step"),
+        counted("tokens", "Tokens", hidden=True),
+        measured("seconds", "Seconds", 3),
+        measured("train_loss", "Training loss, nats per token", 4),
+        measured("lr_factor", "Learning-rate factor", hidden=True),
     ]
     return Table(
         "curve",
         f"Training curve ({of if trace.rows > len(trace.points) else 'every point'})",
-        columns,
-        [TableRow("", {key: _value(point, key) for key in COLUMNS}) for point in trace.points],
-        source=f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
-        clock=clock,
+        f"{names.trace_path(run).as_posix()}/curve.csv; tokens and learning rate are in the files",
         tools=False,
-    )
+        clock=clock,
+    ).fill(columns, trace.points, lambda _: "")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import NormalDist
 
+from report.gates import GateView
 from report.page import Page, link_config, link_gate, link_rung
 from report.path_figure import path_figure
-from report.promotion_paths import PromotionPath
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.verdict import early_leader, find_lead
 from report.views import StudyView
 from stages.domain import formatting
@@ -17,16 +17,16 @@ from stages.summary.stability import LeaderFate, Stability
 #: Where every number comes from, whether the file lay there or was made from the ledger.
 SOURCE = "locks/ and ledger/, as in artifacts/summary/stability.json"
 
-STEPS = TableSpec("steps", "Order from rung to rung", SOURCE, tools=False, empty="It takes two judged rungs.")
-FATES = TableSpec("fates", "What became of every rung's leader", SOURCE, tools=False, empty="No rung has a leader yet.")
-OPTIMISM = TableSpec(
+STEPS = Table("steps", "Order from rung to rung", SOURCE, tools=False, empty="It takes two judged rungs.")
+FATES = Table("fates", "What became of every rung's leader", SOURCE, tools=False, empty="No rung has a leader yet.")
+OPTIMISM = Table(
     "optimism",
     "The winner's curse: a lead, and what was left of it with fresh seeds",
     SOURCE,
     tools=False,
     empty="It takes two judged rungs.",
 )
-RANKS = TableSpec("ranks", "Rank by mean val_bpb at every rung", "ledger/decisions.jsonl")
+RANKS = Table("ranks", "Rank by mean val_bpb at every rung", "ledger/decisions.jsonl")
 
 
 def pages(view: StudyView) -> Iterator[Page]:
@@ -40,9 +40,9 @@ def pages(view: StudyView) -> Iterator[Page]:
         "flattery": formatting.number(best_of(many), 2) if many > 1 else None,
     }
     tables = [
-        steps_table(stability, view.clock),
-        fates_table(stability, view.clock),
-        optimism_table(stability, view.clock),
+        steps_table(stability),
+        fates_table(stability),
+        optimism_table(stability),
         ranks_table(view),
     ]
     yield Page("stability.html", "stability.html", "Stability", context, tables)
@@ -59,7 +59,7 @@ def best_of(many: int) -> float:
     return width * sum(x * many * normal.pdf(x) * normal.cdf(x) ** (many - 1) for x in points)
 
 
-def steps_table(stability: Stability, clock: str) -> Table:
+def steps_table(stability: Stability) -> Table:
     """Agreement of neighbouring rungs."""
     hint = "between the means of the candidates that both rungs have"
     columns = [
@@ -70,26 +70,26 @@ def steps_table(stability: Stability, clock: str) -> Table:
         Column("leader_from", "Leader before", get=lambda step: link_config(step.leader_from)),
         Column("leader_to", "Leader after", get=lambda step: link_config(step.leader_to)),
     ]
-    return STEPS.fill(columns, stability.steps, lambda step: f"step.{step.from_}", clock)
+    return STEPS.fill(columns, stability.steps, lambda step: f"step.{step.from_}")
 
 
-def fates_table(stability: Stability, clock: str) -> Table:
+def fates_table(stability: Stability) -> Table:
     """What became of the leader of every rung."""
+
+    def stopped_at(fate: LeaderFate) -> Cell:
+        return link_gate(fate.stopped_at, f"#{fate.config}") if fate.stopped_at else Cell()
+
     columns = [
         Column("rung", "Leader of", get=lambda fate: link_rung(fate.rung)),
         Column("config", "Configuration", get=lambda fate: link_config(fate.config)),
-        Column("stopped_at", "Stopped by", get=_stopped_at),
+        Column("stopped_at", "Stopped by", get=stopped_at),
         Column("last_rung", "Last judged at", get=lambda fate: link_rung(fate.last_rung)),
         Column("last_rank", "Rank there", "count"),
     ]
-    return FATES.fill(columns, stability.leader_fate, lambda fate: f"fate.{fate.rung}", clock)
+    return FATES.fill(columns, stability.leader_fate, lambda fate: f"fate.{fate.rung}")
 
 
-def _stopped_at(fate: LeaderFate) -> Cell:
-    return link_gate(fate.stopped_at, f"#{fate.config}") if fate.stopped_at else Cell()
-
-
-def optimism_table(stability: Stability, clock: str) -> Table:
+def optimism_table(stability: Stability) -> Table:
     """The leader of a rung, measured again with fresh seeds."""
     columns = [
         Column("rung", "Leader of", get=lambda row: link_rung(row.rung)),
@@ -101,16 +101,17 @@ def optimism_table(stability: Stability, clock: str) -> Table:
         Column("mean", "Mean there", "mean"),
         Column("next_mean", "Mean at the next", "mean"),
     ]
-    return OPTIMISM.fill(columns, stability.optimism, lambda row: f"optimism.{row.rung}", clock)
+    return OPTIMISM.fill(columns, stability.optimism, lambda row: f"optimism.{row.rung}")
 
 
 def ranks_table(view: StudyView) -> Table:
     """Ranks of every configuration at every rung where it was judged."""
-    columns = [Column("config", "Configuration", get=lambda path: link_config(path.config))]
-    for place, gate in enumerate(view.gates.values()):
-        columns.append(Column(gate.rung, gate.rung_title, "count", get=_rank_at(place)))
-    return RANKS.fill(columns, view.paths.values(), lambda path: f"ranks.{path.config}", view.clock)
 
+    def of_rung(place: int, gate: GateView) -> Column:
+        return Column(gate.rung, gate.rung_title, "count", get=lambda path: path.steps[place].rank)
 
-def _rank_at(place: int) -> Callable[[PromotionPath], int | None]:
-    return lambda path: path.steps[place].rank
+    columns = [
+        Column("config", "Configuration", get=lambda path: link_config(path.config)),
+        *(of_rung(place, gate) for place, gate in enumerate(view.gates.values())),
+    ]
+    return RANKS.fill(columns, view.paths.values(), lambda path: f"ranks.{path.config}")

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from report.chain import Chain
 from report.load import FileDigests
 from report.page import Page, link_gate
-from report.tables import Cell, Column, Table, TableSpec
+from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.domain import names
 
-INPUTS = TableSpec(
+INPUTS = Table(
     "inputs",
     "What this site was made from",
     "the files themselves",
     note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
     "blob lies in DVC's cache.",
 )
-CHAINS = TableSpec(
+CHAINS = Table(
     "chain", "Lock, records, decision: gate by gate", "locks/, ledger/runs.jsonl, ledger/decisions.jsonl", tools=False
 )
 
@@ -27,23 +27,24 @@ def pages(view: StudyView) -> Iterator[Page]:
     """The one page."""
     sample = view.executed[0].record.id if view.executed else None
     context: dict[str, object] = {"sample": sample, "site": names.SITE.as_posix()}
-    tables = [inputs_table(view.files.sources, view.clock), chains_table(view)]
+    tables = [inputs_table(view.files.sources), chains_table(view)]
     yield Page("verify.html", "verify.html", "Verify", context, tables)
 
 
-def inputs_table(sources: dict[str, FileDigests], clock: str) -> Table:
+def inputs_table(sources: dict[str, FileDigests]) -> Table:
     """The files that this site was made from, save the traces, which each run's page names."""
     hint = "`git log --find-object=ID` finds the commits that brought or took this content"
+
+    def blob(item: tuple[str, FileDigests]) -> str | None:
+        path, digests = item
+        return None if path.startswith("artifacts/") else digests.blob
+
     columns = [
         Column("path", "File", get=lambda item: item[0]),
-        Column("blob", "Git blob", "digest", hint, get=lambda item: item[1].blob if _in_git(item[0]) else None),
+        Column("blob", "Git blob", "digest", hint, get=blob),
         Column("sha256", "SHA-256", "digest", get=lambda item: Cell(item[1].sha256, item[1].sha256)),
     ]
-    return INPUTS.fill(columns, sorted(sources.items()), lambda item: f"file.{item[0]}", clock)
-
-
-def _in_git(path: str) -> bool:
-    return not path.startswith("artifacts/")
+    return INPUTS.fill(columns, sorted(sources.items()), lambda item: f"file.{item[0]}")
 
 
 def chains_table(view: StudyView) -> Table:
@@ -66,7 +67,7 @@ def chains_table(view: StudyView) -> Table:
             get=lambda chain: entries[chain.gate].line.md5 if chain.gate in entries else None,
         ),
     ]
-    return CHAINS.fill(columns, view.chains.values(), lambda chain: f"chain.{chain.gate}", view.clock)
+    return CHAINS.fill(columns, view.chains.values(), lambda chain: f"chain.{chain.gate}")
 
 
 def _whole(chain: Chain) -> Cell:

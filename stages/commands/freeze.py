@@ -74,9 +74,24 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
         raise Refused(
             f"{skipped[0]}: {order[len(frozen)]} before it is not frozen; `promotion freeze {order[len(frozen)]}`"
         )
+    if study.study.from_ is not None:
+        _refuse_wrong_origin(study, {gate: content for gate, (content, _) in frozen.items()})
     for gate, (content, _) in frozen.items():
         files.write_whole(names.lock_path(gate), locks.dumps(content))
     return {gate: change for gate, (_, change) in frozen.items()}
+
+
+def _refuse_wrong_origin(study: Study, frozen: dict[str, Frozen]) -> None:
+    """Refuse rules of a study that does not go on from where it says: its evidence would never verify."""
+    from stages.verify import find_origin_problems
+
+    known = {
+        gate: Lock.model_validate({"schema": locks.SCHEMA, "frozen": content, "digest": locks.digest_of(content)})
+        for gate, content in frozen.items()
+    }
+    if problems := find_origin_problems(Path(), study, known):
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise LockRefused(f"study.from: this study does not go on from where it says; nothing was frozen:\n{lines}")
 
 
 def _refuse_seen_seeds(now: Frozen, judged: list[PastLock]) -> None:

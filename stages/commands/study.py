@@ -8,6 +8,8 @@
     promotion study use paper             make it this repository's study, after saying what that clears and asking
     promotion study use ../mine.yaml --yes
     promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
+    promotion study extend longer --budget-seconds 60
+                                          write a study that goes on from the last gate of this one, with fresh seeds
     promotion study back laptop           bring an earlier study back, rules and evidence, from its last whole commit
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
@@ -58,7 +60,7 @@ INVALIDATES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion study`."""
-    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use|back", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check|new|use|back|extend", required=True)
     listed = actions.add_parser("list", help="the ready studies, and those of git's history")
     listed.add_argument("--json", action="store_true", help="as JSON, for programs")
     _add_new(actions.add_parser("new", help="write a commented study of this name into studies/"))
@@ -76,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     back = actions.add_parser("back", help="bring an earlier study of git's history back")
     back.add_argument("study", metavar="NAME", help="a name from `promotion study list`")
     back.add_argument("--yes", action="store_true", help="do not ask")
+    _add_extend(actions.add_parser("extend", help="write a study that goes on from a finished one into studies/"))
 
 
 def _add_new(action: argparse.ArgumentParser) -> None:
@@ -97,6 +100,17 @@ def _add_new(action: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a file, folder or pattern of text here (the King James)",
     )
+
+
+def _add_extend(action: argparse.ArgumentParser) -> None:
+    action.add_argument("name", metavar="NAME", help="the study.name of the new study")
+    action.add_argument("--from", dest="earlier", metavar="STUDY", help="the finished study; default: the one here")
+    action.add_argument("--rung", metavar="RUNG", help="the rung whose gate it goes on from; default: the last one")
+    action.add_argument(
+        "--budget-seconds", type=float, metavar="N", help="of one more rung; default: that of RUNG, for more seeds"
+    )
+    action.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: as many fresh ones as RUNG had")
+    action.add_argument("--floor-seeds", type=int, nargs="+", metavar="N", help="of the A/A runs; default: likewise")
 
 
 def find_study(name: str) -> Path:
@@ -150,14 +164,20 @@ def list_differing(old: bytes, new: bytes) -> list[str]:
 
 
 def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
-    """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing."""
+    """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing.
+
+    A dvc.lock that a repetition with the same records left is none: it differs in telemetry, which is no evidence.
+    """
+    from stages.repo.dvc_entries import differs_in_telemetry_alone
     from stages.repo.git import open_git, why_no_git
 
     git = open_git(Path())
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        return git.ask("status", "--porcelain", "--", *paths).splitlines()
+        changes = git.ask("status", "--porcelain", "--", *paths).splitlines()
+        lock = f"{git.prefix}dvc.lock"
+        return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
     finally:
         git.close()
 
@@ -294,6 +314,10 @@ def run(arguments: argparse.Namespace) -> int:
         from stages.commands.study_back import bring_back
 
         return bring_back(arguments.study, yes=arguments.yes)
+    if arguments.action == "extend":
+        from stages.commands.study_extend import extend
+
+        return extend(arguments)
     if arguments.action == "show":
         _, study = read(find_study(arguments.study))
         print(f"{study.study.title}\n{study.study.question}\n{study.study.note}\n{summarise(study)}")

@@ -32,6 +32,10 @@ PLAIN_NAMES = frozenset(
 PATH_NAMES = frozenset({"out", "scratch", "data", "spec"})
 NAMES = PLAIN_NAMES | PATH_NAMES
 WITH = "with."
+#: What a configuration says of its version of `runner.candidate`. The digest is that of `files.digest_of`.
+CANDIDATE_KNOBS = frozenset({"commit", "sha256"})
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -170,6 +174,14 @@ class CommandSettings(Strict):
         list[RelativePath],
         Field(min_length=1, max_length=1000, description="The trainer's files; their digest is the fixed runner."),
     ]
+    candidate: Annotated[
+        list[RelativePath] | None,
+        Field(
+            min_length=1,
+            max_length=20,
+            description="Files of which every configuration is a version in git: its `commit`, and their `sha256`.",
+        ),
+    ] = None
     command: Annotated[
         Command, Field(description="The program and its arguments, one a word, with `{names}`. It meets no shell.")
     ]
@@ -213,6 +225,8 @@ class CommandSettings(Strict):
             values = getattr(self, key)
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"each of {key} once, but {twice[0]!r} stands there more than once")
+        if both := sorted(set(self.files) & set(self.candidate or [])):
+            raise ValueError(f"{both[0]} either in files, the same for all, or in candidate")
         if both := sorted(set(self.env) & set(self.inherit)):
             raise ValueError(f"{both[0]} either in env or in inherit")
         if at_root := [path for path in self.files if "/" not in path and path.endswith(".py")]:
@@ -248,6 +262,8 @@ def find_problems(
     problems: list[str] = []
     if "seed" not in used and not has_spec:
         problems.append("runner.command: found no {seed}; a trainer that cannot be given a seed shows no seed luck")
+    if settings.candidate:
+        problems += _find_bad_candidates(configs)
     knobs = {knob for values in configs.values() for knob in values}
     for knob in sorted(knobs & NAMES):
         problems.append(f"configs: the knob {knob} has the name of something else; call it otherwise")
@@ -255,7 +271,7 @@ def find_problems(
         problems += _find_unknown(name, configs, options)
     problems += [
         f"configs: the knob {knob} is used nowhere in runner.command or runner.env, so it would change nothing"
-        for knob in sorted(knobs - used - NAMES)
+        for knob in sorted(knobs - used - NAMES - (CANDIDATE_KNOBS if settings.candidate else frozenset()))
         if not has_spec
     ]
     given = {key for values in options.values() for key in values}
@@ -269,6 +285,23 @@ def find_problems(
     elif not has_spec and "budget_seconds" not in used and not any(name.startswith(WITH) for name in used):
         hint = "{budget_seconds}" if clock == "wall" else "{with.steps} or the like"
         problems.append(f"runner.command: nothing in it says how long to train; use {hint}")
+    return problems
+
+
+def _find_bad_candidates(configs: Mapping[str, Mapping[str, Scalar]]) -> list[str]:
+    """What keeps a configuration from being a version of `runner.candidate`, and which two are one."""
+    problems: list[str] = []
+    first_with: dict[str, str] = {}
+    for config, knobs in configs.items():
+        for knob, pattern in (("commit", _COMMIT), ("sha256", _SHA256)):
+            value = knobs.get(knob)
+            if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+                problems.append(f"configs.{config}.{knob}: found {value!r}, expected {pattern.pattern} in quotes")
+        if knobs.get("commit") is None:
+            problems.append(f"configs.{config}.commit: missing; it names the version of runner.candidate")
+        twin = first_with.setdefault(repr(sorted((key, knobs[key]) for key in knobs if key != "commit")), config)
+        if twin != config and knobs.get("sha256"):
+            problems.append(f"configs.{config}: the same files as {twin}; remove one of them")
     return problems
 
 

@@ -21,6 +21,7 @@ from stages.domain import canonical, names, yamlio
 from stages.domain.canonical import JsonObject
 from stages.domain.command import RunnerSection
 from stages.domain.errors import Invalid
+from stages.domain.origin import Origin
 from stages.domain.rules import Gate
 from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
 from stages.domain.study import Clock, Host, Scalar, Seed, Study
@@ -56,6 +57,8 @@ class Frozen(Strict):
     with_: Annotated[dict[Key, Scalar], Field(alias="with", default_factory=dict, exclude_if=lambda value: not value)]
     #: The configurations and their knobs, at the first gate; None at later ones, to which the gate before promotes.
     configs: dict[Key, dict[str, Scalar]] | None
+    #: What the study goes on from, at the first gate. Absent where it is nothing, so that older locks keep their bytes.
+    from_: Annotated[Origin | None, Field(alias="from", default=None, exclude_if=lambda value: value is None)]
     last: bool
     runner: Sha256
     corpus: Sha256
@@ -98,7 +101,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         clock=study.clock,
         hosts=study.hosts,
         settings=study.runner,
-        **{"with": study.rungs[rung].with_},
+        **{"with": study.rungs[rung].with_, "from": None if earlier else study.study.from_},
         configs=None if earlier else study.configs,
         last=rung == study.last_rung,
         runner=runner,

@@ -21,6 +21,7 @@ CORPUS = Path("artifacts/corpus")
 PROTOCOL = Path("artifacts/protocol")
 RECORDS = Path("artifacts/records")
 TRACES = Path("artifacts/traces")
+TELEMETRY = Path("artifacts/telemetry")
 GATES = Path("artifacts/gates")
 SUMMARY = Path("artifacts/summary")
 CONFIDENCE = Path("artifacts/confidence")
@@ -86,8 +87,13 @@ def record_path(run: str) -> Path:
 
 
 def trace_path(run: str) -> Path:
-    """The folder with a run's curve and telemetry, given its `run_id`."""
+    """The folder with a run's curve, given its `run_id`."""
     return TRACES / run
+
+
+def telemetry_path(run: str) -> Path:
+    """What a run says of its machine and its clock, given its `run_id`, once the stage `ledger` has gathered it."""
+    return TELEMETRY / f"{run}.json"
 
 
 def lock_path(gate: str) -> Path:

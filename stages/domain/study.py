@@ -17,6 +17,7 @@ from stages.domain.command import CommandSettings, RunnerSection, find_problems
 from stages.domain.corpus import Data, DataFiles
 from stages.domain.errors import Invalid
 from stages.domain.names import ClockKind
+from stages.domain.origin import Origin
 from stages.domain.rules import (
     EFFECTS,
     AboveNoiseFloor,
@@ -49,6 +50,15 @@ class About(Strict):
         Field(description="`exploratory` judges recorded evidence by unfrozen rules, and nothing of it verifies."),
     ]
     note: Annotated[Text, Field(description="What a reader must know besides.")] = ""
+    #: Not written where absent: older locks keep their bytes.
+    from_: Annotated[
+        Origin | None,
+        Field(
+            alias="from",
+            description="The gate of a finished study that this one goes on from (`promotion study extend`).",
+            exclude_if=lambda value: value is None,
+        ),
+    ] = None
 
 
 class Clock(Strict):
@@ -147,7 +157,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
+        for check in (_schema, _origin, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
             check(self)
         return self
 
@@ -171,6 +181,15 @@ def _schema(study: Study) -> None:
         schema = study.study.schema_
         hint = "update staged-promotion" if schema > SCHEMA else "see CHANGELOG.md for how to bring it up to date"
         raise ValueError(f"study.schema: found {schema}, expected {SCHEMA}; {hint}")
+
+
+def _origin(study: Study) -> None:
+    origin = study.study.from_
+    if origin is not None and origin.study == study.study.name:
+        raise ValueError(
+            f"study.from.study: found {origin.study!r}, this study's own name, expected another: an extension has a "
+            "name of its own"
+        )
 
 
 def _ladder(study: Study) -> None:

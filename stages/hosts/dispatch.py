@@ -29,7 +29,8 @@ from stages.domain.study import Study
 from stages.hosts import remote, workers
 from stages.hosts.cluster import parse_address, use_cluster
 from stages.hosts.dispatch_view import DispatchView
-from stages.hosts.job import accept_outputs, execute_job, make_job
+from stages.hosts.fork_server import ForkServer, can_fork
+from stages.hosts.job import LOGS, accept_outputs, execute_job, make_job, read_log_end
 from stages.hosts.processes import hold_lock
 from stages.hosts.recovery import DYING_SECONDS, heal
 from stages.hosts.work import is_finished
@@ -173,9 +174,7 @@ class Dispatcher:
         if work.closed:
             self.view.say(f"{rung}: {work.closed}")
             return 1
-        remote.commit_runs(work.done)
-        if work.to_stop and not remote.run_stages([run.stage for run in work.to_stop]):
-            raise Refused(f"{rung}: a stopped run could not be recorded; see above")
+        _record_stopped(work.to_stop)
         self._train(work)
         if self.failed:
             for run, error in self.failed.items():
@@ -191,11 +190,12 @@ class Dispatcher:
     def _train(self, work: RungWork) -> None:
         self.view.start_rung(work.name, self.study.rungs[work.name].budget_seconds, len(work.trained), work.to_train)
         contract = read_current_contract(work.name)
+        accepted = [*work.done, *work.to_stop]
         if not work.to_train or contract is None:
+            self._commit(accepted)
             return
         futures = {self._submit(run, contract.lock): run for run in work.to_train}
         waiting = set(work.to_train)
-        accepted: list[Run] = []
         with self._waiting_report.watch(work.name, lambda: tuple(waiting)):
             for future in as_completed(list(futures)):
                 run = futures[future]
@@ -229,3 +229,18 @@ class Dispatcher:
         remote.commit_runs(accepted)
         accepted.clear()
         self._committed_at = time.monotonic()
+
+
+def _record_stopped(runs: Sequence[Run]) -> None:
+    """Write the records of runs without a ticket, which take milliseconds each once Python has started."""
+    if not can_fork():
+        if not remote.run_stages([run.stage for run in runs]):
+            raise Refused("a stopped run could not be recorded; see above")
+        return
+    log = LOGS / "stopped.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    with ForkServer() as server:
+        for run in runs:
+            if server.start(run.command, log, load=False).wait():
+                raise Refused(f"{run.id}: could not be recorded as stopped:\n{read_log_end(log)}")

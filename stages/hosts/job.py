@@ -23,21 +23,29 @@ from stages.domain.errors import Refused
 from stages.domain.records import Record
 from stages.domain.runs import Run
 from stages.domain.study import Study, load
+from stages.dvcfiles import telemetry
 from stages.hosts import processes
+from stages.hosts.fork_server import ForkedRun, ForkServer, serves
 from stages.hosts.processes import hold_lock
 from stages.hosts.worklist import explain_difference, parse_record, read_current_contract
 
-TRACE_FILES = ("curve.csv", "telemetry.json", "weights.safetensors")
+TRACE_FILES = ("curve.csv", "weights.safetensors")
+#: What a run measured travels under this name.
+TELEMETRY = "telemetry"
 LOGS = names.SCRATCH / "dispatch"
 #: How long a run whose worker died may take to notice.
 ORPHAN_SECONDS = 30.0
 FOREVER = -1.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 REPORT_SECONDS = 2.0
 LOG_END_BYTES = 2000
 
 #: Called with the seconds of the budget's clock that a run has used up.
 ReportProgress = Callable[[float], None]
+
+
+#: Of this worker, which has one run at a time; started with the first run that it serves.
+_server = ForkServer()
 
 
 class RunFailed(Refused):
@@ -82,7 +90,9 @@ def read_outputs(run: Run) -> dict[str, bytes]:
     """The outputs of a finished run, by path: what goes back to the dispatching clone."""
     trace = [names.trace_path(run.id) / name for name in TRACE_FILES]
     present = [path for path in trace if path.is_file()]
-    return {path.as_posix(): path.read_bytes() for path in [*present, names.record_path(run.id)]}
+    outputs = {path.as_posix(): path.read_bytes() for path in [*present, names.record_path(run.id)]}
+    measured = telemetry.stored_path(files.md5_bytes(outputs[names.record_path(run.id).as_posix()]))
+    return outputs | ({TELEMETRY: measured.read_bytes()} if measured.is_file() else {})
 
 
 def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: Contract, worker: str) -> Record:
@@ -90,7 +100,7 @@ def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: 
     record_path = names.record_path(run.id).as_posix()
     trace_paths = {(names.trace_path(run.id) / name).as_posix() for name in TRACE_FILES}
     trace = dict(outputs)
-    line = trace.pop(record_path, None)
+    line, measured = trace.pop(record_path, None), trace.pop(TELEMETRY, None)
     if line is None:
         raise Refused(f"{worker} sent no {record_path}")
     if unexpected := set(trace) - trace_paths:
@@ -98,6 +108,8 @@ def accept_outputs(run: Run, outputs: dict[str, bytes], study: Study, contract: 
     record = parse_record(line, study, contract, run, trained=True, where=f"{record_path} from {worker}")
     for path, data in sorted(trace.items()):
         files.write_whole(names.PARAMS.parent / path, data)
+    if measured is not None:
+        telemetry.store(record.md5, measured)
     files.write_whole(names.record_path(run.id), line)
     return record
 
@@ -126,7 +138,7 @@ def run_job(job: Job, report: ReportProgress) -> dict[str, bytes]:
     report(0.0)
     with hold_lock(f"slot.{job.run.id}", f"another worker runs {job.run.id}", wait=FOREVER):
         if not _is_trained(study, job.run):
-            _train(job.run, report)
+            _train(job.run, report, _server if serves(study, job.run.host) else None)
         if not _is_trained(study, job.run):
             raise RunFailed(f"{job.run.id}: its command ended well but left no record of it")
         return read_outputs(job.run)
@@ -139,16 +151,21 @@ def _is_trained(study: Study, run: Run) -> bool:
     return explain_difference(record, study, contract, run, trained=True) is None
 
 
-def _train(run: Run, report: ReportProgress) -> None:
+def _train(run: Run, report: ReportProgress, server: ForkServer | None) -> None:
     """Run the command of a run as a watched child; `RunFailed` unless its exit status is 0."""
+    curve = names.LIVE / f"{run.id}.csv"
     log = LOGS / f"{run.id.replace('/', '.')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(run.id, f"{run.id} is being trained", wait=ORPHAN_SECONDS):
         pass  # whatever trained it before has ended
-    with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
-        _follow(child, names.LIVE / f"{run.id}.csv", report)
-    if child.returncode:
-        raise RunFailed(f"{run.id}: exit status {child.returncode}:\n{read_log_end(log)}")
+    log.write_bytes(b"")
+    if server is not None:
+        status = _follow(server.start(run.command, log, load=True), curve, report)
+    else:
+        with log.open("wb") as output, processes.start_child(run.command, output.fileno()) as child:
+            status = _follow(child, curve, report)
+    if status:
+        raise RunFailed(f"{run.id}: exit status {status}:\n{read_log_end(log)}")
 
 
 def read_log_end(log: Path) -> str:
@@ -156,13 +173,15 @@ def read_log_end(log: Path) -> str:
     return log.read_bytes()[-LOG_END_BYTES:].decode("utf-8", errors="replace").rstrip()
 
 
-def _follow(child: subprocess.Popen[bytes], curve: Path, report: ReportProgress) -> None:
+def _follow(child: subprocess.Popen[bytes] | ForkedRun, curve: Path, report: ReportProgress) -> int:
+    """The exit status of a run, its progress reported meanwhile."""
     reported_at = time.monotonic()
-    while child.poll() is None:
+    while (status := child.poll()) is None:
         time.sleep(POLL_SECONDS)
         if time.monotonic() - reported_at >= REPORT_SECONDS:
             reported_at = time.monotonic()
             report(_read_seconds(curve))
+    return status
 
 
 def _read_seconds(curve: Path) -> float:

@@ -60,16 +60,18 @@ def watch_parent() -> None:
 
 
 def start_child(
-    arguments: list[str], output: int | None = None, environment: dict[str, str] | None = None
+    arguments: list[str], output: int | None = None, environment: dict[str, str] | None = None, *, pipe: bool = False
 ) -> subprocess.Popen[bytes]:
     """Start `python ARGUMENTS` with this process as its watched parent and these variables besides its own.
 
-    `output` is where standard output and error go, as `subprocess` takes it. Standard input is empty.
+    `output` is where standard output and error go, as `subprocess` takes it. Standard input is empty. With `pipe`
+    standard input and output are pipes instead.
     """
     identity = identify(psutil.Process())
     variables = os.environ | (environment or {}) | {VARIABLE: identity}
+    streams = (subprocess.PIPE, subprocess.PIPE) if pipe else (subprocess.DEVNULL, output)
     return subprocess.Popen(
-        [sys.executable, *arguments], env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        [sys.executable, *arguments], env=variables, stdin=streams[0], stdout=streams[1], stderr=output
     )
 
 

@@ -1,8 +1,9 @@
-"""Entries of dvc.lock that git still holds, brought back where a change of the study is taken back."""
+"""What git holds of the dvc.lock files, beside what stands here: what is new in them, and what can be brought back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from stages.domain import locks, names
@@ -11,7 +12,38 @@ from stages.domain.records import Record, parse_ledger
 from stages.domain.runs import runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
+from stages.dvcfiles.lockfile import LockedStage
 from stages.repo.git import Git, open_git
+
+
+def differs_in_telemetry_alone(git: Git) -> bool:
+    """Whether dvc.lock differs from HEAD's in artifacts/telemetry, and in the site that shows it, and in nothing else.
+
+    That is what a repetition with the same records leaves: another clock, and perhaps another machine.
+    """
+    path = Path("dvc.lock")
+    entry = git.entry(git.head, path.as_posix()) if git.head and path.is_file() else None
+    if entry is None:
+        return False
+    try:
+        past, present = (lockfile.parse(data, path.as_posix()) for data in (git.blob(entry.oid), path.read_bytes()))
+    except Invalid:
+        return False
+    return past != present and _without_telemetry(past) == _without_telemetry(present)
+
+
+def _without_telemetry(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
+    shown = (names.TELEMETRY.as_posix(), names.SITE.as_posix())
+    return {
+        name: replace(
+            stage,
+            **{
+                kind: {path: file for path, file in getattr(stage, kind).items() if path not in shown}
+                for kind in ("deps", "outs")
+            },
+        )
+        for name, stage in stages.items()
+    }
 
 
 def restore_entries(study: Study) -> list[str]:

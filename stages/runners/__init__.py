@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.domain.contract import Contract, HostBlock, Scalar
+from stages.domain.errors import Invalid
+from stages.domain.schema import Model, parse
 
 if TYPE_CHECKING:
     from stages.domain.records import Record
@@ -136,6 +138,22 @@ class FactMismatch:
     recorded: object
     expected: object
     meaning: str
+
+
+def parse_facts(kind: type[Model], record: Record) -> tuple[Model | None, list[FactMismatch]]:
+    """The facts of a record as `kind`; None, and what is wrong with them, where no run of its runner says that."""
+    try:
+        return parse(kind, record.facts, record.id), []
+    except Invalid as error:
+        return None, [
+            FactMismatch(
+                f"/facts/{problem.place.replace('.', '/')}",
+                problem.found or "nothing",
+                problem.expected,
+                "no run of this runner says that",
+            )
+            for problem in error.mistakes
+        ]
 
 
 class FactsCheck(Protocol):

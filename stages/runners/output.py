@@ -49,6 +49,11 @@ class Readings:
     diverged: str | None
     failed: str | None
 
+    def numbers(self) -> dict[str, float]:
+        """The facts as numbers; those that are not finite are left out."""
+        numbers = {name: as_number(printed) for name, printed in sorted(self.facts.items())}
+        return {name: number for name, number in numbers.items() if number is not None}
+
 
 def _first_marked(templates: Iterable[str], lines: list[str]) -> str | None:
     parsed = [LineTemplate.parse(text) for text in templates]

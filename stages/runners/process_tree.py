@@ -2,10 +2,10 @@
 
     ending = run_limited(["python", "nano/train.py"], environment, limit, state, receive)
 
-The program gets a process group of its own (a session on POSIX). Its children are looked for twice a second, so that
-those that leave the group are known too; none of them outlives the run. Ending one means: ask all of them to terminate,
-wait GRACE_SECONDS, kill what is left. The verdict on the time limit is this module's own, since an exit status that is
-read after the fact can look like success.
+The program gets a process group of its own: a session on POSIX, a job object on Windows. Its children are looked for
+twice a second, so that those that leave the group are known too; none of them outlives the run. Ending one means: ask
+all of them to terminate, wait GRACE_SECONDS, kill what is left. The verdict on the time limit is this module's own,
+since an exit status that is read after the fact can look like success.
 
 A second process, the guard, ends the program where the process that runs it is killed:
 
@@ -32,6 +32,7 @@ from pathlib import Path
 import psutil
 
 from stages.domain.errors import Refused
+from stages.runners.job_object import open_job
 
 LOOK_SECONDS = 0.5
 POLL_SECONDS = 0.05
@@ -188,6 +189,7 @@ def _run(
         )
     except OSError as error:
         raise Refused(f"runner.command: {command[0]}: could not be started: {error.strerror or error}") from None
+    job = open_job(child.pid)
     tree = ProcessTree(psutil.Process(child.pid))
     try:
         state.write_text(json.dumps({"program": identify(tree.root)}), encoding="utf-8")
@@ -195,6 +197,8 @@ def _run(
         timed_out = _wait(child, tree, began + limit)
     finally:
         tree.end(grace)
+        if job is not None:
+            job.end()
         status = child.wait()
     reader.finish()
     return Ending(status, timed_out, time.monotonic() - began)

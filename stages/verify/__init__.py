@@ -19,6 +19,7 @@ checks before it have proved:
 9. Signatures (V24, V25): of locks and commits, where a file of allowed signers says who may sign.
 10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
+12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
@@ -35,6 +36,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.domain.errors import Refused
+from stages.domain.locks import Lock
+from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.past_studies import PastStudy, read_past_studies
@@ -56,9 +59,10 @@ from stages.verify.changes import (
     describe_commit,
     read_snapshot,
 )
-from stages.verify.check import Case, Check, Depth, Options, Problem
+from stages.verify.check import Case, Check, Depth, Options, Problem, Skip
 from stages.verify.formats import junit, markdown, print_changed_decisions, print_history, print_report
-from stages.verify.locks import PARAMS
+from stages.verify.locks import PARAMS, Locks
+from stages.verify.origin import check_origin
 from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
 from stages.verify.result import CheckResult, Report
 from stages.verify.sequence import SEQUENCE, required_checks, run_checks
@@ -88,6 +92,7 @@ __all__ = [
     "compare_snapshots",
     "decisions_changed_since",
     "dump_statement",
+    "find_origin_problems",
     "junit",
     "markdown",
     "print_changed_decisions",
@@ -171,6 +176,18 @@ def verify_range(root: Path, revisions: str, options: Options = DEFAULTS) -> lis
         if git.entry(base, PARAMS) is None:
             commits = _from_first_study(git, commits)
         return _verify_commits(root, git, commits, options)
+
+
+def find_origin_problems(root: Path, study: Study, known: dict[str, Lock]) -> list[Problem]:
+    """What is wrong with the `study.from` of a study whose locks are about to be written (check V31)."""
+    with _repository(root) as git:
+        case = Case(root, open_tree(root, git, None), git, None, DEFAULTS)
+        case.learn(study)
+        case.learn(Locks(known))
+        try:
+            return list(check_origin(case))
+        except Skip as skip:
+            raise Refused(f"{PARAMS}: study.from: {skip.reason}; {skip.enable}") from None
 
 
 def range_base(root: Path, revisions: str) -> str:

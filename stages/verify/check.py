@@ -82,7 +82,10 @@ class Options:
 
 @dataclass
 class Case:
-    """The tree under verification and what has been learnt from it. `commit` is None for the workspace."""
+    """The tree under verification and what has been learnt from it. `commit` is None for the workspace.
+
+    `later`: where it is verified for studies that go on from it, their commits (empty for the workspace).
+    """
 
     root: Path
     tree: Tree
@@ -92,6 +95,7 @@ class Case:
     notes: list[str] = field(default_factory=list)
     #: Lines of runs.jsonl that were read already, so that the history need not read them again.
     lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
+    later: tuple[str, ...] = ()
     _learnt: dict[type, object] = field(default_factory=dict)
 
     @cached_property

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from stages.domain import rules
+from stages.domain.command import CommandSettings
 from stages.domain.corpus import Data
 from stages.domain.diff import differences
+from stages.domain.locks import Frozen
+from stages.domain.schema import parse
 from stages.domain.study import Study
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem
@@ -51,7 +54,23 @@ def check_one_runner(case: Case) -> Iterator[Problem]:
             expected = f"{digest}, the digest of {runner.title} at this commit"
             meaning = "the code here is not the code that was frozen"
             yield Problem(f"locks/{gate}.yaml", lock.frozen.runner, expected, meaning, pointer="/frozen/runner")
+        if lock.frozen.settings.get("candidate"):
+            yield from _compare_candidates(case, gate, lock.frozen)
     yield from _compare_with_lock(case, "runner", "another runner made it")
+
+
+def _compare_candidates(case: Case, gate: str, frozen: Frozen) -> Iterator[Problem]:
+    """Configurations that are versions of a file: git still holds, at each commit, the files that were frozen."""
+    from stages.runners.candidates import find_candidate_mismatch
+
+    settings = parse(CommandSettings, frozen.settings, f"locks/{gate}.yaml")
+    for config, knobs in (frozen.configs or {}).items():
+        if case.git is None:
+            case.note("without git nobody can see which files the configurations are")
+            return
+        if mismatch := find_candidate_mismatch(case.git, settings, knobs):
+            meaning = "nobody can see what was trained; fetch the branch that holds it"
+            yield Problem(f"locks/{gate}.yaml", *mismatch, meaning, pointer=f"/frozen/configs/{config}")
 
 
 def check_one_corpus(case: Case) -> Iterator[Problem]:

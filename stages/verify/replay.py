@@ -25,7 +25,7 @@ from stages.domain.errors import Refused
 from stages.domain.locks import Lock, read
 from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
-from stages.dvcfiles import lockfile
+from stages.dvcfiles import lockfile, telemetry
 from stages.dvcfiles.cache import md5_folder
 from stages.runners import Folder, report_environment, runner_of
 from stages.verify.check import Case, Problem, Skip
@@ -170,10 +170,9 @@ def recorded_machine(record: Record, root: Path) -> JsonObject | None:
 
     It decides how much a repetition may differ, so it is believed no more than anything else.
     """
-    folder = names.trace_path(record.id)
-    if not (root / folder / "telemetry.json").is_file():
+    path, folder, lock = root / names.telemetry_path(record.id), names.TELEMETRY, Path("dvc.lock")
+    if not path.is_file():
         return None
-    lock = Path("stages") / record.rung / "dvc.lock"
     stages = lockfile.parse((root / lock).read_bytes(), lock.as_posix()) if (root / lock).is_file() else {}
     recorded = {out.md5 for stage in stages.values() for out in stage.outs.values() if out.path == folder.as_posix()}
     if (md5 := md5_folder(root / folder)) not in recorded:
@@ -181,11 +180,7 @@ def recorded_machine(record: Record, root: Path) -> JsonObject | None:
         raise Refused(
             f"{folder.as_posix()}: found {md5}, expected {expected}, as in {lock.as_posix()}; `dvc checkout` mends it"
         )
-    try:
-        value = canonical.loads((root / folder / "telemetry.json").read_bytes())
-    except canonical.NotCanonical as error:
-        raise Refused(f"{folder.as_posix()}/telemetry.json: {error}; `dvc checkout` mends it") from None
-    return value if isinstance(value, dict) else {}
+    return telemetry.parse(path.read_bytes())
 
 
 def is_same_kind(recorded: JsonObject | None, present: JsonObject) -> bool | None:

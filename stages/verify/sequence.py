@@ -20,6 +20,7 @@ from stages.verify import (
     history,
     ledger,
     locks,
+    origin,
     pending,
     records,
     replay,
@@ -72,6 +73,7 @@ SEQUENCE = check_order(
         Check("V28", "winner", "artifacts", derived.check_winner, _DVC),
         Check("V29", "site", "artifacts", derived.check_site, (DvcLocks,)),
         Check("V30", "replay", "replay", replay.check_replay, (Ledger,)),
+        Check("V31", "origin", "git", origin.check_origin, (Study,), (origin.EarlierSeeds,)),
     )
 )
 

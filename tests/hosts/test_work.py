@@ -93,6 +93,12 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     assert "python -m stages.run" not in done.stdout
     assert "python -m stages.gate" not in done.stdout
     assert decisions(third) == decisions(first)
+    measured = {path.name: path.read_bytes() for path in (first.root / ".dvc/cache/runs/telemetry").glob("*.json")}
+    assert len(measured) == 6
+    for other in (second, third):  # what each run measured travels with the run cache
+        assert {
+            path.name: path.read_bytes() for path in (other.root / ".dvc/cache/runs/telemetry").iterdir()
+        } == measured
 
     # Its dvc.lock lists the stages as they came; where that is a conflict, either side is right.
     third.commit("The evidence, as it was restored")

@@ -247,15 +247,14 @@ def test_a_knob_that_nobody_froze_is_not_trained(study):
     assert study.git("status", "--porcelain") == "M params.yaml"
 
 
-def test_a_what_if_about_a_knob_trains_nothing_and_says_that_it_cannot_be_answered(study):
+def test_what_no_what_if_can_answer_is_refused_by_name(study):
     study.replace("params.yaml", "mode: frozen", "mode: exploratory")
     study.replace("params.yaml", "d1-b: {depth: 1, aspect: 16, batch_tokens: 256", "d1-b: {depth: 1, aspect: 16, batch_tokens: 512")  # fmt: skip
-    told = study.dvc("repro", "stages/rung1/dvc.yaml:gate").stderr
-    assert "locks/gate1.yaml differs, which a what-if trains nothing for" in told
-    assert "configs.d1-b.batch_tokens: frozen 256, now 512" in told
-    record = study.root / "artifacts" / "records" / "rung1" / "d1-b" / "cpu-fp32" / "1.json"
-    assert canonical.loads(record.read_bytes())["status"] == "unrun"
-    assert decision(study, "gate1")["outcome"] == "blocked"
+    told = study.dvc("repro", "stages/rung1/dvc.yaml:gate", check=False)
+    assert told.returncode != 0 and ran(told.stdout) == ["protocol"]
+    assert "locks/gate1.yaml: no what-if can answer this" in told.stderr
+    assert "configs.d1-b.batch_tokens: frozen 256, now 512" in told.stderr
+    assert study.git("status", "--porcelain") == "M params.yaml"
 
 
 def test_a_refusal_takes_no_door_away_and_status_says_what_was_changed(study):

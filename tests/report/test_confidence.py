@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from report.answers import answers
 from report.build import build
 from report.confidence import readable
 from report.load import load
 from report.pages import gate_confidence
 from report.pages.confidence import GRADES, RULES
+from report.verdict import answers
 from report.views import StudyView, view_study
 from stages.confidence import __main__ as stage
 from stages.confidence import stored

@@ -20,7 +20,7 @@ from tests.support import synthetic
 
 
 def table_of(view: StudyView) -> Table:
-    return rungs_table(view.cost, list(view.gates.values()), view.clock)
+    return rungs_table(view.cost, list(view.gates.values()))
 
 
 def test_the_noise_floor_is_part_of_what_was_executed(default_study: Path) -> None:
@@ -94,10 +94,7 @@ def test_ten_rungs_and_more_stand_in_the_order_of_the_study_everywhere(twelve: P
 
 def test_the_next_rung_of_the_ninth_is_the_tenth(twelve: Path) -> None:
     view = view_study(twelve)
-    made = {
-        row.cells["gate"].value: row.cells["not_run_hours"]
-        for row in decisions_table(view.cost, view.gates, view.clock).rows
-    }
+    made = {row.cells["gate"].value: row.cells["not_run_hours"] for row in decisions_table(view.cost, view.gates).rows}
     stopped = len(view.gates["gate1"].decision.stopped)
     assert made["gate1"] == pytest.approx(stopped * 2 * 2.0 / 3600)
     assert made["gate9"] == 0.0

@@ -139,7 +139,7 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
     assert kept
     for config, step in kept:
         assert step_text(step) == f"kept by role ({step.by[0]}) against R8"
-        table = path_table(view.paths.values(), list(view.gates.values()), view.clock)
+        table = path_table(view.paths.values(), list(view.gates.values()))
         cells = {row.id: row.cells for row in table.rows}
         assert "against R8" in cells[f"path.{config}"]["rung3"].small
     build(root)

@@ -20,7 +20,7 @@ def copied(default_study: Path, tmp_path: Path) -> Path:
 
 def report(root: Path, host: str, **told: str) -> None:
     """Let the telemetry of a host block tell something else."""
-    for path in (root / "artifacts" / "traces").glob(f"*/*/{host}/*/telemetry.json"):
+    for path in (root / "artifacts" / "telemetry").glob(f"*/*/{host}/*.json"):
         value = json.loads(path.read_bytes())
         path.write_text(json.dumps({**value, **told}), encoding="utf-8")
 
@@ -74,5 +74,5 @@ def test_two_of_three_blocks_that_report_one_machine_are_named(tmp_path: Path) -
 
 
 def test_without_telemetry_the_machines_are_not_known(copied: Path) -> None:
-    shutil.rmtree(copied / "artifacts" / "traces")
+    shutil.rmtree(copied / "artifacts" / "telemetry")
     assert view_study(copied).machines.sentence.startswith("No telemetry here names the machine of every host block")

@@ -132,10 +132,9 @@ def test_a_run_names_its_line_its_digests_and_the_command_that_repeats_it(site: 
 def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, default_study: Path) -> None:
     run = view_study(default_study).executed[0].record.id
     text = read(site / "runs" / f"{run}.html").text
-    for name in ("curve.csv", "telemetry.json"):
-        path = default_study / names.trace_path(run) / name
-        assert files.sha256_file(path) in text
-        assert f"{names.trace_path(run).as_posix()}/{name}" in text
+    for path in (names.trace_path(run) / "curve.csv", names.telemetry_path(run)):
+        assert files.sha256_file(default_study / path) in text
+        assert path.as_posix() in text
     assert "every number that a rule reads can be computed again" in read(site / "verify.html").text
 
 

@@ -18,7 +18,7 @@ from report.path_figure import candidate_counts
 from report.promotion_paths import PathStep, build_paths
 from report.verdict import reach_verdict
 from report.views import view_study
-from stages.domain import canonical
+from stages.domain import canonical, names
 from stages.domain.decision import decision_from_json
 from stages.domain.study import parse_study
 from tests.report.conftest import copy_of, make_study
@@ -243,13 +243,13 @@ def test_one_host_one_rung_and_no_roles_are_a_study_too(tmp_path: Path) -> None:
 
 def test_a_telemetry_that_is_no_json_and_a_curve_that_is_no_csv_are_said_and_stop_nothing(copied: Path) -> None:
     folder = copied / "artifacts" / "traces" / "rung5" / "d8-c007" / "cpu-fp32" / "5001"
-    (folder / "telemetry.json").write_text("{not json", encoding="utf-8")
+    run = folder.relative_to(copied / "artifacts" / "traces").as_posix()
+    (copied / names.telemetry_path(run)).write_text("{not json", encoding="utf-8")
     (folder / "curve.csv").write_bytes(b"\xff\xfe\x00broken")
     build(copied)
-    run = folder.relative_to(copied / "artifacts" / "traces").as_posix()
     text = read(copied / "site" / "runs" / f"{run}.html").text
     assert "curve.csv is no curve" in text
-    assert f"Missing: artifacts/traces/{run}/telemetry.json" in text
+    assert f"Missing: artifacts/telemetry/{run}.json" in text
 
 
 def test_a_loss_that_is_not_finite_is_a_gap_in_the_curve(copied: Path) -> None:

@@ -17,14 +17,9 @@ NUMBER = Column("number", "Number", "number")
 
 
 def table(text: str, number: float | None = 1.5) -> Table:
-    return Table(
-        "t",
-        "T",
-        [TEXT, NUMBER, Column("h", "Hidden", hidden=True)],
-        [TableRow("r", {"text": text, "number": number, "h": text})],
-        "s",
-        "rated clock",
-    )
+    columns = [TEXT, NUMBER, Column("h", "Hidden", hidden=True)]
+    rows = [TableRow("r", {"text": text, "number": number, "h": text})]
+    return Table("t", "T", "s", clock="rated clock", columns=columns, rows=rows)
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -57,7 +52,7 @@ def test_none_is_empty_in_csv_null_in_json_and_a_dash_on_the_page() -> None:
 @given(st.text(st.sampled_from("<>&\"'/ ab"), min_size=1))
 def test_no_text_becomes_markup(text: str) -> None:
     cells = {"text": Cell("x", text, note=text, small=text, tags=(text,)), "number": Cell(text, text, mark=text)}
-    made = body(Table("t", "T", [TEXT, NUMBER], [TableRow(text, cells)], "s", "c"), str, True, render.anchor)
+    made = body(Table("t", "T", "s", columns=[TEXT, NUMBER], rows=[TableRow(text, cells)]), str, True, render.anchor)
     kept = made.replace("<tr id=", "<tr ")
     for tag in (
         "<tr",

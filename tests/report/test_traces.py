@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from report.traces import read_telemetry, read_trace
+from stages.domain import files, names
 
 RUN = "rung1/a/b/1"
 
@@ -40,6 +41,6 @@ def test_a_loss_that_is_no_number_is_a_gap(tmp_path: Path, folder: Path) -> None
 
 
 @pytest.mark.parametrize("data", [b"[1]", b"{", b"\xff", b"null"])
-def test_a_telemetry_that_is_no_object_reads_as_absent(tmp_path: Path, folder: Path, data: bytes) -> None:
-    (folder / "telemetry.json").write_bytes(data)
+def test_a_telemetry_that_is_no_object_reads_as_absent(tmp_path: Path, data: bytes) -> None:
+    files.write_whole(tmp_path / names.telemetry_path(RUN), data)
     assert read_telemetry(tmp_path, RUN) == {}

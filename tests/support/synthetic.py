@@ -20,6 +20,7 @@ from stages import gate as gate_stage
 from stages import protocol
 from stages.domain import canonical, files, locks, names, promotions, study
 from stages.domain.contract import Contract, from_lock
+from stages.dvcfiles import telemetry
 from stages.runners import assign, runner_of
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
@@ -146,24 +147,20 @@ def _executed(
 def _trace(record: dict[str, Any]) -> dict[str, bytes]:
     header = b"step,tokens,seconds,train_loss,lr_factor\n"
     if not record["facts"]:
-        return {
-            "curve.csv": header,
-            "telemetry.json": canonical.dumps({"schema": 1, "status": record["status"]}),
-        }
+        return {"curve.csv": header}
     end, steps = record["facts"]["train_loss"], record["facts"]["steps"]
     rows = [(i * steps // 40 + 1, end + 3.0 / (1 + i)) for i in range(40)]
     lines = "".join(f"{s},{s * 4096},{s / 10:.3f},{loss:.6f},{1 - s / (steps + 1):.6f}\n" for s, loss in rows)
-    telemetry = {
-        "schema": 1,
+    return {"curve.csv": header + lines.encode()}
+
+
+def _measured(record: dict[str, Any]) -> dict[str, Any]:
+    return {
         "status": "finished",
         "tokens_per_second": 40000.0,
         "train_seconds": float(record["budget"]["seconds"]),
         "hostname": "example",
         "torch": "2.13.0",
-    }
-    return {
-        "curve.csv": header + lines.encode(),
-        "telemetry.json": (json.dumps(telemetry, indent=1) + "\n").encode(),
     }
 
 
@@ -176,6 +173,9 @@ def _write(record: dict[str, Any]) -> None:
     path = names.record_path(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(canonical.dumps(record))
+    if record["facts"]:
+        md5 = files.md5_bytes(canonical.dumps(record))
+        files.write_whole(names.telemetry_path(run), telemetry.dumps(run, md5, _measured(record)))
 
 
 def _rung(rung: str, study_: study.Study, contract: Contract) -> None:

