@@ -476,13 +476,14 @@ def folder_instead(f: Forger, path: str) -> None:
 unreadable("the traces of a rung that nobody can open", "endless_traces", "artifacts/traces/rung3")
 unreadable("all traces that nobody can open", "endless_all_traces", "artifacts/traces")
 unreadable("the trace of a run that nobody can open", "endless_trace", "artifacts/traces/rung3/*/*/*")
-unreadable("telemetry that nobody can open", "endless_telemetry", "artifacts/traces/rung3/*/*/*/telemetry.json")
+unreadable("telemetry that nobody can open", "endless_telemetry", "artifacts/telemetry/rung3/*/*/*.json")
 unreadable(
     "a folder in the place of telemetry",
     "folder_telemetry",
-    "artifacts/traces/rung3/*/*/*/telemetry.json",
+    "artifacts/telemetry/rung3/*/*/*.json",
     folder_instead,
 )
+unreadable("all telemetry that nobody can open", "endless_all_telemetry", "artifacts/telemetry")
 unreadable("a winner that nobody can open", "endless_winner", "artifacts/winner")
 unreadable("records of a rung that nobody can open", "endless_records", "artifacts/records/rung3")
 unreadable(

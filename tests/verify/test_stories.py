@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def two_runs(
     for name, change in (hosts or {}).items():
         value["hosts"][name].update(change)
     study = parse_study(value, "params.yaml")
-    contract = make_contract(budget_seconds=2.0, settings=value["runner"])
+    blocks = {name: host.model_dump() for name, host in study.hosts.items()}
+    contract = replace(make_contract(budget_seconds=2.0, settings=value["runner"]), hosts=blocks)
     names = {"config": next(iter(study.configs)), "host": "cpu-fp32", "seed": 1000, "purpose": "candidate"}
     runs = [
         synthetic._executed(contract, study, **names),
@@ -133,7 +135,7 @@ def test_a_dvc_lock_over_its_limit_is_a_problem_with_its_size(clone: Forger, mon
     monkeypatch.setattr(lockfile, "MAX_BYTES", limit)
     problems = head(clone)["dvc-locks"].problems
     assert [problem.file for problem in problems] == ["stages/rung3/dvc.lock"]
-    assert problems[0].found == f"{size} bytes, expected at most {limit}"
+    assert (problems[0].found, problems[0].expected) == (f"{size} bytes", f"at most {limit}")
 
 
 def forge_summary(f: Forger) -> None:
@@ -163,7 +165,8 @@ def test_a_difference_that_may_be_the_codes_is_skipped_with_the_code_that_differ
 ):
     f = Forger(smoke.copy(tmp_path / "study").root)
     forge(f)
-    monkeypatch.setattr(digests, "installed_root", lambda: tmp_path / "nowhere")
+    (tmp_path / "installed").mkdir()
+    monkeypatch.setattr(digests, "installed_root", lambda: tmp_path / "installed")
     result = next(one for one in f.verify(None, "artifacts") if one.check.name == check)
     assert (result.status, result.reason) == ("skipped", reason)
     assert result.enable == "verify with that commit's own code"
