@@ -1,12 +1,13 @@
 # Everything runs in .venv, made from the tested set in constraints.txt.
 #   make study   the default study, from the text to the site        make test    the whole test suite
 #   make check   formatting, lint, types, workflows                  make bench   the figures of docs/log.md, as JSON
+#   make hindsight   after the study: what the gates stopped, trained at the last budget (never part of make study)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: study test check bench clean
+.PHONY: study hindsight test check bench clean
 
 # Cells side by side where the cores allow it, with the same bytes; `dvc repro` alone does it all in one lane.
 study: $(VENV)/ready
@@ -14,6 +15,11 @@ study: $(VENV)/ready
 	$(BIN)/dvc repro
 	$(BIN)/promotion status
 	@echo "open site/index.html, or: $(BIN)/promotion serve"
+
+hindsight: $(VENV)/ready
+	$(BIN)/python -m stages.rungs --hindsight
+	$(BIN)/dvc repro stages/hindsight/dvc.yaml
+	$(BIN)/dvc repro
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n logical --dist worksteal

@@ -24,6 +24,7 @@ from report.search import index
 from report.views import StudyView
 from stages.domain import canonical, names
 from stages.domain.errors import Invalid
+from stages.domain.files import naming, swap_folder
 from stages.domain.metric import Metric, metric_of
 
 Progress = Callable[[int, int], None]
@@ -60,10 +61,11 @@ class _Writer:
         if name in self.files:
             raise AssertionError(f"{name} was written twice")
         path = self.folder / name
-        if path.parent not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        path.write_bytes(data)
+        with naming(path):
+            if path.parent not in self._made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._made.add(path.parent)
+            path.write_bytes(data)
         self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
     def write_named(self, name: str, data: bytes) -> None:
@@ -102,30 +104,16 @@ def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done
     return manifest
 
 
-def swap(new: Path, site: Path, old: Path) -> None:
-    """Put `new` in the place of `site`. If that fails half-way, the old site is put back."""
-    had = site.exists()
-    if had:
-        site.replace(old)
-    try:
-        new.replace(site)
-    except OSError:
-        if had:
-            old.replace(site)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def build(root: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
     """Build site/ under `root` from what lies there. Returns the manifest. Raises before the old site is touched."""
     files = load(root)
-    scratch = root / names.SCRATCH / f"site-{os.getpid()}"
-    new, old = scratch / "new", scratch / "old"
-    shutil.rmtree(scratch, ignore_errors=True)
-    new.mkdir(parents=True)
+    new = root / names.SCRATCH / f"site-{os.getpid()}"
+    shutil.rmtree(new, ignore_errors=True)
     try:
+        with naming(new):
+            new.mkdir(parents=True)
         manifest = write_site(files, new, progress)
-        swap(new, root / names.SITE, old)
+        swap_folder(new, root / names.SITE)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
     return manifest

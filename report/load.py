@@ -21,11 +21,11 @@ from pydantic import Field
 
 from stages.confidence import stored
 from stages.confidence.results import StudyConfidence
-from stages.domain import canonical, files, locks, names, study, yamlio
+from stages.domain import canonical, files, hindsight, locks, names, study, yamlio
 from stages.domain.decision import Decision, parse_decision
 from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
-from stages.domain.records import Record, parse_ledger
+from stages.domain.records import HindsightRecord, Record, parse_hindsight, parse_ledger
 from stages.domain.schema import Key, Recorded, parse_recorded
 from stages.domain.study import Study
 from stages.summary import Ladder, build
@@ -138,6 +138,8 @@ class StudyFiles:
     accounting: Accounting
     agreement: Agreement
     stability: Stability
+    #: What was trained after the last decision, with its line of ledger/hindsight.jsonl; empty where nothing was.
+    hindsight: list[tuple[HindsightRecord, LedgerLine]]
     #: How sure the decisions are, where the stage has written it.
     confidence: StudyConfidence | None
     #: The digests of every file that was read, by its path.
@@ -185,6 +187,7 @@ def load(root: Path) -> StudyFiles:
         accounting=summarise("accounting.json", Accounting, accounting),
         agreement=hosts,
         stability=order,
+        hindsight=_read_hindsight(reader, study_),
         confidence=_read_confidence(reader, study_),
         sources=reader.sources,
     )
@@ -277,6 +280,15 @@ def _read_decisions(reader: _Reader, study_: Study) -> dict[str, LedgerDecision]
         _refuse_unknown(study_, str(line), [*decision.candidates, *decision.promoted, *decision.stopped])
         entries[gate] = LedgerDecision(decision, line)
     return {gate: entries[gate] for gate in map(names.gate_of, study_.rungs) if gate in entries}
+
+
+def _read_hindsight(reader: _Reader, study_: Study) -> list[tuple[HindsightRecord, LedgerLine]]:
+    path = hindsight.LEDGER.as_posix()
+    parsed = parse_hindsight(reader.bytes(hindsight.LEDGER) or b"", path)
+    lines = [(record, LedgerLine(path, number, raw)) for number, (record, raw) in enumerate(parsed, start=1)]
+    for record, line in lines:
+        _refuse_unknown(study_, str(line), [record.config])
+    return lines
 
 
 def _read_confidence(reader: _Reader, study_: Study) -> StudyConfidence | None:

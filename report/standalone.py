@@ -17,11 +17,12 @@ from itertools import count
 from pathlib import Path
 
 from report import tables
-from report.build import read_assets, swap
+from report.build import read_assets
 from report.render import environment, render
 from report.tables import Column, Item, Table
 from stages.domain import canonical
 from stages.domain.errors import Refused
+from stages.domain.files import swap_folder
 
 MANIFEST = "manifest.json"
 INDEX = "index.html"
@@ -72,15 +73,14 @@ def write_page(page: dict[str, bytes], folder: Path, kind: str) -> None:
     files = {**page, **read_assets()}
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
     files[MANIFEST] = canonical.dumps({"schema": 1, "kind": kind, "files": listed})
-    new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
-    for part in (new, old):
-        shutil.rmtree(part, ignore_errors=True)
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
     try:
         for name, data in files.items():
             path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        swap(new, folder, old)
+        swap_folder(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -14,21 +14,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.domain import names
-from stages.domain.runs import all_runs, runs_of
+from stages.domain.hindsight import FOLDER
+from stages.domain.runs import all_runs, hindsight_runs, runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 
 
 def prune(study: Study) -> list[str]:
     """Remove what no run of the study accounts for; returns the paths and stages that are gone."""
-    return [*_remove_outputs(study), *(entry for rung in study.rungs for entry in _remove_entries(study, rung))]
+    declared = {rung: {"gate", *(run.stage_name for run in runs_of(study, rung))} for rung in study.rungs}
+    declared[FOLDER] = {"summary", *(run.stage_name for run in hindsight_runs(study))}
+    return [
+        *_remove_outputs(study),
+        *(entry for rung, known in declared.items() for entry in _remove_entries(rung, known)),
+    ]
 
 
 def _remove_outputs(study: Study) -> Iterator[str]:
-    declared = {run.id for run in all_runs(study)}
-    for folder, suffix in ((names.RECORDS, ".json"), (names.TRACES, "")):
-        for path in sorted(folder.glob(f"rung*/*/*/*{suffix}")):
-            if path.relative_to(folder).as_posix().removesuffix(suffix) in declared:
+    declared = [*all_runs(study), *hindsight_runs(study)]
+    kept = {path for run in declared for path in (names.record_path(run.id), names.trace_path(run.id))}
+    for folder, pattern in (
+        (names.RECORDS, "rung*/*/*/*.json"),
+        (names.TRACES, "rung*/*/*/*"),
+        (names.HINDSIGHT, "records/*/*/*.json"),
+        (names.HINDSIGHT, "traces/*/*/*"),
+    ):
+        for path in sorted(folder.glob(pattern)):
+            if path in kept:
                 continue
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             _drop_empty(path.parent, folder)
@@ -41,11 +53,10 @@ def _drop_empty(folder: Path, top: Path) -> None:
         folder = folder.parent
 
 
-def _remove_entries(study: Study, rung: str) -> Iterator[str]:
+def _remove_entries(rung: str, declared: set[str]) -> Iterator[str]:
     """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
     path = lockfile.path_of(rung)
     head, stages = lockfile.read(path)
-    declared = {"gate", *(run.stage_name for run in runs_of(study, rung))}
     kept = {name: text for name, text in stages.items() if name in declared}
     if len(kept) < len(stages):
         lockfile.write(path, head, kept)

@@ -2,6 +2,7 @@
 
     python -m stages.run rung3 d2-ar64 cpu-fp32 301            (run by `dvc repro`)
     python -m stages.run rung3 d2-ar64 cpu-fp32 901 --floor    an A/A run of the reference, which needs no ticket
+    python -m stages.run rung5 d2-ar64 cpu-fp32 501 --hindsight    what was stopped, after the last decision
 
 Reads artifacts/protocol/rungN.json, its line of the previous gate's promotions.yaml and its own configuration.
 Writes artifacts/records/.../SEED.json (the evidence) and artifacts/traces/.../SEED/ (the curve); what only its machine
@@ -23,6 +24,7 @@ from stages.domain.contract import Contract, read_open
 from stages.domain.errors import Invalid, Refused, main_guard
 
 if TYPE_CHECKING:
+    from stages.domain.hindsight import LastDecision
     from stages.runners import Runner, RunnerJson
 
 CURVE_HEADER = b"step,tokens,seconds,train_loss,lr_factor\n"
@@ -31,13 +33,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class RequestedRun:
-    """What the command line asks for, under the contract of its rung."""
+    """What the command line asks for, under the contract of its rung.
+
+    `last` is the recorded decision of the last gate, for a run in hindsight alone: its record names it.
+    """
 
     contract: Contract
     config: str
     host: str
     seed: int
     purpose: str
+    last: LastDecision | None = None
 
     @property
     def id(self) -> str:
@@ -46,7 +52,7 @@ class RequestedRun:
 
     def make_record(self, status: str, reason: str | None, **content: Any) -> Json:
         """The record of the run; `content` is environment, spec and facts of one that trained."""
-        return self.contract.make_record(
+        record = self.contract.make_record(
             config=self.config,
             host=self.host,
             seed=self.seed,
@@ -55,6 +61,7 @@ class RequestedRun:
             reason=reason,
             **content,
         )
+        return {**record, "decision": self.last.digest} if self.last else record
 
 
 def find_undeclared(run: RequestedRun) -> str | None:
@@ -143,7 +150,9 @@ def find_status(run: RequestedRun) -> tuple[str, str]:
     before = names.gate_before(rung)
     if problem := find_undeclared(run):
         return _refuse_undeclared(run.contract.gate, problem)
-    ticket = "true" if run.purpose == "floor" else read_ticket(rung, run.config)
+    if run.last and run.config in run.last.decision.candidates:
+        return "unrun", run.last.ran_at
+    ticket = "true" if run.purpose != "candidate" else read_ticket(rung, run.config)
     if ticket == "what-if":
         return "unrun", f"only an exploratory {before} promotes it"
     if ticket != "true":
@@ -206,7 +215,7 @@ def _train_and_write(run: RequestedRun, runner: Runner, spec: RunnerJson, starte
     measured["process_seconds"] = round(time.perf_counter() - started, 3)
     md5 = files.md5_bytes(canonical.dumps(record))
     telemetry.store(md5, telemetry.dumps(run.id, md5, measured))
-    write_outputs(record, result.trace, result.large)
+    write_outputs(record, result.trace, {} if run.last else result.large)  # nobody uses the weights of what was stopped
     result.clear()  # not before: a process that dies in between must not have trained for nothing
     observer.done(record, result.telemetry)
 
@@ -230,11 +239,17 @@ def _run_spec(run: RequestedRun, runner: Runner, spec: RunnerJson) -> tuple[Any,
 
 def main() -> None:
     """Parse the command line, look at the ticket, and train or record that nothing was trained."""
-    words = [word for word in sys.argv[1:] if word != "--floor"]
-    purpose = "floor" if "--floor" in sys.argv[1:] else "candidate"
-    if len(words) != 4 or not words[3].isdigit() or not all(names.is_name(word) for word in words[:3]):
-        raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor]")
-    run = RequestedRun(read_open(words[0]), words[1], words[2], int(words[3]), purpose)
+    words, options = sys.argv[1:5], sys.argv[5:]
+    known = options in ([], ["--floor"], ["--hindsight"])
+    if len(words) != 4 or not known or not words[3].isdigit() or not all(names.is_name(word) for word in words[:3]):
+        raise Refused("usage: python -m stages.run RUNG CONFIG HOST SEED [--floor | --hindsight]")
+    contract, purpose = read_open(words[0]), options[0].removeprefix("--") if options else "candidate"
+    last = None
+    if purpose == "hindsight":
+        from stages.domain.hindsight import read_last_decision  # imports what a stopped run must not pay for
+
+        last = read_last_decision(contract)
+    run = RequestedRun(contract, words[1], words[2], int(words[3]), purpose, last)
     status, reason = find_status(run)
     if not status:
         if _read_section("study").get("mode") == "exploratory":

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,13 +76,7 @@ def copy_weights(run: Record) -> Mapping[str, object]:
     source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
         raise Refused(f"{source.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{WEIGHTS}.part")
-    with source.open("rb") as old, beside.open("wb") as new:
-        shutil.copyfileobj(old, new, files.CHUNK)
-        new.flush()
-        os.fsync(new.fileno())
-    beside.replace(target)
+    files.copy_whole(source, target)
     return {"file": WEIGHTS, "sha256": files.sha256_file(target), "bytes": target.stat().st_size}
 
 

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from report.page import Page
-from report.pages import agreement, confidence, configuration, cost, gate, method, overview, runs, stability, verify
+from report.pages import (
+    agreement,
+    confidence,
+    configuration,
+    cost,
+    effects,
+    gate,
+    hindsight,
+    method,
+    overview,
+    runs,
+    stability,
+    verify,
+)
 from report.views import StudyView
 
-KINDS = (overview, gate, configuration, runs, agreement, stability, confidence, cost, method, verify)
+KINDS = (
+    *(overview, gate, configuration, runs, agreement, stability),
+    *(effects, confidence, hindsight, cost, method, verify),
+)
 
 
 def all_pages(view: StudyView) -> Iterator[Page]:
@@ -20,4 +36,4 @@ def all_pages(view: StudyView) -> Iterator[Page]:
 def count_pages(view: StudyView) -> int:
     """How many pages `all_pages` yields."""
     rungs, configs = len(view.gates), len(view.study.configs)
-    return rungs * 2 + configs + len(view.executed) + 9
+    return rungs * 2 + configs + len(view.executed) + 10 + bool(view.study.factors)

@@ -110,10 +110,10 @@ def comparisons_table(known: GateConfidence) -> Table:
         Column("config", "Candidate", get=lambda pair: link_config(pair.config)),
         Column("rule", "Rule", get=lambda pair: Cell(pair.rule, href=f"{gate_page(known.gate)}#{pair.rule}")),
         Column("against", "Against", get=_against),
-        Column("mean", "Difference", "signed", DIFFERENCE_HINT, get=_difference),
+        Column("mean", "Difference", "signed", DIFFERENCE_HINT, get=difference_cell),
         Column("lower", "Lower end", "signed", hidden=True),
         Column("upper", "Upper end", "signed", hidden=True),
-        Column("outcome", "Within the margin?", hint="two one-sided t tests at 5 %", get=_outcome),
+        Column("outcome", "Within the margin?", hint="two one-sided t tests at 5 %", get=outcome_cell),
         Column("margin", "Margin", "number", hidden=True),
         Column("margin_from", "Margin of", hidden=True),
         Column("p_test", "p of the test", "number", hidden=True),
@@ -165,7 +165,8 @@ def _against(pair: Comparison) -> Cell:
     return Cell(pair.against, href=config_page(pair.against), small=roles.get(pair.against_as, pair.against_as))
 
 
-def _difference(pair: Comparison) -> Cell:
+def difference_cell(pair: Comparison) -> Cell:
+    """The mean difference of a pair, its interval below it."""
     if pair.mean is None:
         return Cell(None, formatting.DASH, note=pair.note)
     interval = "no interval: no noise was measured" if pair.noise == "none" else "no interval"
@@ -174,7 +175,8 @@ def _difference(pair: Comparison) -> Cell:
     return Cell(pair.mean, formatting.signed(pair.mean, DIGITS), small=interval, note=pair.note)
 
 
-def _outcome(pair: Comparison) -> Cell:
+def outcome_cell(pair: Comparison) -> Cell:
+    """What the test against the margin says of a pair."""
     margin = ""
     if pair.margin is not None:
         sign = "±" if pair.test == "equivalence" else ""

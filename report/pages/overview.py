@@ -13,7 +13,7 @@ from report.pages.agreement import alone_cell, rung_cell
 from report.path_figure import candidate_counts, path_figure, path_table
 from report.prose import Prose, term
 from report.tables import Cell, Column, Table
-from report.verdict import answers, reach_verdict
+from report.verdict import answers, look_back, reach_verdict
 from report.views import StudyView
 from stages.domain import formatting
 
@@ -30,7 +30,7 @@ def pages(view: StudyView) -> Iterator[Page]:
         template="overview.html",
         title="Overview",
         context={
-            "verdict": replace(verdict, notes=[*verdict.notes, *answers(view.confidence)]),
+            "verdict": replace(verdict, notes=[*verdict.notes, *answers(view.confidence), *look_back(view.hindsight)]),
             "counts": candidate_counts(gates),
             "more": max(0, len(paths) - MOST_ROWS),
             "figures": [path_figure(paths, gates, view.stars, "paths")],

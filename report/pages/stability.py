@@ -9,7 +9,7 @@ from report.gates import GateView
 from report.page import Page, link_config, link_gate, link_rung
 from report.path_figure import path_figure
 from report.tables import Cell, Column, Table
-from report.verdict import early_leader, find_lead
+from report.verdict import early_leader
 from report.views import StudyView
 from stages.domain import formatting
 from stages.summary.stability import LeaderFate, Stability
@@ -34,7 +34,7 @@ def pages(view: StudyView) -> Iterator[Page]:
     stability, gates = view.files.stability, list(view.gates.values())
     many = len(view.study.configs)
     context: dict[str, object] = {
-        "early": early_leader(view, find_lead(view)),
+        "early": early_leader(view, view.lead),
         "figures": [path_figure(list(view.paths.values()), gates, view.stars, "ranks")],
         "many": many,
         "flattery": formatting.number(best_of(many), 2) if many > 1 else None,

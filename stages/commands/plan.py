@@ -1,39 +1,73 @@
 """What the study can cost, before anything runs.
 
     promotion plan
+    promotion plan --workers 2            the wall time with so many workers a host
     promotion plan --json
 
-Reads params.yaml alone. How many configurations a gate lets through is known only afterwards: the rules bound it, and
-every figure here is that bound.
+Reads params.yaml, and the telemetry of runs of this study where some are here. How many configurations a gate lets
+through is known only afterwards: the rules bound it, and every figure here is that bound. The wall time counts what a
+run takes beside its budget (start of Python and of the runner, evaluation, DVC): measured where runs of the host are
+here, else assumed, which is said.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
-from stages.domain.formatting import duration, spell, unit
+from stages.domain import names
+from stages.domain.errors import Refused
+from stages.domain.formatting import count, duration, elapsed, spell, unit
+from stages.domain.study import Study
 from stages.study_check import load_checked
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import Plan, plan
+from stages.summary.wall_time import RunTimes, WallTime, describe, wall_time
+
+#: Telemetry of more runs than this tells nothing more.
+MOST_MEASURED = 2_000
+MAX_BYTES = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion plan`."""
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="a host, side by side; default: 1")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    study_plan = plan(load_checked())
+    if arguments.workers < 1:
+        raise Refused(f"--workers: found {arguments.workers}, expected at least 1")
+    study = load_checked()
+    study_plan = plan(study)
+    wall = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), arguments.workers)
     if arguments.json:
-        print(json.dumps(study_plan.to_json(), indent=1))
+        print(json.dumps(study_plan.to_json() | {"wall_time": wall.model_dump()}, indent=1))
     else:
-        show(study_plan)
+        show(study_plan, wall)
     return 0
 
 
-def show(study_plan: Plan) -> None:
+def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
+    """What the telemetry of finished runs here says; what is absent or unreadable is left out."""
+    for rung, declared in study.rungs.items():
+        for path in sorted((root / names.TRACES / rung).glob("*/*/*/telemetry.json")):
+            if path.stat().st_size > MAX_BYTES:
+                continue
+            try:
+                value = json.loads(path.read_bytes())
+                training, process = float(value["train_seconds"]), float(value["process_seconds"])
+            except (ValueError, KeyError, TypeError):
+                continue
+            if value.get("status") == "finished" and 0 < training <= process:
+                yield RunTimes(path.parts[-3], declared.budget_seconds, training, process)
+
+
+def show(study_plan: Plan, wall: WallTime) -> None:
     """Print a plan as a table and sentences, all in one unit."""
     from rich.table import Table
 
@@ -63,6 +97,12 @@ def show(study_plan: Plan) -> None:
     parts = {"screening": totals.screening_hours, last: totals.last_rung_hours, "A/A runs": totals.floor_hours}
     summands = " + ".join(f"{part} {cost(hours)}" for part, hours in parts.items())
     to.print(f"{summands} = {cost(total)} device-{name}, on {' and '.join(totals.hosts)} alike", soft_wrap=True)
+    workers = count(wall.workers, "worker")
+    alone, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
+    machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
+    to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
+    for line in describe(wall.hosts):
+        to.print(f"  {line}", soft_wrap=True)
     for unrun in study_plan.counterfactuals:
         candidates = f"all {unrun.candidates} of {unrun.from_rung}"
         to.print(f"had {candidates} gone straight to {last}: {cost(unrun.hours)} device-{name} there", soft_wrap=True)

@@ -15,10 +15,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.confidence import stored
+from stages.confidence import hindsight_results, stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.errors import Invalid
+from stages.domain.files import sha256_bytes
 from stages.domain.foreign_text import one_line
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
@@ -58,6 +59,7 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
         "study": study.study.name,
         "mode": study.study.mode,
         "clock": study.clock.kind,
+        "from": study.study.from_.model_dump() if study.study.from_ else None,
         "rungs": [row.to_json() for row in rungs],
         "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in list_training()],
         "next": {"why": why, "command": command},
@@ -138,6 +140,8 @@ def _format_promoted(row: RungStatus) -> str:
 def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> None:
     from rich.text import Text
 
+    if origin := study.study.from_:
+        console.print(f"goes on from {origin.gate} of {origin.study}, commit {origin.commit[:12]}", soft_wrap=True)
     if study.study.mode != "frozen":
         what_if = "study.mode is exploratory: what the gates say now is a what-if and never evidence"
         console.print(what_if, style="yellow")
@@ -163,7 +167,7 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     if winner:
         mean = f", {metric} {winner[1]:.6f}"
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
-    for line in _list_confidence(rungs):
+    for line in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
         console.print(line, soft_wrap=True)
     why, command = find_next_step(study, rungs)
     console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
@@ -184,6 +188,20 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
         ]
     hanging = f" ({'; '.join(result.how_sure.hangs_on)})" if result.how_sure.hangs_on else ""
     return [f"How sure? {result.how_sure.short}{hanging}", f"What next? {result.what_next.text}"]
+
+
+def _list_hindsight(rungs: list[RungStatus]) -> list[str]:
+    """What was trained in hindsight says, in a line; nothing where nothing was."""
+    decision = rungs[-1].decision
+    try:
+        result = hindsight_results.read(Path())
+    except Invalid as error:
+        return [f"Hindsight: {error}"]
+    if result is None:
+        return []
+    if decision is None or result.decision != sha256_bytes(decision.to_bytes()):
+        return [f"Hindsight: {hindsight_results.RESULT.as_posix()} is of another decision; `make hindsight`"]
+    return [f"Hindsight: {result.text}"]
 
 
 def _list_lock_notes(row: RungStatus) -> list[Text]:

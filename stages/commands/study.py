@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 STUDIES = Path("studies")
 #: What git holds of a study that is cleared for another one.
-CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*")
+CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*", "stages/hindsight")
 #: Section of params.yaml -> what is made anew when it differs.
 INVALIDATES = {
     "study": "the site and the ledger",
@@ -143,8 +143,8 @@ def summarise(study: Study) -> str:
 def list_belongings() -> list[Path]:
     """The files and folders that exist here and belong to the study at hand, sorted."""
     paths = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
-    paths += [names.LEDGER / name for name in ("runs.jsonl", "decisions.jsonl", "metrics.json")]
-    paths += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock")]
+    paths += [names.LEDGER / name for name in ("runs.jsonl", "hindsight.jsonl", "decisions.jsonl", "metrics.json")]
+    paths += [Path("dvc.lock"), *Path("stages").glob("rung[0-9]*/dvc.lock"), Path("stages/hindsight/dvc.lock")]
     paths += [Path("artifacts"), names.SITE]
     return sorted(path for path in paths if path.exists())
 
@@ -171,7 +171,7 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     from stages.repo.dvc_entries import differs_in_telemetry_alone
     from stages.repo.git import open_git, why_no_git
 
-    git = open_git(Path())
+    git = open_git(Path(), required=True)
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:

@@ -64,7 +64,7 @@ class Earlier:
 
 
 def extend(arguments: argparse.Namespace) -> int:
-    """Write studies/NAME.yaml and say what comes next."""
+    """Write the file into studies/ and say what comes next."""
     path = STUDIES / f"{arguments.name}.yaml"
     if not names.is_name(arguments.name, names.KEY):
         raise Refused(f"{arguments.name!r} is no name for a study, expected lower-case letters, digits, '_' and '-'")

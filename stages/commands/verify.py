@@ -5,6 +5,7 @@
     promotion verify --history                  every commit that touched rules, evidence or dvc.lock
     promotion verify --range main..HEAD         in CI: every commit of a range that could change a verdict
     promotion verify --pushed                   in a pre-push hook: the commits that are about to go out
+    promotion verify --received                 in a server's pre-receive hook: the commits that are about to come in
     promotion verify --signers FILE             also who signed the locks
 
 Exit status: 0 verified, 1 a check failed, 2 could not run. A skipped check never counts as passed; --require makes it
@@ -20,8 +21,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.commands.arguments import refuse_unwritable, user_path
+from stages.domain.errors import Refused
+
 if TYPE_CHECKING:
     from stages.verify import ChangedDecision, CommitStep, Options, Report
+
+#: What `--json` without a file stands for.
+_STDOUT = Path("-")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,18 +38,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--history", action="store_true", help="verify every commit that touched rules or evidence")
     what.add_argument("--range", metavar="A..B", help="verify the commits of a range that could change a verdict")
     what.add_argument("--pushed", action="store_true", help="in a pre-push hook of pre-commit: what is about to go out")
-    parser.add_argument("--repo", metavar="FOLDER", type=Path, default=Path(), help="the study; default: this folder")
+    what.add_argument("--received", action="store_true", help="in a pre-receive hook: what a push brings (stdin)")
+    parser.add_argument(
+        "--known",
+        metavar="COMMIT",
+        action="append",
+        default=[],
+        help="with --range, where A is all zeros or not here: a branch whose commits were verified before",
+    )
+    parser.add_argument(
+        "--repo", metavar="FOLDER", type=user_path, default=Path(), help="the study; default: this folder"
+    )
     parser.add_argument("--depth", choices=("git", "artifacts"), help="default: artifacts if any are here, else git")
-    parser.add_argument("--signers", metavar="FILE", type=Path, help="allowed signers, in OpenSSH's format")
+    parser.add_argument("--signers", metavar="FILE", type=user_path, help="allowed signers, in OpenSSH's format")
     parser.add_argument(
         "--require", metavar="CHECK,...", default="", help="checks (by id or name) that may not be skipped, or `all`"
     )
     parser.add_argument("--against", metavar="COMMIT", help="also show the decisions that changed since this commit")
     parser.add_argument(
-        "--json", metavar="FILE", nargs="?", const="-", help="the report as JSON; to stdout without FILE"
+        "--json",
+        metavar="FILE",
+        type=user_path,
+        nargs="?",
+        const=_STDOUT,
+        help="the report as JSON; to stdout without FILE",
     )
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="also write JUnit XML")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write a comment for a pull request")
+    parser.add_argument("--junit", metavar="FILE", type=user_path, help="also write JUnit XML")
+    parser.add_argument("--markdown", metavar="FILE", type=user_path, help="also write a comment for a pull request")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,28 +72,29 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.verify import Options, decisions_changed_since, required_checks, verify
 
     root: Path = arguments.repo
+    written = {name: getattr(arguments, name) for name in ("json", "junit", "markdown")}
+    refuse_unwritable((f"--{name}", path) for name, path in written.items() if path != _STDOUT)
     options = Options(arguments.depth, arguments.signers, required_checks(arguments.require))
     if arguments.pushed:
         _take_pushed_commits(arguments)
-    if arguments.history or arguments.range is not None:
+    if arguments.known and arguments.range is None:
+        raise Refused("--known goes with --range")
+    if arguments.history or arguments.received or arguments.range is not None:
         return _verify_many(root, options, arguments)
     report = verify(root, arguments.rev, options)
     changed = None
     if arguments.against is not None:
         changed = decisions_changed_since(root, arguments.against, arguments.rev)
     _write(arguments, report, changed or [], None)
-    if arguments.json != "-":
+    if arguments.json != _STDOUT:
         _print(report, changed, arguments.against)
     return report.exit_status
 
 
 def _take_pushed_commits(arguments: argparse.Namespace) -> None:
-    """Verify what pre-commit says is about to be pushed: a range, or one commit where nothing of it is there yet."""
-    start, end = (os.environ.get(f"PRE_COMMIT_{side}_REF") for side in ("FROM", "TO"))
-    if start and end:
-        arguments.range = f"{start}..{end}"
-    else:
-        arguments.rev = end or "HEAD"
+    """Verify what pre-commit says is about to be pushed: a range, or all up to a commit where nothing is there yet."""
+    start, end = (os.environ.get(f"PRE_COMMIT_{side}_REF", "") for side in ("FROM", "TO"))
+    arguments.range = f"{start if end else ''}..{end or 'HEAD'}"
 
 
 def _print(report: Report, changed: list[ChangedDecision] | None, against: str) -> None:
@@ -84,24 +107,34 @@ def _print(report: Report, changed: list[ChangedDecision] | None, against: str) 
 
 
 def _verify_many(root: Path, options: Options, arguments: argparse.Namespace) -> int:
-    """The history, or a range. What is reported in full is the last commit that fails, or the last one."""
+    """The history, a range or a push. What is reported in full is the last commit that fails, or the last one."""
     from stages.verify import (
         decisions_changed_since,
         print_history,
         print_report,
         range_base,
         verify_history,
+        verify_push,
         verify_range,
     )
 
-    if arguments.range is None:
-        steps, changed = verify_history(root, options), []
+    changed: list[ChangedDecision] = []
+    if arguments.received:
+        pushed = [words for line in sys.stdin if len(words := line.split(maxsplit=2)) == 3]
+        steps = [step for old, new, _ in pushed for step in verify_push(root, old, new, options)]
+        if not steps:
+            print("nothing that comes in belongs to a study")
+            return 0
+    elif arguments.range is None:
+        steps = verify_history(root, options)
     else:
-        steps = verify_range(root, arguments.range, options)
-        changed = decisions_changed_since(root, range_base(root, arguments.range), steps[-1].commit)
+        steps = verify_range(root, arguments.range, options, arguments.known)
+        base = range_base(root, arguments.range, arguments.known)
+        if base is not None:
+            changed = decisions_changed_since(root, base, steps[-1].commit)
     report = next((step.report for step in reversed(steps) if step.report.exit_status), steps[-1].report)
     _write(arguments, report, changed, steps)
-    if arguments.json != "-":
+    if arguments.json != _STDOUT:
         print_history(steps)
         if report.exit_status:
             print()
@@ -121,10 +154,10 @@ def _write(
         value["decisions_changed"] = [change.to_json() for change in changed]
         value["history"] = [step.to_json() for step in steps] if steps is not None else None
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
-        if arguments.json == "-":
+        if arguments.json == _STDOUT:
             sys.stdout.write(text)
         else:
-            files.write_whole(Path(arguments.json), text.encode("ascii"))
+            files.write_whole(arguments.json, text.encode("ascii"))
     if arguments.junit:
         files.write_whole(arguments.junit, junit([step.report for step in steps] if steps else [report]))
     if arguments.markdown:

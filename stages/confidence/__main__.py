@@ -32,13 +32,14 @@ def read_locks() -> dict[str, Lock]:
 
 def read_decisions() -> dict[str, Decision]:
     """The decisions of the ledger by gate."""
-    lines = _read(DECISIONS).splitlines(keepends=True)
+    lines = read_ledger_file(DECISIONS).splitlines(keepends=True)
     numbered = ((f"{DECISIONS.as_posix()}, line {number}", line) for number, line in enumerate(lines, start=1))
     decisions = (parse_decision(line, where, REMEDY) for where, line in numbered)
     return {decision.gate: decision for decision in decisions}
 
 
-def _read(path: Path) -> bytes:
+def read_ledger_file(path: Path) -> bytes:
+    """The bytes of a file of the ledger; `Refused` where it is missing."""
     if not path.is_file():
         raise Refused(f"{path.as_posix()} is missing; {REMEDY}")
     return path.read_bytes()
@@ -46,7 +47,7 @@ def _read(path: Path) -> bytes:
 
 def main() -> None:
     """Assess the ledger of the workspace."""
-    records = [record for record, _ in parse_ledger(_read(RUNS), RUNS.as_posix())]
+    records = [record for record, _ in parse_ledger(read_ledger_file(RUNS), RUNS.as_posix())]
     result = assess(read_locks(), records, read_decisions())
     stored.write(Path(), result)
     print(f"How sure? {result.how_sure.short}\nWhat next? {result.what_next.text}")

@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from stages.corpora.inputs import CorpusError, input_files
@@ -20,7 +19,7 @@ from stages.corpora.sources import documents
 from stages.corpora.tokenizer import Tokenizer, learn
 from stages.domain.canonical import dumps
 from stages.domain.corpus import CorpusFile, Data, DataFiles, Manifest, SplitFile, TokenizerFile
-from stages.domain.files import sha256_bytes, write_whole
+from stages.domain.files import naming, sha256_bytes, swap_folder, write_whole
 
 SPLITS = ("train", "val", "locked")
 BATCH_BYTES = 4 * 1024 * 1024
@@ -79,7 +78,7 @@ def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, si
     files = input_files(data.source, root)
     tokenizer = learn(_training_texts(documents(data.source, files), data, observe), data.vocab_size)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    with _writing(out):
+    with naming(out):
         for left_over in out.parent.glob(f".{out.name}.*.part"):  # of a build that was killed; DVC runs one at a time
             shutil.rmtree(left_over, ignore_errors=True)
         beside.mkdir(parents=True)
@@ -87,44 +86,10 @@ def build(data: Data, root: Path, out: Path, observe: Observer = lambda step, si
             splits = _write_splits(documents(data.source, files), data, tokenizer, beside, observe)
             _refuse_small(splits, data)
             manifest = _write_rest(data, tokenizer, splits, beside)
-            _replace(beside, out)
+            swap_folder(beside, out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return manifest
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """A disk that is full or refuses is told with the folder that was being written, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        if (error.strerror or "").startswith("could not write"):
-            raise
-        path = error.filename or out
-        raise OSError(
-            error.errno,
-            f"could not write {path}: {error.strerror or error}; free space or mend its permissions, and run it again "
-            f"({out.as_posix()} is as it was)",
-        ) from error
-
-
-def _replace(new: Path, out: Path) -> None:
-    """Put the folder `new` where `out` is, which goes only when nothing but a rename is left to do."""
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.is_symlink() or out.exists():
-        out.rename(old)
-    try:
-        new.rename(out)
-    except OSError:
-        if os.path.lexists(old):
-            old.rename(out)
-        raise
-    if old.is_symlink():
-        old.unlink()
-    else:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _training_texts(texts: Iterable[str], data: Data, observe: Observer) -> Iterator[str]:

@@ -81,7 +81,7 @@ class Contract:
             return False
         if purpose == "floor":
             return seed in self.floor_seeds and config == self.roles.get("reference")
-        return seed in self.seeds
+        return purpose == "candidate" and seed in self.seeds
 
     def to_json(self) -> JsonObject:
         """The contract as a JSON value."""

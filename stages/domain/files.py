@@ -1,18 +1,23 @@
 """Files appear whole or not at all: written beside, flushed to the disk, then renamed over the old one.
 
-A killed process or a full disk therefore leaves the old file or none, and never half of one. What a killed process was
+A killed process or a full disk therefore leaves the old file or none, and never half of one. So do folders, and from
+another file system, from which nothing can be renamed, they are copied beside first. What a killed process was
 writing stays behind as `.NAME.PID.part`, until the file is written again or `promotion heal` removes it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from stages.domain.conflicts import refuse_conflicts
 
 #: How much of a large file is copied at once.
 CHUNK = 1 << 20
@@ -22,24 +27,117 @@ _PART = re.compile(r"\..+\.(\d{1,9})\.part")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically; the same bytes again leave it untouched. Raises OSError naming `path`."""
+    """Write `data` to `path` atomically; the same bytes again leave it untouched. Raises OSError naming `path`.
+
+    A file with a merge conflict in it is refused (`Invalid`): whoever merges has not decided yet.
+    """
     if path.is_file() and not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
+    refuse_conflicts([path])
     path.parent.mkdir(parents=True, exist_ok=True)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         if is_abandoned(part):
             part.unlink(missing_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+
+    def fill(beside: Path) -> None:
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+
+    _put_in_place(path, fill)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file, from whatever file system; the copy appears whole. Raises OSError naming `target`."""
+
+    def fill(beside: Path) -> None:
+        with source.open("rb") as old, beside.open("wb") as new:
+            shutil.copyfileobj(old, new, CHUNK)
+            new.flush()
+            os.fsync(new.fileno())
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _put_in_place(target, fill)
+
+
+def _put_in_place(path: Path, fill: Callable[[Path], None]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with naming(path):
+        try:
+            fill(beside)
+            beside.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+
+
+def swap_folder(new: Path, target: Path) -> None:
+    """Put the folder `new` where `target` is, which goes only when nothing but a rename is left to do.
+
+    A link at `target` is replaced, and not what it points to. Raises OSError naming `target`, which is then as it was.
+    """
+    old, beside = (target.with_name(f".{target.name}.{name}.{os.getpid()}.part") for name in ("old", "new"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in (old, beside):
+        _remove(stale)
+    with naming(target):
+        try:
+            _rename_over(new, target, old)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            try:
+                shutil.copytree(new, beside)
+                _rename_over(beside, target, old)
+            finally:
+                _remove(beside)
+            _remove(new)
+    _remove(old)
+
+
+def _rename_over(new: Path, target: Path, old: Path) -> None:
+    had = os.path.lexists(target)
+    if had:
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if had:
+            old.rename(target)
+        raise
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise an OSError of the body as one that names `path`, and what helps; one that does already stays."""
+    try:
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise OSError(error.errno, f"could not write {path}: {error.strerror}; nothing was changed") from error
+        if (error.strerror or "").startswith("could not write"):
+            raise
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        text = f"could not write {path}: {error.strerror or error}; nothing was changed{remedy}"
+        raise OSError(error.errno, text) from error
+
+
+#: What helps, by what the system says.
+_REMEDIES = {
+    errno.ENOSPC: "; make room on that disk, and run it again",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "; make room within your quota, and run it again",
+    errno.EROFS: "; it is mounted read-only",
+    errno.EACCES: "; mend its permissions, and run it again",
+    errno.EPERM: "; mend its permissions, and run it again",
+    errno.EBUSY: "; is it a mount point? a folder that is replaced whole can be none: mount the one above it",
+}
 
 
 def is_abandoned(path: Path) -> bool:

@@ -25,6 +25,8 @@ TELEMETRY = Path("artifacts/telemetry")
 GATES = Path("artifacts/gates")
 SUMMARY = Path("artifacts/summary")
 CONFIDENCE = Path("artifacts/confidence")
+#: Beside records and traces and not among them: whatever reads those would wait for hindsight, and could see it.
+HINDSIGHT = Path("artifacts/hindsight")
 WINNER = Path("artifacts/winner")
 LOCKS = Path("locks")
 LEDGER = Path("ledger")
@@ -77,18 +79,25 @@ def decision_path(gate: str) -> Path:
 
 
 def run_id(rung: str, config: str, host: str, seed: int, purpose: str = "candidate") -> str:
-    """The one name of a run, used in paths, on pages and on the command line: rung3/d2-ar64/cpu-fp32/301."""
+    """The one name of a run, used in paths, on pages and on the command line: rung3/d2-ar64/cpu-fp32/301.
+
+    A run in hindsight is always of the last rung: hindsight/d2-ar64/cpu-fp32/501.
+    """
+    if purpose == "hindsight":
+        return f"hindsight/{config}/{host}/{seed}"
     return f"{rung}/{config}/{host}/{'floor-' if purpose == 'floor' else ''}{seed}"
 
 
 def record_path(run: str) -> Path:
     """Where the record of a run lies, given its `run_id`."""
-    return RECORDS / f"{run}.json"
+    folder, _, name = run.partition("/")
+    return HINDSIGHT / "records" / f"{name}.json" if folder == "hindsight" else RECORDS / f"{run}.json"
 
 
 def trace_path(run: str) -> Path:
     """The folder with a run's curve, given its `run_id`."""
-    return TRACES / run
+    folder, _, name = run.partition("/")
+    return HINDSIGHT / "traces" / name if folder == "hindsight" else TRACES / run
 
 
 def telemetry_path(run: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -27,6 +27,7 @@ MAX_SCORE = 1_000_000
 Bpb = Annotated[float, Field(ge=0, le=1000)]
 #: A whole number that every reader of JSON takes exactly.
 Count = Annotated[int, Field(ge=0, le=2**53)]
+AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
 class Budget(Strict):
@@ -144,15 +145,30 @@ class Record(Strict):
         return canonical.exact(facts["score"] if "score" in facts else facts["val_bpb"])
 
 
+class HindsightRecord(Record):
+    """One line of ledger/hindsight.jsonl: a run after the last gate has decided, at the budget of the last rung.
+
+    `decision` is the SHA-256 of the line of that decision in ledger/decisions.jsonl: nobody knows it before it is made,
+    so no run in hindsight can have been there for a gate to see.
+    """
+
+    purpose: Literal["hindsight"]  # type: ignore[assignment]  # no gate takes it for a candidate
+    decision: Sha256
+
+
 def parse_line(line: bytes, where: str) -> Record:
     """A record from its canonical line; `Invalid` says what is wrong at `where`."""
+    return _parse(Record, line, where)
+
+
+def _parse(model: type[AnyRecord], line: bytes, where: str) -> AnyRecord:
     if len(line) > MAX_LINE:
         raise Invalid.at(where, f"{len(line)} bytes, expected a record of at most {MAX_LINE}")
     try:
         value = canonical.loads_canonical(line)
     except canonical.NotCanonical as error:
         raise Invalid.at(where, f"{error}; a record is one line of canonical JSON") from None
-    record = parse(Record, value, where)
+    record = parse(model, value, where)
     record._md5 = md5_bytes(line)
     return record
 
@@ -184,7 +200,16 @@ def read_rung(rung: str, root: Path = Path()) -> dict[str, tuple[Record, bytes]]
 
 def parse_ledger(data: bytes, where: str) -> list[tuple[Record, bytes]]:
     """The lines of runs.jsonl as records with their bytes; `Invalid` names the line that is none."""
+    return _parse_lines(Record, data, where)
+
+
+def parse_hindsight(data: bytes, where: str) -> list[tuple[HindsightRecord, bytes]]:
+    """The same of hindsight.jsonl."""
+    return _parse_lines(HindsightRecord, data, where)
+
+
+def _parse_lines(model: type[AnyRecord], data: bytes, where: str) -> list[tuple[AnyRecord, bytes]]:
     if data and not data.endswith(b"\n"):
         raise Invalid.at(where, "the last line does not end; is the file whole?")
     lines = data.split(b"\n")[:-1]
-    return [(parse_line(line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]
+    return [(_parse(model, line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One run of a study: a configuration on a host with a seed, at a rung. `purpose` is candidate or floor (A/A)."""
+    """One run of a study: a configuration on a host with a seed, at a rung.
+
+    `purpose` is candidate, floor (A/A), or hindsight: at the last rung's budget, after the last gate has decided.
+    """
 
     rung: str
     config: str
@@ -39,13 +42,14 @@ class Run:
     @property
     def stage(self) -> str:
         """Its address in DVC."""
-        return f"stages/{self.rung}/dvc.yaml:{self.stage_name}"
+        folder = self.purpose if self.purpose == "hindsight" else self.rung
+        return f"stages/{folder}/dvc.yaml:{self.stage_name}"
 
     @property
     def command(self) -> list[str]:
         """The words after `python` that DVC and `promotion dispatch` run it with."""
         words = ["-m", "stages.run", self.rung, self.config, self.host, str(self.seed)]
-        return [*words, "--floor"] if self.purpose == "floor" else words
+        return words if self.purpose == "candidate" else [*words, f"--{self.purpose}"]
 
 
 class RunKey(Protocol):
@@ -69,7 +73,7 @@ class RunKey(Protocol):
 
     @property
     def purpose(self) -> str:
-        """Candidate or floor."""
+        """Candidate, floor or hindsight."""
 
 
 def runs_of(study: Study, rung: str) -> list[Run]:
@@ -86,6 +90,19 @@ def runs_of(study: Study, rung: str) -> list[Run]:
 def all_runs(study: Study) -> list[Run]:
     """Every run of a study, rung by rung."""
     return [run for rung in study.rungs for run in runs_of(study, rung)]
+
+
+def hindsight_runs(study: Study) -> list[Run]:
+    """Every configuration in each cell of the last rung, sorted; none for a study of a single rung.
+
+    Those that the ladder itself took to the last rung are listed too, and train nothing.
+    """
+    if len(study.rungs) < 2:
+        return []
+    rung = study.last_rung
+    return sorted(
+        Run(rung, config, host, seed, "hindsight") for config in study.configs for host, seed in study.cells(rung)
+    )
 
 
 def gate_stage(rung: str) -> str:

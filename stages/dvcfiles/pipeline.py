@@ -89,14 +89,16 @@ def parse_templates(value: Mapping[str, object], where: str) -> dict[str, Planne
 
 
 def rung_stages(value: Mapping[str, object], runs: Iterable[Run], where: str) -> dict[str, PlannedStage]:
-    """Every stage of a rung by the name that DVC gives it, from its generated dvc.yaml: its runs, then its gate."""
+    """Every stage of a rung by the name that DVC gives it, from its generated dvc.yaml: its runs, then its gate.
+
+    Hindsight is as a rung, with its summary in the place of the gate.
+    """
     templates = parse_templates(value, where)
     stages = {}
     for run in runs:
         template = templates[run.stage_name.partition("@")[0]]
         stages[run.stage_name] = template.filled(_variables(run))
-    stages["gate"] = templates["gate"]
-    return stages
+    return stages | {name: template for name, template in templates.items() if name not in ("run", "floor")}
 
 
 def _variables(run: Run) -> dict[str, str]:

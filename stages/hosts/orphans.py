@@ -10,17 +10,30 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from stages.domain import canonical, names
+from stages.domain import canonical, files, names
 from stages.hosts.recovery import is_dvc_command
 
 ORPHANS = names.SCRATCH / "orphans"
 #: What of a record is known before its run has trained.
-KNOWN = ("schema", "rung", "config", "host", "seed", "purpose", "gate", "lock", "runner", "corpus", "budget", "spec")
+KNOWN = (
+    "schema",
+    "rung",
+    "config",
+    "host",
+    "seed",
+    "purpose",
+    "gate",
+    "lock",
+    "runner",
+    "corpus",
+    "budget",
+    "spec",
+    "decision",
+)
 
 
 def is_orphan() -> bool:
@@ -41,8 +54,8 @@ def settle_outputs(run: str) -> None:
         return
     shutil.rmtree(folder / "trace", ignore_errors=True)
     for path in sorted(names.trace_path(run).iterdir()):
-        _copy(path, folder / "trace" / path.name)
-    _copy(names.record_path(run), folder / "record")
+        files.copy_whole(path, folder / "trace" / path.name)
+    files.copy_whole(names.record_path(run), folder / "record")
 
 
 def restore_outputs(run: str, expected: Mapping[str, Any]) -> bool:
@@ -59,19 +72,11 @@ def restore_outputs(run: str, expected: Mapping[str, Any]) -> bool:
         shutil.rmtree(folder)
         return False
     for path in sorted((folder / "trace").iterdir()):
-        _copy(path, names.trace_path(run) / path.name)
-    _copy(folder / "record", names.record_path(run))
+        files.copy_whole(path, names.trace_path(run) / path.name)
+    files.copy_whole(folder / "record", names.record_path(run))
     return True
 
 
 def _is_same(record: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     record, expected = ({key: value.get(key) for key in KNOWN} for value in (record, expected))
     return canonical.dumps(record) == canonical.dumps(expected)
-
-
-def _copy(path: Path, target: Path) -> None:
-    """Copy a file; the copy appears whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.copyfile(path, beside)
-    beside.replace(target)

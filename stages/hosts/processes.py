@@ -91,6 +91,11 @@ def hold_lock(name: str, activity: str, wait: float = 0.0) -> Iterator[None]:
             f"{path.as_posix()}: held by another process of this clone: {activity}; "
             "wait for it, or end it and start again: nothing is lost"
         ) from None
+    except (OSError, NotImplementedError) as error:  # ENOLCK: a network file system without its lock service
+        raise Refused(
+            f"{path.as_posix()}: could not be locked: {error}; make {names.SCRATCH.as_posix()}/ a link to a folder "
+            "on a local disk (and let DVC do without such locks: `dvc config core.hardlink_lock true`)"
+        ) from error
     try:
         yield
     finally:

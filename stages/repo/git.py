@@ -21,9 +21,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from stages.repo.objects import FOLDER, Commit, Entry, GitRefused, parse_commit, parse_tree
+from stages.repo.objects import FOLDER, Commit, Entry, GitAbsent, GitRefused, parse_commit, parse_tree
 
 _QUIET = {
+    "GIT_ALLOW_PROTOCOL": ":",  # none: a clone that left objects out would fetch them where it meets one
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": os.devnull,
     "GIT_NO_LAZY_FETCH": "1",
@@ -31,23 +32,27 @@ _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-#: What would make git look elsewhere than in the folder that it is asked about (`git rev-parse --local-env-vars`).
-_ELSEWHERE = frozenset(
+#: Git's own variables that it may see: where its programs and a person's settings lie. Any other could make it look
+#: elsewhere than in the folder that it is asked about, or read paths and revisions in another way.
+_KEPT = frozenset(
     f"GIT_{name}"
     for name in [
-        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "SHALLOW_FILE", "NAMESPACE", "PREFIX"),
-        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX"),
-        *("CONFIG", "CONFIG_PARAMETERS"),
+        *("CONFIG_GLOBAL", "CONFIG_SYSTEM", "CONFIG_NOSYSTEM", "EXEC_PATH"),
+        *("CEILING_DIRECTORIES", "DISCOVERY_ACROSS_FILESYSTEM", "TEST_ASSUME_DIFFERENT_OWNER"),
     ]
 )
+_ALTERNATES = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
 _OPTIONS = {
     "core.quotePath": "off",
     "core.commitGraph": "false",
     "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
     "log.showSignature": "false",
     "protocol.allow": "never",
 }
 MAX_OBJECT = 1 << 30
+#: What brings the rest of a shallow clone.
+UNSHALLOW = "git fetch --unshallow"
 
 
 def object_id(kind: str, data: bytes, like: str) -> str:
@@ -67,7 +72,27 @@ def verify_object(oid: str, kind: str, data: bytes) -> bytes:
 
 def environment() -> dict[str, str]:
     """The environment of every git command: nothing in it points to another repository."""
-    return {key: value for key, value in os.environ.items() if key not in _ELSEWHERE} | _QUIET
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in _KEPT}
+    return kept | _quarantined_objects() | _QUIET
+
+
+def _quarantined_objects() -> dict[str, str]:
+    """Where a hook finds the objects that git has not taken in yet (`pre-receive`), beside the repository's own.
+
+    Every object is hashed when it is read, so that a folder of objects more can show nothing that is not so.
+    """
+    if "GIT_QUARANTINE_PATH" not in os.environ:
+        return {}
+    folders = (os.environ.get(f"GIT_{name}") for name in ("QUARANTINE_PATH", "OBJECT_DIRECTORY"))
+    quoted = [_quote_folder(str(Path(folder).absolute())) for folder in folders if folder]
+    return {_ALTERNATES: os.pathsep.join(dict.fromkeys([*quoted, *filter(None, [os.environ.get(_ALTERNATES)])]))}
+
+
+def _quote_folder(folder: str) -> str:
+    """A folder as git reads it in a list of folders."""
+    if os.pathsep not in folder and not folder.startswith('"'):
+        return folder
+    return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 class Git:
@@ -103,6 +128,8 @@ class Git:
         done = self.run(*arguments, stdin=stdin)
         if done.returncode:
             complaint = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+            if "promisor remote" in complaint:
+                raise self._absent(f"what `git {arguments[0]}` needs")
             raise GitRefused(f"git {' '.join(arguments[:3])}: {complaint}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
@@ -124,14 +151,37 @@ class Git:
         path = self.root / self.ask("rev-parse", "--git-path", "shallow").strip("\n")
         return frozenset(path.read_text(encoding="ascii").split()) if path.is_file() else frozenset()
 
+    @cached_property
+    def partial(self) -> bool:
+        """Whether this clone left objects out on purpose (`git clone --filter`)."""
+        keys = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+        return bool(self.run("config", "--get-regexp", keys).stdout.strip())
+
+    def _absent(self, what: str) -> GitAbsent:
+        """The error that something is not here, with the command that brings it."""
+        if self.partial:
+            message = f"{what} is not in this repository: a partial clone, whose rest is not fetched unasked"
+        else:
+            message = f"{what} is not in this repository"
+        return GitAbsent(message, "git fetch --refetch --no-filter")
+
+    def holds(self, rev: str) -> bool:
+        """Whether `rev` names a commit that is here."""
+        return self._commit_of(rev) is not None
+
     def resolve(self, rev: str) -> str:
         """The full id of the commit that `rev` names."""
         if not rev.strip() or rev.startswith("-"):
             raise GitRefused(f"{rev!r} is no revision; name a commit, a tag or a branch")
+        commit = self._commit_of(rev)
+        if commit is None:
+            command = UNSHALLOW if self.shallow else "git fetch"
+            raise GitRefused(f"{rev!r} names no commit here; `{command}` may bring it")
+        return commit
+
+    def _commit_of(self, rev: str) -> str | None:
         done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
-        if done.returncode:
-            raise GitRefused(f"{rev!r} names no commit here; `git fetch` may bring it")
-        return done.stdout.decode("ascii").split()[-1]
+        return None if done.returncode else done.stdout.decode("ascii").split()[-1]
 
     @property
     def head(self) -> str | None:
@@ -166,7 +216,7 @@ class Git:
         try:
             into.write(oid.encode("ascii") + b"\n")
             into.flush()
-            return _object(out, oid, kind)
+            return self._object(out, oid, kind)
         except (GitRefused, OSError):
             self.close()  # what is left in the pipe would be taken for the next answer
             raise
@@ -215,7 +265,8 @@ class Git:
 
     def ancestry(self, commit: str) -> dict[str, Commit]:
         """A commit and all that came before it, parents first; at the edge of a shallow clone commits have none."""
-        self._fetch(self.ask("rev-list", commit).split())
+        listed = self.run("rev-list", commit)  # where it fails, the walk below tells which commit is to blame
+        self._read_commits(listed.stdout.decode("ascii").split() if listed.returncode == 0 else ())
         order: dict[str, Commit] = {}
         stack: list[tuple[str, bool]] = [(commit, False)]
         while stack:
@@ -230,18 +281,44 @@ class Git:
                 stack.extend((parent, False) for parent in reversed(parents))
         return order
 
-    def _fetch(self, oids: Iterable[str]) -> None:
+    def _read_commits(self, oids: Iterable[str]) -> None:
         """Read many commits with one command: to ask for ten thousand of them one by one takes a second."""
         asked = [oid for oid in oids if oid not in self._commits]
         out = io.BytesIO(self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked).encode()).stdout)
         for oid in asked:
-            self._commits[oid] = parse_commit(oid, _object(out, oid, "commit"))
+            self._commits[oid] = parse_commit(oid, self._object(out, oid, "commit"))
 
     def ignored(self, paths: Iterable[str]) -> frozenset[str]:
         """Those of the paths of the workspace that git ignores and does not hold."""
         asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        done = self.run("check-ignore", "-z", "--stdin", stdin=asked)
+        done = self.run("check-ignore", "-z", "--stdin", stdin=asked) if asked else None
+        if done is None or done.returncode > 1:
+            return frozenset()
         return frozenset(map(os.fsdecode, filter(None, done.stdout.split(b"\0"))))
+
+    def _object(self, out: IO[bytes], oid: str, kind: str) -> bytes:
+        """The next object that `git cat-file --batch` printed."""
+        head = out.readline().split()
+        if len(head) != 3:
+            if b"error: " not in self.run("cat-file", "-t", oid).stderr:
+                raise self._absent(f"object {oid}")
+            raise GitRefused(f"object {oid}: git cannot read it: the repository is damaged; `git fsck` tells more")
+        if head[1] != kind.encode("ascii"):
+            raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
+        size = int(head[2])
+        if size > MAX_OBJECT:
+            raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
+        data = out.read(size)
+        out.read(1)
+        return verify_object(oid, kind, data)
+
+    def left_out(self, *paths: str) -> list[str]:
+        """The files under some paths that a sparse checkout leaves out of the workspace."""
+        if self.run("config", "--type=bool", "--get", "core.sparseCheckout").stdout.strip() != b"true":
+            return []
+        listed = self.run("ls-files", "-t", "-z", "--", *paths).stdout.split(b"\0")
+        files = [os.fsdecode(line[2:]) for line in listed if line.startswith(b"S ")]
+        return [file for file in files if not os.path.lexists(self.root / file)]
 
     def close(self) -> None:
         """End the reader."""
@@ -254,22 +331,10 @@ class Git:
             self._reader = None
 
 
-def _object(out: IO[bytes], oid: str, kind: str) -> bytes:
-    head = out.readline().split()
-    if len(head) != 3:
-        raise GitRefused(f"object {oid} is not in this repository; `git fsck` tells more")
-    if head[1] != kind.encode("ascii"):
-        raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
-    size = int(head[2])
-    if size > MAX_OBJECT:
-        raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
-    data = out.read(size)
-    out.read(1)
-    return verify_object(oid, kind, data)
-
-
-def open_git(root: Path) -> Git | None:
+def open_git(root: Path, *, required: bool = False) -> Git | None:
     """The repository around `root`, or None where there is none, or no git to read it with (`why_no_git` tells).
+
+    With `required`, a repository that is there without a git to read it is refused, because its history matters.
 
     A repository that git refuses to read, or that is damaged, is an error in git's own words: it is not "no
     repository", and another one in a folder above does not stand in for it.
@@ -282,6 +347,8 @@ def open_git(root: Path) -> Git | None:
             # Git passes over a .git that is none, and looks further up.
             done = git.run("rev-parse", "--resolve-git-dir", str(nearest))
     except GitRefused:
+        if required and nearest is not None:
+            raise
         return None
     if done.returncode == 0:
         return git

@@ -30,7 +30,7 @@ from stages.repo.objects import FOLDER, REPOSITORY, Entry
 from stages.repo.tree import Tree
 
 WORKSPACE = "the workspace"
-RUNS, DECISIONS = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions"))
+RUNS, DECISIONS, HINDSIGHT = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions", "hindsight"))
 _RUNG = re.compile(r"rung[1-9][0-9]?")
 _GATE = re.compile(r"gate[1-9][0-9]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -328,7 +328,7 @@ class _Reader:
 
 
 def _matters(path: str) -> bool:
-    return path in (RUNS, DECISIONS) or bool(_LOCK_PATH.fullmatch(path) or _DVC_LOCK_PATH.fullmatch(path))
+    return path in (RUNS, DECISIONS, HINDSIGHT) or bool(_LOCK_PATH.fullmatch(path) or _DVC_LOCK_PATH.fullmatch(path))
 
 
 def read_history(
@@ -366,7 +366,7 @@ def read_history(
 
 def history_at_head() -> History:
     """The history up to HEAD of the repository around the current folder; an empty one outside git."""
-    git = open_git(Path())
+    git = open_git(Path(), required=True)
     if git is None:
         return History()
     try:

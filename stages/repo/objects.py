@@ -44,6 +44,14 @@ class GitRefused(Invalid):
     """Git is not there, will not answer, or holds what it should not; the message says which."""
 
 
+class GitAbsent(GitRefused):
+    """What git would need is not here, and nothing says that it is wrong. `enable` is the command that brings it."""
+
+    def __init__(self, message: str, enable: str) -> None:
+        super().__init__(f"{message}; `{enable}` brings it")
+        self.reason, self.enable = message, enable
+
+
 @dataclass(frozen=True)
 class Entry:
     """One name in a commit: its mode and the id of its content."""

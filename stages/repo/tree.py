@@ -18,11 +18,21 @@ from typing import Protocol
 
 from stages.domain.errors import Unreadable
 from stages.repo.git import Git
-from stages.repo.objects import FILE, LINK, REPOSITORY
+from stages.repo.objects import FILE, LINK, REPOSITORY, GitAbsent
 
 MAX_BYTES = 256 << 20
+#: The ends of compiled code that Python imports.
+COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+_OWN = re.compile(
+    r"locks/gate[1-9][0-9]?\.yaml(?:\.sig)?|ledger/[a-z]+\.jsonl?|(?:.+/)?(?:dvc\.(?:yaml|lock)|README\.md|\.gitignore)"
+)
 #: A module that Python compiled for itself, or is about to.
 _BYTE_CODE = re.compile(r"[^/]+\.cpython-[0-9]+(?:\.opt-[12]|-pytest-[0-9a-z.]+)*\.pyc(?:\.[0-9]+)?", re.A)
+
+
+def _is_own(path: str) -> bool:
+    """Whether a file is code, or has a name of the study's own."""
+    return path.endswith((".py", *COMPILED)) or _OWN.fullmatch(path) is not None
 
 
 def _raise(error: OSError) -> None:
@@ -81,7 +91,10 @@ class CommitTree:
             return None
         if entry.mode in (LINK, REPOSITORY):
             raise Unreadable.at(path, "a link, expected a file")
-        return self._git.blob(entry.oid)
+        try:
+            return self._git.blob(entry.oid)
+        except GitAbsent as absent:
+            raise GitAbsent(f"{path} of {self.title}: {absent.reason}", absent.enable) from None
 
 
 class WorkTree:
@@ -89,13 +102,29 @@ class WorkTree:
 
     #: Folders at the root that are not part of what git holds, and large. Below the root the same names are looked at.
     SKIPPED = frozenset({".git", ".dvc", "artifacts", "site", "scratch", ".venv", "node_modules"})
+    #: Folders in which a file that git ignores is none of the study's: no commit holds it, and nothing here reads it.
+    _KEPT_BY_GIT = ("locks/", "ledger/", "stages/", "trainer/")
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, git: Git | None = None) -> None:
         self.root = root
         self.title = "the workspace"
+        self._git = git
+
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """The files that git ignores in folders that it keeps, such as an editor's copies.
+
+        Code that Python would import and names that the study itself has are not left out, whatever git thinks of them.
+        """
+        suspects = [path for path in self._present if path.startswith(self._KEPT_BY_GIT) and not _is_own(path)]
+        return self._git.ignored(suspects) if self._git and suspects else frozenset()
 
     @cached_property
     def _files(self) -> list[str]:
+        return [path for path in self._present if path not in self.ignored]
+
+    @cached_property
+    def _present(self) -> list[str]:
         files = []
         for folder, folders, names in os.walk(self.root, onerror=_raise):
             base = Path(folder).relative_to(self.root)
@@ -147,7 +176,7 @@ class WorkTree:
 def open_tree(root: Path, git: Git | None, commit: str | None) -> Tree:
     """The files of `commit` (a full id), or of the workspace."""
     if commit is None or git is None:
-        return WorkTree(root)
+        return WorkTree(root, git)
     return CommitTree(git, commit)
 
 

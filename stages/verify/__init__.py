@@ -20,6 +20,7 @@ checks before it have proved:
 10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
 12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
+13. Hindsight (V32): what was trained after the last decision is held like the ladder's own evidence, and came after it.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
@@ -40,6 +41,7 @@ from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
 from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.objects import GitAbsent
 from stages.repo.past_studies import PastStudy, read_past_studies
 from stages.repo.tree import CommitTree, Tree, open_tree
 from stages.verify.attestation import (
@@ -60,13 +62,29 @@ from stages.verify.changes import (
     read_snapshot,
 )
 from stages.verify.check import Case, Check, Depth, Options, Problem, Skip
+from stages.verify.commits import (
+    HISTORY_PATHS,
+    VERDICT_PATHS,
+    find_bounds,
+    find_first_study,
+    from_first_study,
+    list_touching,
+    refuse_cut,
+)
 from stages.verify.formats import junit, markdown, print_changed_decisions, print_history, print_report
 from stages.verify.locks import PARAMS, Locks
 from stages.verify.origin import check_origin
 from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
 from stages.verify.result import CheckResult, Report
 from stages.verify.sequence import SEQUENCE, required_checks, run_checks
-from stages.verify.signatures import BadSignature, BadSigners, read_allowed_signers, sign, verify_signature
+from stages.verify.signatures import (
+    BadSignature,
+    BadSigners,
+    make_signature,
+    require_signers,
+    sign,
+    verify_signature,
+)
 
 __all__ = [
     "SEQUENCE",
@@ -94,6 +112,7 @@ __all__ = [
     "dump_statement",
     "find_origin_problems",
     "junit",
+    "make_signature",
     "markdown",
     "print_changed_decisions",
     "print_history",
@@ -107,14 +126,13 @@ __all__ = [
     "sign",
     "verify",
     "verify_history",
+    "verify_push",
     "verify_range",
     "verify_signature",
 ]
 
-#: A commit that touches none of these cannot change a verdict that rests on git alone.
-_VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
-#: What a commit of the study's history touches.
-_HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
+#: What is read of a workspace.
+_STUDY_PATHS = (PARAMS, "dvc.yaml", "dvc.lock", "locks", "ledger", "trainer", "stages")
 
 
 DEFAULTS = Options()
@@ -158,23 +176,29 @@ def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
     with _repository(root, options) as repository:
         git = _need(repository, root)
         last = git.resolve("HEAD")
-        return _verify_commits(root, git, _from_first_study(git, _touching(git, last, _HISTORY_PATHS)), options)
+        refuse_cut(git, ["--end-of-options", last], "--history")
+        commits = list_touching(git, ["--end-of-options", last], HISTORY_PATHS)
+        return _verify_commits(root, git, from_first_study(git, commits), options)
 
 
-def verify_range(root: Path, revisions: str, options: Options = DEFAULTS) -> list[CommitStep]:
+def verify_range(
+    root: Path, revisions: str, options: Options = DEFAULTS, known: Sequence[str] = ()
+) -> list[CommitStep]:
     """Verify the last commit of a range `A..B`, and every other one that could change a verdict, oldest first.
 
-    Commits before the first one that holds a study are left out, unless the base of the range holds one: whoever takes
-    it away afterwards is not let off.
+    Where A is empty, all zeros (as CI systems and hooks name what was not there before) or not here (it was replaced by
+    a forced push), that is every commit up to B that none of the revisions `known` holds. Commits before the first one
+    that holds a study are left out, unless the base of the range holds one: whoever takes it away afterwards is not let
+    off.
     """
     with _repository(root, options) as repository:
         git = _need(repository, root)
-        first, last = _range_ends(git, revisions)
-        commits = _touching(git, f"{first}..{last}", _VERDICT_PATHS)
-        commits += [last] if last not in commits else []
-        base = git.merge_base(first, last) or first
-        if git.entry(base, PARAMS) is None:
-            commits = _from_first_study(git, commits)
+        bounds = find_bounds(git, revisions, known)
+        refuse_cut(git, bounds.arguments, f"--range {revisions}")
+        commits = list_touching(git, bounds.arguments, VERDICT_PATHS)
+        commits += [bounds.last] if bounds.last not in commits else []
+        if bounds.base is None or git.entry(bounds.base, PARAMS) is None:
+            commits = from_first_study(git, commits)
         return _verify_commits(root, git, commits, options)
 
 
@@ -190,12 +214,35 @@ def find_origin_problems(root: Path, study: Study, known: dict[str, Lock]) -> li
             raise Refused(f"{PARAMS}: study.from: {skip.reason}; {skip.enable}") from None
 
 
-def range_base(root: Path, revisions: str) -> str:
-    """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A."""
-    with _repository(root) as repository:
+def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> list[CommitStep]:
+    """Verify what a push brings, in a hook that runs before it is taken in: the commits that no reference here holds.
+
+    `old` is all zeros for a new reference, `new` for one that goes. Empty where nothing that comes belongs to a study.
+    """
+    with _repository(root, options) as repository:
         git = _need(repository, root)
-        first, last = _range_ends(git, revisions)
-        return git.merge_base(first, last) or first
+        if not new.strip("0") or not git.holds(new):  # a reference may also name a file or a folder
+            return []
+        last = git.resolve(new)
+        revisions = ["--not", "--all", "--not", "--end-of-options", last]
+        refuse_cut(git, revisions, f"the push of {last[:12]}")
+        commits = list_touching(git, revisions, VERDICT_PATHS)
+        commits += [last] if last not in commits else []
+        before = old if old.strip("0") else git.head
+        base = git.merge_base(before, last) if before else None
+        if base is None or git.entry(base, PARAMS) is None:
+            first = find_first_study(git, commits)
+            commits = [] if first is None else commits[first:]
+        return _verify_commits(root, git, commits, options)
+
+
+def range_base(root: Path, revisions: str, known: Sequence[str] = ()) -> str | None:
+    """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A; None if A is not here.
+
+    Where A is not here, what a revision of `known` has in common with B stands in for it.
+    """
+    with _repository(root) as repository:
+        return find_bounds(_need(repository, root), revisions, known).base
 
 
 def decisions_changed_since(root: Path, before: str, rev: str | None = None) -> list[ChangedDecision]:
@@ -214,7 +261,7 @@ def _repository(root: Path, options: Options = DEFAULTS) -> Iterator[Git | None]
     if not root.is_dir():
         raise Refused(f"{root}: no such folder; name the study with --repo")
     if options.signers is not None:
-        read_allowed_signers(options.signers)
+        require_signers(options.signers)
     git = open_git(root)
     try:
         yield git
@@ -230,6 +277,9 @@ def _need(git: Git | None, root: Path) -> Git:
 
 
 def _verify_tree(root: Path, git: Git | None, tree: Tree, commit: str | None, options: Options) -> Report:
+    if commit is None and git is not None and (files := git.left_out(*_STUDY_PATHS)):
+        message = f"{files[0]} is not in the workspace: a sparse checkout leaves it out"
+        raise GitAbsent(message, "git sparse-checkout disable")
     depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")
     case = Case(root, tree, git, commit, replace(options, depth=depth))
     return Report(tree.title, commit, depth, run_checks(case), options.required)
@@ -244,27 +294,6 @@ def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Optio
         report = _verify_tree(root, git, tree, commit, options)
         steps.append(CommitStep(commit, author, tuple(describe_commit(before, tree)), report))
     return steps
-
-
-def _range_ends(git: Git, revisions: str) -> tuple[str, str]:
-    start, dots, end = revisions.partition("..")
-    if not dots or not start or not end or end.startswith("."):
-        raise Refused(f"--range {revisions!r}: expected A..B, two commits")
-    return git.resolve(start), git.resolve(end)
-
-
-def _touching(git: Git, revisions: str, paths: tuple[str, ...]) -> list[str]:
-    """The commits of a range that touch any of the paths, oldest first."""
-    order = ("--full-history", "--topo-order", "--reverse")
-    return git.ask("rev-list", *order, "--end-of-options", revisions, "--", *paths).split()
-
-
-def _from_first_study(git: Git, commits: list[str]) -> list[str]:
-    """The commits from the first one on that holds a study."""
-    first = next((at for at, commit in enumerate(commits) if git.entry(commit, PARAMS)), None)
-    if first is None:
-        raise Refused("no commit here holds a study: none has params.yaml")
-    return commits[first:]
 
 
 def _nearby_study(root: Path) -> str:

@@ -63,7 +63,7 @@ def _check_logs(case: Case) -> Iterator[Problem]:
     """The score of a command is read again from the log of its run, where the trace is here."""
     runner, absent = runner_of(case.get(Study).runner), 0
     outputs = Outputs(case.root, case.get(DvcLocks).outputs())
-    for run in case.get(Ledger).runs:
+    for run in (*case.get(Ledger).runs, *case.get(Ledger).hindsight):
         if not run.record.executed:
             continue
         trace = outputs.files(names.trace_path(run.record.id).as_posix())
@@ -96,7 +96,7 @@ def _cached_objects(cache: Cache, file: LockedFile) -> Iterator[tuple[str, str]]
 def _unexpected_files(case: Case) -> Iterator[Problem]:
     """Gates and the ledger read whole folders: a file in them that no stage writes would be taken for evidence."""
     planned = {out for stages in case.get(DvcLocks).planned.values() for stage in stages.values() for out in stage.outs}
-    for folder in (names.RECORDS, names.GATES):
+    for folder in (names.RECORDS, names.GATES, names.HINDSIGHT / "records"):
         for name in sorted(files_in(case.root / folder)):
             path = (folder / name).as_posix()
             if path not in planned and not _is_partial(name):

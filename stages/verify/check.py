@@ -8,6 +8,7 @@ same beforehand, so that a sequence in which a check stands before what it needs
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import Literal, TypeVar
 from stages.domain.errors import Invalid
 from stages.repo.git import Git, why_no_git
 from stages.repo.history import EvidenceLine, History, read_history
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree
 
 Depth = Literal["git", "artifacts", "replay"]
@@ -106,7 +108,10 @@ class Case:
             remedy = "install git" if "installed" in reason else "git clone"
             raise Skip(f"{reason}, so nothing says what came first", remedy)
         workspace = self.tree if self.commit is None else None
-        return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
+        try:
+            return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
+        except GitAbsent as absent:
+            raise Skip(f"the history is not all here: {absent.reason}", absent.enable) from None
 
     def learn(self, value: object) -> None:
         """Hand on a fact to later checks, once."""
@@ -179,14 +184,20 @@ def perform(check: Check, case: Case) -> list[str]:
 def _problems(check: Check, case: Case) -> Iterator[Problem]:
     """The problems of a check. What a parser refuses on the way, and a file that cannot be read, is a problem too.
 
-    A library that is missing is no problem of the study: the check is skipped.
+    A library that is missing is no problem of the study, nor is a file elsewhere, such as a full folder for temporary
+    files: the check is skipped. `GitAbsent` where a clone lacks what is to be verified.
     """
     try:
         yield from check.function(case) or ()
+    except GitAbsent:  # of the tree under verification: nothing is wrong with it that shows here
+        raise
     except Invalid as error:
         for problem in problems_of(error):
             yield replace(problem, file=path_in_study(problem.file, case.root))
     except OSError as error:
+        if _is_of_machine(error, case.root):
+            text = f"{error.filename or 'this machine'}: {error.strerror or type(error).__name__}"
+            raise Skip(text, "promotion verify, when that is mended (TMPDIR names another temporary folder)") from None
         file = path_in_study(str(error.filename or "the study"), case.root)
         meaning = "nobody can say what it holds"
         yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
@@ -196,6 +207,17 @@ def _problems(check: Check, case: Case) -> Iterator[Problem]:
         if type(error).__module__ == "builtins":
             raise
         yield from problems_of(Invalid(str(error)))
+
+
+#: A full disk, a read-only one, no more memory or open files.
+_OF_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+def _is_of_machine(error: OSError, root: Path) -> bool:
+    """Whether an error says something of this machine and nothing of the study: a check only reads what lies there."""
+    name = error.filename
+    elsewhere = isinstance(name, str) and Path(name).is_absolute() and not Path(name).is_relative_to(root.absolute())
+    return elsewhere or error.errno in _OF_MACHINE
 
 
 def problems_of(error: Invalid, meaning: str = "nothing that builds on it can be believed") -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from stages.domain.runs import runs_of
 from stages.domain.study import Study
 from stages.dvcfiles.lockfile import LockedFile
 from stages.repo.history import WORKSPACE
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import CommitTree, WorkTree
 from stages.verify.check import Case, Problem
 from stages.verify.decisions import Recomputed
@@ -30,19 +31,21 @@ from stages.verify.folders import (
     lock_folders,
 )
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import DECISIONS, RUNS
+from stages.verify.locks import DECISIONS, HINDSIGHT, RUNS
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
 
 #: Code that stages ran with. It is no evidence: what it made is made again by the code that is here.
 CODE = ("stages/", "report")
 TRAINER = names.TRAINER.as_posix()
+#: Folders of records: of the rungs, and of hindsight.
+_RECORDS = (f"{names.RECORDS.as_posix()}/", f"{names.HINDSIGHT.as_posix()}/records/")
 
 
 def known_contents(case: Case) -> dict[str, Content]:
     """By path, everything that DVC digested and that git can say the digest of."""
     records = {
-        names.record_path(run.record.id).as_posix(): Content(run.record.md5, len(run.data), None, RUNS)
-        for run in case.get(Ledger).runs
+        names.record_path(run.record.id).as_posix(): Content(run.record.md5, len(run.data), None, run.file)
+        for run in (*case.get(Ledger).runs, *case.get(Ledger).hindsight)
     }
     gates = _gate_contents(case)
     known = records | gates
@@ -56,8 +59,11 @@ def known_contents(case: Case) -> dict[str, Content]:
     folders = {f"artifacts/records/{rung}": records for rung in case.get(Ledger).by_rung}
     if set(case.get(Recomputed).decisions) == set(study.gates):
         folders |= {"artifacts/records": records, "artifacts/gates": gates}
+    if case.get(Ledger).hindsight:
+        folders[_RECORDS[1].rstrip("/")] = records
+    sources = {"artifacts/gates": DECISIONS, _RECORDS[1].rstrip("/"): HINDSIGHT}
     for folder, files in folders.items():
-        known[folder] = digest_folder(_inside(folder, files), RUNS if "records" in folder else DECISIONS)
+        known[folder] = digest_folder(_inside(folder, files), sources.get(folder, RUNS))
     written = {path: digest_bytes(case.tree.read(path) or b"", path) for path in case.tree.paths("ledger")}
     known |= written
     known["ledger"] = digest_folder(_inside("ledger", written), "ledger")
@@ -127,7 +133,8 @@ class _DigestComparison:
 
     def __init__(self, case: Case) -> None:
         self._known = known_contents(case)
-        self._runs = {names.record_path(run.record.id).as_posix(): run for run in case.get(Ledger).runs}
+        lines = (*case.get(Ledger).runs, *case.get(Ledger).hindsight)
+        self._runs = {names.record_path(run.record.id).as_posix(): run for run in lines}
         self._first: dict[str, tuple[LockedFile, str]] = {}
         self._case = case
 
@@ -139,9 +146,10 @@ class _DigestComparison:
             yield from self._compare_locks(path, at, file)
         elif file.path in self._known:
             yield from self._compare_known(path, at, file, self._known[file.path])
-        elif file.path.startswith("artifacts/records/") and not file.md5.endswith(".dir"):
+        elif file.path.startswith(_RECORDS) and not file.md5.endswith(".dir"):
             meaning = "a run that was left out of the ledger"
-            yield Problem(path, f"the record {file.path}", f"its line in {RUNS}", meaning, pointer=at)
+            ledger = RUNS if file.path.startswith(_RECORDS[0]) else HINDSIGHT
+            yield Problem(path, f"the record {file.path}", f"its line in {ledger}", meaning, pointer=at)
         elif file.path.startswith("artifacts/gates/gate"):
             meaning = "a decision that was left out of the ledger"
             yield Problem(path, f"the decision {file.path}", f"its line in {DECISIONS}", meaning, pointer=at)
@@ -167,9 +175,10 @@ class _DigestComparison:
 
     def _compare_locks(self, path: str, at: str, file: LockedFile) -> Iterator[Problem]:
         """The rules that a stage ran on are those of this tree, or of a commit before it."""
-        if file.md5 in self._lock_digests:
+        past = {self._locks_here} if file.md5 == self._locks_here else self._past_locks
+        if past is not None and file.md5 in past:
             return
-        if self._case.git is None or self._case.git.shallow:
+        if past is None or self._case.git is None or self._case.git.shallow:
             self._case.note(f"{path}, {at}: nothing here says whether a commit before had these locks")
             return
         expected = "the digest of locks/ here or in a commit before"
@@ -187,15 +196,22 @@ class _DigestComparison:
         return content.md5 if content else None
 
     @cached_property
-    def _lock_digests(self) -> set[str]:
-        """The digests that locks/ has here and had in every commit before."""
+    def _locks_here(self) -> str | None:
+        """The digest that locks/ has here."""
+        present = digest_path(self._case.tree, LOCKS, ignored_patterns(self._case.tree))
+        return present.md5 if present else None
+
+    @cached_property
+    def _past_locks(self) -> set[str | None] | None:
+        """The digests that locks/ had in the commits before; None where they are not all here."""
         case, patterns = self._case, ignored_patterns(self._case.tree)
-        present = digest_path(case.tree, LOCKS, patterns)
-        digests = {present.md5} if present else set()
         head = case.git and (case.commit or case.git.head)
-        if case.git is not None and head:
-            digests |= {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
-        return digests
+        if case.git is None or not head:
+            return set()
+        try:
+            return {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
+        except GitAbsent:
+            return None
 
 
 def _different(

@@ -9,7 +9,8 @@ from typing import Any
 from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
 from stages.domain.formatting import listed
-from stages.domain.runs import runs_of
+from stages.domain.hindsight import FOLDER
+from stages.domain.runs import hindsight_runs, runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
@@ -25,7 +26,7 @@ from stages.dvcfiles.pipeline import (
     root_stages,
     rung_stages,
 )
-from stages.rungs import rung_yaml
+from stages.rungs import hindsight_yaml, rung_yaml
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.ledger import Ledger
@@ -68,12 +69,12 @@ class DvcLocks:
 
 
 def check_dvc_locks(case: Case) -> Iterator[Problem]:
-    """Every dvc.lock can be read, is of the root or a rung, and holds the stages of its dvc.yaml that have run.
+    """Every dvc.lock can be read, is of the root, a rung or hindsight, and holds the stages of its dvc.yaml that ran.
 
     Those are all of them once every gate has decided.
     """
     study = case.get(Study)
-    folders = {"": None, **{f"stages/{rung}/": rung for rung in study.rungs}}
+    folders = {"": None, **{f"stages/{rung}/": rung for rung in _rung_folders(study)}}
     locks = DvcLocks({}, {}, {}, [])
     for folder, rung in folders.items():
         yield from _read_folder(case, folder, rung, locks)
@@ -86,6 +87,11 @@ def check_dvc_locks(case: Case) -> Iterator[Problem]:
     for path, name, _ in locks.stages():
         if not locks.expected(path, name):
             yield Problem(path, name, "a stage of its dvc.yaml", "a run from nowhere", pointer=f"/stages/{name}")
+
+
+def _rung_folders(study: Study) -> list[str]:
+    """The folders under stages/ that may hold a dvc.yaml: those of the rungs, and that of hindsight."""
+    return [*study.rungs, *([FOLDER] if hindsight_runs(study) else [])]
 
 
 def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> Iterator[Problem]:
@@ -110,13 +116,15 @@ def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> 
 
 
 def _plan_rung(study: Study, rung: str, where: str) -> dict[str, PlannedStage]:
-    """The stages of a rung in a study."""
-    return rung_stages(_generated_yaml(study, rung), runs_of(study, rung), where)
+    """The stages of a rung, or of hindsight, in a study."""
+    runs = hindsight_runs(study) if rung == FOLDER else runs_of(study, rung)
+    return rung_stages(_generated_yaml(study, rung), runs, where)
 
 
 def _generated_yaml(study: Study, rung: str, *, earlier: bool = True) -> dict[str, object]:
     """The dvc.yaml of a rung as `python -m stages.rungs` writes it; `earlier` is shorter, and plans the same."""
-    return yamlio.loads(rung_yaml(study, rung, earlier=earlier).encode("utf-8"), f"stages/{rung}/dvc.yaml")
+    text = hindsight_yaml(study) if rung == FOLDER else rung_yaml(study, rung, earlier=earlier)
+    return yamlio.loads(text.encode("utf-8"), f"stages/{rung}/dvc.yaml")
 
 
 def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
@@ -200,7 +208,7 @@ def _without_unrun(planned: PlannedStage, locks: DvcLocks) -> PlannedStage:
 def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
     """The dvc.yaml of a rung is the generated one; of the one at the root, the commands of the stages are known."""
     stale: list[str] = []
-    for rung in case.get(Study).rungs:
+    for rung in _rung_folders(case.get(Study)):
         path = f"stages/{rung}/dvc.yaml"
         pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
         if pipeline is not None:

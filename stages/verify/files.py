@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.domain import names
+from stages.domain.conflicts import find_conflict
 from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
+from stages.repo.tree import COMPILED, WorkTree
 from stages.verify.check import Case, Problem
 
 PARAMS = names.PARAMS.as_posix()
@@ -17,8 +19,7 @@ FOLDERS = ("locks", "ledger", "trainer", "stages")
 PACKAGES = frozenset({"stages", "trainer", "report", "tests", "bench"})
 _PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCKS = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
-_LEDGER = re.compile(r"ledger/(runs\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
-_COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+_LEDGER = re.compile(r"ledger/(runs\.jsonl|hindsight\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
 _FOLDERS = PACKAGES | set(FOLDERS)
 #: Names at the root that mean something here.
 _OWN = (
@@ -54,6 +55,8 @@ def check_plain_files(case: Case) -> Iterator[Problem]:
     paths = top + [path for folder in FOLDERS for path in case.tree.paths(folder)]
     for path in paths:
         yield from _path(path, case)
+    for path in sorted(case.tree.ignored) if isinstance(case.tree, WorkTree) else ():
+        case.note(f"{path!a} is not looked at: git ignores it, and no commit holds it")
     yield from _importable(case)
     yield from _metadata(case)
     yield from _colliding(case)
@@ -74,6 +77,8 @@ def _path(path: str, case: Case) -> Iterator[Problem]:
         yield Problem(path, *unexpected)
     elif path.startswith(("locks/", "ledger/")) or path.endswith(("dvc.lock", PARAMS)):
         yield from _text(path, case)
+    elif path.endswith("dvc.yaml"):
+        yield from _conflict(path, case.tree.read(path) or b"")
 
 
 def _unexpected(path: str) -> tuple[str, str, str] | None:
@@ -82,7 +87,7 @@ def _unexpected(path: str) -> tuple[str, str, str] | None:
     pattern = {"locks": _LOCKS, "ledger": _LEDGER}.get(folder)
     if pattern and pattern.fullmatch(path) is None:
         return "a file that nothing here writes", "no such file", "it may be taken for evidence"
-    if "__pycache__" in path or path.endswith(_COMPILED):
+    if "__pycache__" in path or path.endswith(COMPILED):
         return "compiled code", "its source alone", "Python may run it in the place of the source that is hashed"
     if folder == "trainer" and not path.endswith(".py"):
         return "a file that is no module", "the modules of the runner alone", "the frozen runner's digest leaves it out"
@@ -93,7 +98,7 @@ def _importable(case: Case) -> Iterator[Problem]:
     """Modules and packages at the root that are not this project's."""
     for path in case.tree.paths():
         folder, _, name = path.partition("/")
-        module = not name and (path.endswith((".py", *_COMPILED)))
+        module = not name and (path.endswith((".py", *COMPILED)))
         package = name.startswith("__init__.") and folder not in PACKAGES
         if module or package:
             meaning = "Python looks at the root first, and could import it in the place of what a run means to import"
@@ -163,8 +168,14 @@ def _text(path: str, case: Case) -> Iterator[Problem]:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         yield Problem(path, f"no UTF-8 at byte {error.start}", "UTF-8", "the file is not the one that was written")
+    yield from _conflict(path, data)
     if b"\r" in data:
         line = data[: data.index(b"\r")].count(b"\n") + 1
         yield Problem(path, "a carriage return", "LF line ends", "its digest is not the recorded one", line=line)
     if path.endswith((".jsonl", ".json", ".yaml", ".lock")) and data and not data.endswith(b"\n"):
         yield Problem(path, "a last line that does not end", "a whole file", "the end may be missing")
+
+
+def _conflict(path: str, data: bytes) -> Iterator[Problem]:
+    if line := find_conflict(data):
+        yield Problem(path, "a merge conflict", "one side of it", "nobody decided yet what it says", line=line)

@@ -19,6 +19,7 @@ from stages.domain import canonical, formatting, locks, names
 from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
+from stages.repo.git import UNSHALLOW
 from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem, Skip
@@ -31,13 +32,13 @@ MOST_FAILURES = 5
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
 
-def _whole_history(case: Case) -> History:
+def whole_history(case: Case) -> History:
     """The history, unless it is cut off where it matters."""
     history = case.history
     if history.cut:
         where = "evidence stands in" if history.cut_after_evidence else "it is cut off at"
         reason = f"a shallow clone: {where} its oldest commit {history.cut[:12]}, and what came before is hidden"
-        raise Skip(reason, "git fetch --unshallow")
+        raise Skip(reason, UNSHALLOW)
     return history
 
 
@@ -48,13 +49,29 @@ def _lineage(lock: Lock | None) -> set[str]:
 
 def check_rule_first(case: Case) -> Iterator[Problem]:
     """Whenever evidence under a lock first stands in history, an ancestor of that commit held this lock."""
-    history, now = _whole_history(case), case.get(Locks)
+    history, now = whole_history(case), case.get(Locks)
     for state in history.states.values():
         earlier = frozenset().union(*(parent.locks_so_far for parent in history.parents(state)))
-        for commitment in history.new_commitments(state):
-            known = _was_known(commitment, earlier, now)
-            if not known and not _decides_nothing(commitment, history, state, now):
-                yield _too_early(commitment, state)
+        early = [
+            commitment
+            for commitment in history.new_commitments(state)
+            if not _was_known(commitment, earlier, now) and not _decides_nothing(commitment, history, state, now)
+        ]
+        together = [(rung, digest) for rung, digest in early if (names.gate_of(rung), digest) in state.locks_so_far]
+        if len(together) > 1:  # one cause, told once
+            yield _squashed(together, state)
+            early = [commitment for commitment in early if commitment not in together]
+        yield from (_too_early(commitment, state) for commitment in early)
+
+
+def _squashed(commitments: list[Commitment], state: HistoryState) -> Problem:
+    rungs = formatting.listed([rung for rung, _ in commitments])
+    return Problem(
+        names.LOCKS.as_posix(),
+        f"a squash merge or an import? {state.title} brings evidence of {rungs} together with the locks that judge it",
+        "each lock in an ancestor of that commit",
+        "nothing shows any more which came first: merge the branch as it is (`git merge --no-ff`), without squashing",
+    )
 
 
 def _was_known(commitment: Commitment, earlier: frozenset[tuple[str, str]], now: Locks) -> bool:
@@ -103,7 +120,7 @@ def check_rule_stayed(case: Case) -> Iterator[Problem]:
 
     Each amendment says what it changed.
     """
-    history, now, study = _whole_history(case), case.get(Locks), case.get(Study).study.name
+    history, now, study = whole_history(case), case.get(Locks), case.get(Study).study.name
     for gate, judged in history.locks_with_evidence_of(study).items():
         for past in judged:
             yield from _compare_lock(gate, past, now.by_gate.get(gate), history)
@@ -225,7 +242,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
 
     A run failed no more than a few times before it finished.
     """
-    history = _whole_history(case)
+    history = whole_history(case)
     rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
     standing = {(names.rung_of(gate), lock.digest) for known in rules for gate, lock in known.by_gate.items()}
     runs = case.get(Ledger).by_id if case.knows(Ledger) else {}

@@ -9,19 +9,20 @@ from functools import cached_property
 from stages.domain import canonical
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
-from stages.domain.records import Record, parse_ledger
+from stages.domain.records import Record, parse_hindsight, parse_ledger
 from stages.repo.history import evidence_of_record
 from stages.verify.check import Case, Problem, Skip
-from stages.verify.locks import DECISIONS, RUNS
+from stages.verify.locks import DECISIONS, HINDSIGHT, RUNS
 
 
 @dataclass(frozen=True)
 class RecordLine:
-    """One line of ledger/runs.jsonl: its number, the record, its bytes."""
+    """One line of ledger/runs.jsonl or hindsight.jsonl: its number, the record, its bytes, its file."""
 
     line: int
     record: Record
     data: bytes
+    file: str = RUNS
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -31,7 +32,7 @@ class RecordLine:
     def problem(self, pointer: str, found: object, expected: object, meaning: str) -> Problem:
         """A problem with this line; its meaning starts with the run's name."""
         text = f"{self.record.id}: {meaning}"
-        return Problem(RUNS, _shortened(found), _shortened(expected), text, line=self.line, pointer=pointer)
+        return Problem(self.file, _shortened(found), _shortened(expected), text, line=self.line, pointer=pointer)
 
 
 def _shortened(value: object) -> str:
@@ -54,10 +55,11 @@ class DecisionLine:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The lines of ledger/ in their order, the decisions by gate."""
+    """The lines of ledger/ in their order, the decisions by gate. `hindsight` came after the last of them."""
 
     runs: tuple[RecordLine, ...]
     decisions: dict[str, DecisionLine]
+    hindsight: tuple[RecordLine, ...] = ()
 
     @cached_property
     def by_rung(self) -> dict[str, list[RecordLine]]:
@@ -74,7 +76,10 @@ class Ledger:
 
 
 def check_ledger_lines(case: Case) -> Iterator[Problem]:
-    """Every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision."""
+    """Every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision.
+
+    Every line of hindsight.jsonl, where there is one, is that of a record in hindsight.
+    """
     data = case.tree.read(RUNS)
     decided = case.tree.read(DECISIONS)
     if data is None:
@@ -84,7 +89,9 @@ def check_ledger_lines(case: Case) -> Iterator[Problem]:
         raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
     runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
     case.lines.update((run.data.rstrip(b"\n"), evidence_of_record(run.record)) for run in runs)
-    case.learn(Ledger(runs, parse_decision_lines(decided or b"")))
+    extra = parse_hindsight(case.tree.read(HINDSIGHT) or b"", HINDSIGHT)
+    hindsight = tuple(RecordLine(n, record, line, HINDSIGHT) for n, (record, line) in enumerate(extra, start=1))
+    case.learn(Ledger(runs, parse_decision_lines(decided or b""), hindsight))
     if decided is None:
         yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")
 

@@ -18,7 +18,7 @@ from stages.verify import files
 from stages.verify.check import Case, Problem, Skip, problems_of
 
 PARAMS = files.PARAMS
-RUNS, DECISIONS = history.RUNS, history.DECISIONS
+RUNS, DECISIONS, HINDSIGHT = history.RUNS, history.DECISIONS, history.HINDSIGHT
 METRICS = f"{names.LEDGER.as_posix()}/metrics.json"
 #: More runs in a rung than DVC itself could handle, and few enough to count.
 MAX_RUNS = 200_000

@@ -26,11 +26,12 @@ from stages.domain.locks import Lock
 from stages.domain.runs import all_runs, ledger_order
 from stages.domain.study import Study, parse_study
 from stages.dvcfiles import lockfile
-from stages.repo.git import Git
+from stages.repo.git import UNSHALLOW, Git
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree, contents
 from stages.verify.check import Case, Problem
 from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
-from stages.verify.ledger import Ledger
+from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import PARAMS, RUNS, Locks, Params, froze
 
 #: What locks of all gates freeze alike: these sections of params.yaml change only where the first gate is amended.
@@ -97,7 +98,17 @@ def find_evidence_rules(case: Case) -> EvidenceRules:
         if digest_files(files, patterns).md5 == noted:
             pending = _compare(Locks(kept), known, case.get(Ledger))
             return today if pending is None else EvidenceRules(Locks(kept), study, params, pending)
-    return _find_in_history(case, today, noted, patterns) or today
+    rules = _find_in_history(case, today, noted, patterns)
+    digests = {lock.digest for lock in known.by_gate.values()}
+    others = [run for run in case.get(Ledger).runs if _names_other(run, digests)]
+    if rules is None and others and case.git and case.git.shallow:
+        raise GitAbsent("the commit that held the locks of the evidence here is not in this shallow clone", UNSHALLOW)
+    return rules or today
+
+
+def _names_other(run: RecordLine, digests: set[str]) -> bool:
+    """Whether a record was made under another lock than those of today."""
+    return run.record.executed and run.record.lock not in digests
 
 
 def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: list[str]) -> EvidenceRules | None:
@@ -185,6 +196,8 @@ def _params_of_then(
     entry = git.entry(commit, PARAMS)
     try:
         then = yamlio.loads(git.blob(entry.oid), PARAMS) if entry else None
+    except GitAbsent:
+        raise
     except Invalid:
         return None
     if then is None:

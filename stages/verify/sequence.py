@@ -17,6 +17,7 @@ from stages.verify import (
     dvc_locks,
     facts,
     files,
+    hindsight,
     history,
     ledger,
     locks,
@@ -74,6 +75,7 @@ SEQUENCE = check_order(
         Check("V29", "site", "artifacts", derived.check_site, (DvcLocks,)),
         Check("V30", "replay", "replay", replay.check_replay, (Ledger,)),
         Check("V31", "origin", "git", origin.check_origin, (Study,), (origin.EarlierSeeds,)),
+        Check("V32", "hindsight", "git", hindsight.check_hindsight, (*_EVIDENCE, Recomputed, DvcLocks)),
     )
 )
 

@@ -1,5 +1,6 @@
 """promotion plan: the bound that the rules put on a study's cost."""
 
+import json
 import re
 import shutil
 from contextlib import chdir
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain import study
+from stages.domain import names, study
+from stages.domain.errors import Refused
 from stages.domain.formatting import unit
 from stages.domain.rules import parse_rules
 from stages.summary.plan import most_candidates, most_promoted
+from stages.summary.wall_time import START_SECONDS, UNSEEN_SECONDS
 from tests.support.repo import PROJECT
 
 ROLES = {"reference": "a", "comparator": "b", "sentinel": "b"}
@@ -129,3 +132,50 @@ def test_what_was_decided_never_exceeds_the_bound(judged, promotion):
         bound = most_candidates(study.load())
         for one in promotion.json("status")["rungs"]:
             assert len(one["candidates"]) <= bound[one["rung"]] == one["candidates_at_most"]
+
+
+def write_telemetry(rung: str, host: str, training: float, process: float, status: str = "finished") -> None:
+    path = names.TRACES / rung / "any" / host / str(len(list(names.TRACES.rglob("*.json")))) / "telemetry.json"
+    path.parent.mkdir(parents=True)
+    telemetry = {"status": status, "train_seconds": training, "process_seconds": process}
+    path.write_text(json.dumps(telemetry), encoding="utf-8")
+
+
+def test_the_wall_time_counts_the_start_of_every_run_which_is_assumed_where_none_was_measured(paper, promotion):
+    made = promotion.json("plan")
+    runs = sum(rung["runs"] + rung["floor_runs"] for rung in made["rungs"].values())
+    seconds = 3600 * (made["totals"]["hours"] + made["totals"]["floor_hours"]) + runs * START_SECONDS
+    assert made["wall_time"]["one_after_another"] == pytest.approx(seconds)
+    assert made["wall_time"]["side_by_side"] == pytest.approx(seconds / 2)
+    assert {host["measured"] for host in made["wall_time"]["hosts"].values()} == {0}
+    told = promotion("plan")
+    assert "windows-a100: a run takes its budget and 2.5 s more (assumed: no run was measured here)" in told
+    assert "1 worker a host" in told
+
+
+def test_workers_share_the_runs_of_a_rung_and_none_begins_the_next_one(paper, promotion):
+    made = promotion.json("plan", "--workers", "5")
+    expected = sum(
+        -(-(rung["runs"] + rung["floor_runs"]) // 2 // 5) * (rung["budget_seconds"] + START_SECONDS)
+        for rung in made["rungs"].values()
+    )
+    assert made["wall_time"]["hosts"]["linux-l40s"]["seconds"] == pytest.approx(expected)
+    with pytest.raises(Refused, match="--workers: found 0, expected at least 1"):
+        promotion("plan", "--workers", "0")
+
+
+def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
+    shutil.copy(PROJECT / "studies" / "laptop.yaml", tmp_path / "params.yaml")
+    with chdir(tmp_path):
+        for process in (6.0, 7.0, 8.0):
+            write_telemetry("rung5", "cpu-fp32", 25.0, 25.0 + process)
+        write_telemetry("rung5", "cpu-fp32", 25.0, 1000.0, status="failed")
+        write_telemetry("rung5", "unknown", 1.0, 1000.0)
+        (names.TRACES / "rung1/a/cpu-bf16/1").mkdir(parents=True)
+        (names.TRACES / "rung1/a/cpu-bf16/1/telemetry.json").write_bytes(b"{")
+        hosts, told = promotion.json("plan")["wall_time"]["hosts"], promotion("plan")
+    measured = {"pace": 2.0, "start_seconds": 7.0 + UNSEEN_SECONDS, "measured": 3}
+    assert {key: hosts["cpu-fp32"][key] for key in measured} == measured
+    assert hosts["cpu-bf16"]["measured"] == 0
+    line = "cpu-fp32: a run takes 2 s for a second of budget and 8 s more (the median of 3 runs here)"
+    assert line in told

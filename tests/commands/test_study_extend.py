@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from report.build import build
 from stages.commands import study as command
 from stages.commands.freeze import freeze
 from stages.domain import locks, yamlio
@@ -147,3 +148,18 @@ def test_the_study_of_a_folder_without_any_is_asked_for_by_name(repo: Repo):
     Path("params.yaml").unlink()
     assert extend("longer", "--from", "synthetic").is_file()
     assert synthetic.params()["study"]["name"] == "synthetic"
+
+
+def test_status_and_the_overview_tell_an_extension_from_the_study_that_it_goes_on_from(
+    repo: Repo, capsys: pytest.CaptureFixture[str]
+):
+    extend("longer", "--budget-seconds", "1000")
+    commit = repo.git("rev-parse", "HEAD")[:12]
+    dvclock.add_study(repo.root, yamlio.read(Path("studies/longer.yaml"), ""))
+    told = repo.promotion("status").stdout
+    assert f"goes on from gate5 of synthetic, commit {commit}" in told
+    assert json.loads(repo.promotion("status", "--json").stdout)["from"]["study"] == "synthetic"
+    shutil.rmtree("artifacts/confidence")  # a stand-in
+    build(repo.root)
+    page = (repo.root / "site" / "index.html").read_text(encoding="utf-8")
+    assert f"This study goes on from gate5 of the study <b>synthetic</b>, in commit <code>{commit}</code>" in page

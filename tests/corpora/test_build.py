@@ -178,9 +178,8 @@ def test_a_failed_build_leaves_the_old_corpus_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="could not write .*out: No space left on device; free space") as error:
+    with pytest.raises(OSError, match="could not write .*out: No space left on device; nothing was changed; make room"):
         build(data, tmp_path, tmp_path / "out")
-    assert "out is as it was" in str(error.value)
     assert contents(tmp_path / "out") == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,62 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
         files.write_whole(path, b"new and longer")
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
+
+
+def _folder(path: Path, text: str) -> Path:
+    path.mkdir()
+    (path / "index.html").write_text(text, encoding="utf-8")
+    return path
+
+
+def _refuse_renames_from(monkeypatch: pytest.MonkeyPatch, folder: Path, code: int) -> None:
+    """Let a folder lie on another file system, as far as renames can tell."""
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == folder:
+            raise OSError(code, os.strerror(code), str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+
+def test_a_folder_of_another_file_system_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
+    new, site = _folder(tmp_path / "new", "new"), _folder(tmp_path / "site", "old")
+    _refuse_renames_from(monkeypatch, new, errno.EXDEV)
+    files.swap_folder(new, site)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert (site / "index.html").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no second file system here")
+def test_a_folder_and_a_file_come_from_a_real_second_file_system(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("no second file system here")
+        new = _folder(Path(other) / "new", "new")
+        files.copy_whole(new / "index.html", tmp_path / "copy.html")
+        files.swap_folder(new, tmp_path / "site")
+        assert not new.exists()
+    assert (tmp_path / "copy.html").read_bytes() == (tmp_path / "site" / "index.html").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "make room on that disk, and run it again"),
+        (errno.EBUSY, "is it a mount point?"),
+        (errno.EACCES, "mend its permissions"),
+    ],
+)
+def test_a_folder_that_cannot_be_replaced_stays_and_is_named_with_what_helps(tmp_path, monkeypatch, code, remedy):
+    new, site = _folder(tmp_path / "new", "new"), _folder(tmp_path / "site", "old")
+    _refuse_renames_from(monkeypatch, new, code)
+    with pytest.raises(OSError, match="could not write .*site: .*; nothing was changed; ") as raised:
+        files.swap_folder(new, site)
+    assert remedy in str(raised.value)
+    assert (site / "index.html").read_text(encoding="utf-8") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "site"]
 
 
 def test_a_symlink_in_the_way_is_replaced_and_not_followed(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
+from stages.domain.errors import Refused
 from stages.hosts import processes
 from stages.hosts.processes import LockHeld, hold_lock
 from tests.support.repo import PROJECT
@@ -140,3 +143,15 @@ def test_a_second_process_is_told_who_is_at_it_and_a_dead_one_holds_nothing(tmp_
     child.stdout.close()
     with hold_lock("a/b", "it is trained", wait=5):
         pass
+
+
+def test_a_folder_without_locks_is_told_with_what_helps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(lock: FileLock, timeout: float) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    message = r"scratch/locks/work.lock: could not be locked: .*No locks available; make scratch/ a link"
+    with pytest.raises(Refused, match=message), hold_lock("work", "it works"):
+        raise AssertionError("held without a lock")

@@ -135,7 +135,7 @@ def build_study(root: Path, params: dict[str, Any], decided: int | None = None) 
     root.mkdir(parents=True)
     for name in CODE:
         source = PROJECT / name
-        ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*")
+        ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*", "hindsight")
         shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
     return add_study(root, params, decided, start=["init", "-q", "-b", "main"])
 

@@ -99,7 +99,7 @@ class Repo:
 def create(root: Path, study: str = "smoke") -> Repo:
     """A new repository with the project's code, the named study and its rungs, committed; nothing frozen, nothing run."""
     root.mkdir(parents=True)
-    ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*")
+    ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*", "hindsight")
     for part in PARTS:
         source = PROJECT / part
         if source.is_dir():

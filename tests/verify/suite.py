@@ -4,6 +4,7 @@ from tests.verify import (
     tamper_artifacts,
     tamper_facts,
     tamper_files,
+    tamper_hindsight,
     tamper_past,
     tamper_pending,
     tamper_rules,
@@ -11,6 +12,15 @@ from tests.verify import (
 )
 from tests.verify.tamper import MANIPULATIONS, Manipulation
 
-PARTS = (tamper_rules, tamper_facts, tamper_past, tamper_pending, tamper_files, tamper_artifacts, tamper_stories)
+PARTS = (
+    tamper_rules,
+    tamper_facts,
+    tamper_past,
+    tamper_pending,
+    tamper_files,
+    tamper_artifacts,
+    tamper_hindsight,
+    tamper_stories,
+)
 
 __all__ = ["MANIPULATIONS", "PARTS", "Manipulation"]

@@ -75,7 +75,7 @@ def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):
         (("--against", ""), "'' is no revision"),
         (("--repo", str(clone.root / "stages")), "name it with --repo: `promotion verify --repo ..`"),
         (("--range", "main"), "--range 'main': expected A..B, two commits"),
-        (("--require", "V99"), "--require v99: no such check; they are V01 to V31, or their names"),
+        (("--require", "V99"), "--require v99: no such check; they are V01 to V32, or their names"),
         (("--signers", str(tmp_path / "none")), "holds a line `NAME KEYTYPE KEY`"),
     ):
         done = verify(clone.root, *words)
@@ -244,8 +244,8 @@ def test_a_pre_push_hook_verifies_what_goes_out_and_not_the_workspace(clone: For
         ("HEAD~2", "HEAD", 1),
         ("HEAD~1", "HEAD", 0),
         ("", "HEAD~1", 1),
-        ("", "HEAD", 0),
-        ("", "", 0),
+        ("", "HEAD", 1),  # nothing of it is there yet: every commit goes out, the one that was taken back as well
+        ("", "", 1),
     ):
         monkeypatch.setenv("PRE_COMMIT_FROM_REF", start)
         monkeypatch.setenv("PRE_COMMIT_TO_REF", end)

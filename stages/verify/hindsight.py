@@ -1,0 +1,206 @@
+"""Check V32: runs in hindsight, which were trained after the last gate had decided, in ledger/hindsight.jsonl.
+
+Each of them is held as the runs of the ladder are, by the very functions of V09 to V14. Besides, it names the recorded
+last decision by its SHA-256, which nobody knew before that decision was made; and git holds no hindsight in a commit
+before the decision. Its bytes are those that DVC saw its run write (V18), and no gate can read it: its purpose is one
+that runs.jsonl may not hold (V07), and a run that was stopped may not be there as a candidate (V16).
+
+When the last decision is made anew, hindsight is to be made anew too, or removed with stages/hindsight/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from stages.domain import canonical, names
+from stages.domain.contract import from_lock
+from stages.domain.files import sha256_bytes
+from stages.domain.hindsight import LastDecision
+from stages.domain.records import HindsightRecord, parse_hindsight
+from stages.domain.runs import hindsight_runs
+from stages.domain.study import Study
+from stages.repo.history import WORKSPACE, HistoryState
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.decisions import Recomputed
+from stages.verify.dvc_locks import DvcLocks
+from stages.verify.facts import check_facts_of_record, check_input_of_record
+from stages.verify.history import whole_history
+from stages.verify.ledger import Ledger, RecordLine
+from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
+from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study
+from stages.verify.records import (
+    check_one_corpus,
+    check_one_environment,
+    check_one_runner,
+    check_rule_of_record,
+)
+
+#: What holds the ladder's own records, as far as it looks at single ones.
+_LADDER_CHECKS: tuple[Callable[[Case], Iterable[Problem] | None], ...] = (
+    check_rule_of_record,
+    check_one_runner,
+    check_one_corpus,
+    check_one_environment,
+    check_input_of_record,
+    check_facts_of_record,
+)
+_ANEW = "`make hindsight` makes it anew, or remove it with stages/hindsight/"
+
+
+def check_hindsight(case: Case) -> Iterator[Problem]:
+    """Every run in hindsight names the recorded last decision, came after it, and is made as the ladder's own runs are.
+
+    It is of a configuration that was stopped before the last rung, under the lock of the last gate, at its budget, with
+    its seeds and hosts; no two runs have the same outcome; and none was changed or dropped since it first stood in git.
+    """
+    lines, last = case.get(Ledger).hindsight, _last_decision(case)
+    if not lines and not _stood_before(case):
+        raise Skip("nothing was trained in hindsight", "make hindsight", applies=False)
+    if last is None and lines:
+        meaning = "what was stopped was trained before the last gate had decided"
+        yield lines[0].problem("/decision", "a run in hindsight", "a recorded decision of the last gate", meaning)
+    if last is None:
+        return
+    yield from _compare_lines(case, lines, last)
+    yield from _as_ladder(case, lines, last)
+    yield from _copies(case, lines)
+    yield from _history(case, lines, last)
+
+
+def _last_decision(case: Case) -> LastDecision | None:
+    """The decision of the study's last gate, if it has decided."""
+    gate = names.gate_of(evidence_study(case).last_rung)
+    decision, line = case.get(Recomputed).decisions.get(gate), case.get(Ledger).decisions.get(gate)
+    return LastDecision(decision, sha256_bytes(line.data)) if decision and line and not decision.blocked else None
+
+
+def _stood_before(case: Case) -> bool:
+    """Whether the history, as far as it is known, holds any hindsight."""
+    try:
+        return any(HINDSIGHT in state.oids for state in case.history.states.values())
+    except Skip:
+        return False
+
+
+def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:
+    """Every line is of a declared run, once and in order, names the decision, and trained what had been stopped."""
+    declared = {run.id for run in hindsight_runs(evidence_study(case))}
+    written = case.get(DvcLocks).outputs()
+    for before, after in pairwise(lines):
+        if _order(before) >= _order(after):
+            expected = "each run once, sorted by configuration, host, seed"
+            yield after.problem("", f"the run after {before.record.id}", expected, "the ledger was edited")
+    for run in lines:
+        if run.record.id not in declared:
+            undeclared = "a run that params.yaml does not declare at the last rung"
+            yield run.problem("", undeclared, "a declared cell", "evidence from nowhere")
+        elif _decision(run) != last.digest:
+            meaning = f"it was made after another decision, or before there was one; {_ANEW}"
+            yield run.problem("/decision", _decision(run), f"{last.digest}, that of {DECISIONS}", meaning)
+        elif problem := _compare_status(case, run, last):
+            yield problem
+        elif names.record_path(run.record.id).as_posix() not in written:
+            meaning = "a record that DVC never saw any run write"
+            yield run.problem("", "a run that no dvc.lock has", "an out in stages/hindsight/dvc.lock", meaning)
+    missing = sorted(declared - {run.record.id for run in lines})
+    if missing:
+        case.note(f"missing, such as {missing[0]}: {len(missing)} in all; `make hindsight` trains them")
+
+
+def _order(run: RecordLine) -> tuple[str, str, int]:
+    return run.record.config, run.record.host, run.record.seed
+
+
+def _decision(run: RecordLine) -> str:
+    return run.record.decision if isinstance(run.record, HindsightRecord) else ""
+
+
+def _compare_status(case: Case, run: RecordLine, last: LastDecision) -> Problem | None:
+    """What was stopped is trained; what the ladder took to the last rung is not, and its record says so."""
+    record, lock = run.record, evidence_locks(case).of(last.decision.rung)
+    if record.config not in last.decision.candidates:
+        if record.executed:
+            return None
+        return run.problem("/status", record.status, "a run", "it had been stopped, and what it would show was hidden")
+    meaning = f"{record.config} ran at {last.decision.rung} itself, and that run is its evidence"
+    if record.executed:
+        return run.problem("/status", record.status, "unrun", meaning)
+    value = (
+        from_lock(lock).make_record(
+            config=record.config,
+            host=record.host,
+            seed=record.seed,
+            purpose=record.purpose,
+            status="unrun",
+            reason=last.ran_at,
+        )
+        if lock
+        else {}
+    )
+    if run.data != canonical.dumps({**value, "decision": last.digest}):
+        return run.problem("", "another record of it", f"unrun: {last.ran_at}", meaning)
+    return None
+
+
+def _as_ladder(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:
+    """What V09 to V14 find in these lines, with the ladder's own runs of the last rung beside them."""
+    beside = Case(case.root, case.tree, case.git, case.commit, case.options)
+    for kind in (Study, Locks, EvidenceRules):
+        if case.knows(kind):
+            beside.learn(case.get(kind))
+    beside.learn(Ledger((*case.get(Ledger).by_rung.get(last.decision.rung, ()), *lines), {}))
+    for check in _LADDER_CHECKS:
+        yield from (problem for problem in check(beside) or () if problem.file == HINDSIGHT)
+
+
+def _copies(case: Case, lines: tuple[RecordLine, ...]) -> Iterator[Problem]:
+    """The outcome of a run is its own: no other run of the study ends alike to six decimals of two numbers."""
+    first: dict[tuple[object, object], RecordLine] = {}
+    for run in (*case.get(Ledger).runs, *lines):
+        facts = run.record.facts or {}
+        if run.record.status != "finished" or facts.get("train_loss") is None:
+            continue
+        other = first.setdefault((facts.get("val_bpb"), facts["train_loss"]), run)
+        if other is not run and run.file == HINDSIGHT:
+            yield run.problem("/facts", f"those of {other.record.id}", "its own", "it is a copy of another run")
+
+
+def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:
+    """No commit holds hindsight of a decision that neither it nor an ancestor holds; no line changed or went since."""
+    history = whole_history(case)
+    present = {run.record.id: run for run in lines}
+    decided: dict[str, set[str]] = {}
+    stood: dict[str, tuple[bytes, HistoryState]] = {}
+    for state in history.states.values():
+        earlier = set[str]().union(*(decided[parent] for parent in state.parents))
+        decided[state.commit] = earlier | {sha256_bytes(line) for line in _lines(case, state, DECISIONS)}
+        for record, data in parse_hindsight(b"".join(_lines(case, state, HINDSIGHT)), f"{HINDSIGHT} of {state.title}"):
+            if record.decision == last.digest and record.decision not in decided[state.commit]:
+                text = f"{state.title} holds {record.id} and no line of {DECISIONS} with the digest that it names"
+                meaning = "what was stopped was trained before the last gate had decided"
+                yield Problem(HINDSIGHT, text, "the decision in that commit or an ancestor", meaning)
+                break
+            if record.decision == last.digest and record.status != "failed":
+                stood.setdefault(record.id, (data, state))
+    yield from _changed(present, stood)
+
+
+def _changed(present: dict[str, RecordLine], stood: dict[str, tuple[bytes, HistoryState]]) -> Iterator[Problem]:
+    """What is not as it first stood under this decision. Records of runs that failed may be made again."""
+    meaning = "it is not what was first reported after this decision"
+    for name, (data, state) in stood.items():
+        run = present.get(name)
+        if run is None:
+            yield Problem(HINDSIGHT, f"the record of {name} is gone", f"what {state.title} holds", meaning)
+        elif run.data != data:
+            yield run.problem("", "other bytes", f"those that {state.title} holds", meaning)
+
+
+def _lines(case: Case, state: HistoryState, path: str) -> list[bytes]:
+    """The lines of a file as a state has it."""
+    oid = state.oids.get(path)
+    if oid is None or case.git is None:
+        return []
+    data = case.tree.read(path) if state.commit == WORKSPACE else case.git.blob(oid)
+    return (data or b"").splitlines(keepends=True)
