@@ -50,7 +50,9 @@ class Manipulation:
 
 
 #: What of a place or of words is one machine's or one commit's own: digests, numbers, runs by name.
-_OWN = re.compile(r"[0-9a-f]{12,}|rung\d(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|\d+")
+_OWN = re.compile(
+    r"[0-9a-f]{12,}|(?:rung\d|hindsight)(?:/[\w.-]+){3}|\bd\d-[a-z]\b|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|\d+"
+)
 PLACES = Path(__file__).with_name("places.tsv")
 
 
