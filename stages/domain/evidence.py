@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import overload
 
 from stages.domain.contract import Contract, path_of
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 from stages.domain.rules import Rule, parse_rules
 
@@ -45,6 +46,15 @@ class Evidence:
             if value is not None:
                 table[name][cell] = Fraction(value)
         return table
+
+    @cached_property
+    def resolution(self) -> Fraction:
+        """How far apart two scores are at least that are no tie; 0 where every difference counts."""
+        return Fraction(repr(metric_of(self.contract.settings).resolution or 0))
+
+    def is_lower(self, score: Fraction, other: Fraction) -> bool:
+        """Whether a score is better than another one, and no tie."""
+        return score < other and other - score >= self.resolution
 
     def of(self, candidate: str) -> list[Record]:
         """The executed runs of a candidate in the order of the cells."""
@@ -90,12 +100,16 @@ class Evidence:
         return None if first is None or second is None else first - second
 
     def noise_floor(self, host: str) -> tuple[int, Fraction] | None:
-        """(number of A/A runs, their variance) on a host; None with fewer than two finished ones."""
+        """(number of A/A runs, their variance) on a host; None with fewer than two finished ones.
+
+        Rounding alone spreads scores by the resolution / sqrt(12): where it hides their noise, the floor is not lower.
+        """
         values = [Fraction(run.val_bpb) for run in self.floor if run.host == host and run.val_bpb is not None]
         if len(values) < 2:
             return None
         mean = sum(values, Fraction(0)) / len(values)
-        return len(values), sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
+        variance = sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
+        return len(values), max(variance, self.resolution**2 / 12)
 
 
 def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:

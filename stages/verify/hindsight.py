@@ -105,7 +105,7 @@ def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision
             yield run.problem("", "a run that no dvc.lock has", "an out in stages/hindsight/dvc.lock", meaning)
     missing = sorted(declared - {run.record.id for run in lines})
     if missing:
-        case.note(f"{len(missing)} runs in hindsight are missing, such as {missing[0]}; `make hindsight` trains them")
+        case.note(f"missing, such as {missing[0]}: {len(missing)} in all; `make hindsight` trains them")
 
 
 def _order(run: RecordLine) -> tuple[str, str, int]:
