@@ -18,13 +18,11 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
-from markupsafe import Markup
-
 from report.build import read_assets
 from report.layout import shared
 from report.load import StudyFiles
 from report.page import Page
-from report.pages import agreement, confidence, configuration, cost, gate, hindsight, method, overview, runs, stability
+from report.pages import KINDS, verify
 from report.render import environment, render
 from report.views import StudyView
 from stages.domain import files
@@ -34,7 +32,6 @@ from stages.domain.metric import metric_of
 
 #: What a mail with an attachment may weigh is less than 25 MB in most places, a third more than the file itself.
 MAX_BYTES = 16_000_000
-KINDS = (overview, gate, configuration, runs, agreement, stability, confidence, hindsight, cost, method)
 #: Attributes that name an element of the page, and those that lead somewhere.
 _IDS = re.compile(r'\b(id|aria-labelledby|data-figure|data-table)="([^"]*)"')
 _LINK = re.compile(r'\bhref="([^"]*)"')
@@ -44,7 +41,8 @@ _RUN = re.compile(r"runs/(rung\d+)/(.+)\.html")
 def write_single_file(study: StudyFiles, path: Path) -> str:
     """Write the report; what was written, in words. `Refused` where even the least of it is too large."""
     view = StudyView(study)
-    pages = [page for kind in KINDS for page in kind.pages(view) if not _RUN.fullmatch(page.path)]
+    kinds = [kind for kind in KINDS if kind is not verify]
+    pages = [page for kind in kinds for page in kind.pages(view) if not _RUN.fullmatch(page.path)]
     data, left_out = make_single_file(view, pages), ""
     if len(data) > MAX_BYTES:
         data = make_single_file(view, [page for page in pages if not page.path.startswith("configs/")])
@@ -66,13 +64,13 @@ def make_single_file(view: StudyView, pages: list[Page]) -> bytes:
         context = {**common, **page.context, "title": page.title, "tables": {table.id: table for table in page.tables}}
         html = render(env, page.template, page.path, context).decode("utf-8")
         main = html.partition('<main id="Main" class="wrap">')[2].rpartition("</main>")[0]
-        sections.append((page.path, page.title, Markup(_Section(page.path, known).rewrite(main))))
+        sections.append((page.path, page.title, _Section(page.path, known).rewrite(main)))
     policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     html = env.get_template("single_file.html").render(
         **common,
         title="Report",
         sections=sections,
-        css=Markup(assets["site.css"]),
+        css=assets["site.css"],
         policy=f"default-src 'none'; script-src {policy}; style-src 'unsafe-inline'; img-src data: blob:",
     )
     head, end, tail = visible(metric_of(view.study.runner).rename(html)).rpartition("</body>")
