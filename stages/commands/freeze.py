@@ -44,8 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]:
     """Write the locks of `gates` (all, if none is named) and bring the chain after them up to date.
 
-    Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
-    evidence is to be made a second time, and that must show.
+    Returns what was done, by gate.
+    """
+    frozen = plan_locks(study, gates, reason)
+    for gate, (content, _) in frozen.items():
+        files.write_whole(names.lock_path(gate), locks.dumps(content))
+    return {gate: change for gate, (_, change) in frozen.items()}
+
+
+def plan_locks(study: Study, gates: list[str], reason: str | None) -> dict[str, tuple[Frozen, str]]:
+    """What the locks of `gates` (all, if none is named) and of those after them are to hold, with what changes.
+
+    With a reason, a gate that is named is amended even where its rule stays: then its evidence is to be made a second
+    time, and that must show. Writes nothing; `Refused` or `Invalid` where `freeze` would refuse.
     """
     from stages.repo.history import history_at_head
 
@@ -76,9 +87,7 @@ def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]
         )
     if study.study.from_ is not None:
         _refuse_wrong_origin(study, {gate: content for gate, (content, _) in frozen.items()})
-    for gate, (content, _) in frozen.items():
-        files.write_whole(names.lock_path(gate), locks.dumps(content))
-    return {gate: change for gate, (_, change) in frozen.items()}
+    return frozen
 
 
 def _refuse_wrong_origin(study: Study, frozen: dict[str, Frozen]) -> None:
@@ -163,7 +172,7 @@ def _explain_refusal(gate: str, judged: PastLock, now: Frozen, change: locks.Cha
     difference = f"; what differs now:\n{locks.tell(differs)}\n  " if differs else "; "
     return (
         f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{difference}"
-        f"bring that back (`git log -- {path}` tells the commit, `git checkout COMMIT -- locks ledger`), "
+        f"bring that back (`promotion study back {judged.study}`), "
         f"or own it: {own}; a study with another study.name and other seeds starts without a past"
     )
 
@@ -203,6 +212,8 @@ def run(arguments: argparse.Namespace) -> int:
     if restored := restore_entries(study):
         count, first = len(restored), restored[0]
         print(f"brought back, {count} dvc.lock entries of runs in the ledger, such as {first}; now `dvc checkout`")
-    if any(change != "unchanged" for change in done.values()):
-        print("commit this before the evidence: `git add locks params.yaml stages && git commit`, then `dvc repro`")
+    from stages.commands.next_step import commit_rules_command
+
+    if command := commit_rules_command(study):
+        print(f"commit this before the evidence: `{command}`; then `promotion status` says what comes next")
     return 0
