@@ -59,7 +59,7 @@ class Chain:
     def changes(self) -> str:
         """The first differences between lock and params.yaml in words, and how many more there are."""
         first = list(self.changed.items())[:MOST_NAMED]
-        named = [f"{path} (frozen {both['was']!r}, now {both['is']!r})" for path, both in first]
+        named = [f"{path} (frozen {_text(both, 'was')}, now {_text(both, 'is')})" for path, both in first]
         more = len(self.changed) - len(named)
         return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
@@ -84,6 +84,10 @@ class Chain:
             return after + moved
         named = ", whose digest every record of this rung names" if 0 < self.records == self.committed else ""
         return f"Frozen in {where}{named}.{moved}"
+
+
+def _text(difference: Mapping[str, object], side: str) -> str:
+    return formatting.value_text(difference.get(side))
 
 
 def trace_chain(gate: GateView) -> Chain:

@@ -31,6 +31,8 @@ MOST_NAMES = 20
 MOST_LETTERS = 20
 #: Pixels of a character of a label, at the size that figures use, in the widest of the fonts of the page.
 LETTER = 7
+#: Pixels from one label to the next below it.
+LINE = 12
 #: More ranks than this are drawn on a logarithmic axis.
 LINEAR_RANKS = 40
 PHONE = 560
@@ -64,15 +66,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Stars:
-    """The two that a reader looks for: the winner, and the leader of the first rung."""
+    """The two that a reader looks for: whoever is first at the last rung, and the leader of the first one."""
 
-    winner: str | None
+    first: str | None
     early: str | None
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a configuration is drawn. The winner keeps the colour and the dash of its role, thicker, with a star."""
+    """How a configuration is drawn. The first of the last rung keeps the look of its role, thicker, with a star."""
 
     colour: str
     dash: str
@@ -90,17 +92,17 @@ def look_of(path: PromotionPath, stars: Stars) -> Look:
     role = path.roles[0] if path.roles else ""
     if role:
         style = ROLE_LOOK.get(role, OTHER_ROLE)
-    elif path.config == stars.winner:
+    elif path.config == stars.first:
         style = NO_ROLE
     else:
         style = EARLY if path.config == stars.early else PLAIN
-    width = 4 if path.config == stars.winner else 2.5 if style != PLAIN else 1.5
+    width = 4 if path.config == stars.first else 2.5 if style != PLAIN else 1.5
     return Look(*style, width)
 
 
 def is_named(path: PromotionPath, stars: Stars) -> bool:
     """Whether a figure names it whatever else it leaves out."""
-    return bool(path.roles) or path.config in (stars.winner, stars.early)
+    return bool(path.roles) or path.config in (stars.first, stars.early)
 
 
 def choose_paths(paths: list[PromotionPath], stars: Stars) -> list[PromotionPath]:
@@ -116,14 +118,14 @@ def left_out(drawn: int, of: int, ranks: int) -> str:
     return f" {formatting.capital(text)}." if text else ""
 
 
-def short_labels(names: Iterable[str]) -> dict[str, str]:
+def short_labels(names: Iterable[str], most: int = MOST_LETTERS) -> dict[str, str]:
     """Names as a figure shows them: short, different, escaped as Plotly's labels want it."""
-    return {name: formatting.html_text(short) for name, short in formatting.short_names(names, MOST_LETTERS).items()}
+    return {name: formatting.html_text(short) for name, short in formatting.short_names(names, most).items()}
 
 
-def label_room(names: Iterable[str]) -> int:
-    """Pixels that the longest label of these names takes."""
-    return 14 + LETTER * max((min(len(name), MOST_LETTERS) for name in names), default=1)
+def label_room(names: Iterable[str], most: int = MOST_LETTERS, letter: float = LETTER) -> int:
+    """Pixels that the longest label of these names takes, cut to so many letters of this width."""
+    return 14 + round(letter * max((min(len(name), most) for name in names), default=1))
 
 
 def rank_axis(ranks: int) -> FigureSpec:
@@ -134,6 +136,18 @@ def rank_axis(ranks: int) -> FigureSpec:
     step = 1 if ranks <= 15 else 5
     ticks = sorted({1, *range(step, ranks + 1, step)})
     return {"range": [ranks + 0.6, 0.4], "tickvals": ticks, "showgrid": False}
+
+
+def with_room(labels: list[FigureSpec], ranks: int, height: float) -> list[FigureSpec]:
+    """The labels at ranks that do not lie on each other, earlier ones first; `height` is that of the axis in pixels."""
+    low, high = rank_axis(ranks)["range"]
+    kept: list[tuple[float, float, FigureSpec]] = []
+    for label in labels:
+        place = log10(label["y"]) if ranks > LINEAR_RANKS else label["y"]
+        pixel = height * (place - high) / (low - high)
+        if all(abs(pixel - other) >= LINE or x != label["x"] for x, other, _ in kept):
+            kept.append((label["x"], pixel, label))
+    return [label for *_, label in kept]
 
 
 def scale_labels(notes: list[FigureSpec], ranks: int) -> list[FigureSpec]:

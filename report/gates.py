@@ -18,6 +18,9 @@ from stages.domain.rules import Rule
 from stages.domain.runs import runs_of
 from stages.domain.study import Study
 
+#: Below so many standard deviations of the A/A floor, luck could have decided.
+LUCK = 2.0
+
 
 @dataclass(frozen=True)
 class NoiseScale:
@@ -217,3 +220,56 @@ def nearest_noise(gates: Mapping[str, GateView], gate: str) -> NoiseScale | None
     order = list(gates)
     near = sorted(order, key=lambda other: abs(order.index(other) - order.index(gate)))
     return next((noise for other in near if (noise := gates[other].noise)), None)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Whose the lowest mean is. `gap` is the distance in val_bpb to the second, and None where there is no second;
+    `noise` is `gap` in standard deviations of the A/A floor of `floor`, and None where none was measured."""
+
+    first: str
+    mean: float
+    second: str | None = None
+    gap: float | None = None
+    #: Who has the same mean; the order between them is that of their names.
+    equals: tuple[str, ...] = ()
+    noise: float | None = None
+    floor: str = ""
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing that was measured says that luck could have decided."""
+        return not self.equals and (self.noise is None or self.noise >= LUCK)
+
+    def state(self, config: str) -> str:
+        """What a ranked candidate of the last gate is called: the first is the winner only where the lead is clear."""
+        if self.equals and config in (self.first, *self.equals):
+            return "tied"
+        return "finalist" if config != self.first else "winner" if self.clear else "leader"
+
+    @property
+    def verb(self) -> str:
+        """What its holder does, as a sentence says it."""
+        if self.equals:
+            return f"ties with {formatting.listed(list(self.equals))}"
+        return "wins" if self.clear else "leads, within noise"
+
+
+def find_lead(gates: Mapping[str, GateView]) -> Lead | None:
+    """The lead at the last rung; None while its gate is undecided or blocked, or ranks nobody."""
+    gate = next(reversed(gates.values()))
+    if gate.blocked or not gate.ranking:
+        return None
+    best, *others = gate.ranking
+    if not others:
+        return Lead(best.config, best.mean)
+    gap, noise = others[0].mean - best.mean, nearest_noise(gates, gate.name)
+    return Lead(
+        best.config,
+        best.mean,
+        others[0].config,
+        gap,
+        tuple(row.config for row in others if row.mean == best.mean),
+        gap / noise.deviation if noise else None,
+        noise.rung if noise else "",
+    )

@@ -25,6 +25,8 @@ PAGES = (
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
 )
+#: The page of a screen, which other studies do not have, and the page that it stands before.
+EFFECTS, AFTER_EFFECTS = ("effects.html", "Effects", ""), "confidence.html"
 CLOCK_HINTS = {
     "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
     "wall": "Seconds are measured by the wall clock of each host.",
@@ -122,6 +124,14 @@ def _broken_runs(executed: list[LedgerRun]) -> Iterator[StudyWarning]:
             yield StudyWarning(status, text, f"runs/{runs[0]}.html")
 
 
+def navigation(view: StudyView) -> list[tuple[str, str, str]]:
+    """The pages of their own that this study has."""
+    pages = list(PAGES)
+    if view.study.factors:
+        pages.insert([path for path, _, _ in pages].index(AFTER_EFFECTS), EFFECTS)
+    return pages
+
+
 def current(target: str, folder: str, path: str) -> str:
     """What `aria-current` says of a link in the navigation: this page, its section, or nothing."""
     return "page" if target == path else "true" if folder and path.startswith(folder) else ""
@@ -135,7 +145,7 @@ def shared(view: StudyView) -> dict[str, object]:
         "clock_hint": CLOCK_HINTS[view.study.clock.kind],
         "metric": metric_of(view.study.runner),
         "rated": view.study.clock.kind == "rated",
-        "nav": PAGES,
+        "nav": navigation(view),
         "current": current,
         "gates": list(view.gates),
         "warnings": warnings(view),

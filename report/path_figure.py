@@ -15,6 +15,8 @@ from stages.domain import formatting, names
 
 #: Pixels that a figure needs for its margins and for the way from rung to rung, to name the lines on both sides.
 MARGINS, STRIDE = 400, 60
+#: Letters of a name on a phone, where the lines need the room.
+PHONE_LETTERS = 16
 #: Words that are shorter in the table than those of `formatting.STATES`.
 SHORT = {"kept": "kept", "absent": "", "waiting": "undecided", "unrun": "not run", "blocked": "blocked"}
 
@@ -30,16 +32,14 @@ PATH = Table(
 def path_figure(paths: list[PromotionPath], gates: list[GateView], stars: Stars, table: str) -> Figure:
     """Ranks from rung to rung, rank 1 on top; a line ends where its configuration was stopped."""
     drawn = [path for path in figures.choose_paths(paths, stars) if any(step.rank for step in path.steps)]
-    labels: list[FigureSpec] = []
-    short = figures.short_labels(path.config for path in drawn)
-    on_top = sorted(drawn, key=lambda path: (path.config == stars.winner, path.config == stars.early, bool(path.roles)))
-    for path in on_top:
-        if len(drawn) <= figures.MOST_NAMES or figures.is_named(path, stars):
-            labels += _labels(path, short[path.config], stars)
-    last = len(gates) - 1
-    ranks = max((step.rank or 0 for path in drawn for step in path.steps), default=1)
-    labels = figures.scale_labels(labels, ranks)
-    room = figures.label_room(path.config for path in drawn)
+    on_top = sorted(drawn, key=lambda path: (path.config == stars.first, path.config == stars.early, bool(path.roles)))
+    named_first = sorted(drawn, key=lambda path: not figures.is_named(path, stars))
+    last, ranks = len(gates) - 1, max((step.rank or 0 for path in drawn for step in path.steps), default=1)
+    height = max(300, min(780, 120 + 30 * ranks))
+    wide, phone = (_labels(named_first, stars, most) for most in (figures.MOST_LETTERS, PHONE_LETTERS))
+    wide, phone = (figures.with_room(labels, ranks, height - 74) for labels in (wide, phone))
+    configs = [path.config for path in drawn]
+    room, narrow_room = figures.label_room(configs), figures.label_room(configs, PHONE_LETTERS, 6)
     layout = {
         "xaxis": {
             "tickvals": list(range(last + 1)),
@@ -50,25 +50,27 @@ def path_figure(paths: list[PromotionPath], gates: list[GateView], stars: Stars,
             "tickangle": 0,
         },
         "yaxis": {**figures.rank_axis(ranks), "ticklabelstandoff": room},
-        "annotations": labels,
+        "annotations": figures.scale_labels(wide, ranks),
         "margin": {"l": room + 26, "r": room + 18, "t": 62, "b": 12},
     }
     narrow = {
-        "margin": {"l": 26, "r": min(room + 8, 150), "t": 62, "b": 8},
-        "yaxis.ticklabelstandoff": 0,
+        "margin": {"l": narrow_room + 30, "r": 40, "t": 62, "b": 8},
+        "yaxis.ticklabelstandoff": narrow_room,
         "xaxis.ticktext": _heads(gates, short=True),
         "font.size": 10,
-        "annotations": [label for label in labels if label["xanchor"] == "left" and _fits_phone(label, last)],
+        "annotations": figures.scale_labels(
+            [_for_phone(label) for label in phone if not _names_the_end(label, last)], ranks
+        ),
     }
     return Figure(
         "figure.promotion-path",
         "Promotion path",
-        _alt(paths, gates, stars, ranks),
+        _alt(paths, gates, stars, ranks) + _unnamed(len(drawn), sum(label["xanchor"] == "right" for label in wide)),
         table,
         [_line(path, stars) for path in on_top],
         layout,
         narrow,
-        height=max(300, min(780, 120 + 30 * ranks)),
+        height=height,
         below=MARGINS + STRIDE * (last + 1),
         legend=_legend(drawn, stars),
     )
@@ -122,17 +124,26 @@ def _alt(paths: list[PromotionPath], gates: list[GateView], stars: Stars, ranks:
         f"Candidates at each rung: {many}. Each line is a configuration's rank by mean val_bpb; it ends with ✕ and the "
         "rule where a gate stopped it."
     )
-    if stars.winner:
-        steps = next(path.steps for path in paths if path.config == stars.winner)
-        text += f" The winner, {stars.winner}, ranked {', '.join(str(step.rank) for step in steps if step.rank)}."
-    if stars.early and stars.early != stars.winner:
+    if stars.first:
+        steps = next(path.steps for path in paths if path.config == stars.first)
+        who = "The winner" if steps[-1].state == "winner" else "The first of the last rung"
+        text += f" {who}, {stars.first}, ranked {', '.join(str(step.rank) for step in steps if step.rank)}."
+    if stars.early and stars.early != stars.first:
         text += f" {stars.early} led the first rung."
     return text + figures.left_out(len(figures.choose_paths(paths, stars)), len(paths), ranks)
 
 
-def _fits_phone(label: FigureSpec, last: int) -> bool:
-    """Whether a label on the right is kept where room is short: the rules that stopped, and the marked at the end."""
-    return bool(label["x"] < last) or label["text"].startswith("<b>")
+def _unnamed(drawn: int, named: int) -> str:
+    return f" {named} of them have room for their name." if named < drawn else ""
+
+
+def _names_the_end(label: FigureSpec, last: int) -> bool:
+    """Whether a label is the second name of a line, beside its end: on a phone the first one has to do."""
+    return bool(label["x"] == last and label["xanchor"] == "left")
+
+
+def _for_phone(label: FigureSpec) -> FigureSpec:
+    return {**label, "font": {**label["font"], "size": 10}, "xshift": label["xshift"] * 2 // 3}
 
 
 def _ranked(path: PromotionPath) -> list[tuple[int, PathStep]]:
@@ -145,7 +156,7 @@ def _line(path: PromotionPath, stars: Stars) -> FigureSpec:
     style = figures.look_of(path, stars)
     marks = ["x" if step.state == "stopped" else style.symbol for _, step in steps]
     sizes = [10 if step.state == "stopped" else 9 for _, step in steps]
-    if path.config == stars.winner:
+    if path.config == stars.first:
         marks[-1], sizes[-1] = "star", 16
     places, ranks = [place for place, _ in steps], [step.rank or 0 for _, step in steps]
     texts, hover = [_hover(step, path.config) for _, step in steps], "%{text}<br>rank %{y}<extra></extra>"
@@ -158,16 +169,19 @@ def _hover(step: PathStep, config: str) -> str:
     return f"{formatting.html_text(config)}<br>{formatting.rung_title(step.rung)}: {step_text(step)}{mean}"
 
 
-def _labels(path: PromotionPath, name: str, stars: Stars) -> list[FigureSpec]:
-    """A name at both ends of a line; where it was stopped before the last rung, the rule alone."""
-    steps, style = _ranked(path), figures.look_of(path, stars)
-    (first, start), (place, end) = steps[0], steps[-1]
-    name = f"<b>{name}</b>" if style.marked else name
-    labels = []
-    if first == 0 and len(steps) > 1:
-        labels.append(figures.label_at(0, float(start.rank or 0), name, "left", style.colour))
-    if text := name if place == len(path.steps) - 1 else end.decisive:
-        labels.append(figures.label_at(place, float(end.rank or 0), text, "right", style.colour))
+def _labels(paths: list[PromotionPath], stars: Stars, most: int) -> list[FigureSpec]:
+    """A name before every line, and behind those of the last rung; where one was stopped earlier, the rule behind it.
+
+    The names of lines that a reader looks for come first, so that they are kept where there is no room for all.
+    """
+    short, labels = figures.short_labels((path.config for path in paths), most), []
+    for path in paths:
+        steps, style = _ranked(path), figures.look_of(path, stars)
+        (first, start), (place, end) = steps[0], steps[-1]
+        name = f"<b>{short[path.config]}</b>" if style.marked else short[path.config]
+        labels.append(figures.label_at(first, float(start.rank or 0), name, "left", style.colour))
+        if text := name if place == len(path.steps) - 1 else end.decisive:
+            labels.append(figures.label_at(place, float(end.rank or 0), text, "right", style.colour))
     return labels
 
 
@@ -175,12 +189,13 @@ def _legend(drawn: list[PromotionPath], stars: Stars) -> tuple[LegendEntry, ...]
     """What the lines mean: one entry a look, in the words of the study, and the sign of a stop."""
     looks: dict[Look, list[str]] = {}
     for path in drawn:
-        words = [*path.roles, *(["winner"] if path.config == stars.winner else [])]
+        words = [*path.roles, *([path.steps[-1].state] if path.config == stars.first else [])]
         words += ["led the first rung"] if path.config == stars.early else []
         known = looks.setdefault(figures.look_of(path, stars), [])
         known += [word for word in words or ["other configurations"] if word not in known]
+    firsts = {"winner", "leader", "tied"}
     lines = [
-        (style.colour, style.dash, "star" if "winner" in words else style.symbol, " · ".join(words))
+        (style.colour, style.dash, "star" if firsts & {*words} else style.symbol, " · ".join(words))
         for style, words in sorted(looks.items(), key=lambda item: -item[0].width)
     ]
     stopped = any(step.state == "stopped" for path in drawn for step in path.steps)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from report.gates import GateView
+from report.gates import GateView, Lead
 from stages.domain.study import Study
 
 #: States of a configuration that was no candidate at a rung, or is not judged there yet.
@@ -56,8 +56,11 @@ class PromotionPath:
         return next((step for step in reversed(self.steps) if step.judged), None)
 
 
-def build_paths(study: Study, gates: Iterable[GateView]) -> dict[str, PromotionPath]:
-    """Every configuration's path, best first: by rungs reached, then by rank at the last one, then by name."""
+def build_paths(study: Study, gates: Iterable[GateView], lead: Lead | None) -> dict[str, PromotionPath]:
+    """Every configuration's path, best first: by rungs reached, then by rank at the last one, then by name.
+
+    `lead` is the lead at the last rung.
+    """
     roles: dict[str, list[str]] = {}
     for role, config in study.roles.items():
         roles.setdefault(config, []).append(role)
@@ -69,7 +72,7 @@ def build_paths(study: Study, gates: Iterable[GateView]) -> dict[str, PromotionP
             if config in gate.unrun:
                 path.append(PathStep(gate.rung, "unrun"))
             elif config in judged:
-                path.append(_judged_step(gate, config, ranks.get(config)))
+                path.append(_judged_step(gate, config, ranks.get(config), lead))
             else:
                 path.append(PathStep(gate.rung, _state_outside(gate, config, path)))
     paths = [PromotionPath(name, tuple(roles.get(name, ())), tuple(path)) for name, path in steps.items()]
@@ -81,12 +84,12 @@ def build_paths(study: Study, gates: Iterable[GateView]) -> dict[str, PromotionP
     return {path.config: path for path in sorted(paths, key=order)}
 
 
-def _judged_step(gate: GateView, config: str, rank: int | None) -> PathStep:
+def _judged_step(gate: GateView, config: str, rank: int | None, lead: Lead | None) -> PathStep:
     assert gate.decision is not None
     standing = gate.ranking[rank - 1] if rank else None
     effects = gate.rules_that_count.get(config, {})
     promote, stop = effects.get("promote", ()), effects.get("stop", ())
-    state = _state_of(gate, config, rank)
+    state = _state_of(gate, config, rank, lead)
     promoted = config in gate.decision.promoted
     would_go = bool(promote) and (not stop or any(_kind(gate, rule) == "keep_role" for rule in promote))
     could = [rule.id for rule in gate.decision.rules if rule.effect == "promote" and rule.kind != "keep_role"]
@@ -104,13 +107,13 @@ def _judged_step(gate: GateView, config: str, rank: int | None) -> PathStep:
     )
 
 
-def _state_of(gate: GateView, config: str, rank: int | None) -> str:
+def _state_of(gate: GateView, config: str, rank: int | None, lead: Lead | None) -> str:
     """What became of a candidate: promoted on merit, or only kept for its role, or else how its way ended."""
     assert gate.decision is not None
     if gate.blocked:
         return "blocked"
     if gate.last:
-        return "missing" if rank is None else "winner" if rank == 1 else "finalist"
+        return "missing" if rank is None or lead is None else lead.state(config)
     if config not in gate.decision.promoted:
         return "stopped"
     effects = gate.rules_that_count.get(config, {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from report import cost
 from report.confidence import PAGE, Confidence, readable
-from report.gates import GateView
+from report.gates import GateView, Lead
 from report.hindsight import PAGE as HINDSIGHT
 from report.hindsight import HindsightView
 from report.views import StudyView
@@ -14,41 +14,12 @@ from stages.domain import formatting, names
 from stages.domain.decision import Decision, RecordedFinding, RuleOutcome
 from stages.domain.rules import FirstInAllCells, MeanGap, NearEquivalent
 
-#: Below so many standard deviations of the A/A floor, luck could have decided.
-LUCK = 2.0
 UNSUPPORTED = "Not supported by the ledger"
 WHAT_IF = "What-if"
 MOVED = "params.yaml has moved on from the lock"
 ASKED = "Before the what-if that params.yaml asks for"
 
 RoleRule = FirstInAllCells | NearEquivalent | MeanGap
-
-
-@dataclass(frozen=True)
-class Lead:
-    """Whose the lowest mean is. `gap` is the distance in val_bpb to the second, and None where there is no second;
-    `noise` is `gap` in standard deviations of the A/A floor of `floor`, and None where none was measured."""
-
-    first: str
-    mean: float
-    second: str | None = None
-    gap: float | None = None
-    #: Who has the same mean; the order between them is that of their names.
-    equals: tuple[str, ...] = ()
-    noise: float | None = None
-    floor: str = ""
-
-    @property
-    def clear(self) -> bool:
-        """Whether nothing that was measured says that luck could have decided."""
-        return not self.equals and (self.noise is None or self.noise >= LUCK)
-
-    @property
-    def verb(self) -> str:
-        """What its holder does, as a sentence says it."""
-        if self.equals:
-            return f"ties with {formatting.listed(list(self.equals))}"
-        return "wins" if self.clear else "leads, within noise"
 
 
 @dataclass(frozen=True)
@@ -88,26 +59,6 @@ class Verdict:
         return f"{self.doubt}: {text}" if self.doubt else text
 
 
-def find_lead(view: StudyView) -> Lead | None:
-    """The lead at the last rung; None while its gate is undecided or blocked, or ranks nobody."""
-    gate = view.last_gate
-    if gate.blocked or not gate.ranking:
-        return None
-    best, *others = gate.ranking
-    if not others:
-        return Lead(best.config, best.mean)
-    gap, noise = others[0].mean - best.mean, view.noise(gate.name)
-    return Lead(
-        best.config,
-        best.mean,
-        others[0].config,
-        gap,
-        tuple(row.config for row in others if row.mean == best.mean),
-        gap / noise.deviation if noise else None,
-        noise.rung if noise else "",
-    )
-
-
 def reach_verdict(view: StudyView) -> Verdict:
     """What the decisions say, and only that."""
     for gate in view.gates.values():
@@ -115,7 +66,7 @@ def reach_verdict(view: StudyView) -> Verdict:
             return Verdict(_waiting(gate))
         if gate.blocked:
             return Verdict(_blocked(gate, gate.decision))
-    gate, lead = view.last_gate, find_lead(view)
+    gate, lead = view.last_gate, view.lead
     if lead is None:
         empty = gate.why_empty
         why = (

@@ -10,7 +10,7 @@ from report.chain import Chain, supported, trace_chain
 from report.confidence import Confidence, find_confidence
 from report.cost import StudyCost, price_study
 from report.figures import Stars
-from report.gates import GateView, NoiseScale, nearest_noise, view_gates
+from report.gates import GateView, Lead, NoiseScale, find_lead, nearest_noise, view_gates
 from report.hindsight import HindsightView, find_hindsight
 from report.host_agreement import RungHosts, compare_hosts
 from report.load import LedgerRun, StudyFiles, load
@@ -68,17 +68,17 @@ class StudyView:
     @cached_property
     def paths(self) -> dict[str, PromotionPath]:
         """What became of every configuration, the best first."""
-        return build_paths(self.study, self.gates.values())
+        return build_paths(self.study, self.gates.values(), self.lead)
 
-    @property
-    def winner(self) -> str | None:
-        """The configuration with the lowest mean at the last rung; None while its gate is undecided or blocked."""
-        return None if self.last_gate.blocked else self.last_gate.leader
+    @cached_property
+    def lead(self) -> Lead | None:
+        """Whose the lowest mean at the last rung is; None while its gate is undecided or blocked."""
+        return find_lead(self.gates)
 
     @property
     def stars(self) -> Stars:
-        """The winner and the leader of the first rung."""
-        return Stars(self.winner, self.first_gate.leader)
+        """The first of the last rung and the leader of the first one."""
+        return Stars(self.lead.first if self.lead else None, self.first_gate.leader)
 
     @cached_property
     def cost(self) -> StudyCost:

@@ -35,7 +35,7 @@ _HEAD = """\
     cmd: python -m stages.run rung{n} ${{item.config}} ${{item.host}} ${{item.seed}}
     deps:
       - artifacts/protocol/rung{n}.json
-    params:
+{trainer}    params:
       - configs.${{item.config}}
 {ticket}    outs:
       - artifacts/records/rung{n}/${{item.config}}/${{item.host}}/${{item.seed}}.json
@@ -69,7 +69,7 @@ _FLOOR = """\
     cmd: python -m stages.run rung{n} {reference} ${{item.host}} ${{item.seed}} --floor
     deps:
       - artifacts/protocol/rung{n}.json
-    params:
+{trainer}    params:
       - configs.{reference}
     outs:
       - artifacts/records/rung{n}/{reference}/${{item.host}}/floor-${{item.seed}}.json
@@ -125,6 +125,7 @@ def has_floor(study: Study, rung: str) -> bool:
 def rung_yaml(study: Study, rung: str, *, earlier: bool = False) -> str:
     """The text of stages/<rung>/dvc.yaml.
 
+    Runs of a command depend on the files of its trainer; the built-in runner's are in the contract's digest alone.
     DVC hands commands to a shell. Names and seeds stand in this file, where they were valid when it was written, so
     that no text of params.yaml reaches a command. `earlier`: as versions to 0.1 wrote it, with variables that DVC fills
     in from params.yaml; `promotion verify` still knows it.
@@ -137,7 +138,9 @@ def rung_yaml(study: Study, rung: str, *, earlier: bool = False) -> str:
     else:
         hosts, reference = _axis(study.hosts), study.roles.get("reference", "")
         configs, seeds, floor_seeds = _axis(study.configs), _axis(ladder.seeds), _axis(ladder.floor_seeds)
-    floor = _FLOOR.format(n=number, hosts=hosts, reference=reference, floor_seeds=floor_seeds)
+    command = study.command
+    trainer = "".join(f"      - {json.dumps(path)}\n" for path in sorted(command.files)) if command else ""
+    floor = _FLOOR.format(n=number, hosts=hosts, reference=reference, floor_seeds=floor_seeds, trainer=trainer)
     promotions = f"artifacts/gates/gate{number - 1}/promotions.yaml"
     return _HEAD.format(
         n=number,
@@ -145,6 +148,7 @@ def rung_yaml(study: Study, rung: str, *, earlier: bool = False) -> str:
         configs=configs,
         hosts=hosts,
         seeds=seeds,
+        trainer=trainer,
         if_ticket=f"if gate {number - 1} let it through" if number > 1 else "every one of them",
         ticket=f"      - {promotions}:\n          - ${{item.config}}\n" if number > 1 else "",
         floor=floor if has_floor(study, rung) else "",

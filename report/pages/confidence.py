@@ -14,26 +14,27 @@ from stages.domain import formatting
 
 #: What each grade and each answer stands for, as docs/confidence.md has it.
 GRADES = {
-    "sure": "the same configuration wins in at least 95 % of the redraws, and no fate hangs on one cell, seed or host",
-    "likely": "the same configuration wins in at least 80 % of the redraws",
-    "unsure": "the same configuration wins in fewer than 80 % of the redraws",
-    "unknown": "no winner yet, or a gate cut by scores whose noise nobody measured",
+    "sure": "the same configuration comes first in at least 95 % of the redraws, and no fate hangs on one cell, "
+    "seed or host",
+    "likely": "the same configuration comes first in at least 80 % of the redraws",
+    "unsure": "the same configuration comes first in fewer than 80 % of the redraws",
+    "unknown": "nobody leads yet, or a gate cut by scores whose noise nobody measured",
 }
 RULES = {
     "N1": ("the last gate has not decided, is blocked, or ranks nobody", "wait"),
     "N2": ("no noise was measured at the last rung", "add two seeds there"),
-    "N3": ("another candidate is equivalent to the winner", "a tie: take the cheaper"),
+    "N3": ("another candidate is equivalent to the leader", "a tie: take the cheaper"),
     "N4": (
-        "the 95 % interval of another candidate's difference to the winner reaches zero",
+        "the 95 % interval of another candidate's difference to the leader reaches zero",
         "add two seeds at the last rung",
     ),
     "N5": (
-        "the same configuration wins in fewer than 95 % of the redraws",
+        "the same configuration comes first in fewer than 95 % of the redraws",
         "add two seeds at the rung whose gate decides the same least often",
     ),
     "N6": ("a gate cut by scores whose noise nobody measured", "add two seeds or A/A runs at that rung"),
     "N7": ("a fate hangs on one cell, seed or host", "add two seeds at that rung"),
-    "N8": ("the winner is not the reference", "raise the comparator: make the winner the next study's reference"),
+    "N8": ("the leader is not the reference", "raise the comparator: make the leader the next study's reference"),
     "N9": ("none of these", "nothing"),
 }
 
@@ -100,11 +101,11 @@ def _noise(gate: GateConfidence) -> Cell:
 
 def winner_table(winner: Winner) -> Table:
     """Who wins the redraws of the whole ladder."""
-    rows: list[tuple[str | None, str, float]] = [(winner.config, "the winner wins", winner.same)]
-    rows += [(config, "wins instead", share) for config, share in winner.others.items()]
+    rows: list[tuple[str | None, str, float]] = [(winner.config, "it comes first again", winner.same)]
+    rows += [(config, "comes first instead", share) for config, share in winner.others.items()]
     ahead, behind = winner.unless, winner.unknown - winner.unless
-    rows += [(None, "somebody untrained goes on; the winner beats all who were trained", ahead)] if ahead else []
-    rows += [(None, "somebody untrained goes on; not known who wins", behind)] if behind > 0 else []
+    rows += [(None, "somebody untrained goes on; it beats all who were trained", ahead)] if ahead else []
+    rows += [(None, "somebody untrained goes on; not known who comes first", behind)] if behind > 0 else []
     rows += [(None, "a gate blocks", winner.blocked)] if winner.blocked else []
     columns = [
         Column("what", "What happens", get=lambda row: row[1]),
@@ -115,7 +116,7 @@ def winner_table(winner: Winner) -> Table:
     fixed = f" {gates}: as decided, without noise." if winner.fixed else ""
     spec = Table(
         "winner",
-        "Who wins when every gate is decided again?",
+        "Who comes first when every gate is decided again?",
         SOURCE,
         note=f"Where a redraw lets somebody through who was never trained further, the end is open.{fixed}",
         tools=False,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from report import labels
-from report.gates import GateView
+from report.gates import GateView, Lead
 from report.load import LedgerRun
 from report.page import Page, config_page, link_config
 from report.pages.gate_outcome import rules_cell
@@ -15,7 +15,6 @@ from report.path_figure import path_figure, path_table
 from report.promotion_paths import PathStep, PromotionPath
 from report.prose import Prose, Span
 from report.tables import Cell, Column, Kind, Table, state
-from report.verdict import Lead, find_lead
 from report.views import StudyView
 from stages.domain import formatting, names
 
@@ -88,7 +87,7 @@ def _page(view: StudyView, path: PromotionPath, runs: list[LedgerRun]) -> Page:
             "diff": [str(line) for line in diff] if isinstance(diff := model.get("diff"), list) else [],
             "twins": model.get("same_model_as", []),
             "knobs": labels.pairs(dict(view.study.configs[path.config])),
-            "ending": ending(path, last, find_lead(view)),
+            "ending": ending(path, last, view.lead),
         },
         tables=[
             steps_table(path, view.gates),
@@ -107,9 +106,12 @@ def ending(path: PromotionPath, gate: GateView | None, lead: Lead | None) -> Pro
     if last.state == "stopped":
         return [*_stopped(path.config, last, gate), *evidence]
     title = gate.title.lower()
-    first = "It won" if lead is None or lead.clear else f"It {lead.verb}"
+    verb = "won" if lead is None or lead.clear else lead.verb
+    first = f"It {verb}: the lowest mean val_bpb of {title}."
     texts = {
-        "winner": f"{first}: the lowest mean val_bpb of {title}.",
+        "winner": first,
+        "leader": first,
+        "tied": first if lead and path.config == lead.first else f"It ties for the first place of {title}.",
         "finalist": f"It was a finalist: {formatting.ordinal(last.rank or 0)} at {title}.",
         "blocked": f"Its way ends at {title}, which is blocked.",
         "missing": f"It has no full set of finished cells at {title}.",

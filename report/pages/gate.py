@@ -119,8 +119,8 @@ def _verdict_columns(decision: Decision, alone: dict[str, HostAlone]) -> list[Co
         hint = outcome.text.rstrip(".") if outcome else ""
         return Column(rule, rule, "holds", hint, get=lambda host: holds(alone[host].verdicts.get(rule), "verdict"))
 
-    winner = Column("winner", "Winner", get=lambda host: link_config(alone[host].first))
-    return [winner, *map(of_rule, decision.verdicts)]
+    first = Column("winner", "Lowest mean", get=lambda host: link_config(alone[host].first))
+    return [first, *map(of_rule, decision.verdicts)]
 
 
 def floor_tables(gate: GateView) -> list[Table]:
@@ -191,8 +191,8 @@ def amendments_table(gate: str, amendments: list[Amendment]) -> Table:
         Column("number", "No.", "count", get=lambda change: change[0]),
         Column("reason", "Reason given", get=lambda change: change[1].reason),
         Column("what", "What", get=lambda change: change[2]),
-        Column("was", "Was", get=lambda change: str(change[3].get("was"))),
-        Column("is", "Is", get=lambda change: str(change[3].get("is"))),
+        Column("was", "Was", get=lambda change: formatting.value_text(change[3].get("was"))),
+        Column("is", "Is", get=lambda change: formatting.value_text(change[3].get("is"))),
         Column("replaces", "Replaces lock", "digest", get=lambda change: change[1].replaces),
     ]
     return Table(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from report.decisions import Flip
-from report.gates import GateView, NoiseScale
+from report.gates import LUCK, GateView, NoiseScale
 from report.page import link_config
 from report.promotion_paths import PathStep
 from report.tables import Cell, Column, Table, state
-from report.verdict import LUCK
 from stages.domain import formatting
 
 _FLIP_HINT = {

@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from stages.commands.arguments import refuse_unwritable, user_path
 from stages.domain import files
 from stages.domain.errors import Refused
 
@@ -20,10 +21,10 @@ from stages.domain.errors import Refused
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion attest`."""
     parser.add_argument("gate", nargs="?", metavar="GATE", help="the gate whose decision to attest")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="where to write the statement")
-    parser.add_argument("--sign", metavar="KEY", type=Path, help="sign it with this SSH key")
-    parser.add_argument("--check", metavar="FILE", type=Path, help="check a statement instead")
-    parser.add_argument("--signers", metavar="FILE", type=Path, help="with --check: who may have signed it")
+    parser.add_argument("--out", metavar="FILE", type=user_path, help="where to write the statement")
+    parser.add_argument("--sign", metavar="KEY", type=user_path, help="sign it with this SSH key")
+    parser.add_argument("--check", metavar="FILE", type=user_path, help="check a statement instead")
+    parser.add_argument("--signers", metavar="FILE", type=user_path, help="with --check: who may have signed it")
     parser.add_argument("--rev", metavar="COMMIT", default="HEAD", help="default: %(default)s")
 
 
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused("usage: promotion attest GATE --out FILE, or promotion attest --check FILE")
     from stages.verify import attest_decision, dump_statement
 
+    refuse_unwritable([("--out", arguments.out)])
     attestation = attest_decision(Path(), arguments.rev, arguments.gate)
     files.write_whole(arguments.out, dump_statement(attestation.statement, arguments.sign))
     subjects = ", ".join(subject["name"] for subject in attestation.statement["subject"])
@@ -48,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(path: Path, signers: Path | None, rev: str) -> int:
     from stages.verify import BadAttestation, BadSignature, check_attestation
 
+    if not path.is_file():
+        raise Refused(f"--check {path}: no such file; `promotion attest GATE --out FILE` writes one")
     try:
         checked = check_attestation(path.read_bytes(), path.name, Path(), rev, signers)
     except (BadAttestation, BadSignature) as error:

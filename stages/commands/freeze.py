@@ -16,10 +16,13 @@ evidence that the old rule would have judged is no longer evidence: `dvc repro` 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.commands.arguments import user_path
 from stages.domain import files, locks, names
+from stages.domain.conflicts import refuse_conflicts
 from stages.domain.errors import Refused
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
@@ -38,27 +41,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--amend", action="store_true", help="change a rule whose evidence exists, or have it made again"
     )
     parser.add_argument("--reason", default="", help="why, with --amend; stays in the lock")
-    parser.add_argument("--sign", metavar="KEY", type=Path, help="also sign each lock with this SSH key")
+    parser.add_argument("--sign", metavar="KEY", type=user_path, help="also sign each lock with this SSH key")
 
 
-def freeze(study: Study, gates: list[str], reason: str | None) -> dict[str, str]:
+def freeze(study: Study, gates: list[str], reason: str | None, key: Path | None = None) -> dict[str, str]:
     """Write the locks of `gates` (all, if none is named) and bring the chain after them up to date.
 
-    Returns what was done, by gate.
+    Returns what was done, by gate. With a reason, a gate that is named is amended even where its rule stays: then its
+    evidence is to be made a second time, and that must show. With a key each lock is signed, and none is written before
+    all are; without one, the signature of a lock that changes is taken away.
     """
-    frozen = plan_locks(study, gates, reason)
-    for gate, (content, _) in frozen.items():
-        files.write_whole(names.lock_path(gate), locks.dumps(content))
-    return {gate: change for gate, (_, change) in frozen.items()}
+    planned = plan_locks(study, gates, reason)
+    contents = {names.lock_path(gate): locks.dumps(content) for gate, (content, _) in planned.items()}
+    if key is not None:
+        from stages.verify import make_signature
+
+        contents |= {_signature_path(path): make_signature(data, key) for path, data in contents.items()}
+    stale = [] if key else [_signature_path(path) for path, data in contents.items() if _differs(path, data)]
+    _write_together(contents, [path for path in stale if path.is_file()])
+    return {gate: change for gate, (_, change) in planned.items()}
+
+
+def _signature_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sig")
+
+
+def _differs(path: Path, data: bytes) -> bool:
+    return not path.is_file() or path.read_bytes() != data
+
+
+def _write_together(contents: dict[Path, bytes], removed: list[Path]) -> None:
+    """Write files and remove others; where one cannot be written, all are again as they were."""
+    before = {path: path.read_bytes() if path.is_file() else None for path in (*contents, *removed)}
+    try:
+        for path, data in contents.items():
+            files.write_whole(path, data)
+        for path in removed:
+            path.unlink()
+            print(f"{path.as_posix()} was of the lock before, and is taken away; --sign KEY signs the new one")
+    except (OSError, ValueError):
+        for path, old in before.items():
+            with contextlib.suppress(OSError, ValueError):
+                path.unlink(missing_ok=True) if old is None else files.write_whole(path, old)
+        raise
 
 
 def plan_locks(study: Study, gates: list[str], reason: str | None) -> dict[str, tuple[Frozen, str]]:
-    """What the locks of `gates` (all, if none is named) and of those after them are to hold, with what changes.
-
-    With a reason, a gate that is named is amended even where its rule stays: then its evidence is to be made a second
-    time, and that must show. Writes nothing; `Refused` or `Invalid` where `freeze` would refuse.
-    """
+    """What the locks of `gates` and those after them are to hold, and what that changes, by gate."""
+    from stages.repo.git import UNSHALLOW
     from stages.repo.history import history_at_head
+    from stages.repo.objects import GitAbsent
 
     order = [names.gate_of(rung) for rung in study.rungs]
     if unknown := [gate for gate in gates if gate not in order]:
@@ -87,6 +119,12 @@ def plan_locks(study: Study, gates: list[str], reason: str | None) -> dict[str, 
         )
     if study.study.from_ is not None:
         _refuse_wrong_origin(study, {gate: content for gate, (content, _) in frozen.items()})
+    if history.cut and any(change != "unchanged" for _, change in frozen.values()):
+        raise GitAbsent(
+            f"a shallow clone: what came before commit {history.cut[:12]} is hidden, and whether evidence under these "
+            "rules was seen before; nothing was frozen",
+            UNSHALLOW,
+        )
     return frozen
 
 
@@ -192,17 +230,15 @@ def run(arguments: argparse.Namespace) -> int:
     study = load()
     if study.study.mode != "frozen":
         raise Refused("params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen")
-    if arguments.sign and not arguments.sign.is_file():
-        raise Refused(f"--sign {arguments.sign}: no such file; nothing was frozen")
-    done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None)
+    patterns = ("dvc.*", "locks/*.yaml", "stages/rung*/dvc.*", "ledger/*.json*")
+    refuse_conflicts(sorted(path for pattern in patterns for path in Path().glob(pattern)))
+    done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None, arguments.sign)
     for gate, change in done.items():
         lock = locks.read(gate)
         assert lock is not None
         print(f"{gate}: {change}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
-            from stages.verify import sign
-
-            print(f"  signed: {sign(names.lock_path(gate), arguments.sign).as_posix()}")
+            print(f"  signed: {_signature_path(names.lock_path(gate)).as_posix()}")
     write_rungs(study)
     if removed := prune(study):
         count, first = len(removed), removed[0]

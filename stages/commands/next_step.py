@@ -21,6 +21,7 @@ from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
 from stages.repo.dvc_entries import differs_in_telemetry_alone
 from stages.repo.git import Git, open_git
+from stages.repo.objects import GitAbsent
 from stages.status import RungStatus
 
 #: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
@@ -35,7 +36,8 @@ def find_next_step(study: Study, rungs: list[RungStatus]) -> Step:
     git = open_git(Path())
     try:
         return (
-            _restore_lock(rungs)
+            _end_merge(git)
+            or _restore_lock(rungs)
             or _begin(study, rungs, git)
             or _refreeze(study, rungs)
             or _commit_rules(study, rungs, git)
@@ -86,6 +88,15 @@ def _is_ledger_cleared(git: Git) -> bool:
     return git.head is not None and not path.is_file() and git.entry(git.head, path.as_posix()) is not None
 
 
+def _end_merge(git: Git | None) -> Step | None:
+    """A merge that stopped at a conflict: git says of each file what may be done, and nothing here writes over one."""
+    paths = git.ask("diff", "--name-only", "--diff-filter=U").split("\n") if git is not None and git.head else []
+    if not paths or not paths[0]:
+        return None
+    why = f"a merge stopped at {paths[0]}: in a dvc.lock either side is right, and `dvc repro --pull` mends it"
+    return why, "git status"
+
+
 def _restore_lock(rungs: list[RungStatus]) -> Step | None:
     """The first gate without a lock although a later gate has one or evidence of its rung exists."""
     for number, row in enumerate(rungs):
@@ -118,6 +129,8 @@ def _freeze(study: Study, gate: str | None, why: str) -> Step:
     command = " ".join(["promotion freeze", *gates])
     try:
         plan_locks(study, gates, None)
+    except GitAbsent as absent:
+        return f"{why}, but {absent.reason}", absent.enable
     except (Refused, Invalid) as refusal:
         try:
             plan_locks(study, gates, "...")

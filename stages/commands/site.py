@@ -36,4 +36,6 @@ def command(arguments: argparse.Namespace) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the generator and pass its exit status on."""
+    import jinja2  # noqa: F401  # where it is missing, main_guard says what to install
+
     return subprocess.run([sys.executable, "-m", *command(arguments)], check=False).returncode

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.commands.next_step import find_next_step
-from stages.confidence import stored
+from stages.confidence import hindsight_results, stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.errors import Invalid
+from stages.domain.files import sha256_bytes
 from stages.domain.foreign_text import one_line
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
@@ -171,7 +172,7 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     if winner:
         mean = f", {metric} {winner[1]:.6f}"
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
-    for line in _list_confidence(rungs):
+    for line in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
         console.print(line, soft_wrap=True)
     if left := estimate_time_left(study, rungs):
         console.print(str(left), soft_wrap=True)
@@ -194,6 +195,20 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
         ]
     hanging = f" ({'; '.join(result.how_sure.hangs_on)})" if result.how_sure.hangs_on else ""
     return [f"How sure? {result.how_sure.short}{hanging}", f"What next? {result.what_next.text}"]
+
+
+def _list_hindsight(rungs: list[RungStatus]) -> list[str]:
+    """What was trained in hindsight says, in a line; nothing where nothing was."""
+    decision = rungs[-1].decision
+    try:
+        result = hindsight_results.read(Path())
+    except Invalid as error:
+        return [f"Hindsight: {error}"]
+    if result is None:
+        return []
+    if decision is None or result.decision != sha256_bytes(decision.to_bytes()):
+        return [f"Hindsight: {hindsight_results.RESULT.as_posix()} is of another decision; `make hindsight`"]
+    return [f"Hindsight: {result.text}"]
 
 
 def _list_lock_notes(row: RungStatus) -> list[Text]:

@@ -171,7 +171,7 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     from stages.repo.dvc_entries import differs_in_telemetry_alone
     from stages.repo.git import open_git, why_no_git
 
-    git = open_git(Path())
+    git = open_git(Path(), required=True)
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:

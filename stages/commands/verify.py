@@ -21,10 +21,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.commands.arguments import refuse_unwritable, user_path
 from stages.domain.errors import Refused
 
 if TYPE_CHECKING:
     from stages.verify import ChangedDecision, CommitStep, Options, Report
+
+#: What `--json` without a file stands for.
+_STDOUT = Path("-")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="with --range, where A is all zeros or not here: a branch whose commits were verified before",
     )
-    parser.add_argument("--repo", metavar="FOLDER", type=Path, default=Path(), help="the study; default: this folder")
+    parser.add_argument(
+        "--repo", metavar="FOLDER", type=user_path, default=Path(), help="the study; default: this folder"
+    )
     parser.add_argument("--depth", choices=("git", "artifacts"), help="default: artifacts if any are here, else git")
-    parser.add_argument("--signers", metavar="FILE", type=Path, help="allowed signers, in OpenSSH's format")
+    parser.add_argument("--signers", metavar="FILE", type=user_path, help="allowed signers, in OpenSSH's format")
     parser.add_argument(
         "--require", metavar="CHECK,...", default="", help="checks (by id or name) that may not be skipped, or `all`"
     )
     parser.add_argument("--against", metavar="COMMIT", help="also show the decisions that changed since this commit")
     parser.add_argument(
-        "--json", metavar="FILE", nargs="?", const="-", help="the report as JSON; to stdout without FILE"
+        "--json",
+        metavar="FILE",
+        type=user_path,
+        nargs="?",
+        const=_STDOUT,
+        help="the report as JSON; to stdout without FILE",
     )
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="also write JUnit XML")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write a comment for a pull request")
+    parser.add_argument("--junit", metavar="FILE", type=user_path, help="also write JUnit XML")
+    parser.add_argument("--markdown", metavar="FILE", type=user_path, help="also write a comment for a pull request")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.verify import Options, decisions_changed_since, required_checks, verify
 
     root: Path = arguments.repo
+    written = {name: getattr(arguments, name) for name in ("json", "junit", "markdown")}
+    refuse_unwritable((f"--{name}", path) for name, path in written.items() if path != _STDOUT)
     options = Options(arguments.depth, arguments.signers, required_checks(arguments.require))
     if arguments.pushed:
         _take_pushed_commits(arguments)
@@ -73,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.against is not None:
         changed = decisions_changed_since(root, arguments.against, arguments.rev)
     _write(arguments, report, changed or [], None)
-    if arguments.json != "-":
+    if arguments.json != _STDOUT:
         _print(report, changed, arguments.against)
     return report.exit_status
 
@@ -121,7 +134,7 @@ def _verify_many(root: Path, options: Options, arguments: argparse.Namespace) ->
             changed = decisions_changed_since(root, base, steps[-1].commit)
     report = next((step.report for step in reversed(steps) if step.report.exit_status), steps[-1].report)
     _write(arguments, report, changed, steps)
-    if arguments.json != "-":
+    if arguments.json != _STDOUT:
         print_history(steps)
         if report.exit_status:
             print()
@@ -141,10 +154,10 @@ def _write(
         value["decisions_changed"] = [change.to_json() for change in changed]
         value["history"] = [step.to_json() for step in steps] if steps is not None else None
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
-        if arguments.json == "-":
+        if arguments.json == _STDOUT:
             sys.stdout.write(text)
         else:
-            files.write_whole(Path(arguments.json), text.encode("ascii"))
+            files.write_whole(arguments.json, text.encode("ascii"))
     if arguments.junit:
         files.write_whole(arguments.junit, junit([step.report for step in steps] if steps else [report]))
     if arguments.markdown:

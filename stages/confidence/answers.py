@@ -67,23 +67,23 @@ def _about_winner(winner: Winner | None, lead: Comparison | None) -> Iterator[st
         between = ""
         if lead.lower is not None and lead.upper is not None:
             between = f", {lead.lower:.4f} to {lead.upper:.4f} with {LEVEL:.0%} confidence".replace("%", " %")
-        yield f"the winner {lead.against} leads {lead.config} by {lead.mean:.4f} on these hosts{between}"
+        yield f"on these hosts {lead.against} leads {lead.config} by {lead.mean:.4f}{between}"
     if winner is None:
         return
     given = f", with {_listed(winner.fixed)} as decided" if winner.fixed else ""
-    yield f"the same configuration wins in {percent(winner.same)} of {COUNT:,} redraws{given}"
+    yield f"the same configuration comes first in {percent(winner.same)} of {COUNT:,} redraws{given}"
     if winner.unless:
-        yield f"in {percent(winner.unless)} more it wins unless one that was stopped untrained would have beaten it"
+        yield f"in {percent(winner.unless)} more it does unless one that was stopped untrained would have beaten it"
 
 
 def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence | None) -> str:
     """The answer in the space of a table cell."""
     if blind:
         return f"{NOT_MEASURED} for {_listed(blind)}"
-    answer = "no winner yet"
+    answer = "nobody leads yet"
     if winner is not None:
         most = f" to {percent(winner.same + winner.unless)}" if winner.unless else ""
-        answer = f"the same winner in {percent(winner.same)}{most} of redraws"
+        answer = f"the same first place in {percent(winner.same)}{most} of redraws"
     return answer if weakest is None else f"{answer}; least certain is {_again(weakest)}"
 
 
@@ -117,7 +117,7 @@ def what_next(
 ) -> WhatNext:
     """The first row of the table in docs/confidence.md that applies."""
     if last is None or last.fates.leader is None or last.fates.outcome != "decided":
-        return WhatNext("wait", "N1", "Wait: the last gate has no winner yet.", None, ())
+        return WhatNext("wait", "N1", "Wait: nobody leads the last gate yet.", None, ())
     confidence, leader = gates[last.name], last.fates.leader
     rung = confidence.rung
     if not confidence.noise.known:
@@ -146,7 +146,7 @@ def what_next(
 
 
 def _nothing() -> str:
-    return "Nothing: the winner is ahead of everybody by more than noise explains, and the ladder repeats itself."
+    return "Nothing: the first is ahead of everybody by more than noise explains, and the ladder repeats itself."
 
 
 def reads_scores(gate: GateConfidence) -> bool:
@@ -198,7 +198,7 @@ def _raised(gate: DecidedGate, leader: str) -> WhatNext | None:
     reference = roles.get(REFERENCE)
     if reference is None or leader == reference:
         return None
-    role = "comparator" if roles.get(COMPARATOR) == leader else "winner"
+    role = "comparator" if roles.get(COMPARATOR) == leader else "leader"
     how = "beats" if reference in gate.evidence.candidates else "went further than"
     text = f"Raise the {role}: {leader} {how} the reference {reference}; make it the reference of the next study."
     return WhatNext("raise", "N8", text, None, (leader, reference))

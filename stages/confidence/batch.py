@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class BatchJudge:
                 self.scores[cell], self.known[cell] = int(value * MILLION), True
         self.whole_on: Bools = np.asarray(self.known.all(axis=2))
         self.whole: Bools = np.asarray(self.whole_on.all(axis=1))
+        #: Fewer millionths than this between two scores are a tie.
+        self.step = max(1, ceil(evidence.resolution * MILLION))
         self._found = judge_rules(evidence)
         self._environments = _environments(evidence)
         self.floors = [evidence.noise_floor(host) for host in self.hosts]
@@ -255,7 +258,7 @@ class _Table:
             return np.full(len(self.there), -1, dtype=np.int8)
         others = self.there.copy()
         others[:, at] = False
-        lower = (self.scores[:, at, None] < self.scores).all(axis=(2, 3))
+        lower = (self.scores[:, at, None] + self.judge.step <= self.scores).all(axis=(2, 3))
         first = (lower | ~others).all(axis=1)
         whole = (self.judge.whole | ~self.there).all(axis=1) & self.ranked[:, at]
         return np.where(whole, first, -1).astype(np.int8)

@@ -20,6 +20,8 @@ import math
 from decimal import Decimal
 from typing import Any
 
+from stages.domain.conflicts import CONFLICT, find_conflict, is_marker
+
 #: A JSON object as it is read or written, before or after it is one of the project's types.
 JsonObject = dict[str, Any]
 MAX_BYTES = 64 * 1024 * 1024
@@ -101,6 +103,8 @@ def loads(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise NotCanonical(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
+        if is_marker(data) or find_conflict(data):
+            raise NotCanonical(CONFLICT) from None
         raise NotCanonical(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise NotCanonical("nested too deeply") from None

@@ -7,6 +7,8 @@ every machine.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,6 +16,7 @@ from functools import cached_property
 from typing import overload
 
 from stages.domain.contract import Contract, path_of
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 from stages.domain.rules import Rule, parse_rules
 
@@ -45,6 +48,15 @@ class Evidence:
             if value is not None:
                 table[name][cell] = Fraction(value)
         return table
+
+    @cached_property
+    def resolution(self) -> Fraction:
+        """How far apart two scores are at least that are no tie; 0 where every difference counts."""
+        return Fraction(repr(metric_of(self.contract.settings).resolution or 0))
+
+    def is_lower(self, score: Fraction, other: Fraction) -> bool:
+        """Whether a score is better than another one, and no tie."""
+        return score < other and other - score >= self.resolution
 
     def of(self, candidate: str) -> list[Record]:
         """The executed runs of a candidate in the order of the cells."""
@@ -90,12 +102,16 @@ class Evidence:
         return None if first is None or second is None else first - second
 
     def noise_floor(self, host: str) -> tuple[int, Fraction] | None:
-        """(number of A/A runs, their variance) on a host; None with fewer than two finished ones."""
+        """(number of A/A runs, their variance) on a host; None with fewer than two finished ones.
+
+        Rounding alone spreads scores by the resolution / sqrt(12): where it hides their noise, the floor is not lower.
+        """
         values = [Fraction(run.val_bpb) for run in self.floor if run.host == host and run.val_bpb is not None]
         if len(values) < 2:
             return None
         mean = sum(values, Fraction(0)) / len(values)
-        return len(values), sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
+        variance = sum(((v - mean) ** 2 for v in values), Fraction(0)) / (len(values) - 1)
+        return len(values), max(variance, self.resolution**2 / 12)
 
 
 def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Record]) -> Evidence:
@@ -126,10 +142,26 @@ def as_number(value: Fraction | None) -> float | None:
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Tau-b of two rankings of the same things; None where fewer than two differ in either of them."""
-    if len(first) < 2:
-        return None
-    from scipy.stats import kendalltau  # takes half a second to import: only who asks for it pays
+    """Kendall's tau-b of two rankings of the same things; None where fewer than two differ in either of them.
 
-    tau = float(kendalltau(first, second, variant="b").statistic)
-    return None if math.isnan(tau) else round(tau, DECIMALS) + 0.0
+    The order of the operations is that of scipy's `kendalltau`, and so are all digits. Own code, because `promotion
+    verify` and every gate with a rule about agreement would otherwise import scipy for it.
+    """
+    both = sorted(zip(first, second, strict=True))
+    pairs = _pairs(len(both))
+    ties = [sum(map(_pairs, Counter(values).values())) for values in (first, second, both)]
+    seen: list[float] = []
+    discordant = 0
+    for _, value in both:
+        place = bisect_right(seen, value)
+        discordant += len(seen) - place
+        seen.insert(place, value)
+    if pairs in ties[:2]:
+        return None
+    surplus = pairs - ties[0] - ties[1] + ties[2] - 2 * discordant
+    tau = surplus / math.sqrt(pairs - ties[0]) / math.sqrt(pairs - ties[1])
+    return round(min(1.0, max(-1.0, tau)), DECIMALS) + 0.0
+
+
+def _pairs(count: int) -> int:
+    return count * (count - 1) // 2

@@ -17,6 +17,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from stages.domain.conflicts import refuse_conflicts
+
 #: How much of a large file is copied at once.
 CHUNK = 1 << 20
 #: How far the clock of a file system and that of the processes may lie apart.
@@ -25,9 +27,13 @@ _PART = re.compile(r"\..+\.(\d{1,9})\.part")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically; the same bytes again leave it untouched. Raises OSError naming `path`."""
+    """Write `data` to `path` atomically; the same bytes again leave it untouched. Raises OSError naming `path`.
+
+    A file with a merge conflict in it is refused (`Invalid`): whoever merges has not decided yet.
+    """
     if path.is_file() and not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
+    refuse_conflicts([path])
     path.parent.mkdir(parents=True, exist_ok=True)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         if is_abandoned(part):

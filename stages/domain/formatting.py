@@ -23,6 +23,8 @@ _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 #: State of a configuration at a rung -> (glyph, words). Colour is never the only sign.
 STATES = {
     "winner": ("★", "winner"),
+    "leader": ("☆", "leader"),
+    "tied": ("=", "tied for the first place"),
     "finalist": ("●", "finalist"),
     "promoted": ("▲", "promoted"),
     "kept": ("◆", "kept by role"),
@@ -188,6 +190,20 @@ def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         return [pair for n, item in enumerate(value) for pair in leaves(item, f"{prefix}.{n}")]
     return [(prefix, value)]
+
+
+def value_text(value: Any) -> str:
+    """A value of params.yaml or of a lock in the words of these files; `nothing` where there is none.
+
+    A list stands by its items, an object by its leaves.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {value_text(item)}" for key, item in leaves(value)) or "nothing"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value)) or "nothing"
+    return "nothing" if value is None else str(value)
 
 
 def leaf(key: str, value: Any) -> str:

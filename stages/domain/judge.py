@@ -176,6 +176,8 @@ def _top_k_on(rule: r.TopK, e: Evidence, host: str | None) -> dict[str, Finding]
         observed = values[name]
         margin = other - observed if other is not None and observed is not None else None
         tie = ", tie broken by name" if margin == 0 else ""
+        if margin and abs(margin) < e.resolution:
+            tie = ", a tie across the cut: closer than the resolution"
         note = f"rank {rank} of {len(ranking)}{f' on {host}' if host else ''}{tie}"
         findings[name] = Finding(name, observed, other, margin, inside, note)
     return findings
@@ -252,7 +254,9 @@ def first_in_all_cells(rule: r.FirstInAllCells, e: Evidence) -> Iterable[Finding
     elif e.mean(name) is None or any(e.mean(other) is None for other in others):
         yield _not_evaluable(name, "not every cell of every candidate finished", Fraction(len(cells)))
     else:
-        won = [cell for cell in cells if all(e.scores[name][cell] < e.scores[other][cell] for other in others)]
+        won = [
+            cell for cell in cells if all(e.is_lower(e.scores[name][cell], e.scores[other][cell]) for other in others)
+        ]
         lost = [f"{host}/{seed}" for host, seed in cells if (host, seed) not in won]
         seen, limit = Fraction(len(won)), Fraction(len(cells))
         yield Finding(name, seen, limit, seen - limit, not lost, _list("not first in", lost))

@@ -21,6 +21,7 @@ from stages.domain import canonical, names, yamlio
 from stages.domain.canonical import JsonObject
 from stages.domain.command import RunnerSection
 from stages.domain.errors import Invalid
+from stages.domain.factors import Factors
 from stages.domain.origin import Origin
 from stages.domain.rules import Gate
 from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
@@ -59,6 +60,8 @@ class Frozen(Strict):
     configs: dict[Key, dict[str, Scalar]] | None
     #: What the study goes on from, at the first gate. Absent where it is nothing, so that older locks keep their bytes.
     from_: Annotated[Origin | None, Field(alias="from", default=None, exclude_if=lambda value: value is None)]
+    #: What a screening study varies, at the first gate. Absent where it is none, so that older locks keep their bytes.
+    factors: Annotated[Factors | None, Field(default=None, exclude_if=lambda value: value is None)]
     last: bool
     runner: Sha256
     corpus: Sha256
@@ -103,6 +106,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         settings=study.runner,
         **{"with": study.rungs[rung].with_, "from": None if earlier else study.study.from_},
         configs=None if earlier else study.configs,
+        factors=None if earlier else study.factors,
         last=rung == study.last_rung,
         runner=runner,
         corpus=corpus,

@@ -14,11 +14,15 @@ BUILTIN_NAME = "val_bpb"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its name as the study writes it, its unit (empty where nobody said), and what it is in a few words."""
+    """A metric: its name as the study writes it, its unit (empty where nobody said), and what it is in a few words.
+
+    Values closer than `resolution` are ties. Where it is None every difference counts.
+    """
 
     name: str = BUILTIN_NAME
     unit: str = "bits per byte"
     meaning: str = "validation bits per byte"
+    resolution: float | None = None
 
     def rename(self, text: str) -> str:
         """A text that speaks of val_bpb, with this metric's own name."""
@@ -30,9 +34,13 @@ def metric_of(settings: Mapping[str, Any]) -> Metric:
     score = settings.get("score")
     if settings.get("kind") != "command" or not isinstance(score, Mapping):
         return Metric()
-    unit = str(score.get("unit", ""))
-    return Metric(
-        str(score.get("name", BUILTIN_NAME)),
-        unit,
-        f"what the trainer reports as its score{f', in {unit}' if unit else ''}",
-    )
+    unit, resolution = str(score.get("unit", "")), score.get("resolution")
+    meaning = f"what the trainer reports as its score{f', in {unit}' if unit else ''}"
+    if isinstance(resolution, int | float):
+        return Metric(
+            str(score.get("name", BUILTIN_NAME)),
+            unit,
+            f"{meaning} (values closer than {resolution:g} are ties)",
+            resolution,
+        )
+    return Metric(str(score.get("name", BUILTIN_NAME)), unit, meaning)

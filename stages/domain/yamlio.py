@@ -15,6 +15,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from stages.domain.conflicts import CONFLICT, find_conflict
 from stages.domain.errors import Invalid, mistake
 
 MAX_BYTES = 4 << 20
@@ -116,6 +117,8 @@ def loads(
     """The mapping that `data` says; `BadYaml` names `where`, line and column. Duplicate keys are refused."""
     if len(data) > max_bytes:
         raise BadYaml.at(where, f"{len(data)} bytes, expected at most {max_bytes}")
+    if line := find_conflict(data):
+        raise BadYaml.at(f"{where}, line {line}", CONFLICT)
     try:
         text = data.decode("utf-8")
         _shallow(text, where, max_nodes, aliases)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.domain import files, yamlio
+from stages.domain.conflicts import find_conflict, refuse_conflicts
 from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
@@ -56,7 +57,7 @@ def parse(data: bytes, where: str) -> dict[str, LockedStage]:
     """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
     if len(data) > MAX_BYTES:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
-    value = _plain(data)
+    value = _plain(data) if find_conflict(data) is None else None
     if value is None:
         value = yamlio.loads(data, where, max_bytes=MAX_BYTES, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
@@ -239,6 +240,7 @@ def path_of(rung: str) -> Path:
 
 def read(path: Path) -> tuple[str, dict[str, str]]:
     """What stands before the stages, and the text of each stage by name, in their order; nothing where no file is."""
+    refuse_conflicts([path])
     return split(path.read_text(encoding="utf-8")) if path.is_file() else ("", {})
 
 
@@ -254,6 +256,7 @@ def write(path: Path, head: str, stages: dict[str, str]) -> None:
         body = "".join(f"  {name}:\n{text}" for name, text in stages.items())
         files.write_whole(path, (head + body).encode("utf-8"))
     else:
+        refuse_conflicts([path])
         path.unlink(missing_ok=True)
 
 

@@ -331,8 +331,10 @@ class Git:
             self._reader = None
 
 
-def open_git(root: Path) -> Git | None:
+def open_git(root: Path, *, required: bool = False) -> Git | None:
     """The repository around `root`, or None where there is none, or no git to read it with (`why_no_git` tells).
+
+    With `required`, a repository that is there without a git to read it is refused, because its history matters.
 
     A repository that git refuses to read, or that is damaged, is an error in git's own words: it is not "no
     repository", and another one in a folder above does not stand in for it.
@@ -345,6 +347,8 @@ def open_git(root: Path) -> Git | None:
             # Git passes over a .git that is none, and looks further up.
             done = git.run("rev-parse", "--resolve-git-dir", str(nearest))
     except GitRefused:
+        if required and nearest is not None:
+            raise
         return None
     if done.returncode == 0:
         return git

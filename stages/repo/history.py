@@ -362,7 +362,7 @@ def read_history(
 
 def history_at_head() -> History:
     """The history up to HEAD of the repository around the current folder; an empty one outside git."""
-    git = open_git(Path())
+    git = open_git(Path(), required=True)
     if git is None:
         return History()
     try:

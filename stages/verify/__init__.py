@@ -77,7 +77,14 @@ from stages.verify.origin import check_origin
 from stages.verify.replay import Replayed, choose_runs, read_ledger, replay_run
 from stages.verify.result import CheckResult, Report
 from stages.verify.sequence import SEQUENCE, required_checks, run_checks
-from stages.verify.signatures import BadSignature, BadSigners, read_allowed_signers, sign, verify_signature
+from stages.verify.signatures import (
+    BadSignature,
+    BadSigners,
+    make_signature,
+    require_signers,
+    sign,
+    verify_signature,
+)
 
 __all__ = [
     "SEQUENCE",
@@ -105,6 +112,7 @@ __all__ = [
     "dump_statement",
     "find_origin_problems",
     "junit",
+    "make_signature",
     "markdown",
     "print_changed_decisions",
     "print_history",
@@ -253,7 +261,7 @@ def _repository(root: Path, options: Options = DEFAULTS) -> Iterator[Git | None]
     if not root.is_dir():
         raise Refused(f"{root}: no such folder; name the study with --repo")
     if options.signers is not None:
-        read_allowed_signers(options.signers)
+        require_signers(options.signers)
     git = open_git(root)
     try:
         yield git

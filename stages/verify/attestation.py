@@ -25,6 +25,7 @@ from stages.domain.errors import Refused
 from stages.domain.files import sha256_bytes, sha256_file
 from stages.dvcfiles.cache import md5_folder
 from stages.repo.git import open_git, why_no_git
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import open_tree
 from stages.runners import runner_of
 from stages.verify.check import Case, CheckFailed, Options, Skip, perform
@@ -34,7 +35,7 @@ from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
 from stages.verify.pending import pending_gates
 from stages.verify.sequence import SEQUENCE, run_checks
-from stages.verify.signatures import NAMESPACE, BadSignature, printable, read_allowed_signers
+from stages.verify.signatures import NAMESPACE, BadSignature, printable, read_allowed_signers, require_signers
 
 LINK = "https://in-toto.io/attestation/link/v0.3"
 PAYLOAD = "application/vnd.in-toto+json"
@@ -44,6 +45,10 @@ INSTALL = "pip install 'staged-promotion[attest]'"
 MAX_BYTES = 64 << 20
 #: The digest of a folder of code, as `stages.domain.files.tree_digest` makes it: no file has it, so it is not a sha256.
 TREE = "stagedPromotionTree"
+
+
+#: The checks of the past. A decision is attested only where they were made.
+_PAST = frozenset({"V20", "V21", "V22"})
 
 
 class BadAttestation(ValueError):
@@ -76,7 +81,11 @@ def attest_decision(root: Path, rev: str, gate: str) -> Attestation:
     try:
         commit = git.resolve(rev)
         case = Case(root, open_tree(root, git, commit), git, commit, Options("git"))
-        failed = [result for result in run_checks(case) if result.status == "failed"]
+        results = run_checks(case)
+        failed = [result for result in results if result.status == "failed"]
+        hidden = [result for result in results if result.check.id in _PAST and result.status == "skipped"]
+        if hidden and not failed:
+            raise GitAbsent(f"{rev} is not attested without its past: {hidden[0].reason}", hidden[0].enable)
         if failed:
             problem = f"{failed[0].check}: {failed[0].problems[0]}"
             raise Refused(f"{rev} does not verify, so nothing of it is attested: {problem}")
@@ -248,6 +257,7 @@ def check_signature(envelope: Any, path: Path, where: str) -> str:
 
     if envelope is None:
         raise BadSignature(f"{where}: not signed; `promotion attest GATE --sign KEY` signs")
+    require_signers(path)
     keys = _allowed_keys(path)
     if not keys:
         raise BadSignature(f"{path}: holds no key that may sign now; a line is `NAME KEYTYPE KEY`")

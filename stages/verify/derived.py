@@ -221,5 +221,5 @@ def _build_site(root: Path, folder: Path) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     last = lines[-1] if lines else f"exit status {done.returncode}"
     if last.startswith(("ModuleNotFoundError", "ImportError")) or last.endswith("No module named report"):
-        raise Skip(f"the report cannot be imported: {last}", "pip install staged-promotion")
+        raise Skip(f"the report cannot be imported: {last}", "pip install 'staged-promotion[study]'")
     return last[:300]

@@ -128,9 +128,11 @@ def _compare_endings(case: Case, study: Study, facts_check: FactsCheck) -> Itera
         else:
             alike.append((other, run))
     if alike:
-        one, two = (run.record.id for run in alike[0])
+        first, second = (run.record.id for run in alike[0])
         pairs = f"{len(alike)} pairs of runs of one seed end" if len(alike) > 1 else "one pair of runs of one seed ends"
-        case.note(f"{pairs} alike, such as {one} and {two}: honest where the machines compute alike, or one is a copy")
+        case.note(
+            f"{pairs} alike, such as {first} and {second}: honest where the machines compute alike, or one is a copy"
+        )
 
 
 def _why_a_copy(run: Record, other: Record, study: Study) -> str:

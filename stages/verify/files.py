@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.domain import names
+from stages.domain.conflicts import find_conflict
 from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
 from stages.repo.tree import COMPILED, WorkTree
 from stages.verify.check import Case, Problem
@@ -76,6 +77,8 @@ def _path(path: str, case: Case) -> Iterator[Problem]:
         yield Problem(path, *unexpected)
     elif path.startswith(("locks/", "ledger/")) or path.endswith(("dvc.lock", PARAMS)):
         yield from _text(path, case)
+    elif path.endswith("dvc.yaml"):
+        yield from _conflict(path, case.tree.read(path) or b"")
 
 
 def _unexpected(path: str) -> tuple[str, str, str] | None:
@@ -165,8 +168,14 @@ def _text(path: str, case: Case) -> Iterator[Problem]:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         yield Problem(path, f"no UTF-8 at byte {error.start}", "UTF-8", "the file is not the one that was written")
+    yield from _conflict(path, data)
     if b"\r" in data:
         line = data[: data.index(b"\r")].count(b"\n") + 1
         yield Problem(path, "a carriage return", "LF line ends", "its digest is not the recorded one", line=line)
     if path.endswith((".jsonl", ".json", ".yaml", ".lock")) and data and not data.endswith(b"\n"):
         yield Problem(path, "a last line that does not end", "a whole file", "the end may be missing")
+
+
+def _conflict(path: str, data: bytes) -> Iterator[Problem]:
+    if line := find_conflict(data):
+        yield Problem(path, "a merge conflict", "one side of it", "nobody decided yet what it says", line=line)

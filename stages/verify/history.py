@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.domain import canonical, locks, names
+from stages.domain import canonical, formatting, locks, names
 from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
@@ -48,10 +48,26 @@ def check_rule_first(case: Case) -> Iterator[Problem]:
     history, now = whole_history(case), case.get(Locks)
     for state in history.states.values():
         earlier = frozenset().union(*(parent.locks_so_far for parent in history.parents(state)))
-        for commitment in history.new_commitments(state):
-            known = _was_known(commitment, earlier, now)
-            if not known and not _decides_nothing(commitment, history, state, now):
-                yield _too_early(commitment, state)
+        early = [
+            commitment
+            for commitment in history.new_commitments(state)
+            if not _was_known(commitment, earlier, now) and not _decides_nothing(commitment, history, state, now)
+        ]
+        together = [(rung, digest) for rung, digest in early if (names.gate_of(rung), digest) in state.locks_so_far]
+        if len(together) > 1:  # one cause, told once
+            yield _squashed(together, state)
+            early = [commitment for commitment in early if commitment not in together]
+        yield from (_too_early(commitment, state) for commitment in early)
+
+
+def _squashed(commitments: list[Commitment], state: HistoryState) -> Problem:
+    rungs = formatting.listed([rung for rung, _ in commitments])
+    return Problem(
+        names.LOCKS.as_posix(),
+        f"a squash merge or an import? {state.title} brings evidence of {rungs} together with the locks that judge it",
+        "each lock in an ancestor of that commit",
+        "nothing shows any more which came first: merge the branch as it is (`git merge --no-ff`), without squashing",
+    )
 
 
 def _was_known(commitment: Commitment, earlier: frozenset[tuple[str, str]], now: Locks) -> bool:

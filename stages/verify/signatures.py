@@ -14,6 +14,7 @@ Keep it outside the repository that it is to judge, or pin its digest. ssh-keyge
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import tempfile
@@ -79,6 +80,25 @@ def read_allowed_signers(path: Path) -> list[AllowedSigner]:
     return [signer for line in lines if (signer := _parse_signer(line)) is not None]
 
 
+def require_signers(path: Path) -> None:
+    """Refuse a file of allowed signers that allows nobody, so that no signature is called forged for it."""
+    if not any(_is_key(signer.key) for signer in read_allowed_signers(path)):
+        example = "alice@example.org ssh-ed25519 AAAA..."
+        message = f"{path}: found no line of an allowed signer, expected one for everybody who may sign, in UTF-8"
+        raise BadSigners(f"{message}: `{example}`, as `ssh-keygen -y -f KEY` prints the last two words")
+
+
+def _is_key(text: str) -> bool:
+    """Whether two words are a kind of key and a key of this kind, as OpenSSH writes it (RFC 4253, 6.6)."""
+    kind, _, words = text.partition(" ")
+    try:
+        blob = base64.b64decode(words, validate=True)
+    except ValueError:
+        return False
+    size = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + size] == kind.encode("utf-8", "replace") and len(blob) > 4 + size
+
+
 def _parse_signer(text: str) -> AllowedSigner | None:
     words = _WORD.findall(text.partition("\0")[0])
     if text.lstrip(_BLANK).startswith("#") or len(words) < 3:
@@ -127,15 +147,28 @@ def signature_path(path: Path) -> Path:
     return path.with_name(path.name + ".sig")
 
 
-def sign(path: Path, key: Path, namespace: str = NAMESPACE) -> Path:
-    """Sign a file with a private SSH key (or a public one whose private half an agent holds); the signature's path."""
+def make_signature(data: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
+    """The signature of some bytes with a private SSH key, or a public one whose private half an agent holds.
+
+    A key with a passphrase signs where an agent holds it, or where ssh-keygen can ask for it at a terminal.
+    """
     place = key.expanduser()
     if not place.is_file():
         raise BadSignature(f"{key}: no such key; `ssh-keygen -t ed25519 -f {key}` makes one")
-    code, text = _keygen("-Y", "sign", "-f", str(place), "-n", namespace, stdin=path.read_bytes())
+    code, text = _keygen("-Y", "sign", "-f", str(place), "-n", namespace, stdin=data)
+    if code and "passphrase" in text:
+        raise BadSignature(
+            f"{key}: this key has a passphrase, which no agent knows and nobody could be asked for; "
+            f"`ssh-add {key}` (after `eval $(ssh-agent)`), then the same command again"
+        )
     if code:
-        raise BadSignature(f"{path.as_posix()}: ssh-keygen would not sign with {key}: {printable(text)}")
-    files.write_whole(signature_path(path), text.encode("ascii") + b"\n")
+        raise BadSignature(f"ssh-keygen would not sign with {key}: {printable(text)}")
+    return text.encode("ascii") + b"\n"
+
+
+def sign(path: Path, key: Path, namespace: str = NAMESPACE) -> Path:
+    """Sign a file (`make_signature`) and write the signature beside it; its path."""
+    files.write_whole(signature_path(path), make_signature(path.read_bytes(), key, namespace))
     return signature_path(path)
 
 

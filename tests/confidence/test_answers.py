@@ -38,8 +38,8 @@ def flops(*costs):
 def test_a_study_that_repeats_itself_is_sure_and_needs_nothing():
     made = study()
     assert (made.how_sure.grade, made.what_next.action, made.what_next.rule) == ("sure", "nothing", "N9")
-    assert re.fullmatch(r"Sure: the same winner in (100|9\d\.\d) % of redraws\.", made.how_sure.short)
-    assert made.how_sure.text.startswith("The winner ref leads cmp by 0.1005 on these hosts, 0.0")
+    assert re.fullmatch(r"Sure: the same first place in (100|9\d\.\d) % of redraws\.", made.how_sure.short)
+    assert made.how_sure.text.startswith("On these hosts ref leads cmp by 0.1005, 0.0")
     assert made.how_sure.text.endswith("no fate hangs on one cell, seed or host.")
 
 

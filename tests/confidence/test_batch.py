@@ -83,9 +83,11 @@ def same(judged, row, judge, decision, there):
 
 
 @settings(max_examples=400, deadline=None)
-@given(gates())
-def test_any_gate_is_decided_as_the_judge_decides_it(gate):
+@given(gates(), st.sampled_from([None, None, 0.005, 0.0075, 0.02]))
+def test_any_gate_is_decided_as_the_judge_decides_it(gate, resolution):
     evidence = made(gate)
+    metric = {"kind": "command", "score": {"name": "val_bpb", "resolution": resolution}}
+    evidence = replace(evidence, contract=replace(evidence.contract, settings=metric))
     judge = BatchJudge(evidence)
     same(judge.judge(judge.scores[None]), 0, judge, decide(evidence), [True] * len(judge.names))
 

@@ -174,6 +174,38 @@ def floor(values_by_host):
     ]
 
 
+def with_resolution(resolution: float, gate: dict, scores: dict[str, list[float]], **kwargs) -> Evidence:
+    plain = evidence(gate, scores, **kwargs)
+    settings = {"kind": "command", "score": {"name": "val_loss", "resolution": resolution}}
+    return replace(plain, contract=replace(plain.contract, settings=settings))
+
+
+@pytest.mark.parametrize(("lead", "first"), [(0.001, True), (0.000999, False)])
+def test_scores_closer_than_the_resolution_are_a_tie_and_a_tie_is_not_first(lead, first):
+    gate = {"R1": {"kind": "first_in_all_cells", "role": "reference"}}
+    scores = {"ref": [1.0] * 4, "cmp": [1.0 + lead] * 4}
+    (answer,) = judge_rules(with_resolution(0.001, gate, scores))["R1"]
+    assert answer.holds is first
+    (answer,) = judge_rules(evidence(gate, scores))["R1"]
+    assert answer.holds is True
+
+
+def test_a_cut_through_a_tie_is_told():
+    gate = {"R1": {"kind": "top_k", "k": 1}}
+    scores = {"ref": [1.0] * 4, "cmp": [1.0005] * 4}
+    notes = {answer.candidate: answer.note for answer in judge_rules(with_resolution(0.001, gate, scores))["R1"]}
+    assert all("a tie across the cut" in note for note in notes.values())
+    assert "tie" not in judge_rules(evidence(gate, scores))["R1"][0].note
+
+
+def test_a_floor_that_rounding_hides_is_that_of_rounding():
+    runs = [record("ref", "h1", seed, 1.0, purpose="floor") for seed in (91, 92, 93)]
+    plain = evidence({}, FLAT, extra=runs, floor_seeds=(91, 92, 93))
+    assert plain.noise_floor("h1") == (3, 0)
+    rounded = with_resolution(0.001, {}, FLAT, extra=runs, floor_seeds=(91, 92, 93))
+    assert rounded.noise_floor("h1") == (3, Fraction(1, 12_000_000))
+
+
 def test_a_threshold_below_the_noise_floor_blocks():
     gate = {
         "R1": {"kind": "above_noise_floor", "multiple": 2.0},

@@ -12,7 +12,6 @@ from report import figures
 from report.build import build
 from report.figures import MOST_LETTERS, Stars, look_of
 from report.pages import agreement
-from report.pages.stability import best_of
 from report.path_figure import path_figure, path_table, step_text
 from report.promotion_paths import PathStep, PromotionPath
 from report.views import view_study
@@ -41,7 +40,7 @@ def of_study(root: Path) -> figures.Figure:
 def test_only_the_winner_ends_in_a_star(default_study: Path) -> None:
     best = view_study(default_study).stars
     for line in of_study(default_study).data:
-        won = line["text"][0].startswith(f"{best.winner}<br>")
+        won = line["text"][0].startswith(f"{best.first}<br>")
         assert (line["marker"]["symbol"][-1] == "star") is won
         assert (line["line"]["width"] == 4) is won
 
@@ -55,6 +54,26 @@ def test_a_line_that_ended_before_the_last_rung_bears_the_rule_alone(default_stu
     assert set(inner) <= rules
     ends = [one["text"] for one in notes if one["xanchor"] == "left" and one["x"] == 4]
     assert len(ends) == len(view.gates["gate5"].decision.candidates)
+
+
+def test_every_line_of_the_promotion_path_begins_with_its_name_on_a_phone_too(default_study: Path) -> None:
+    figure = of_study(default_study)
+    for labels in (figure.layout["annotations"], figure.narrow["annotations"]):
+        names = [label["text"].strip("</b>") for label in labels if label["xanchor"] == "right"]
+        assert sorted(names) == sorted(line["text"][0].split("<br>")[0] for line in figure.data)
+    phone = [label["text"] for label in figure.narrow["annotations"] if label["xanchor"] == "left"]
+    assert phone and all(text.startswith("R") for text in phone)
+
+
+def test_names_of_a_large_study_stand_where_there_is_room_and_the_caption_counts_them(large: Path) -> None:
+    figure, view = of_study(large), view_study(large)
+    labels = [label for label in figure.layout["annotations"] if label["xanchor"] == "right"]
+    assert f" {len(labels)} of them have room for their name." in figure.alt
+    assert {*view.study.roles.values()} <= {label["text"].strip("</b>") for label in labels}
+    height = figure.height - 74
+    bottom, top = figure.layout["yaxis"]["range"]
+    places = sorted(height * (label["y"] - top) / (bottom - top) for label in labels)
+    assert all(below - above >= figures.LINE - 1e-6 for above, below in pairwise(places))
 
 
 def test_the_legend_says_in_words_what_the_lines_are(default_study: Path) -> None:
@@ -102,7 +121,7 @@ def test_slopes_of_a_large_rung_draw_the_best_and_whoever_has_a_name(large: Path
     figure = agreement.slope_figure(view.hosts["rung1"], view.paths, view.stars)
     drawn = {line["text"][0] for line in figure.data}
     best = view.stars
-    assert {best.winner, best.early, *view.study.roles.values()} <= drawn
+    assert {best.first, best.early, *view.study.roles.values()} <= drawn
     assert figures.MOST_LINES <= len(drawn) < 60
     assert f"{len(drawn)} of 120 drawn; logarithmic axis." in figure.alt
     assert figure.layout["yaxis"]["type"] == "log"
@@ -149,8 +168,3 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
         (line,) = [line for line in text.splitlines() if line.startswith(f"{config},")]
         assert ",R8,," in line
         assert ",stopped," in line
-
-
-@pytest.mark.parametrize(("many", "expected"), [(2, 0.5642), (12, 1.6292), (100, 2.5076)])
-def test_the_best_of_many_looks_as_much_better_as_order_statistics_say(many: int, expected: float) -> None:
-    assert best_of(many) == pytest.approx(expected, abs=2e-4)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
 
+from report.build import build
 from report.pages.method import PUBLISHED
 from report.views import view_study
 from stages.domain import files, names
-from tests.report.conftest import EVIL
+from tests.report import broken
+from tests.report.conftest import EVIL, copy_of
 from tests.report.pages import kinds, read, target
 
 OUTSIDE = {"https://arxiv.org/abs/2606.11387"}
@@ -156,9 +159,7 @@ def test_a_stopped_configuration_names_the_rule_that_stopped_it(site: Path, defa
 
 
 def test_a_lock_that_differs_from_the_records_is_shown_as_broken(default_study: Path, tmp_path: Path) -> None:
-    from report.build import build
     from stages.domain import locks
-    from tests.report.conftest import copy_of
 
     root = copy_of(default_study, tmp_path / "study")
     path = root / "locks" / "gate3.yaml"
@@ -237,3 +238,23 @@ def test_the_last_gate_shows_the_locked_split_beside_what_its_rules_read(site: P
         assert abs(shown[name]["locked"] - sum(scores) / len(scores)) < 1e-9
         assert abs(shown[name]["difference"] - 0.01) < 1e-9
     assert not (site / "gates" / "gate4.locked.json").exists()
+
+
+PYTHON = re.compile(
+    r"\b(None(?! in this study| of this)|True|False|nan|NaN|inf|Decimal|PosixPath|dict)\b|(?<=[( ])'[\w.-]+'"
+)
+
+
+def test_no_page_speaks_python(site: Path, hostile: Path, tmp_path: Path, default_study: Path) -> None:
+    root = copy_of(default_study, tmp_path / "study")
+    broken.params(root, lambda value: value["roles"].update(sentinel="d2-c001"))
+    broken.params(root, lambda value: value["hosts"]["cpu-fp32"].update(compile=True))
+    broken.params(root, lambda value: value["runner"].update(warmup=0.5))
+    build(root)
+    assert "roles.sentinel (frozen d4-c003, now d2-c001)" in read(root / "site" / "gates" / "gate3.html").text
+    assert "(frozen false, now true)" in read(root / "site" / "index.html").text
+    for page in (*everything(site), *everything(hostile), *everything(root / "site")):
+        text = re.sub(r"<pre.*?</pre>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        words = re.sub(r"<[^>]+>", " ", re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
+        words = html.unescape(words).replace(EVIL, "").replace("Traceback", "")
+        assert not PYTHON.search(words), (page, PYTHON.search(words))

@@ -111,7 +111,7 @@ def test_a_blocked_gate_is_the_verdict_and_one_line_of_the_band(blocked: Path) -
     assert [(one.kind, one.text) for one in warnings(view)] == [
         ("blocked", "Gate 3 is blocked by R4 and promotes nobody; gate 4 and gate 5 have no candidates.")
     ]
-    assert view.winner is None
+    assert view.lead is None
     assert {path.steps[2].state for path in view.paths.values()} == {"blocked", "absent"}
     assert {path.steps[3].state for path in view.paths.values()} == {"absent"}
 
@@ -177,7 +177,7 @@ def judged(config: str, promoted: str, holds: dict[str, str], unknown: str = "")
     entry = LedgerDecision(decision_from_json(decision, "a test", ""), LedgerLine("", 1, b""))
     gate = GateView(study, "rung1", None, None, entry, [], {})
     study = study.model_copy(update={"configs": {name: {} for name in "abc"}, "roles": {}})
-    return build_paths(study, [gate])[config].steps[0]
+    return build_paths(study, [gate], None)[config].steps[0]
 
 
 def test_a_kept_role_that_merit_would_have_stopped_is_kept_whatever_else_promotes_it() -> None:

@@ -13,7 +13,9 @@ from stages.domain import canonical, yamlio
 from stages.domain.command import CommandSettings, find_problems
 from stages.domain.errors import Invalid, Refused
 from stages.domain.schema import parse
+from stages.domain.study import parse_study
 from stages.repo.git import Git
+from stages.runners import runner_of
 from stages.runners.candidates import check_out, read_candidate
 from tests.runners.conftest import make_settings
 from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
@@ -87,7 +89,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AgentRepo:
     repo.git("init", "-q", "-b", "main")
     agent = AgentRepo(repo)
     (root / "params.yaml").write_text(
-        json.dumps(make_candidate_params({"a": {"commit": "0" * 7}}), indent=1), encoding="utf-8"
+        json.dumps(make_candidate_params({"a": {"commit": "0" * 40}}), indent=1), encoding="utf-8"
     )
     monkeypatch.chdir(root)
     return agent
@@ -196,6 +198,15 @@ def test_a_checkout_has_the_fixed_files_and_the_files_of_its_commit(bare):
         check_out(settings_of(), {"commit": bare.commits[1], "sha256": version.digest}, Path("place"))
 
 
+def test_a_digest_that_is_left_out_is_told_before_anything_is_frozen(bare):
+    study = parse_study(make_candidate_params({"a": {"commit": bare.commits[0]}}), "params.yaml")
+    digest = read_candidate(Git(Path()), settings_of(), bare.commits[0]).digest
+    with pytest.raises(
+        Invalid, match=f"configs.a.sha256: found nothing, expected {digest}, the digest of agent/train.py"
+    ):
+        runner_of(study.runner).validate(study)
+
+
 def test_a_commit_of_the_trainers_own_repository_has_its_files_at_the_root(bare):
     repo = bare.repo
     repo.git("checkout", "-q", "--orphan", "upstream")
@@ -223,11 +234,12 @@ DIGEST = "0" * 64
     ("configs", "why"),
     [
         ({"a": {"sha256": DIGEST}}, "configs.a.commit: missing"),
-        ({"a": {"commit": 1234567}}, "configs.a.commit: found 1234567, expected"),
+        ({"a": {"commit": 1234567}}, "configs.a.commit: found 1234567, expected the whole id of a commit"),
+        ({"a": {"commit": "abcdef0"}}, "configs.a.commit: found 'abcdef0', expected the whole id of a commit"),
         ({"a": {"commit": "HEAD"}}, "configs.a.commit: found 'HEAD'"),
-        ({"a": {"commit": "abcdef0", "sha256": "12"}}, "configs.a.sha256: found '12'"),
+        ({"a": {"commit": "a" * 40, "sha256": "12"}}, "configs.a.sha256: found '12'"),
         (
-            {"a": {"commit": "abcdef0", "sha256": DIGEST}, "b": {"commit": "abcdef1", "sha256": DIGEST}},
+            {"a": {"commit": "a" * 40, "sha256": DIGEST}, "b": {"commit": "b" * 40, "sha256": DIGEST}},
             "configs.b: the same files as a",
         ),
     ],
@@ -246,7 +258,7 @@ def test_a_file_is_either_fixed_or_a_candidate():
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repo, list[str]]:
     """A study of four commits, of which the table keeps three: from results.tsv to the evidence, committed."""
     repo = create_study(
-        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 7}})
+        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 40}})
     )
     agent = AgentRepo(repo, (0.05, 0.1, 0.2, 0.3))
     table = agent.write_table(ROWS[0], (1, "0.9", "keep", "<b>faster</b>"), ROWS[2], (3, "0.8", "keep", "faster still"))

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 from stages.domain.command import CommandSettings, RunnerSection, find_problems
 from stages.domain.errors import Invalid, Refused
+from stages.domain.metric import metric_of
 from stages.domain.records import Record
 from stages.domain.schema import Strict, parse
+from stages.domain.study import parse_study
+from stages.rungs import rung_yaml
 from stages.runners import runner_of
 from stages.runners.command import CommandRunner
 from stages.runners.output import LOG, SCORE_FILE, decompress
 from tests.runners.conftest import Watcher, assignment, make_settings
+from tests.runners.foreign_study import make_params
 from tests.support.contracts import make_contract
 
 
@@ -301,6 +306,27 @@ OPTIONS = {"rung1": {"steps": 10}, "rung2": {"steps": 20}}
 def test_a_command_that_does_not_fit_the_study_is_refused_with_its_place(words, configs, options, clock, why):
     settings = CommandSettings.model_validate(make_settings(command=words))
     assert any(why in problem for problem in find_problems(settings, configs, options, clock))
+
+
+def test_a_threshold_below_what_the_trainer_prints_is_refused():
+    params = make_params()
+    params["runner"]["score"]["resolution"] = 0.01
+    gate = {"R9": {"kind": "within_gap", "gap": 0.005, "of": "reference"}}
+    params["gates"]["gate1"] |= gate
+    with pytest.raises(Invalid, match=r"gate1\.R9: within_gap .* below runner\.score\.resolution, 0\.01"):
+        parse_study(params, "params.yaml")
+    gate["R9"]["gap"] = 0.01
+    params["gates"]["gate1"] |= gate
+    assert "values closer than 0.01 are ties" in metric_of(parse_study(params, "params.yaml").runner).meaning
+
+
+def test_the_runs_of_a_command_depend_on_the_files_of_its_trainer():
+    study = parse_study(make_params(), "params.yaml")
+    stages = YAML(typ="safe").load(rung_yaml(study, "rung2"))["stages"]
+    assert [stages[name]["deps"] for name in ("run", "floor")] == [
+        ["artifacts/protocol/rung2.json", "small/train.py"]
+    ] * 2
+    assert "small/train.py" not in stages["gate"]["deps"]
 
 
 def test_a_command_that_fits_has_no_problem():
