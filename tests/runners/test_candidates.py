@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.cli import build_parser
 from stages.commands import candidates as command
@@ -181,6 +183,17 @@ def test_a_hostile_table_is_bounded_and_says_nothing_to_the_terminal(bare, capsy
     Path("results.tsv").write_text(HEAD + "x\n" * 100, encoding="utf-8")
     with pytest.raises(Refused, match="and 80 more"):
         command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.one_of(st.text(max_size=9), st.sampled_from(["abcdef0", "1.0", "keep"])), max_size=6)))
+def test_any_table_is_read_or_refused_and_what_is_shown_of_it_is_printable(rows):
+    data = (HEAD + "\n".join("\t".join(cells) for cells in rows)).encode("utf-8", errors="surrogatepass")
+    try:
+        shown = "".join(str(row) for row in command.read_table(data, "results.tsv"))
+    except Refused as error:
+        shown = str(error).replace("\n", "")
+    assert shown.isprintable()
 
 
 def test_a_commit_that_looks_like_a_number_is_a_name_all_the_same():
