@@ -28,7 +28,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/zizmor --offline --no-progress --strict-collection .github/workflows
+	$(BIN)/zizmor --offline --no-progress --strict-collection .github/workflows verify/action.yml
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench

@@ -25,6 +25,8 @@ PAGES = (
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
 )
+#: The page of a screen, which other studies do not have, and the page that it stands before.
+EFFECTS, AFTER_EFFECTS = ("effects.html", "Effects", ""), "confidence.html"
 CLOCK_HINTS = {
     "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
     "wall": "Seconds are measured by the wall clock of each host.",
@@ -39,6 +41,18 @@ class StudyWarning:
     kind: str
     text: str
     href: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a published site comes from. `repository` and `href` (https, without a password) are empty where origin
+    names no host; `index` is the page of all studies, from the root of the site."""
+
+    repository: str
+    href: str
+    commit: str
+    tags: tuple[str, ...]
+    index: str = ""
 
 
 def warnings(view: StudyView) -> list[StudyWarning]:
@@ -122,20 +136,29 @@ def _broken_runs(executed: list[LedgerRun]) -> Iterator[StudyWarning]:
             yield StudyWarning(status, text, f"runs/{runs[0]}.html")
 
 
+def navigation(view: StudyView) -> list[tuple[str, str, str]]:
+    """The pages of their own that this study has."""
+    pages = list(PAGES)
+    if view.study.factors:
+        pages.insert([path for path, _, _ in pages].index(AFTER_EFFECTS), EFFECTS)
+    return pages
+
+
 def current(target: str, folder: str, path: str) -> str:
     """What `aria-current` says of a link in the navigation: this page, its section, or nothing."""
     return "page" if target == path else "true" if folder and path.startswith(folder) else ""
 
 
-def shared(view: StudyView) -> dict[str, object]:
-    """The context of every page."""
+def shared(view: StudyView, provenance: Provenance | None = None) -> dict[str, object]:
+    """The context of every page; `provenance` is that of a published site."""
     return {
+        "provenance": provenance,
         "study": view.study.study,
         "clock": view.clock,
         "clock_hint": CLOCK_HINTS[view.study.clock.kind],
         "metric": metric_of(view.study.runner),
         "rated": view.study.clock.kind == "rated",
-        "nav": PAGES,
+        "nav": navigation(view),
         "current": current,
         "gates": list(view.gates),
         "warnings": warnings(view),

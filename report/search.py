@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from report.gates import GateView
-from report.layout import PAGES
+from report.layout import navigation
 from report.load import LedgerRun
 from report.page import config_page, rung_page
 from report.promotion_paths import PromotionPath
@@ -27,7 +27,7 @@ def index(view: StudyView) -> bytes:
 
 def entries(view: StudyView) -> list[list[str]]:
     """[text, address, further words to find it by] of everything but runs, the likeliest first."""
-    rows = [[name, path, ""] for path, name, _ in PAGES]
+    rows = [[name, path, ""] for path, name, _ in navigation(view)]
     for gate in view.gates.values():
         rows.append([gate.title, gate.page, gate.name])
         rows.append([f"Runs of {gate.rung_title.lower()}", rung_page(gate.rung), gate.rung])

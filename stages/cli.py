@@ -37,6 +37,7 @@ COMMANDS = {
     "serve": "open the audit site on localhost",
     "backtest": "replay frozen rules on learning curves of others",
     "simulate": "what rung sizes and thresholds trade, on a fitted model",
+    "screen": "design a screening study, and see the effects of its factors",
     "design": "propose rungs, seeds and thresholds for a cost",
     "heal": "remove what a killed process left half-written",
 }

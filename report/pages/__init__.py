@@ -10,6 +10,7 @@ from report.pages import (
     confidence,
     configuration,
     cost,
+    effects,
     gate,
     hindsight,
     method,
@@ -20,7 +21,10 @@ from report.pages import (
 )
 from report.views import StudyView
 
-KINDS = (overview, gate, configuration, runs, agreement, stability, confidence, hindsight, cost, method, verify)
+KINDS = (
+    *(overview, gate, configuration, runs, agreement, stability),
+    *(effects, confidence, hindsight, cost, method, verify),
+)
 
 
 def all_pages(view: StudyView) -> Iterator[Page]:
@@ -32,4 +36,4 @@ def all_pages(view: StudyView) -> Iterator[Page]:
 def count_pages(view: StudyView) -> int:
     """How many pages `all_pages` yields."""
     rungs, configs = len(view.gates), len(view.study.configs)
-    return rungs * 2 + configs + len(view.executed) + 10
+    return rungs * 2 + configs + len(view.executed) + 10 + bool(view.study.factors)

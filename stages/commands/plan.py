@@ -98,9 +98,9 @@ def show(study_plan: Plan, wall: WallTime) -> None:
     summands = " + ".join(f"{part} {cost(hours)}" for part, hours in parts.items())
     to.print(f"{summands} = {cost(total)} device-{name}, on {' and '.join(totals.hosts)} alike", soft_wrap=True)
     workers = count(wall.workers, "worker")
-    one, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
+    alone, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
     machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
-    to.print(f"wall time, at most: {one} on one machine{machines}; {workers} a host", soft_wrap=True)
+    to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
     for line in describe(wall.hosts):
         to.print(f"  {line}", soft_wrap=True)
     for unrun in study_plan.counterfactuals:

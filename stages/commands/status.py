@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.confidence import stored
+from stages.commands.next_step import find_next_step
+from stages.confidence import hindsight_results, stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
 from stages.domain.errors import Invalid
+from stages.domain.files import sha256_bytes
 from stages.domain.foreign_text import one_line
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
-from stages.status import RungStatus, find_next_step, list_training, read_status
+from stages.status import RungStatus, estimate_time_left, list_training, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
     """The content of --json."""
     why, command = find_next_step(study, rungs)
+    left = estimate_time_left(study, rungs)
     return {
         "schema": 1,
         "study": study.study.name,
@@ -61,6 +65,7 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
         "from": study.study.from_.model_dump() if study.study.from_ else None,
         "rungs": [row.to_json() for row in rungs],
         "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in list_training()],
+        "time_left": asdict(left) if left else None,
         "next": {"why": why, "command": command},
     }
 
@@ -131,7 +136,8 @@ def _format_promoted(row: RungStatus) -> str:
         return ""
     promoted = row.decision.promoted
     if not promoted:
-        return "verdicts" if row.decision.verdicts else "nobody"
+        last = row.lock is not None and row.lock.frozen.last and not row.decision.blocked
+        return "verdicts" if row.decision.verdicts else "the last gate" if last else "nobody"
     everybody = len(promoted) == len(row.candidates or ())
     return f"all {len(promoted)}" if everybody else str(len(promoted))
 
@@ -166,8 +172,10 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     if winner:
         mean = f", {metric} {winner[1]:.6f}"
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
-    for line in _list_confidence(rungs):
+    for line in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
         console.print(line, soft_wrap=True)
+    if left := estimate_time_left(study, rungs):
+        console.print(str(left), soft_wrap=True)
     why, command = find_next_step(study, rungs)
     console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
 
@@ -187,6 +195,20 @@ def _list_confidence(rungs: list[RungStatus]) -> list[str]:
         ]
     hanging = f" ({'; '.join(result.how_sure.hangs_on)})" if result.how_sure.hangs_on else ""
     return [f"How sure? {result.how_sure.short}{hanging}", f"What next? {result.what_next.text}"]
+
+
+def _list_hindsight(rungs: list[RungStatus]) -> list[str]:
+    """What was trained in hindsight says, in a line; nothing where nothing was."""
+    decision = rungs[-1].decision
+    try:
+        result = hindsight_results.read(Path())
+    except Invalid as error:
+        return [f"Hindsight: {error}"]
+    if result is None:
+        return []
+    if decision is None or result.decision != sha256_bytes(decision.to_bytes()):
+        return [f"Hindsight: {hindsight_results.RESULT.as_posix()} is of another decision; `make hindsight`"]
+    return [f"Hindsight: {result.text}"]
 
 
 def _list_lock_notes(row: RungStatus) -> list[Text]:

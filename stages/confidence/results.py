@@ -220,7 +220,11 @@ class WhatNext:
 
 @dataclass(frozen=True)
 class StudyConfidence:
-    """How sure a whole study is, by gate. `lead` is the runner-up at the last rung against the winner."""
+    """How sure a whole study is, by gate. `lead` is the runner-up at the last rung against the winner.
+
+    `flattery`: how many standard deviations the best of as many equal configurations looks better than it is, on
+    average; None while nothing is decided.
+    """
 
     schema: int
     level: float
@@ -228,6 +232,7 @@ class StudyConfidence:
     gates: dict[str, GateConfidence]
     winner: Winner | None
     lead: Comparison | None
+    flattery: float | None
     how_sure: HowSure
     what_next: WhatNext
 

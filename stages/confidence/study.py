@@ -44,9 +44,17 @@ def assess_gates(gates: Sequence[DecidedGate]) -> StudyConfidence:
         gates=confidence,
         winner=winner,
         lead=lead,
+        flattery=flattery(len(gates[0].frozen.configs or {})) if gates else None,
         how_sure=answers.how_sure(confidence, winner, lead),
         what_next=answers.what_next(confidence, last, winner, against),
     )
+
+
+def flattery(many: int) -> float:
+    """The expected maximum of `many` draws of a standard normal distribution; 12 give 1.63."""
+    from scipy import stats
+
+    return float(stats.order_statistic(stats.Normal(), r=many, n=many).mean())
 
 
 def _gate(step: redraws.RedrawnGate, near: Margin | None) -> GateConfidence:

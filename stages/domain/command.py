@@ -34,7 +34,7 @@ NAMES = PLAIN_NAMES | PATH_NAMES
 WITH = "with."
 #: What a configuration says of its version of `runner.candidate`. The digest is that of `files.digest_of`.
 CANDIDATE_KNOBS = frozenset({"commit", "sha256"})
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -296,11 +296,12 @@ def _find_bad_candidates(configs: Mapping[str, Mapping[str, Scalar]]) -> list[st
     """What keeps a configuration from being a version of `runner.candidate`, and which two are one."""
     problems: list[str] = []
     first_with: dict[str, str] = {}
+    whole = "the whole id of a commit, as `git rev-parse` prints it, in quotes"  # a short one may come to mean two
     for config, knobs in configs.items():
-        for knob, pattern in (("commit", _COMMIT), ("sha256", _SHA256)):
+        for knob, pattern, what in (("commit", _COMMIT, whole), ("sha256", _SHA256, "64 hexadecimal digits in quotes")):
             value = knobs.get(knob)
             if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
-                problems.append(f"configs.{config}.{knob}: found {value!r}, expected {pattern.pattern} in quotes")
+                problems.append(f"configs.{config}.{knob}: found {value!r}, expected {what}")
         if knobs.get("commit") is None:
             problems.append(f"configs.{config}.commit: missing; it names the version of runner.candidate")
         twin = first_with.setdefault(repr(sorted((key, knobs[key]) for key in knobs if key != "commit")), config)

@@ -21,6 +21,7 @@ from stages.domain import canonical, names, yamlio
 from stages.domain.canonical import JsonObject
 from stages.domain.command import RunnerSection
 from stages.domain.errors import Invalid
+from stages.domain.factors import Factors
 from stages.domain.origin import Origin
 from stages.domain.rules import Gate
 from stages.domain.schema import GateName, Key, RungName, Sha256, Strict, Text, parse
@@ -59,6 +60,8 @@ class Frozen(Strict):
     configs: dict[Key, dict[str, Scalar]] | None
     #: What the study goes on from, at the first gate. Absent where it is nothing, so that older locks keep their bytes.
     from_: Annotated[Origin | None, Field(alias="from", default=None, exclude_if=lambda value: value is None)]
+    #: What a screening study varies, at the first gate. Absent where it is none, so that older locks keep their bytes.
+    factors: Annotated[Factors | None, Field(default=None, exclude_if=lambda value: value is None)]
     last: bool
     runner: Sha256
     corpus: Sha256
@@ -103,6 +106,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         settings=study.runner,
         **{"with": study.rungs[rung].with_, "from": None if earlier else study.study.from_},
         configs=None if earlier else study.configs,
+        factors=None if earlier else study.factors,
         last=rung == study.last_rung,
         runner=runner,
         corpus=corpus,
@@ -204,6 +208,18 @@ def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, JsonObject]]:
             yield from _compare(f"{path}.{key}" if path else key, was.get(key), now.get(key))
     elif was != now or type(was) is not type(now):
         yield path, {"was": was, "is": now}
+
+
+def tell_briefly(change: Change, most: int = 6) -> str:
+    """A difference in one line: `rules.R2.k 1 -> 2, seeds [3, 4] -> [5]`, and how many places more there are."""
+    places = [f"{path} {_shorten(both['was'])} -> {_shorten(both['is'])}" for path, both in change.items()]
+    more = [f"{len(places) - most} places more"] if len(places) > most else []
+    return ", ".join([*places[:most], *more]) or "nothing"
+
+
+def _shorten(value: object) -> str:
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def tell(change: Change) -> str:

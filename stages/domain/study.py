@@ -16,6 +16,8 @@ from stages.domain import names, yamlio
 from stages.domain.command import CommandSettings, RunnerSection, find_problems
 from stages.domain.corpus import Data, DataFiles
 from stages.domain.errors import Invalid
+from stages.domain.factors import Factors
+from stages.domain.factors import find_problem as find_factor_problem
 from stages.domain.metric import metric_of
 from stages.domain.names import ClockKind
 from stages.domain.origin import Origin
@@ -156,10 +158,32 @@ class Study(Strict):
     gates: Annotated[
         dict[str, Gate], Field(description="gate1, gate2, ...: the rules that judge each rung, by id: R1 to R999.")
     ]
+    #: Not written where absent: older locks keep their bytes.
+    factors: Annotated[
+        Factors | None,
+        Field(
+            min_length=2,
+            max_length=12,
+            description="What a screening study varies: by factor, two or three levels of each knob that it sets.",
+            exclude_if=lambda value: value is None,
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for check in (_schema, _origin, _ladder, _seeds, _roles, _runner, _answerable, _leads_on, _clock, _stage_names):
+        for check in (
+            _schema,
+            _origin,
+            _ladder,
+            _seeds,
+            _roles,
+            _runner,
+            _answerable,
+            _leads_on,
+            _clock,
+            _stage_names,
+            _factors,
+        ):
             check(self)
         return self
 
@@ -335,6 +359,12 @@ def _stage_names(study: Study) -> None:
                     f"configs.{config} on {host} and {seen[stage]} would both be the stage run@{stage}; rename one"
                 )
             seen[stage] = f"{config} on {host}"
+
+
+def _factors(study: Study) -> None:
+    """Every configuration of a screen is a combination of its factors' levels, which the effects are computed from."""
+    if study.factors and (problem := find_factor_problem(study.factors, study.configs)):
+        raise ValueError(f"{problem}; `promotion screen design` writes configs from factors")
 
 
 def parse_study(value: Any, where: str) -> Study:

@@ -71,7 +71,7 @@ class Agreement(RecordedFile):
 
 
 def _compare_hosts(evidence: Evidence, left: str, right: str) -> HostPairAgreement:
-    from stages.summary import pairs  # numpy and scipy take half a second to import: only who compares hosts pays
+    from stages.summary import pairs  # numpy takes a tenth of a second to import: only who compares hosts pays
 
     means = {name: (evidence.mean(name, left), evidence.mean(name, right)) for name in evidence.candidates}
     both = {name: (float(a), float(b)) for name, (a, b) in means.items() if a is not None and b is not None}

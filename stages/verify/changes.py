@@ -26,7 +26,7 @@ from stages.domain.records import Record, parse_ledger
 from stages.repo.git import open_git
 from stages.repo.objects import GitRefused
 from stages.repo.tree import CommitTree, Tree, open_tree
-from stages.verify.locks import DECISIONS, PARAMS, RUNS
+from stages.verify.locks import DECISIONS, HINDSIGHT, PARAMS, RUNS
 
 _BROKEN = "broken"
 _ANSWERS = {"True": "holds", "False": "fails"}
@@ -296,9 +296,12 @@ def describe_commit(before: CommitTree | None, after: CommitTree) -> list[str]:
     """What a commit changed against its parent, a few words for each lock, decision and kind of file."""
     gates = _by_number(*(_lock_gates(tree) for tree in (before, after)))
     lines = [line for gate in gates if (line := _describe_lock(gate, before, after))]
-    old, new = (set(filter(None, (tree.read(RUNS) or b"").split(b"\n"))) if tree else set() for tree in (before, after))
-    if old != new:
-        lines.append(f"evidence: {len(new - old)} lines new, {len(old - new)} gone")
+    for path, name in ((RUNS, "evidence"), (HINDSIGHT, "hindsight")):
+        old, new = (
+            set(filter(None, (tree.read(path) or b"").split(b"\n"))) if tree else set() for tree in (before, after)
+        )
+        if old != new:
+            lines.append(f"{name}: {len(new - old)} lines new, {len(old - new)} gone")
     for change in changed_decisions(before, after):
         lines.append(f"{change.gate} {_describe_decision(change.before, change.after)}")
     kinds = {_kind(path) for path in after.changed(before)} - {"locks/", "ledger/"} if before else set()
@@ -356,5 +359,6 @@ def _describe_lock(gate: str, before: Tree | None, after: Tree) -> str:
         return f"{gate} {'lock taken away' if new is None else 'lock broken'}"
     amended = len(new.frozen.amendments) - (len(old.frozen.amendments) if isinstance(old, Lock) else 0)
     if amended > 0:
-        return f"{gate} amended: {new.frozen.amendments[-1].reason}"
+        amendment = new.frozen.amendments[-1]
+        return f"{gate} amended: {amendment.reason}; changed: {locks.tell_briefly(amendment.changed, 3)}"
     return f"{gate} {'frozen anew' if old else 'frozen'} ({new.digest[:12]})"

@@ -202,7 +202,7 @@ def _problems(check: Check, case: Case) -> Iterator[Problem]:
         meaning = "nobody can say what it holds"
         yield Problem(file, error.strerror or type(error).__name__, "a file that can be read", meaning)
     except ImportError as error:
-        raise Skip(f"{error.name} is not installed", "pip install staged-promotion") from None
+        raise Skip(f"{error.name} is not installed", "pip install 'staged-promotion[study]'") from None
     except ValueError as error:
         if type(error).__module__ == "builtins":
             raise

@@ -187,7 +187,7 @@ def check_site(case: Case) -> Iterator[Problem]:
         gates = ", ".join(pending)
         raise Skip(f"the site is that of the evidence here, and the evidence of {gates} is to come", "dvc repro")
     if case.commit is not None:
-        raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
+        raise Skip("the site of a commit is built from its artifacts", f"git checkout {case.commit[:12]} && dvc pull")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
     needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
@@ -241,7 +241,7 @@ def _build_site(root: Path, folder: Path, params: bytes | None) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     last = lines[-1] if lines else f"exit status {done.returncode}"
     if last.startswith(("ModuleNotFoundError", "ImportError")) or last.endswith("No module named report"):
-        raise Skip(f"the report cannot be imported: {last}", "pip install staged-promotion")
+        raise Skip(f"the report cannot be imported: {last}", "pip install 'staged-promotion[study]'")
     if str(folder) in last:
         reason = last.replace(str(folder), "the temporary folder")[:300]
         raise Skip(reason, "promotion verify, with room for temporary files (TMPDIR)")

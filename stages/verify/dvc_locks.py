@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
+from stages.domain.formatting import listed
 from stages.domain.hindsight import FOLDER
 from stages.domain.runs import hindsight_runs, runs_of
 from stages.domain.study import Study
@@ -15,6 +16,9 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.dvcfiles.pipeline import (
     COMMANDS,
+    NEEDED_DEPS,
+    NEEDED_OUTS,
+    NEEDED_PARAMS,
     OPTIONAL,
     PlannedStage,
     added_stages,
@@ -30,6 +34,8 @@ from stages.verify.locks import PARAMS, Params
 from stages.verify.pending import EvidenceRules, evidence_study
 
 ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
+#: Where no file of DVC stands but the study's.
+_OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "report", "site", "stages", "trainer"))
 
 
 @dataclass(frozen=True)
@@ -122,10 +128,23 @@ def _generated_yaml(study: Study, rung: str, *, earlier: bool = True) -> dict[st
 
 
 def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
-    for path in case.tree.paths("stages"):
-        if path.endswith(("/dvc.yaml", "/dvc.lock")) and path.removesuffix(path.rpartition("/")[2]) not in folders:
+    """Files of DVC that are none of the study's: in its own folders they fail, elsewhere a note names them."""
+    elsewhere: list[str] = []
+    for path in case.tree.paths():
+        folder, name = path.removesuffix(path.rpartition("/")[2]), path.rpartition("/")[2]
+        pipeline = name in ("dvc.yaml", "dvc.lock") and folder not in folders
+        if not pipeline and not (name.endswith(".dvc") and name != ".dvc"):
+            continue
+        if not path.startswith(_OWN_FOLDERS):
+            elsewhere.append(path)
+        elif pipeline:
             meaning = "evidence of a rung that the study does not have"
             yield Problem(path, "a file of no rung of params.yaml", "no such file", meaning)
+        else:
+            meaning = "DVC would bring files of its own among those of the study"
+            yield Problem(path, "a file of DVC that nothing here writes", "no such file", meaning)
+    if elsewhere:
+        case.note(f"files of DVC that are none of the study's, which nothing here looks at: {listed(elsewhere)}")
 
 
 def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[Problem]:
@@ -210,8 +229,23 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         if cmd != command:
             meaning = "it makes what this project's stage should"
             yield Problem(ROOT_YAML, cmd, command, meaning, pointer=f"/stages/{name}/cmd")
+        if name in planned:
+            yield from _missing_from_stage(name, planned[name])
     if locks.added:
         case.note(f"dvc.yaml has stages of its own, which nothing here looks at: {', '.join(locks.added)}")
+
+
+def _missing_from_stage(name: str, stage: PlannedStage) -> Iterator[Problem]:
+    """What a stage at the root no longer reads, is given or makes."""
+    sides = {
+        "deps": (stage.deps, NEEDED_DEPS[name], "DVC would not notice when it changes"),
+        "params": (stage.params.get(PARAMS, ()), NEEDED_PARAMS.get(name, ()), "DVC would not notice when it changes"),
+        "outs": (stage.outs, NEEDED_OUTS[name], "nobody would hold what it makes against a digest"),
+    }
+    for kind, (present, needed, meaning) in sides.items():
+        for item in sorted(set(needed) - set(present)):
+            pointer = f"/stages/{name}/{kind}"
+            yield Problem(ROOT_YAML, f"{kind} without {item}", item, meaning, pointer=pointer)
 
 
 def _comparable(pipeline: dict[str, object]) -> dict[str, object]:

@@ -128,9 +128,11 @@ def _compare_endings(case: Case, study: Study, facts_check: FactsCheck) -> Itera
         else:
             alike.append((other, run))
     if alike:
-        one, two = (run.record.id for run in alike[0])
+        first, second = (run.record.id for run in alike[0])
         pairs = f"{len(alike)} pairs of runs of one seed end" if len(alike) > 1 else "one pair of runs of one seed ends"
-        case.note(f"{pairs} alike, such as {one} and {two}: honest where the machines compute alike, or one is a copy")
+        case.note(
+            f"{pairs} alike, such as {first} and {second}: honest where the machines compute alike, or one is a copy"
+        )
 
 
 def _why_a_copy(run: Record, other: Record, study: Study) -> str:
@@ -140,12 +142,10 @@ def _why_a_copy(run: Record, other: Record, study: Study) -> str:
     model, rival = ((record.facts or {}).get("model") for record in (run, other))
     if model != rival:
         return f"one run stands there under two configurations: {other.config} builds another model"
-    precision, its = (study.hosts[name].precision if name in study.hosts else "" for name in (run.host, other.host))
-    return (
-        f"one run stands there under two hosts: it computes in {precision}, the other in {its}"
-        if precision != its
-        else ""
-    )
+    precision, rival = (study.hosts[name].precision if name in study.hosts else "" for name in (run.host, other.host))
+    if precision != rival:
+        return f"one run stands there under two hosts: {run.host} computes in {precision}, {other.host} in {rival}"
+    return ""
 
 
 def _compare_status(run: RecordLine) -> Iterator[Problem]:

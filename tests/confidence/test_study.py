@@ -11,7 +11,7 @@ import pytest
 
 from stages.confidence.gates import decided_gates
 from stages.confidence.results import from_json, to_json
-from stages.confidence.study import assess
+from stages.confidence.study import assess, flattery
 from stages.domain import canonical, locks, records
 from stages.domain.decision import parse_decision
 from stages.domain.errors import Invalid
@@ -153,3 +153,9 @@ def test_what_decides_never_loads_it(module):
     code = f"import sys, {module}\n"
     code += "assert not {'numpy', 'scipy', 'statsmodels', 'stages.confidence.study'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize(("many", "expected"), [(1, 0.0), (2, 0.5642), (12, 1.6292), (100, 2.5076)])
+def test_the_best_of_many_looks_as_much_better_as_tables_of_order_statistics_say(many, expected):
+    """Teichroew (1956), *Tables of expected values of order statistics*."""
+    assert flattery(many) == pytest.approx(expected, abs=1e-4)

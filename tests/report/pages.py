@@ -19,6 +19,7 @@ KINDS = (
     "agreement.html",
     "stability.html",
     "confidence.html",
+    "hindsight.html",
     "cost.html",
     "method.html",
     "verify.html",

@@ -12,7 +12,6 @@ from report import figures
 from report.build import build
 from report.figures import MOST_LETTERS, Stars, look_of
 from report.pages import agreement
-from report.pages.stability import best_of
 from report.path_figure import path_figure, path_table, step_text
 from report.promotion_paths import PathStep, PromotionPath
 from report.views import view_study
@@ -169,8 +168,3 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
         (line,) = [line for line in text.splitlines() if line.startswith(f"{config},")]
         assert ",R8,," in line
         assert ",stopped," in line
-
-
-@pytest.mark.parametrize(("many", "expected"), [(2, 0.5642), (12, 1.6292), (100, 2.5076)])
-def test_the_best_of_many_looks_as_much_better_as_order_statistics_say(many: int, expected: float) -> None:
-    assert best_of(many) == pytest.approx(expected, abs=2e-4)

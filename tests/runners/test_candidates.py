@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.cli import build_parser
 from stages.commands import candidates as command
@@ -13,7 +15,9 @@ from stages.domain import canonical, yamlio
 from stages.domain.command import CommandSettings, find_problems
 from stages.domain.errors import Invalid, Refused
 from stages.domain.schema import parse
+from stages.domain.study import parse_study
 from stages.repo.git import Git
+from stages.runners import runner_of
 from stages.runners.candidates import check_out, read_candidate
 from tests.runners.conftest import make_settings
 from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
@@ -23,7 +27,7 @@ HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 #: A trainer of which each version has another constant; the settings of the study reach all of them.
 TRAINER = """import random, sys
 from helper import STEPS
-RATE = {rate}
+RATE = {rate}  # <script>
 noise = random.Random(int(sys.argv[1]))
 x = 5.0
 for step in range(int(sys.argv[2]) * STEPS):
@@ -87,7 +91,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AgentRepo:
     repo.git("init", "-q", "-b", "main")
     agent = AgentRepo(repo)
     (root / "params.yaml").write_text(
-        json.dumps(make_candidate_params({"a": {"commit": "0" * 7}}), indent=1), encoding="utf-8"
+        json.dumps(make_candidate_params({"a": {"commit": "0" * 40}}), indent=1), encoding="utf-8"
     )
     monkeypatch.chdir(root)
     return agent
@@ -181,6 +185,17 @@ def test_a_hostile_table_is_bounded_and_says_nothing_to_the_terminal(bare, capsy
         command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.one_of(st.text(max_size=9), st.sampled_from(["abcdef0", "1.0", "keep"])), max_size=6)))
+def test_any_table_is_read_or_refused_and_what_is_shown_of_it_is_printable(rows):
+    data = (HEAD + "\n".join("\t".join(cells) for cells in rows)).encode("utf-8", errors="surrogatepass")
+    try:
+        shown = "".join(str(row) for row in command.read_table(data, "results.tsv"))
+    except Refused as error:
+        shown = str(error).replace("\n", "")
+    assert shown.isprintable()
+
+
 def test_a_commit_that_looks_like_a_number_is_a_name_all_the_same():
     assert command.name_of("1234567890" + "0" * 30) == "c1234567890"
     assert command.name_of("12e4567890" + "0" * 30) == "c12e4567890"
@@ -194,6 +209,15 @@ def test_a_checkout_has_the_fixed_files_and_the_files_of_its_commit(bare):
     assert Path("place/agent/helper.py").read_text(encoding="utf-8") == "STEPS = 1\n"
     with pytest.raises(Invalid, match=r"sha256: found .*, expected [0-9a-f]{64}, the digest of agent/train.py at"):
         check_out(settings_of(), {"commit": bare.commits[1], "sha256": version.digest}, Path("place"))
+
+
+def test_a_digest_that_is_left_out_is_told_before_anything_is_frozen(bare):
+    study = parse_study(make_candidate_params({"a": {"commit": bare.commits[0]}}), "params.yaml")
+    digest = read_candidate(Git(Path()), settings_of(), bare.commits[0]).digest
+    with pytest.raises(
+        Invalid, match=f"configs.a.sha256: found nothing, expected {digest}, the digest of agent/train.py"
+    ):
+        runner_of(study.runner).validate(study)
 
 
 def test_a_commit_of_the_trainers_own_repository_has_its_files_at_the_root(bare):
@@ -223,11 +247,12 @@ DIGEST = "0" * 64
     ("configs", "why"),
     [
         ({"a": {"sha256": DIGEST}}, "configs.a.commit: missing"),
-        ({"a": {"commit": 1234567}}, "configs.a.commit: found 1234567, expected"),
+        ({"a": {"commit": 1234567}}, "configs.a.commit: found 1234567, expected the whole id of a commit"),
+        ({"a": {"commit": "abcdef0"}}, "configs.a.commit: found 'abcdef0', expected the whole id of a commit"),
         ({"a": {"commit": "HEAD"}}, "configs.a.commit: found 'HEAD'"),
-        ({"a": {"commit": "abcdef0", "sha256": "12"}}, "configs.a.sha256: found '12'"),
+        ({"a": {"commit": "a" * 40, "sha256": "12"}}, "configs.a.sha256: found '12'"),
         (
-            {"a": {"commit": "abcdef0", "sha256": DIGEST}, "b": {"commit": "abcdef1", "sha256": DIGEST}},
+            {"a": {"commit": "a" * 40, "sha256": DIGEST}, "b": {"commit": "b" * 40, "sha256": DIGEST}},
             "configs.b: the same files as a",
         ),
     ],
@@ -246,7 +271,7 @@ def test_a_file_is_either_fixed_or_a_candidate():
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repo, list[str]]:
     """A study of four commits, of which the table keeps three: from results.tsv to the evidence, committed."""
     repo = create_study(
-        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 7}})
+        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 40}})
     )
     agent = AgentRepo(repo, (0.05, 0.1, 0.2, 0.3))
     table = agent.write_table(ROWS[0], (1, "0.9", "keep", "<b>faster</b>"), ROWS[2], (3, "0.8", "keep", "faster still"))
@@ -280,7 +305,7 @@ def test_versions_of_a_file_are_staged_and_verified(finished):
     assert len({run["facts"]["printed"] for run in runs if run["rung"] == "rung1"}) == 3
     page = (repo.root / "site" / "configs" / f"{command.name_of(commits[3])}.html").read_text(encoding="utf-8")
     assert "-RATE = 0.05" in page
-    assert "+RATE = 0.3" in page
+    assert "+RATE = 0.3  # &lt;script&gt;" in page
     assert not list((repo.root / "scratch").rglob("checkout"))
 
 

@@ -1,14 +1,15 @@
 """Agreement between hosts: leaders, ranks, tau-b and its interval, inversions, what each host alone would decide."""
 
 import csv
+import warnings
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
+from scipy.stats import bootstrap, kendalltau
 
 from stages.domain.decision import decide
 from stages.domain.evidence import tau_b
@@ -160,3 +161,42 @@ def test_tau_on_real_runs_rises_with_the_budget_as_published():
     taus = [tau_b([float(row[f"loss_{step}"]) for row in rows], reached) for step in (250, 1000, 2500)]
     assert taus == pytest.approx([0.33, 0.51, 0.81], abs=0.031)
     assert taus == sorted(taus)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(5, 12).flatmap(
+        lambda n: st.tuples(*[st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.9]), min_size=n, max_size=n)] * 2)
+    )
+)
+def test_the_interval_is_that_of_scipys_bootstrap(means):
+    first, second = means
+
+    def statistic(drawn, axis):
+        return pairs.resampled(first, second, np.atleast_2d(drawn)).reshape(drawn.shape[:-1])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = bootstrap(
+            (np.arange(len(first)),), statistic, n_resamples=pairs.RESAMPLES, method="percentile",
+            random_state=np.random.default_rng(pairs.SEED),
+        ).bootstrap_distribution  # fmt: skip
+    kept = theirs[~np.isnan(theirs)]
+    ends = [round(float(end), 9) + 0.0 for end in np.quantile(kept, [0.025, 0.975])] if len(kept) else None
+    assert pairs.interval(first, second, 0.95) == ends
+
+
+RANKS = st.lists(st.one_of(st.integers(0, 5).map(float), st.floats(0, 3)), min_size=0, max_size=60)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_tau_is_scipys_to_the_last_digit(data):
+    first = data.draw(RANKS)
+    second = data.draw(
+        st.lists(
+            st.sampled_from([*first, 0.5, 1.0]) if first else st.nothing(), min_size=len(first), max_size=len(first)
+        )
+    )
+    theirs = float(kendalltau(first, second).statistic) if len(first) > 1 else float("nan")
+    assert tau_b(first, second) == (None if np.isnan(theirs) else round(theirs, 9) + 0.0)

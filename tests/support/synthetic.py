@@ -18,8 +18,10 @@ from typing import Any
 
 from stages import gate as gate_stage
 from stages import protocol
-from stages.domain import canonical, files, locks, names, promotions, study
+from stages.domain import canonical, files, hindsight, locks, names, promotions, study
+from stages.domain import contract as contracts
 from stages.domain.contract import Contract, from_lock
+from stages.domain.runs import hindsight_runs
 from stages.dvcfiles import telemetry
 from stages.runners import assign, runner_of
 from trainer.shape import rated_steps, realise
@@ -257,6 +259,23 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             files.write_whole(names.GATES / gate / "decision.json", made.to_bytes())
             files.write_whole(names.GATES / gate / "promotions.yaml", promotions.dumps(held))
     return study_
+
+
+def look_back(root: Path) -> None:
+    """Write ledger/hindsight.jsonl of a study whose ledger is written: what would have been trained in hindsight."""
+    with chdir(root):
+        study_ = study.load()
+        contract = contracts.read_open(study_.last_rung)
+        last = hindsight.read_last_decision(contract)
+        records = []
+        for run in hindsight_runs(study_):
+            if run.config in last.decision.candidates:
+                key = {"config": run.config, "host": run.host, "seed": run.seed, "purpose": run.purpose}
+                record = contract.make_record(**key, status="unrun", reason=last.ran_at)
+            else:
+                record = _executed(contract, study_, run.config, run.host, run.seed, run.purpose)
+            records.append({**record, "decision": last.digest})
+        files.write_whole(hindsight.LEDGER, b"".join(map(canonical.dumps, records)))
 
 
 def main() -> None:

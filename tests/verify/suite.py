@@ -1,8 +1,26 @@
 """The whole tamper suite: importing a part registers its manipulations."""
 
-from tests.verify import tamper_artifacts, tamper_facts, tamper_files, tamper_past, tamper_pending, tamper_rules
+from tests.verify import (
+    tamper_artifacts,
+    tamper_facts,
+    tamper_files,
+    tamper_hindsight,
+    tamper_past,
+    tamper_pending,
+    tamper_rules,
+    tamper_stories,
+)
 from tests.verify.tamper import MANIPULATIONS, Manipulation
 
-PARTS = (tamper_rules, tamper_facts, tamper_past, tamper_pending, tamper_files, tamper_artifacts)
+PARTS = (
+    tamper_rules,
+    tamper_facts,
+    tamper_past,
+    tamper_pending,
+    tamper_files,
+    tamper_artifacts,
+    tamper_hindsight,
+    tamper_stories,
+)
 
 __all__ = ["MANIPULATIONS", "PARTS", "Manipulation"]

@@ -73,12 +73,20 @@ def test_links_that_dvc_makes_into_its_cache_are_files(study: Forger, tmp_path: 
     assert failed(study.verify(None, "artifacts")) == []
 
 
-def test_a_listing_in_the_cache_leads_nowhere_else(study: Forger):
-    cache = Cache(study.path(".dvc/cache/files/md5"))
-    study.write(".dvc/cache/files/md5/aa/a.dir", b'[{"relpath": "x", "md5": "../../../../params.yaml"}, 7]')
-    assert cache.listing("aaa.dir") == {}
-    study.write(".dvc/cache/files/md5/aa/a.dir", b'[{"relpath": "x", "md5": "../../../../params.yaml"}]')
-    assert cache.listing("aaa.dir") == {}
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b'[{"relpath": "x", "md5": "../../../../params.yaml"}, 7]',
+        b'[{"relpath": "x", "md5": "../../../../params.yaml"}]',
+        b"{{{",
+        b"7",
+    ],
+)
+def test_a_listing_in_the_cache_leads_nowhere_else(listing: bytes, tmp_path: Path):
+    (tmp_path / "aa").mkdir()
+    (tmp_path / "aa" / "a.dir").write_bytes(listing)
+    with pytest.raises(Unreadable):
+        Cache(tmp_path).listing("aaa.dir")
 
 
 def test_a_folder_with_a_link_to_a_folder_has_no_digest(tmp_path: Path):

@@ -1,0 +1,153 @@
+"""`promotion screen`: it writes configurations into a study's file, and prints effects from locks and ledger alone."""
+
+from __future__ import annotations
+
+import json
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.build import build
+from stages import cli, ledger
+from stages.domain import locks, yamlio
+from stages.screen.design import make_design, write_configs
+from tests.support import synthetic
+from tests.support.repo import PROJECT
+
+FACTORS = {"d": {"depth": [1, 2]}, "ar": {"aspect": [16, 32]}, "lr": {"matrix_lr": [0.02, 0.04], "head_lr": [0.1, 0.2]}}
+
+
+def screen_params() -> dict[str, Any]:
+    """A screen of two rungs, two hosts and two seeds a host."""
+    value = synthetic.params(4)
+    template = {"batch_tokens": 4096, "embedding_lr": 0.3}
+    value["factors"] = FACTORS
+    value["configs"] = write_configs(make_design(FACTORS, 5), template)
+    value["roles"] = {}
+    value["rungs"] = {
+        f"rung{n}": {"budget_seconds": n, "seeds": [10 * n, 10 * n + 1], "floor_seeds": []} for n in (1, 2)
+    }
+    keep = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "top_k", "k": 8}}
+    value["gates"] = {"gate1": keep, "gate2": {**keep, "R2": {"kind": "top_k", "k": 4}}}
+    return value
+
+
+@pytest.fixture(scope="module")
+def screened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("screen")
+    synthetic.build(root, screen_params())
+    with chdir(root):
+        ledger.main()
+    return root
+
+
+def promotion(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(words))
+    return int(end.value.code or 0)
+
+
+def test_the_ready_screen_is_what_its_factors_design(tmp_path, capsys):
+    data = (PROJECT / "studies" / "screen.yaml").read_bytes()
+    (tmp_path / "again.yaml").write_bytes(data)
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "again.yaml", "--write") == 0
+    assert (tmp_path / "again.yaml").read_bytes() == data
+    out = capsys.readouterr().out
+    assert "16 configurations of 32 combinations, resolution 5" in out
+    assert "generator E = ABCD" in out and "alias AB = CDE" in out
+
+
+def test_without_write_the_section_is_printed_and_the_file_stays(tmp_path, capsys):
+    text = "factors:\n  d: {depth: [1, 2]}\n  b: {batch: [4, 8]}\nconfigs: {base: {aspect: 32}}\nroles: {}\n"
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml") == 0
+    section = yamlio.loads(capsys.readouterr().out.encode(), "printed")
+    assert section["configs"]["d2-b8"] == {"aspect": 32, "depth": 2, "batch": 8}
+    assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "configs: {}\n",
+        "configs:\n  base: {aspect: 32}\n\n  # a comment inside\n  other: {aspect: 32}\n",
+        "",
+    ],
+)
+def test_only_the_section_is_replaced(tmp_path, before):
+    head, tail = "factors:\n  d: {depth: [1, 2]}\n  b: {batch: [4, 8]}\n\n# above\n", "\n# below\nroles: {}\n"
+    (tmp_path / "s.yaml").write_text(head + before + tail, encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 0
+    text = (tmp_path / "s.yaml").read_text(encoding="utf-8")
+    assert text.startswith(head)
+    assert "# below\nroles: {}\n" in text
+    assert list(yamlio.loads(text.encode(), "s.yaml")["configs"]) == ["d1-b4", "d1-b8", "d2-b4", "d2-b8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("roles: {}\n", "s.yaml: factors: missing, expected two factors or more"),
+        ("factors: {d: {depth: [1]}}\n", "s.yaml: factors"),
+        ("factors: {d: {depth: [1, 1]}, e: {e: [1, 2]}}\n", "factors.d: found a level twice"),
+    ],
+)
+def test_a_file_without_usable_factors_is_refused(tmp_path, capsys, text, message):
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_gate_1_freezes_the_factors_and_other_locks_do_not_have_the_key(screened, tmp_path):
+    with chdir(screened):
+        first, second = locks.read("gate1"), locks.read("gate2")
+    assert first is not None and second is not None
+    assert first.frozen.to_json()["factors"] == FACTORS
+    assert "factors" not in second.frozen.to_json()
+    synthetic.build(tmp_path, synthetic.params(4))
+    with chdir(tmp_path):
+        other = locks.read("gate1")
+    assert other is not None and "factors" not in other.frozen.to_json()
+
+
+def test_effects_are_printed_from_locks_and_ledger_and_as_json(screened, capsys):
+    with chdir(screened):
+        assert promotion("screen", "effects") == 0
+        text = capsys.readouterr().out
+        assert promotion("screen", "effects", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert "rung1 on cpu-fp32" in text and "d on cpu-fp32: depth" in text
+    assert "the leader of rung1" in text
+    assert {effect["name"] for effect in value["effects"]} == {"ar", "d", "lr", "ar x d", "ar x lr", "d x lr"}
+
+
+def test_a_study_without_factors_is_no_screen(tmp_path, capsys):
+    synthetic.build(tmp_path, synthetic.params(4))
+    with chdir(tmp_path):
+        ledger.main()
+        assert promotion("screen", "effects") == 2
+    assert "factors: missing, so this study is no screen" in capsys.readouterr().err
+
+
+def test_the_site_of_a_screen_has_a_page_of_effects(screened):
+    build(screened)
+    page = (screened / "site" / "effects.html").read_text(encoding="utf-8")
+    assert "Every effect" in page
+    assert 'href="effects.html"' in (screened / "site" / "index.html").read_text(encoding="utf-8")
+    table = json.loads((screened / "site" / "effects.effects.json").read_bytes())
+    assert len(table["rows"]) == 6 * 2 * 2
+
+
+def test_the_site_of_another_study_has_none(tmp_path):
+    synthetic.build(tmp_path, synthetic.params(4))
+    with chdir(tmp_path):
+        ledger.main()
+    build(tmp_path)
+    assert not (tmp_path / "site" / "effects.html").exists()
+    assert "effects.html" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")

@@ -1,0 +1,113 @@
+"""A design is the smallest of the resolution asked for, its aliases are true, and it becomes named configurations."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.domain.errors import Invalid, Refused
+from stages.domain.factors import code_configs, find_problem
+from stages.screen.design import find_template, make_design, write_configs
+
+TWO = {name: {name: [1, 2]} for name in "abcdefg"}
+
+
+def first(count: int) -> dict[str, dict[str, list[int]]]:
+    return dict(list(TWO.items())[:count])
+
+
+@pytest.mark.parametrize(
+    ("factors", "resolution", "runs", "reached"),
+    [
+        (5, 5, 16, 5),
+        (5, 3, 8, 3),
+        (4, 4, 8, 4),
+        (6, 4, 16, 4),
+        (7, 4, 16, 4),
+        (3, 3, 4, 3),
+        (3, 5, 8, None),
+        (2, 3, 4, None),
+    ],
+)
+def test_the_sizes_are_those_of_the_textbook(factors, resolution, runs, reached):
+    """Box, Hunter and Hunter, *Statistics for Experimenters*, table of two-level fractional factorials."""
+    design = make_design(first(factors), resolution)
+    assert (len(design.rows), design.resolution) == (runs, reached)
+
+
+@given(count=st.integers(2, 6), resolution=st.integers(3, 5))
+def test_every_factor_is_balanced_and_no_two_are_alike(count, resolution):
+    design = make_design(first(count), resolution)
+    assert len(set(design.rows)) == len(design.rows)
+    columns = list(zip(*design.rows, strict=True))
+    assert all(sum(column) * 2 == len(column) for column in columns)
+    for one, other in combinations(columns, 2):
+        assert sum((x == y) for x, y in zip(one, other, strict=True)) * 2 == len(one)
+
+
+@given(count=st.integers(3, 6), resolution=st.integers(3, 5))
+def test_what_is_called_an_alias_is_one_and_nothing_of_two_factors_is_left_out(count, resolution):
+    design = make_design(first(count), resolution)
+    signs = {letter: [2 * row[n] - 1 for row in design.rows] for n, letter in enumerate(design.letters.values())}
+
+    def product(word: str) -> list[int]:
+        return [prod(values) for values in zip(*(signs[letter] for letter in word), strict=True)]
+
+    def same(one: str, other: str) -> bool:
+        return abs(sum(x * y for x, y in zip(product(one), product(other), strict=True))) == len(design.rows)
+
+    listed = {frozenset((line.split(" = ")[0], other)) for line in design.aliases for other in line.split(" = ")[1:]}
+    assert all(same(*pair) for pair in listed)
+    words = [*signs, *("".join(pair) for pair in combinations(signs, 2))]
+    missing = [pair for pair in combinations(words, 2) if same(*pair) and frozenset(pair) not in listed]
+    assert missing == []
+    for generator in design.generators:
+        left, right = generator.split(" = ")
+        assert product(left) == product(right)
+
+
+def test_factors_of_three_levels_are_crossed_in_full():
+    design = make_design({**first(3), "w": {"w": [1, 2, 3]}}, 3)
+    assert len(design.rows) == 4 * 3
+    assert {row[3] for row in design.rows} == {0, 1, 2}
+
+
+def test_configurations_are_named_by_factor_and_value_and_hold_the_template():
+    factors = {"d": {"depth": [1, 2]}, "lr": {"matrix_lr": [0.02, 0.04], "head_lr": [0.1, 0.2]}}
+    configs = write_configs(make_design(factors, 5), {"aspect": 32})
+    assert list(configs) == ["d1-lr1", "d1-lr2", "d2-lr1", "d2-lr2"]
+    assert configs["d2-lr1"] == {"aspect": 32, "depth": 2, "matrix_lr": 0.02, "head_lr": 0.1}
+    assert code_configs(factors, configs)["d2-lr1"] == (1, 0)
+    assert find_template(factors, configs) == {"aspect": 32}
+
+
+def test_a_knob_that_differs_without_a_factor_is_named():
+    with pytest.raises(
+        Invalid, match=r"configs\.y\.aspect: differs from other configurations, but no factor sets aspect"
+    ):
+        find_template(first(2), {"x": {"a": 1, "b": 1, "aspect": 1}, "y": {"a": 2, "b": 1, "aspect": 2}})
+
+
+@pytest.mark.parametrize(
+    ("factors", "configs", "message"),
+    [
+        ({"a": {"x": [1, 2], "y": [1, 2, 3]}}, {}, "factors.a: its knobs have different numbers of levels"),
+        ({"a": {"x": [1, 1]}}, {}, "factors.a: found a level twice"),
+        ({"a": {"x": [1, 2]}, "b": {"x": [3, 4]}}, {}, "factors.b.x: stands in factors.a already"),
+        ({"a": {"x": [1, 2]}}, {"c": {"x": 3}}, "configs.c: found x 3, expected a level of factor a: x 1 or x 2"),
+        ({"a": {"x": [1, 2]}}, {"c": {}}, "configs.c: found x (none)"),
+        ({"a": {"x": [1, 2]}}, {"c": {"x": True}}, "configs.c: found x True"),
+        ({"a": {"x": [1, 2]}}, {"c": {"x": 1}, "d": {"x": 1}}, "configs.d: the same levels as c"),
+    ],
+)
+def test_what_is_wrong_with_factors_is_said_with_its_place(factors, configs, message):
+    assert message in (find_problem(factors, configs) or "")
+
+
+def test_too_many_at_once_are_refused():
+    with pytest.raises(Refused, match="vary fewer"):
+        make_design({f"f{n}": {f"k{n}": [1, 2]} for n in range(12)}, 5)
