@@ -186,7 +186,7 @@ def check_site(case: Case) -> Iterator[Problem]:
         gates = ", ".join(pending)
         raise Skip(f"the site is that of the evidence here, and the evidence of {gates} is to come", "dvc repro")
     if case.commit is not None:
-        raise Skip("the site of a commit is built from its artifacts", "git checkout COMMIT && dvc pull")
+        raise Skip("the site of a commit is built from its artifacts", f"git checkout {case.commit[:12]} && dvc pull")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
     needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
