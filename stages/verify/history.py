@@ -283,9 +283,9 @@ def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, Rec
         if count > MOST_FAILURES:
             expected = f"at most {MOST_FAILURES} failures of one run under one rule, or an amendment"
             meaning = "whoever repeats a run until it suits calls the others failed"
-            found = f"{name} failed {count} times under the rule that judges it"
+            text = f"{name} failed {count} times under the rule that judges it"
             line = runs[name].line if name in runs else None
-            yield Problem(RUNS, found, expected, meaning, line=line)
+            yield Problem(RUNS, text, expected, meaning, line=line)
     if repeated:
         most = max(repeated, key=lambda name: repeated[name])
         counted = f"{len(repeated)} runs were" if len(repeated) > 1 else "one run was"
