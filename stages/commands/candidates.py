@@ -65,7 +65,7 @@ def read_table(data: bytes, where: str) -> list[ResultRow]:
     """The rows of a table. `Invalid` names every line that is none."""
     if len(data) > MAX_BYTES:
         raise Refused(f"{where}: found {len(data)} bytes, expected at most {MAX_BYTES}")
-    lines = data.decode("utf-8", errors="replace").replace("\r\n", "\n").rstrip("\n").split("\n")
+    lines = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").rstrip("\n").split("\n")
     if len(lines) > MAX_ROWS:
         raise Refused(f"{where}: found {len(lines)} lines, expected at most {MAX_ROWS}")
     if tuple(lines[0].split("\t")) != HEAD:

@@ -70,6 +70,12 @@ def test_what_json_leaves_open_is_refused(data, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, [{"a": {"\udfff": 1}}]])
+def test_what_cannot_be_read_again_is_not_written(value):
+    with pytest.raises(NotCanonical):
+        canonical.dumps(value)
+
+
 def test_a_deep_bomb_is_refused_and_not_a_crash():
     with pytest.raises(NotCanonical):
         loads(b"[" * 1_000_000)
