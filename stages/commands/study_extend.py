@@ -121,7 +121,7 @@ def format_extension(
             f"--budget-seconds {seconds:g}: expected at least {rung.budget_seconds:g}, that of the earlier rung"
         )
     larger = seconds > rung.budget_seconds
-    eligible = who_may_go_on(earlier.decision, larger=larger)
+    eligible = who_may_go_on(earlier.decision, same_budget=not larger)
     if not eligible:
         raise Refused(
             f"{gate} of {earlier.past.name} let nobody through; --rung names another, or leave the budget as it is"

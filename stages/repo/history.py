@@ -62,7 +62,10 @@ class PastLock:
 
 @dataclass(frozen=True)
 class EvidenceLine:
-    """A line of runs.jsonl that is evidence. `run` is empty where it names none; a `failed` one may be repeated."""
+    """A line of runs.jsonl that is evidence. `run` is empty where it names none; a `failed` one may be repeated.
+
+    One that is called failed and holds facts all the same is what a run reported: it may not.
+    """
 
     commitment: Commitment
     run: str = ""
@@ -103,12 +106,13 @@ def parse_evidence_line(data: bytes) -> EvidenceLine | None:
         return EvidenceLine((rung, ""))
     config, host, seed, purpose = (str(value.get(key)) for key in ("config", "host", "seed", "purpose"))
     run = names.run_id(rung, config, host, seed, purpose)  # type: ignore[arg-type]  # a seed that may be no number
-    return EvidenceLine((rung, lock), run, status == "failed")
+    return EvidenceLine((rung, lock), run, status == "failed" and value.get("facts") is None)
 
 
 def evidence_of_record(record: Record) -> EvidenceLine | None:
     """The same, of a record that was read already."""
-    return EvidenceLine((record.rung, record.lock), record.id, record.status == "failed") if record.executed else None
+    failed = record.status == "failed" and record.facts is None
+    return EvidenceLine((record.rung, record.lock), record.id, failed) if record.executed else None
 
 
 def parse_decision_commitment(data: bytes) -> Commitment | None:

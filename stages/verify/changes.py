@@ -359,5 +359,6 @@ def _describe_lock(gate: str, before: Tree | None, after: Tree) -> str:
         return f"{gate} {'lock taken away' if new is None else 'lock broken'}"
     amended = len(new.frozen.amendments) - (len(old.frozen.amendments) if isinstance(old, Lock) else 0)
     if amended > 0:
-        return f"{gate} amended: {new.frozen.amendments[-1].reason}"
+        amendment = new.frozen.amendments[-1]
+        return f"{gate} amended: {amendment.reason}; changed: {locks.tell_briefly(amendment.changed, 3)}"
     return f"{gate} {'frozen anew' if old else 'frozen'} ({new.digest[:12]})"
