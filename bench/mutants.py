@@ -65,8 +65,6 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
         yield lambda n: setattr(n, "value", not n.value)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: setattr(n, "value", n.value + 1)  # type: ignore[attr-defined]
-    if isinstance(node, ast.If | ast.While | ast.IfExp):
-        yield lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))  # type: ignore[attr-defined]
     if isinstance(node, ast.Return) and node.value is not None:
         yield lambda n: setattr(n, "value", ast.Constant(None))
 
@@ -87,11 +85,12 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     name, mutants = path.relative_to(root).as_posix(), []
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         for node in (inner for statement in function.body for inner in ast.walk(statement)):
-            edits: list[tuple[ast.AST, Callable[[ast.AST], None]]] = [(node, change) for change in changes_of(node)]
-            for edited, change in edits:
-                changed = copy.deepcopy(edited)
+            for change in changes_of(node):
+                changed = copy.deepcopy(node)
                 change(changed)
-                mutants.append(_write(name, source, edited, ast.unparse(ast.fix_missing_locations(changed))))
+                mutants.append(_write(name, source, node, ast.unparse(changed)))
+            if isinstance(node, ast.If | ast.While | ast.IfExp):
+                mutants.append(_write(name, source, node.test, f"not ({ast.unparse(node.test)})"))
             for field in ("body", "orelse", "finalbody"):
                 body = getattr(node, field, None)
                 if isinstance(body, list):
@@ -109,7 +108,7 @@ def _write(name: str, source: str, node: ast.AST, after: str) -> Mutant:
     start = starts[node.lineno - 1] + node.col_offset
     end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
     data = source.encode("utf-8")
-    text = f"({after})" if isinstance(node, ast.expr) else after.replace("\n", "\n" + " " * node.col_offset)
+    text = f"({after})" if isinstance(node, ast.expr) else after
     changed = (data[:start] + text.encode("utf-8") + data[end:]).decode("utf-8")
     return Mutant(name, node.lineno, data[start:end].decode("utf-8"), text, changed)
 
@@ -140,7 +139,7 @@ def _parses(source: str) -> bool:
     return True
 
 
-def tests_of(mutant: Mutant, root: Path) -> list[str]:
+def select_tests(mutant: Mutant, root: Path) -> list[str]:
     """The tests of a mutant's room, those of the module's own name first; for stages itself those of the pipeline."""
     parts = Path(mutant.path).parts
     room = parts[1] if parts[0] == "stages" and len(parts) > 2 else parts[0]
@@ -156,7 +155,7 @@ def is_killed(mutant: Mutant, copy_root: Path, only: Sequence[str]) -> bool:
     whole = path.read_bytes()
     path.write_text(mutant.source, encoding="utf-8", newline="\n")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *only]
-    words = [*command, *tests_of(mutant, copy_root)]
+    words = [*command, *select_tests(mutant, copy_root)]
     options = {**os.environ, "PYTHONPATH": str(copy_root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(words, cwd=copy_root, env=options, capture_output=True, timeout=LIMIT_SECONDS)
