@@ -2,8 +2,11 @@
 
     python -m report               (run by `dvc repro`; `promotion site` is the same)
     python -m report --out FOLDER  into a folder instead of site/ (`promotion verify` builds the site again so)
+    python -m report --publish FOLDER        the site with its commit, and those of the repository's other studies
+    python -m report --single-file OUT.html  one page that holds the report, to be sent
 
-A pure function of params.yaml, locks/, ledger/ and artifacts/: it reads no clock, no hostname and no git.
+The site is a pure function of params.yaml, locks/, ledger/ and artifacts/: it reads no clock, no hostname and no git.
+Only --publish reads git.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 
 from report.build import build, write_site
 from report.load import load
+from stages.domain import formatting
 from stages.domain.errors import main_guard
 from stages.domain.names import SITE
 
@@ -41,9 +45,23 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m report", description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="build into this folder instead of site/")
-    out = parser.parse_args(arguments).out
-    if out is not None:
-        write_site(load(Path()), out, Reporter())
+    parser.add_argument("--params", metavar="FILE", type=Path, help="with --out: a file in the place of params.yaml")
+    parser.add_argument("--publish", metavar="FOLDER", type=Path, help="publish into this folder")
+    parser.add_argument("--single-file", metavar="FILE", type=Path, help="write one page that holds the report")
+    chosen = parser.parse_args(arguments)
+    if chosen.out is not None:
+        write_site(load(Path(), chosen.params), chosen.out, Reporter())
+        return
+    if chosen.publish is not None:
+        from report.publish import publish
+
+        earlier = publish(Path(), chosen.publish.resolve(), Reporter())
+        print(f"{chosen.publish.as_posix()}: this study and {formatting.count(len(earlier), 'earlier one')}")
+        return
+    if chosen.single_file is not None:
+        from report.single_file import write_single_file
+
+        print(write_single_file(load(Path()), chosen.single_file))
         return
     files = build(Path(), Reporter())["files"]
     assert isinstance(files, dict)

@@ -9,13 +9,14 @@ import hashlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment
 
 from report import tables
-from report.layout import shared
+from report.layout import Provenance, shared
 from report.load import StudyFiles, load
 from report.page import Page
 from report.pages import all_pages, count_pages
@@ -28,6 +29,8 @@ from stages.domain.files import naming, swap_folder
 from stages.domain.metric import Metric, metric_of
 
 Progress = Callable[[int, int], None]
+#: The kind of a published site, in its manifest.
+PUBLISHED = "published site"
 ASSETS = ("site.css", "figures.js", "site.js")
 
 
@@ -84,22 +87,31 @@ def _write_page(env: Environment, out: _Writer, page: Page, common: dict[str, ob
         out.write(name, data)
 
 
-def write_site(files: StudyFiles, folder: Path, progress: Progress = lambda done, of: None) -> dict[str, object]:
+def write_site(
+    files: StudyFiles,
+    folder: Path,
+    progress: Progress = lambda done, of: None,
+    provenance: Provenance | None = None,
+    more: Sequence[Page] = (),
+) -> dict[str, object]:
     """Every file of the site into an empty folder; returns the manifest that was written last.
 
-    Pages are made one at a time and forgotten, so memory does not hold the site.
+    Pages are made one at a time and forgotten, so memory does not hold the site. `provenance` and `more` pages are
+    those of a published site.
     """
     view = StudyView(files)
-    env, common, name = environment(), shared(view), view.study.study.name
+    env, common, name = environment(), shared(view, provenance), view.study.study.name
     out = _Writer(folder, metric_of(view.study.runner))
     for asset, data in read_assets().items():
         out.write(asset, data)
-    total = count_pages(view)
-    for done, page in enumerate(all_pages(view), start=1):
+    total = count_pages(view) + len(more)
+    for done, page in enumerate(chain(all_pages(view), more), start=1):
         _write_page(env, out, page, common, name)
         progress(done, total)
     out.write_named("assets/search.js", index(view))
     manifest: dict[str, object] = {"schema": 1, "study": name, "files": out.files}
+    if provenance:
+        manifest |= {"kind": PUBLISHED, "commit": provenance.commit}
     (folder / "manifest.json").write_bytes(canonical.dumps(manifest))
     return manifest
 

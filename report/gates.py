@@ -257,7 +257,7 @@ class Lead:
 
 def find_lead(gates: Mapping[str, GateView]) -> Lead | None:
     """The lead at the last rung; None while its gate is undecided or blocked, or ranks nobody."""
-    gate = next(reversed(gates.values()))
+    gate = gates[list(gates)[-1]]
     if gate.blocked or not gate.ranking:
         return None
     best, *others = gate.ranking

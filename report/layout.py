@@ -43,6 +43,18 @@ class StudyWarning:
     href: str
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where a published site comes from. `repository` and `href` (https, without a password) are empty where origin
+    names no host; `index` is the page of all studies, from the root of the site."""
+
+    repository: str
+    href: str
+    commit: str
+    tags: tuple[str, ...]
+    index: str = ""
+
+
 def warnings(view: StudyView) -> list[StudyWarning]:
     """What a reader must know before believing a number: exploratory, broken, amended, blocked, missing, diverged."""
     return [
@@ -137,9 +149,10 @@ def current(target: str, folder: str, path: str) -> str:
     return "page" if target == path else "true" if folder and path.startswith(folder) else ""
 
 
-def shared(view: StudyView) -> dict[str, object]:
-    """The context of every page."""
+def shared(view: StudyView, provenance: Provenance | None = None) -> dict[str, object]:
+    """The context of every page; `provenance` is that of a published site."""
     return {
+        "provenance": provenance,
         "study": view.study.study,
         "clock": view.clock,
         "clock_hint": CLOCK_HINTS[view.study.clock.kind],

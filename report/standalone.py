@@ -67,19 +67,29 @@ def _replaceable(folder: Path, kind: str) -> bool:
 
 
 def write_page(page: dict[str, bytes], folder: Path, kind: str) -> None:
-    """Write the files of a page and its assets. A folder that holds anything but an older page is left alone."""
-    if folder.exists() and not _replaceable(folder, kind):
-        raise Refused(f"{folder.as_posix()} holds no page of a {kind}, expected one or an empty folder; name another")
+    """Write the files of a page and its assets."""
     files = {**page, **read_assets()}
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
     files[MANIFEST] = canonical.dumps({"schema": 1, "kind": kind, "files": listed})
-    new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
+
+    def write(new: Path) -> None:
         for name, data in files.items():
             path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+
+    replace_folder(folder, kind, write)
+
+
+def replace_folder(folder: Path, kind: str, write: Callable[[Path], None]) -> None:
+    """Put what `write` writes in the place of a folder, whole; one that holds no page of this kind is left alone."""
+    if folder.exists() and not _replaceable(folder, kind):
+        raise Refused(f"{folder.as_posix()} holds no page of a {kind}, expected one or an empty folder; name another")
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        write(new)
         swap_folder(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)

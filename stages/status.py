@@ -6,23 +6,24 @@ known yet is None.
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 
-from stages.domain import locks, names
+from stages.domain import locks, names, records
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import Decision
+from stages.domain.formatting import count, elapsed
 from stages.domain.locks import Lock
 from stages.domain.study import Study
+from stages.dvcfiles import telemetry
 from stages.hosts.worklist import is_decided, read_decision, read_rung_work
-from stages.protocol import corpus_digest, executed_runs
+from stages.protocol import corpus_digest
 from stages.runners import Folder, runner_of
 from stages.summary.plan import most_candidates
 
 #: A live curve gets a point every few seconds; one older than this was left behind by a killed run.
 HEARD_SECONDS = 600
-#: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
-WRITE_LEDGER = "dvc repro -s ledger confidence site"
 
 
 @dataclass(frozen=True)
@@ -148,57 +149,43 @@ def list_training() -> list[tuple[str, float]]:
     return sorted((run, max(0.0, seconds)) for run, seconds in heard if seconds < HEARD_SECONDS)
 
 
-def find_next_step(study: Study, rungs: list[RungStatus]) -> tuple[str, str]:
-    """(why, command): what to do next."""
-    if lost := _find_lost_lock(rungs):
-        path = names.lock_path(lost).as_posix()
-        return f"{path} is missing, and what was built on it is not", f"git checkout -- {path}"
-    if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _has_decisions():
-        why = "the ledger holds a study whose artifacts are not here (`dvc pull` fetches them, `dvc repro` trains anew)"
-        return why, "promotion verify"
-    if all(row.lock is None for row in rungs):
-        if not (names.CORPUS / "manifest.json").is_file():
-            return "the rules name the text by its digest, so the text comes first", "dvc repro corpus"
-        return "no rule is frozen yet", "promotion freeze"
-    if study.study.mode == "exploratory":
-        return "this is a what-if; back to what was decided leads", "git checkout . && dvc checkout"
-    if changed := next((row for row in rungs if row.changed), None):
-        return _explain_change(changed)
-    for row in rungs:
-        if row.decision is None:
-            if row.lock is None:
-                if not _is_in_ledger(rungs):
-                    return "what was decided so far is not in the ledger yet", WRITE_LEDGER
-                return f"{row.gate} is not frozen, so {row.rung} may not start", f"promotion freeze {row.gate}"
-            return f"{row.rung}: {row.closed or row.outcome}", "dvc repro"
-        if row.blocked_by:
-            return f"{row.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"
-    if not _is_in_ledger(rungs):
-        return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
-    return "the study is complete", "promotion verify"
+@dataclass(frozen=True)
+class TimeLeft:
+    """How long the runs that a rung lacks will take, one after another, by those of the same rung and host that ended.
+
+    `seconds` is None, and `unknown` names the hosts, where a host with runs to do has finished none.
+    """
+
+    rung: str
+    runs: int
+    seconds: float | None
+    rests_on: int
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        runs = count(self.runs, "run")
+        if self.seconds is None:
+            hosts = " and ".join(self.unknown)
+            return f"time left at {self.rung}: no estimate for {runs}: {hosts} has finished none of this rung here"
+        basis = f"by {count(self.rests_on, 'finished run')} of the same rung and hosts"
+        return f"time left at {self.rung}: about {elapsed(self.seconds)} for {runs}, one after another, {basis}"
 
 
-def _explain_change(row: RungStatus) -> tuple[str, str]:
-    amend = ' --amend --reason "..."' if executed_runs(row.rung) else ""
-    what = ", ".join(row.changed[:3]) + (" and more" if len(row.changed) > 3 else "")
-    return f"{row.gate} was frozen otherwise ({what}): take it back, or", f"promotion freeze {row.gate}{amend}"
-
-
-def _find_lost_lock(rungs: list[RungStatus]) -> str | None:
-    """The first gate without a lock although a later gate has one or evidence of its rung exists."""
-    for number, row in enumerate(rungs):
-        later = any(other.lock is not None for other in rungs[number + 1 :])
-        if row.lock is None and (later or executed_runs(row.rung)):
-            return row.gate
-    return None
-
-
-def _has_decisions() -> bool:
-    path = names.LEDGER / "decisions.jsonl"
-    return path.is_file() and path.stat().st_size > 0
-
-
-def _is_in_ledger(rungs: list[RungStatus]) -> bool:
-    path = names.LEDGER / "decisions.jsonl"
-    lines = b"".join(row.decision.to_bytes() for row in rungs if row.decision is not None)
-    return lines == (path.read_bytes() if path.is_file() else b"")
+def estimate_time_left(study: Study, rungs: list[RungStatus]) -> TimeLeft | None:
+    """The time left at the rung that is at work; None where no run is to do. By telemetry: whole processes."""
+    row = next((row for row in rungs if row.decision is None and row.closed is None), None)
+    if row is None:
+        return None
+    work = read_rung_work(study, row.rung)
+    took: dict[str, list[float]] = {}
+    for run in work.trained:
+        record = records.read(run.id)
+        seconds = telemetry.read(run.id, record.md5).get("process_seconds") if record else None
+        if isinstance(seconds, int | float) and seconds > 0:
+            took.setdefault(run.host, []).append(float(seconds))
+    left = work.waits_for()
+    if not left:
+        return None
+    unknown = tuple(host for host in left if host not in took)
+    total = None if unknown else sum(runs * statistics.fmean(took[host]) for host, runs in left.items())
+    return TimeLeft(row.rung, sum(left.values()), total, sum(len(took.get(host, ())) for host in left), unknown)

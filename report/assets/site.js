@@ -4,7 +4,7 @@
 (() => {
   const root = document.documentElement;
   root.classList.replace("no-js", "js");
-  const base = document.currentScript.dataset.root;
+  const base = document.currentScript.dataset.root ?? "";
   const make = (tag, attributes = {}, text = "") => {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -95,6 +95,8 @@
   window.addEventListener("hashchange", reveal);
   reveal();
 
+  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+
   /* --- search over pages, configurations, gates, rules and runs --- */
   const MOST = 12;
   const entries = () => {
@@ -116,6 +118,7 @@
     return words.every((word) => tokens.some((token) => token.startsWith(word))) ? 1 : 2;
   };
   const place = document.querySelector(".search");
+  if (!place) return;  // a report in one file, which the browser itself searches
   const label = make("label", { class: "visually-hidden", for: "Search" }, "Search pages, configurations, rules and runs");
   const box = make("input", { id: "Search", type: "search", placeholder: "Search names, rules, runs", autocomplete: "off" });
   const list = make("ul", { id: "Found" });
@@ -160,5 +163,4 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && !/^(input|textarea)$/i.test(document.activeElement.tagName)) { event.preventDefault(); box.focus(); }
   });
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 })();

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import StringIO
+
+from ruamel.yaml import YAML
 
 from report import host_agreement
 from report.cost import SOURCE, StudyCost, candidates_text, total_hours
+from report.gates import Lead
 from report.host_agreement import RungHosts
 from report.page import Page
 from report.pages.agreement import alone_cell, rung_cell
@@ -15,7 +19,7 @@ from report.prose import Prose, term
 from report.tables import Cell, Column, Table
 from report.verdict import answers, look_back, reach_verdict
 from report.views import StudyView
-from stages.domain import formatting
+from stages.domain import formatting, names
 
 #: Rows of the matrix on this page; the whole of it stands on the page of configurations.
 MOST_ROWS = 60
@@ -39,11 +43,40 @@ def pages(view: StudyView) -> Iterator[Page]:
             "cost_text": _cost_text(view.cost),
             "cost_bars": [(rung, total_hours(parts)) for rung, parts in view.cost.rungs.items()],
             "cost_source": _bars_text(view.cost),
+            "take": _take(view, view.lead) if view.lead else None,
             "facts": _facts(view),
             "plainly": view.machines.sentence,
             "one_host": len(view.study.hosts) == 1,
         },
         tables=[path_table(paths[:MOST_ROWS], gates), agreement_table(view.hosts.values())],
+    )
+
+
+@dataclass(frozen=True)
+class Take:
+    """What a reader takes along of the first of the last rung: its settings as YAML, and where its weights are."""
+
+    config: str
+    heading: str
+    yaml: str
+    #: Empty where a stage keeps the weights, which is `names.WINNER`.
+    no_weights: str
+    folder: str = names.WINNER.as_posix()
+
+
+def _take(view: StudyView, lead: Lead) -> Take:
+    """What is to be taken along of the first of the last rung, with the settings that it was trained with."""
+    lock, first = view.first_gate.lock, lead.first
+    configs = lock.frozen.configs if lock and lock.frozen.configs and not view.first_gate.what_if else None
+    yaml, text = YAML(typ="rt"), StringIO()
+    yaml.width, yaml.default_flow_style = 4096, False
+    yaml.dump({"configs": {first: {**(configs or view.study.configs)[first]}}}, text)
+    command = view.study.runner.get("kind") == "command"
+    return Take(
+        first,
+        f"The {'winner' if lead.clear else 'leader'}'s configuration and weights",
+        text.getvalue(),
+        "Its weights are where the trainer's command left them; this study collects none." if command else "",
     )
 
 

@@ -210,7 +210,7 @@ def _explain_refusal(gate: str, judged: PastLock, now: Frozen, change: locks.Cha
     difference = f"; what differs now:\n{locks.tell(differs)}\n  " if differs else "; "
     return (
         f"{path}: git holds evidence of {rung} under lock {judged.digest[:12]} of this study{difference}"
-        f"bring that back (`git log -- {path}` tells the commit, `git checkout COMMIT -- locks ledger`), "
+        f"bring that back (`promotion study back {judged.study}`), "
         f"or own it: {own}; a study with another study.name and other seeds starts without a past"
     )
 
@@ -248,6 +248,8 @@ def run(arguments: argparse.Namespace) -> int:
     if restored := restore_entries(study):
         count, first = len(restored), restored[0]
         print(f"brought back, {count} dvc.lock entries of runs in the ledger, such as {first}; now `dvc checkout`")
-    if any(change != "unchanged" for change in done.values()):
-        print("commit this before the evidence: `git add locks params.yaml stages && git commit`, then `dvc repro`")
+    from stages.commands.next_step import commit_rules_command
+
+    if command := commit_rules_command(study):
+        print(f"commit this before the evidence: `{command}`; then `promotion status` says what comes next")
     return 0

@@ -1,9 +1,12 @@
-"""Build the audit site, or say what changed between two commits.
+"""Build the audit site, publish it, put it into one file, or say what changed between two commits.
 
     promotion site                              build site/ from what lies here (`dvc repro site` does it too)
+    promotion site --publish public             the site with its commit, and those of the repository's other studies
+    promotion site --single-file report.html    one file to send: the pages of the site, without those of single runs
     promotion site --compare HEAD~1             decisions flipped, rules changed, evidence changed since then
     promotion site --compare v1.0 HEAD --html changes.html
 
+What is published names the commit that it is of, so params.yaml, locks/ and ledger/ must be what that commit holds.
 The comparison reads git alone. Exit status 0 whether or not something changed.
 """
 
@@ -18,7 +21,10 @@ from stages.domain.errors import Refused
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `promotion site`."""
-    parser.add_argument("--compare", nargs="+", metavar="REV", help="one commit (against HEAD) or two")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--publish", metavar="FOLDER", help="write the site with its commit, and other studies' sites")
+    other.add_argument("--single-file", metavar="FILE", help="write the report as one file to send")
+    other.add_argument("--compare", nargs="+", metavar="REV", help="one commit (against HEAD) or two")
     parser.add_argument("--html", metavar="FILE", help="with --compare: also write the changes as a page")
 
 
@@ -27,7 +33,9 @@ def command(arguments: argparse.Namespace) -> list[str]:
     if not arguments.compare:
         if arguments.html:
             raise Refused("--html goes with --compare; the site itself is always written to site/")
-        return ["report"]
+        if arguments.publish:
+            return ["report", f"--publish={arguments.publish}"]
+        return ["report", *([f"--single-file={arguments.single_file}"] if arguments.single_file else [])]
     if len(arguments.compare) > 2:
         raise Refused(f"--compare: found {len(arguments.compare)} commits, expected one or two")
     html = ["--html", arguments.html] if arguments.html else []

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.commands.next_step import find_next_step
 from stages.confidence import hindsight_results, stored
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import why_blocked
@@ -24,7 +26,7 @@ from stages.domain.foreign_text import one_line
 from stages.domain.formatting import duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
-from stages.status import RungStatus, find_next_step, list_training, read_status
+from stages.status import RungStatus, estimate_time_left, list_training, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
     """The content of --json."""
     why, command = find_next_step(study, rungs)
+    left = estimate_time_left(study, rungs)
     return {
         "schema": 1,
         "study": study.study.name,
@@ -62,6 +65,7 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
         "from": study.study.from_.model_dump() if study.study.from_ else None,
         "rungs": [row.to_json() for row in rungs],
         "training_now": [{"run": run, "heard_seconds_ago": round(ago, 1)} for run, ago in list_training()],
+        "time_left": asdict(left) if left else None,
         "next": {"why": why, "command": command},
     }
 
@@ -132,7 +136,8 @@ def _format_promoted(row: RungStatus) -> str:
         return ""
     promoted = row.decision.promoted
     if not promoted:
-        return "verdicts" if row.decision.verdicts else "nobody"
+        last = row.lock is not None and row.lock.frozen.last and not row.decision.blocked
+        return "verdicts" if row.decision.verdicts else "the last gate" if last else "nobody"
     everybody = len(promoted) == len(row.candidates or ())
     return f"all {len(promoted)}" if everybody else str(len(promoted))
 
@@ -169,6 +174,8 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
     for line in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
         console.print(line, soft_wrap=True)
+    if left := estimate_time_left(study, rungs):
+        console.print(str(left), soft_wrap=True)
     why, command = find_next_step(study, rungs)
     console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
 

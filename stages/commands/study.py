@@ -175,7 +175,7 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        changes = git.ask("status", "--porcelain", "--", *paths).splitlines()
+        changes = git.ask("status", "--porcelain", "--", *paths).split("\n")[:-1]
         lock = f"{git.prefix}dvc.lock"
         return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
     finally:
@@ -230,8 +230,8 @@ def _next_steps(study: Study, again: bool) -> None:
     freeze = 'promotion freeze --amend --reason "..."' if past else "promotion freeze"
     repro = "dvc repro --no-run-cache" if cached else "dvc repro"
     print(
-        f"params.yaml is now {study.study.name}. Next: `dvc repro corpus`, `promotion plan`, `{freeze}`, "
-        f"`git add -u && git add locks stages && git commit`, `{repro}`"
+        f"params.yaml is now {study.study.name}, and from now on the file to edit. Next: `dvc repro corpus`, "
+        f"`promotion plan`, `{freeze}`, the commit that it prints, `{repro}`"
     )
     if past:
         print(

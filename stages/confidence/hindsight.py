@@ -145,7 +145,9 @@ class _Assessment:
         assert decision is not None
         kept = [name for name in self.ranking if name in decision.promoted]
         dropped = [name for name in self.ranking if name in decision.candidates and name not in decision.promoted]
-        beaten = {name: tuple(k for k in kept if self.means[name] < self.means[k]) for name in dropped}
+        beaten = {
+            name: tuple(k for k in kept if self.evidence.is_lower(self.means[name], self.means[k])) for name in dropped
+        }
         best = [self.means[name] for name in (kept[:1] + dropped[:1])]
         return GateHindsight(
             gate=rung.gate,

@@ -210,6 +210,18 @@ def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, JsonObject]]:
         yield path, {"was": was, "is": now}
 
 
+def tell_briefly(change: Change, most: int = 6) -> str:
+    """A difference in one line: `rules.R2.k 1 -> 2, seeds [3, 4] -> [5]`, and how many places more there are."""
+    places = [f"{path} {_shorten(both['was'])} -> {_shorten(both['is'])}" for path, both in change.items()]
+    more = [f"{len(places) - most} places more"] if len(places) > most else []
+    return ", ".join([*places[:most], *more]) or "nothing"
+
+
+def _shorten(value: object) -> str:
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def tell(change: Change) -> str:
     """A difference as indented lines for an error message."""
     return "\n".join(f"  {path}: frozen {both['was']!r}, now {both['is']!r}" for path, both in change.items())

@@ -25,13 +25,14 @@ class Origin(Strict):
     decision: Annotated[Sha256, Field(description="The SHA-256 of that gate's line in its `ledger/decisions.jsonl`.")]
 
 
-def who_may_go_on(decision: Decision, *, larger: bool) -> list[str]:
+def who_may_go_on(decision: Decision, *, same_budget: bool) -> list[str]:
     """The candidates that a study may take from a gate.
 
-    At the gate's own budget, for more seeds, all that it judged. At a `larger` one, those that it promoted; of a gate
-    without a rule that promotes, such as one that gives the verdicts, those that no rule stopped, if it is not blocked.
+    Where it begins at the gate's own budget, for more seeds: all that it judged. At any other budget, such as one more
+    rung, or the first rung of a ladder whose candidates a screen chose: those that it promoted; of a gate without a
+    rule that promotes, such as one that gives the verdicts, those that no rule stopped, if it is not blocked.
     """
-    if not larger:
+    if same_budget:
         return list(decision.candidates)
     if any(rule.effect == "promote" for rule in decision.rules):
         return list(decision.promoted)

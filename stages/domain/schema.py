@@ -16,8 +16,6 @@ from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid, Mistake, mistake
 
-#: A float beyond this is left one: no number of a study is as large.
-MAX_WHOLE = 10**21
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
 #: The same for a file that this project wrote itself, where the remedy is to write it anew.
@@ -31,8 +29,11 @@ class Strict(BaseModel):
 
 
 def whole_number(value: object) -> object:
-    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is."""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE:
+    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is.
+
+    A float beyond `canonical.MAX_WHOLE` is left one.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) <= canonical.MAX_WHOLE:
         return int(Decimal(repr(value)))
     return value
 
@@ -204,7 +205,7 @@ def parse_recorded(model: type[Model], value: Any, where: str, remedy: str) -> M
     try:
         return parse(model, value, where)
     except Invalid as error:
-        lines = str(error).splitlines()
+        lines = str(error).split("\n")
         left = len(lines) - MOST_RECORDED_MISTAKES
         more = [f"{where}: and {left} more mistakes"] if left > 0 else []
         message = "\n".join([*lines[:MOST_RECORDED_MISTAKES], *more]) + f"; {remedy}"

@@ -54,6 +54,15 @@ def _raise_unless_missing(error: OSError) -> None:
         raise error
 
 
+def is_here(path: Path) -> bool:
+    """Whether something has this path. `OSError` where nobody can tell, which is not the same as nothing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def files_in(folder: Path) -> dict[str, Path]:
     """The files of a folder on this disk, by their paths inside it; empty where there is none.
 
@@ -101,20 +110,22 @@ class Cache:
         """The real digest of the object that is stored under `md5`; None where there is none."""
         if md5 not in self._digests:
             path = self.path(md5)
-            self._digests[md5] = md5_file(path) if path.is_file() else None
+            self._digests[md5] = md5_file(path) if is_here(path) else None
         return self._digests[md5]
 
     def listing(self, md5: str) -> dict[str, str]:
-        """The MD5 of every file in a stored folder, by path; empty where the listing is not one."""
+        """The MD5 of every file in a stored folder, by path. `Unreadable` where the listing is none, or too large."""
         path = self.path(md5)
-        if path.stat().st_size > MAX_LISTING:
-            return {}
+        if (size := path.stat().st_size) > MAX_LISTING:
+            raise Unreadable.at(path.as_posix(), f"{size} bytes, expected the listing of a folder")
         try:
             value: Any = canonical.loads(path.read_bytes())
             listed = {str(item["relpath"]): str(item["md5"]) for item in value}
         except (canonical.NotCanonical, TypeError, KeyError):
-            return {}
-        return {name: digest for name, digest in listed.items() if _MD5.fullmatch(digest)}
+            raise Unreadable.at(path.as_posix(), "no listing of a folder, which its name says that it is") from None
+        if wrong := [name for name, digest in listed.items() if not _MD5.fullmatch(digest)]:
+            raise Unreadable.at(path.as_posix(), f"no digest for {wrong[0]!r}")
+        return listed
 
 
 class Outputs:

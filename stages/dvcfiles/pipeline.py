@@ -27,11 +27,33 @@ COMMANDS = {
 }
 #: Stages that studies of earlier versions do not have. A dvc.yaml may be without one, and a dvc.lock until it has run.
 OPTIONAL = frozenset({"confidence"})
+_EVERYTHING = ("study", "runner", "clock", "hosts", "configs", "roles", "rungs", "gates")
+#: What stages at the root depend on, whatever the version: their own code, what decides, and what they show of it.
+NEEDED_DEPS = {
+    "corpus": ("stages/corpus.py",),
+    "protocol": ("artifacts/corpus/manifest.json", "locks", "stages/protocol.py", "trainer"),
+    "ledger": ("artifacts/gates", "artifacts/protocol", "artifacts/records", "locks", "stages/ledger.py"),
+    "confidence": ("ledger/decisions.jsonl", "ledger/runs.jsonl", "locks", "stages/confidence"),
+    "winner": ("artifacts/traces", "ledger/runs.jsonl", "stages/winner.py"),
+    "site": ("artifacts/traces", "ledger", "locks", "report"),
+}
+#: What of params.yaml they are given.
+NEEDED_PARAMS = {"corpus": ("data",), "protocol": _EVERYTHING, "ledger": ("study",)}
+#: What they make.
+NEEDED_OUTS = {
+    "corpus": ("artifacts/corpus",),
+    "protocol": ("artifacts/protocol",),
+    "ledger": ("artifacts/summary", "ledger/decisions.jsonl", "ledger/metrics.json", "ledger/runs.jsonl"),
+    "confidence": ("artifacts/confidence/confidence.json",),
+    "winner": ("artifacts/winner",),
+    "site": ("site",),
+}
 #: What a stage of the study may say. `wdir`, `matrix` or `foreach` would give the same paths another meaning.
 _KEYS = frozenset(
     ("desc", "cmd", "deps", "params", "outs", "metrics", "plots", "meta", "frozen", "always_changed", "wdir", "matrix")
 )
-_GENERATED_ALONE = frozenset(("wdir", "matrix"))
+#: `frozen` and `always_changed` let DVC pass over what a stage reads.
+_NOT_AT_ROOT = frozenset(("wdir", "matrix", "frozen", "always_changed"))
 #: What the matrix of a rung's stage runs over.
 _AXES = frozenset(("config", "host", "seed"))
 
@@ -89,7 +111,7 @@ def root_stages(value: Mapping[str, object], where: str) -> dict[str, PlannedSta
     """The study's own stages in the dvc.yaml of the root, by name. Stages that a team added are left out."""
     stages = {name: stage for name, stage in _stages(value, where).items() if name in COMMANDS}
     for name, stage in stages.items():
-        if isinstance(stage, dict) and (extra := sorted(_GENERATED_ALONE & stage.keys())):
+        if isinstance(stage, dict) and (extra := sorted(_NOT_AT_ROOT & stage.keys())):
             raise BadPipeline.at(where, "no such key in a stage at the root", f"stages.{name}.{extra[0]}")
     return {name: _stage(stage, where, name) for name, stage in stages.items()}
 

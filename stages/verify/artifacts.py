@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from stages.domain.data_files import check_files, find_root
 from stages.domain.diff import differences
 from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
-from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, md5_path
+from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, is_here, md5_path
 from stages.dvcfiles.lockfile import LockedFile
 from stages.runners import runner_of
 from stages.runners.output import MAX_LOG_BYTES
@@ -42,7 +41,7 @@ def check_artifacts(case: Case) -> Iterator[Problem]:
     cache, absent = Cache(cache_folder(case.root)), 0
     for path, at, file in outputs:
         cached = list(_cached_objects(cache, file))
-        in_workspace = case.commit is None and os.path.lexists(case.root / file.path)
+        in_workspace = case.commit is None and is_here(case.root / file.path)
         absent += not (in_workspace or cached)
         for name, digest in cached:
             if digest != name:

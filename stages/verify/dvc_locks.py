@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
+from stages.domain.formatting import listed
 from stages.domain.hindsight import FOLDER
 from stages.domain.runs import hindsight_runs, runs_of
 from stages.domain.study import Study
@@ -15,6 +16,9 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.dvcfiles.pipeline import (
     COMMANDS,
+    NEEDED_DEPS,
+    NEEDED_OUTS,
+    NEEDED_PARAMS,
     OPTIONAL,
     PlannedStage,
     added_stages,
@@ -30,6 +34,8 @@ from stages.verify.locks import PARAMS, Params
 from stages.verify.pending import EvidenceRules, evidence_study
 
 ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
+#: Where no file of DVC stands but the study's.
+_OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "report", "site", "stages", "trainer"))
 
 
 @dataclass(frozen=True)
@@ -122,10 +128,23 @@ def _generated_yaml(study: Study, rung: str, *, earlier: bool = True) -> dict[st
 
 
 def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
-    for path in case.tree.paths("stages"):
-        if path.endswith(("/dvc.yaml", "/dvc.lock")) and path.removesuffix(path.rpartition("/")[2]) not in folders:
+    """Files of DVC that are none of the study's: in its own folders they fail, elsewhere a note names them."""
+    elsewhere: list[str] = []
+    for path in case.tree.paths():
+        folder, name = path.removesuffix(path.rpartition("/")[2]), path.rpartition("/")[2]
+        pipeline = name in ("dvc.yaml", "dvc.lock") and folder not in folders
+        if not pipeline and not (name.endswith(".dvc") and name != ".dvc"):
+            continue
+        if not path.startswith(_OWN_FOLDERS):
+            elsewhere.append(path)
+        elif pipeline:
             meaning = "evidence of a rung that the study does not have"
             yield Problem(path, "a file of no rung of params.yaml", "no such file", meaning)
+        else:
+            meaning = "DVC would bring files of its own among those of the study"
+            yield Problem(path, "a file of DVC that nothing here writes", "no such file", meaning)
+    if elsewhere:
+        case.note(f"files of DVC that are none of the study's, which nothing here looks at: {listed(elsewhere)}")
 
 
 def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[Problem]:
@@ -193,8 +212,8 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         path = f"stages/{rung}/dvc.yaml"
         pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
         if pipeline is not None:
-            generated = _without_descriptions(_generated_yaml(case.get(Study), rung, earlier="vars" in pipeline))
-            for pointer, value, expected in differences(_without_descriptions(pipeline), generated):
+            generated = _comparable(_generated_yaml(case.get(Study), rung, earlier="vars" in pipeline))
+            for pointer, value, expected in differences(_comparable(pipeline), generated):
                 if "/matrix/" in pointer and not locks.recorded.get(f"stages/{rung}/dvc.lock"):
                     stale.append(path)  # a gate that is not frozen may change its seeds in params.yaml
                     continue
@@ -210,18 +229,41 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         if cmd != command:
             meaning = "it makes what this project's stage should"
             yield Problem(ROOT_YAML, cmd, command, meaning, pointer=f"/stages/{name}/cmd")
+        if name in planned:
+            yield from _missing_from_stage(name, planned[name])
     if locks.added:
         case.note(f"dvc.yaml has stages of its own, which nothing here looks at: {', '.join(locks.added)}")
 
 
-def _without_descriptions(pipeline: dict[str, object]) -> dict[str, object]:
-    """A dvc.yaml without its descriptions, which change nothing."""
+def _missing_from_stage(name: str, stage: PlannedStage) -> Iterator[Problem]:
+    """What a stage at the root no longer reads, is given or makes."""
+    sides = {
+        "deps": (stage.deps, NEEDED_DEPS[name], "DVC would not notice when it changes"),
+        "params": (stage.params.get(PARAMS, ()), NEEDED_PARAMS.get(name, ()), "DVC would not notice when it changes"),
+        "outs": (stage.outs, NEEDED_OUTS[name], "nobody would hold what it makes against a digest"),
+    }
+    for kind, (present, needed, meaning) in sides.items():
+        for item in sorted(set(needed) - set(present)):
+            pointer = f"/stages/{name}/{kind}"
+            yield Problem(ROOT_YAML, f"{kind} without {item}", item, meaning, pointer=pointer)
+
+
+def _comparable(pipeline: dict[str, object]) -> dict[str, object]:
+    """A dvc.yaml without what changes nothing: descriptions, and the order of configurations, hosts and seeds."""
     stages = pipeline.get("stages")
     kept = {
-        name: {key: value for key, value in stage.items() if key != "desc"} if isinstance(stage, dict) else stage
+        name: {key: _sorted_axes(value) if key == "matrix" else value for key, value in stage.items() if key != "desc"}
+        if isinstance(stage, dict)
+        else stage
         for name, stage in (stages if isinstance(stages, dict) else {}).items()
     }
     return {**pipeline, "stages": kept}
+
+
+def _sorted_axes(matrix: object) -> object:
+    if not isinstance(matrix, dict):
+        return matrix
+    return {axis: sorted(values, key=str) if isinstance(values, list) else values for axis, values in matrix.items()}
 
 
 def _compare_stage(

@@ -142,12 +142,10 @@ def _why_a_copy(run: Record, other: Record, study: Study) -> str:
     model, rival = ((record.facts or {}).get("model") for record in (run, other))
     if model != rival:
         return f"one run stands there under two configurations: {other.config} builds another model"
-    precision, its = (study.hosts[name].precision if name in study.hosts else "" for name in (run.host, other.host))
-    return (
-        f"one run stands there under two hosts: it computes in {precision}, the other in {its}"
-        if precision != its
-        else ""
-    )
+    precision, rival = (study.hosts[name].precision if name in study.hosts else "" for name in (run.host, other.host))
+    if precision != rival:
+        return f"one run stands there under two hosts: {run.host} computes in {precision}, {other.host} in {rival}"
+    return ""
 
 
 def _compare_status(run: RecordLine) -> Iterator[Problem]:

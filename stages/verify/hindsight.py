@@ -10,17 +10,22 @@ When the last decision is made anew, hindsight is to be made anew too, or remove
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from itertools import pairwise
 
 from stages.domain import canonical, names
 from stages.domain.contract import from_lock
+from stages.domain.errors import Invalid
 from stages.domain.files import sha256_bytes
 from stages.domain.hindsight import LastDecision
 from stages.domain.records import HindsightRecord, parse_hindsight
 from stages.domain.runs import hindsight_runs
 from stages.domain.study import Study
-from stages.repo.history import WORKSPACE, HistoryState
+from stages.repo.git import object_id
+from stages.repo.history import HistoryState
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
@@ -28,7 +33,7 @@ from stages.verify.facts import check_facts_of_record, check_input_of_record
 from stages.verify.history import whole_history
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
-from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study
+from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
 from stages.verify.records import (
     check_one_corpus,
     check_one_environment,
@@ -100,7 +105,7 @@ def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision
             yield run.problem("/decision", _decision(run), f"{last.digest}, that of {DECISIONS}", meaning)
         elif problem := _compare_status(case, run, last):
             yield problem
-        elif names.record_path(run.record.id).as_posix() not in written:
+        elif names.record_path(run.record.id).as_posix() not in written and not pending_gates(case):
             meaning = "a record that DVC never saw any run write"
             yield run.problem("", "a run that no dvc.lock has", "an out in stages/hindsight/dvc.lock", meaning)
     missing = sorted(declared - {run.record.id for run in lines})
@@ -170,19 +175,23 @@ def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> I
     """No commit holds hindsight of a decision that neither it nor an ancestor holds; no line changed or went since."""
     history = whole_history(case)
     present = {run.record.id: run for run in lines}
-    decided: dict[str, set[str]] = {}
+    decided: dict[str, bool] = {}
     stood: dict[str, tuple[bytes, HistoryState]] = {}
+    read = lru_cache(maxsize=None)(partial(_lines, case))
+    holds = lru_cache(maxsize=None)(lambda oid: any(sha256_bytes(line) == last.digest for line in read(oid)))
     for state in history.states.values():
-        earlier = set[str]().union(*(decided[parent] for parent in state.parents))
-        decided[state.commit] = earlier | {sha256_bytes(line) for line in _lines(case, state, DECISIONS)}
-        for record, data in parse_hindsight(b"".join(_lines(case, state, HINDSIGHT)), f"{HINDSIGHT} of {state.title}"):
-            if record.decision == last.digest and record.decision not in decided[state.commit]:
-                text = f"{state.title} holds {record.id} and no line of {DECISIONS} with the digest that it names"
-                meaning = "what was stopped was trained before the last gate had decided"
-                yield Problem(HINDSIGHT, text, "the decision in that commit or an ancestor", meaning)
-                break
-            if record.decision == last.digest and record.status != "failed":
-                stood.setdefault(record.id, (data, state))
+        oids = {path: state.oids.get(path, "") for path in (DECISIONS, HINDSIGHT)}
+        decided[state.commit] = any(decided[parent] for parent in state.parents) or holds(oids[DECISIONS])
+        lines_then = [line for line in read(oids[HINDSIGHT]) if last.digest.encode("ascii") in line]
+        if lines_then and not decided[state.commit]:
+            text = f"{state.title} holds hindsight and no line of {DECISIONS} with the digest that it names"
+            meaning = "what was stopped was trained before the last gate had decided"
+            yield Problem(HINDSIGHT, text, "the decision in that commit or an ancestor", meaning)
+        for line in lines_then:
+            with contextlib.suppress(Invalid):  # another version's, or a mistake that was mended since
+                ((record, data),) = parse_hindsight(line, HINDSIGHT)
+                if record.status != "failed":
+                    stood.setdefault(record.id, (data, state))
     yield from _changed(present, stood)
 
 
@@ -197,10 +206,12 @@ def _changed(present: dict[str, RecordLine], stood: dict[str, tuple[bytes, Histo
             yield run.problem("", "other bytes", f"those that {state.title} holds", meaning)
 
 
-def _lines(case: Case, state: HistoryState, path: str) -> list[bytes]:
-    """The lines of a file as a state has it."""
-    oid = state.oids.get(path)
-    if oid is None or case.git is None:
+def _lines(case: Case, oid: str) -> list[bytes]:
+    """The lines of a file of the history by git's id of it, or of the workspace; none for no file."""
+    if not oid or case.git is None:
         return []
-    data = case.tree.read(path) if state.commit == WORKSPACE else case.git.blob(oid)
-    return (data or b"").splitlines(keepends=True)
+    for path in (DECISIONS, HINDSIGHT) if case.commit is None else ():
+        data = case.tree.read(path)
+        if data is not None and object_id("blob", data, case.git.head or "") == oid:
+            return list(io.BytesIO(data))
+    return list(io.BytesIO(case.git.blob(oid)))

@@ -6,12 +6,14 @@ one, no longer decides anything: it is noted and is no failure. Where a shallow 
 skipped.
 
 Whoever trains a run again under the same rule has two results and shows one. A repetition that is meant is an amendment
-(`promotion freeze GATE --amend --reason "..."`), which gives the evidence made anew a lock of its own.
+(`promotion freeze GATE --amend --reason "..."`), which gives the evidence made anew a lock of its own. A run that
+failed before it reported anything may be repeated without one, `MOST_FAILURES` times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from stages.domain import canonical, formatting, locks, names
 from stages.domain.diff import differences
@@ -22,9 +24,11 @@ from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLoc
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import Locks
+from stages.verify.locks import Locks, study_when_frozen
 from stages.verify.pending import evidence_locks
 
+#: How often a run may fail under one rule. Locks have no field for it, so that it is the same in every study.
+MOST_FAILURES = 5
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
 
@@ -123,6 +127,7 @@ def check_rule_stayed(case: Case) -> Iterator[Problem]:
     for lock in now.by_gate.values():
         yield from _compare_amendments(lock, history, case)
     yield from _evidence_seen_before(case, history, study)
+    _note_words(case)
 
 
 def _compare_lock(gate: str, past: PastLock, lock: Lock | None, history: History) -> Iterator[Problem]:
@@ -159,6 +164,17 @@ def _compare_amendments(lock: Lock, history: History, case: Case) -> Iterator[Pr
         if canonical.dumps(amendment.changed) != canonical.dumps(change):
             was, should = (", ".join(paths) or "nothing" for paths in (amendment.changed, change))
             yield Problem(path, was, should, "the amendment hides what it changed", pointer=f"{pointer}/changed")
+
+
+def _note_words(case: Case) -> None:
+    """What the study is called and asks may be put otherwise after its verdict: a reader is told what it was."""
+    if case.git is None or (frozen := study_when_frozen(case)) is None:
+        return
+    title, then = frozen
+    for word in ("title", "question", "note"):
+        was, now = (formatting.shortened(getattr(side.study, word), 120) for side in (then, case.get(Study)))
+        if was != now:
+            case.note(f"study.{word} was put otherwise when gate 1 was frozen: {was!r} in {title}, {now!r} now")
 
 
 def _evidence_seen_before(case: Case, history: History, study: str) -> Iterator[Problem]:
@@ -222,17 +238,24 @@ class _Fingerprints:
 
 
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:
-    """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs."""
+    """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs.
+
+    A run failed no more than a few times before it finished.
+    """
     history = whole_history(case)
     rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
     standing = {(names.rung_of(gate), lock.digest) for known in rules for gate, lock in known.by_gate.items()}
     runs = case.get(Ledger).by_id if case.knows(Ledger) else {}
     gone: dict[str, list[str]] = {}
+    failures: Counter[str] = Counter()
     changed: list[Problem] = []
     for state in history.states.values():
         for data in sorted(history.new_lines(state)):
             line = history.line(data)
-            if line is None or line.commitment not in standing or line.failed or not line.run:
+            if line is None or line.commitment not in standing or not line.run:
+                continue
+            if line.failed:
+                failures[line.run] += 1
                 continue
             run = runs.get(line.run)
             if run is None:
@@ -246,12 +269,34 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
         several = f"{len(missing)} records are gone, such as {min(missing)}"
         text = several if len(missing) > 1 else f"the record of {missing[0]} is gone"
         yield Problem(RUNS, text, f"what {title} holds", _REPLACED)
+    yield from _compare_failures(case, failures, runs)
+
+
+def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, RecordLine]) -> Iterator[Problem]:
+    """Repeats of failed runs are noted; too many of one run ask for an amendment."""
+    repeated = {
+        name: count
+        for name, count in sorted(failures.items())
+        if count > 1 or name not in runs or runs[name].record.status != "failed"
+    }
+    for name, count in repeated.items():
+        if count > MOST_FAILURES:
+            expected = f"at most {MOST_FAILURES} failures of one run under one rule, or an amendment"
+            meaning = "whoever repeats a run until it suits calls the others failed"
+            text = f"{name} failed {count} times under the rule that judges it"
+            line = runs[name].line if name in runs else None
+            yield Problem(RUNS, text, expected, meaning, line=line)
+    if repeated:
+        most = max(repeated, key=lambda name: repeated[name])
+        counted = f"{len(repeated)} runs were" if len(repeated) > 1 else "one run was"
+        times = f"{repeated[most]} times" if repeated[most] > 1 else "once"
+        case.note(f"{counted} repeated after a failure, such as {most}, which failed {times}")
 
 
 def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
     data = run.data.rstrip(b"\n")
-    return any(history.precedes(first, state) for first in history.states.values() if data in history.new_lines(first))
+    return any(history.precedes(first, state) for first in history.states_of_lines.get(data, ()))
 
 
 def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from stages.domain import locks, names, yamlio
+from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
+from stages.domain.schema import parse
 from stages.domain.study import Study, parse_study
 from stages.repo import history
 from stages.verify import files
@@ -124,7 +126,8 @@ def check_lock_chain(case: Case) -> Iterator[Problem]:
             yield Problem(path, str(lock.frozen.previous), str(previous), meaning, pointer="/frozen/previous")
         replaced: set[str] = set()
         for at, amendment in enumerate(lock.frozen.amendments):
-            case.note(f"{gate} was amended after its evidence existed: {amendment.reason}")
+            changed = locks.tell_briefly(amendment.changed)
+            case.note(f"{gate} was amended after its evidence existed: {amendment.reason}; changed: {changed}")
             if amendment.replaces == lock.digest or amendment.replaces in replaced:
                 expected, pointer = "the digest of an earlier lock", f"/frozen/amendments/{at}/replaces"
                 yield Problem(path, amendment.replaces, expected, "the amendment is made up", pointer=pointer)
@@ -151,6 +154,36 @@ def check_locks_match(case: Case) -> Iterator[Problem]:
     waiting = [gate for gate in study.gates if gate not in known]
     if waiting:
         case.note(f"not frozen yet: {', '.join(waiting)}")
+
+
+def froze(study: Study, frozen: locks.Frozen) -> bool:
+    """Whether a lock says what a study says."""
+    if frozen.gate not in study.gates:
+        return False
+    same = locks.frozen_of(study, frozen.gate, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
+    return not {path for path in locks.difference(frozen, same) if path != "last"}
+
+
+def study_when_frozen(case: Case) -> tuple[str, Study] | None:
+    """The study as params.yaml said it when gate 1 was first frozen on today's corpus, and what that commit is called.
+
+    It is that of the first commit that holds such a lock, or one that today's replaced, beside the params.yaml that it
+    froze; None where git holds no such commit.
+    """
+    lock = case.get(Locks).by_gate.get("gate1")
+    if lock is None or case.git is None:
+        return None
+    lineage = {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)}
+    for state in case.history.states.values():
+        past = state.locks.get("gate1")
+        if past is None or past.digest not in lineage or past.frozen.get("corpus") != lock.frozen.corpus:
+            continue
+        entry = case.git.entry(state.commit, PARAMS) if state.commit != history.WORKSPACE else None
+        with contextlib.suppress(Invalid):
+            study = parse_study(yamlio.loads(case.git.blob(entry.oid), PARAMS), PARAMS) if entry else None
+            if study and froze(study, parse(locks.Frozen, past.frozen, PARAMS)):
+                return state.title, study
+    return None
 
 
 def check_fresh_seeds(case: Case) -> Iterator[Problem]:

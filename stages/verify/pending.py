@@ -30,9 +30,9 @@ from stages.repo.git import UNSHALLOW, Git
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree, contents
 from stages.verify.check import Case, Problem
-from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
+from stages.verify.folders import LOCKS, IgnoredNames, digest_files, ignored_patterns, lock_folders
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import PARAMS, RUNS, Locks, Params
+from stages.verify.locks import PARAMS, RUNS, Locks, Params, froze
 
 #: What locks of all gates freeze alike: these sections of params.yaml change only where the first gate is amended.
 _SHARED = ("data", "runner", "clock", "hosts", "configs", "roles")
@@ -111,7 +111,7 @@ def _names_other(run: RecordLine, digests: set[str]) -> bool:
     return run.record.executed and run.record.lock not in digests
 
 
-def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: list[str]) -> EvidenceRules | None:
+def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: IgnoredNames) -> EvidenceRules | None:
     """The rules of the newest commit that held the noted locks together with the params.yaml that they froze."""
     head = case.git and (case.commit or case.git.head)
     if case.git is None or not head:
@@ -135,7 +135,7 @@ def _study_of(params: dict[str, object], known: Locks) -> Study | None:
         study = parse_study(params, PARAMS)
     except Invalid:
         return None
-    return study if all(_froze(study, lock) for lock in known.by_gate.values()) else None
+    return study if all(froze(study, lock.frozen) for lock in known.by_gate.values()) else None
 
 
 def _noted_digest(tree: Tree) -> str | None:
@@ -187,15 +187,6 @@ def _replaces(lock: Lock, before: Lock) -> bool:
     """Whether the amendments of a lock name the one before, of the same study."""
     replaced = {amendment.replaces for amendment in lock.frozen.amendments}
     return before.digest in replaced and before.frozen.study == lock.frozen.study
-
-
-def _froze(study: Study, lock: Lock) -> bool:
-    """Whether a lock says what a study says."""
-    frozen = lock.frozen
-    if frozen.gate not in study.gates:
-        return False
-    same = locks.frozen_of(study, frozen.gate, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
-    return not {path for path in locks.difference(frozen, same) if path != "last"}
 
 
 def _params_of_then(

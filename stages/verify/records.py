@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from stages.domain import rules, yamlio
+from stages.domain import rules
 from stages.domain.command import CommandSettings
 from stages.domain.corpus import Data
 from stages.domain.diff import differences
-from stages.domain.errors import Invalid
 from stages.domain.locks import Frozen
 from stages.domain.schema import parse
 from stages.domain.study import Study
-from stages.repo.git import Git
-from stages.repo.history import WORKSPACE
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import DECISIONS, PARAMS, Locks
+from stages.verify.locks import DECISIONS, PARAMS, Locks, study_when_frozen
 from stages.verify.pending import evidence_locks
 
 
@@ -78,7 +74,7 @@ def _compare_candidates(case: Case, gate: str, frozen: Frozen) -> Iterator[Probl
 
 
 def check_one_corpus(case: Case) -> Iterator[Problem]:
-    """Locks and records are of one corpus, and params.yaml declares the text that it declared when evidence came."""
+    """Locks and records are of one corpus, and params.yaml declares the text that it declared at the freeze."""
     known = list(case.get(Locks).by_gate.items())
     for gate, lock in known:
         if lock.frozen.corpus != known[0][1].frozen.corpus:
@@ -90,25 +86,13 @@ def check_one_corpus(case: Case) -> Iterator[Problem]:
 
 
 def _compare_declared_text(case: Case) -> Iterator[Problem]:
-    """params.yaml says what the corpus is made of; git holds what it said when the evidence came."""
-    lock = case.get(Locks).by_gate.get("gate1")
-    if lock is None or case.git is None or not case.knows(Study):
+    """params.yaml says what the corpus is made of; git holds what it said when gate 1 was frozen."""
+    if case.git is None or not case.knows(Study) or (frozen := study_when_frozen(case)) is None:
         return
-    first = next((state for state in case.history.states.values() if ("rung1", lock.digest) in state.commitments), None)
-    then = _data_at(case.git, first.commit) if first and first.commit != WORKSPACE else None
-    if first is None or then is None:
-        return
-    for pointer, value, before in differences(_text_of(case.get(Study).data), _text_of(then), "/data"):
-        meaning = "the evidence was made on the corpus of that time, and params.yaml says that it is another text"
-        yield Problem(PARAMS, repr(value), f"{before!r}, as in {first.title}", meaning, pointer=pointer)
-
-
-def _data_at(git: Git, commit: str) -> Data | None:
-    """The `data` section of params.yaml at a commit, or None where it cannot be read any more."""
-    entry = git.entry(commit, PARAMS)
-    with contextlib.suppress(Invalid):
-        return parse(Data, yamlio.loads(git.blob(entry.oid), PARAMS).get("data"), PARAMS) if entry else None
-    return None
+    title, then = frozen
+    for pointer, value, before in differences(_text_of(case.get(Study).data), _text_of(then.data), "/data"):
+        meaning = "gate 1 was frozen on the corpus of that time, and params.yaml says that it is another text"
+        yield Problem(PARAMS, repr(value), f"{before!r}, as in {title}", meaning, pointer=pointer)
 
 
 def _text_of(data: Data) -> dict[str, object]:

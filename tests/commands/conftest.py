@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from stages import ledger
+from stages.domain import files, names
 from tests.support import synthetic
 
 
@@ -24,6 +25,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     synthetic.build(root)
     with chdir(root):
         ledger.main()
+        files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
     return root
 
 

@@ -15,6 +15,8 @@ from stages.confidence import __main__ as confidence
 from stages.confidence import stored
 from stages.domain import files, names, yamlio
 from stages.domain.names import LIVE
+from stages.domain.records import read_rung
+from stages.dvcfiles import telemetry
 from tests.support.repo import PROJECT
 
 
@@ -77,6 +79,7 @@ def test_every_cell_of_the_table_is_whole_on_eighty_columns(workspace, promotion
 
 
 def test_a_fresh_clone_is_told_to_build_the_text_then_to_freeze(workspace, promotion):
+    manifest = (names.CORPUS / "manifest.json").read_bytes()
     for folder in ("locks", "artifacts", "ledger"):
         shutil.rmtree(workspace / folder)
     shown = promotion.json("status")
@@ -85,7 +88,9 @@ def test_a_fresh_clone_is_told_to_build_the_text_then_to_freeze(workspace, promo
     assert rung(shown, 1)["runs"] == {"done": 0, "declared": 24}
     assert rung(shown, 2)["runs"] == {"done": 0, "declared": None}
     files.write_whole(names.CORPUS / "manifest.json", b"{}\n")
-    assert promotion.json("status")["next"]["command"] == "promotion freeze"
+    assert "`dvc repro corpus` builds it" in promotion.json("status")["next"]["why"]  # `promotion freeze` would refuse
+    files.write_whole(names.CORPUS / "manifest.json", manifest)
+    assert promotion.json("status")["next"] == {"why": "no rule is frozen yet", "command": "promotion freeze"}
 
 
 def test_missing_runs_are_counted_and_the_next_step_is_to_run_them(workspace, promotion):
@@ -161,7 +166,9 @@ def test_what_blocks_a_gate_is_said_with_the_rules_text(workspace, promotion):
     told = promotion("status")
     assert "gate3 is blocked and promotes nobody:\n  R1 must hold: Every candidate has a run in every cell.\n" in told
     assert "d8-c007: does not hold, observed 3 against 4 (missing: cpu-fp32/3001)" in told
-    assert shown["next"]["command"] == "promotion serve"
+    assert shown["next"]["command"] == "dvc repro"  # what it blocks is written down first, and the site shows it
+    ledger.main()
+    assert promotion.json("status")["next"]["command"] == "promotion serve"
 
 
 def test_an_exploratory_study_is_marked(workspace, promotion):
@@ -180,6 +187,28 @@ def test_a_ledger_that_lags_behind_is_the_next_step(workspace, promotion):
     assert promotion.json("status")["next"]["command"] == "dvc repro"
     ledger.main()
     assert promotion.json("status")["next"]["command"] == "promotion verify"
+
+
+def test_the_study_is_not_complete_before_its_site_is_built(workspace, promotion):
+    shutil.rmtree(workspace / "site")
+    assert promotion.json("status")["next"] == {
+        "why": "the ledger is written, and the site that shows it is not built yet",
+        "command": "dvc repro",
+    }
+
+
+def test_the_time_left_rests_on_finished_runs_of_the_same_rung_and_host(workspace, promotion):
+    shutil.rmtree(workspace / names.GATES / "gate5")
+    for run in ("rung5/d8-c007/cpu-fp32/5001", "rung5/d8-c007/cpu-bf16/5001"):
+        (workspace / names.record_path(run)).unlink()
+    assert promotion.json("status")["time_left"]["seconds"] is None
+    assert "time left at rung5: no estimate for 2 runs: " in promotion("status")
+    for record, _ in read_rung("rung5").values():
+        took = 60.0 if record.host == "cpu-fp32" else 90.0
+        telemetry.store(record.md5, telemetry.dumps(record.id, record.md5, {"process_seconds": took}))
+    told = promotion("status")
+    assert re.search(r"time left at rung5: about .+ for 2 runs, one after another, by 6 finished runs", told), told
+    assert promotion.json("status")["time_left"]["seconds"] == 150.0
 
 
 def test_what_trains_now_is_named_and_what_was_killed_long_ago_is_not(workspace, promotion):

@@ -77,7 +77,7 @@ def test_promotion_site_builds_the_site(default_study: Path, tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("site: 149 pages")
+    assert done.stdout.startswith("site: 150 pages")
     assert (root / "site" / "index.html").is_file()
 
 
@@ -89,6 +89,8 @@ def words(*arguments: str) -> list[str]:
 
 def test_the_command_line_of_a_comparison() -> None:
     assert words() == ["report"]
+    assert words("--publish", "public") == ["report", "--publish=public"]
+    assert words("--single-file", "r.html") == ["report", "--single-file=r.html"]
     assert words("--compare", "v1") == ["report.compare", "--", "v1"]
     assert words("--compare", "v1", "v2", "--html", "c.html") == [
         "report.compare",
@@ -109,9 +111,11 @@ def test_the_workflow_publishes_what_it_has_verified() -> None:
     steps = value["jobs"]["publish"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]
     assert "promotion verify" in runs[1]
-    assert runs[2].splitlines()[0] == "dvc pull site && exit 0"
+    assert runs[2].splitlines()[0] == "dvc pull --allow-missing || true"
     assert "::notice title=Built from git alone::" in runs[2]
-    assert runs[2].splitlines()[-1] == "promotion site"
+    assert runs[2].splitlines()[-1] == "promotion site --publish public"
+    assert next(step for step in steps if "upload-pages" in step.get("uses", ""))["with"] == {"path": "public"}
+    assert steps[0]["with"]["fetch-depth"] == 0  # the earlier studies stand in the history
     uses = [step["uses"].split("@")[0] for step in steps if "uses" in step]
     assert uses[-2:] == ["actions/upload-pages-artifact", "actions/deploy-pages"]
     assert value["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}

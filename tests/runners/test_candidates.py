@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.cli import build_parser
 from stages.commands import candidates as command
@@ -25,7 +27,7 @@ HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 #: A trainer of which each version has another constant; the settings of the study reach all of them.
 TRAINER = """import random, sys
 from helper import STEPS
-RATE = {rate}
+RATE = {rate}  # <script>
 noise = random.Random(int(sys.argv[1]))
 x = 5.0
 for step in range(int(sys.argv[2]) * STEPS):
@@ -183,6 +185,17 @@ def test_a_hostile_table_is_bounded_and_says_nothing_to_the_terminal(bare, capsy
         command.run(build_parser("candidates").parse_args(["candidates", "results.tsv"]))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.one_of(st.text(max_size=9), st.sampled_from(["abcdef0", "1.0", "keep"])), max_size=6)))
+def test_any_table_is_read_or_refused_and_what_is_shown_of_it_is_printable(rows):
+    data = (HEAD + "\n".join("\t".join(cells) for cells in rows)).encode("utf-8", errors="surrogatepass")
+    try:
+        shown = "".join(str(row) for row in command.read_table(data, "results.tsv"))
+    except Refused as error:
+        shown = str(error).replace("\n", "")
+    assert shown.isprintable()
+
+
 def test_a_commit_that_looks_like_a_number_is_a_name_all_the_same():
     assert command.name_of("1234567890" + "0" * 30) == "c1234567890"
     assert command.name_of("12e4567890" + "0" * 30) == "c12e4567890"
@@ -292,7 +305,7 @@ def test_versions_of_a_file_are_staged_and_verified(finished):
     assert len({run["facts"]["printed"] for run in runs if run["rung"] == "rung1"}) == 3
     page = (repo.root / "site" / "configs" / f"{command.name_of(commits[3])}.html").read_text(encoding="utf-8")
     assert "-RATE = 0.05" in page
-    assert "+RATE = 0.3" in page
+    assert "+RATE = 0.3  # &lt;script&gt;" in page
     assert not list((repo.root / "scratch").rglob("checkout"))
 
 

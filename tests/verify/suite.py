@@ -8,9 +8,19 @@ from tests.verify import (
     tamper_past,
     tamper_pending,
     tamper_rules,
+    tamper_stories,
 )
 from tests.verify.tamper import MANIPULATIONS, Manipulation
 
-PARTS = (tamper_rules, tamper_facts, tamper_past, tamper_pending, tamper_files, tamper_artifacts, tamper_hindsight)
+PARTS = (
+    tamper_rules,
+    tamper_facts,
+    tamper_past,
+    tamper_pending,
+    tamper_files,
+    tamper_artifacts,
+    tamper_hindsight,
+    tamper_stories,
+)
 
 __all__ = ["MANIPULATIONS", "PARTS", "Manipulation"]

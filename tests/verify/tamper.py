@@ -8,6 +8,7 @@ Each manipulation is a function over a `Forger`; `@caught("digests", "...")` say
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,29 @@ class Manipulation:
         self.make(forger)
         commit = forger.commit() if self.committed else None
         return forger.verify(commit, self.depth)
+
+
+#: What of a place or of words is one machine's or one commit's own: digests, numbers, runs by name.
+_OWN = re.compile(
+    r"[0-9a-f]{12,}|(?:rung\d|hindsight)(?:/[\w.-]+){3}|\bd\d-[a-z]\b|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|\d+"
+)
+PLACES = Path(__file__).with_name("places.tsv")
+
+
+def describe_problem(results: tuple[CheckResult, ...], check: str) -> str:
+    """Where the first problem of a check is and what it means, without what differs between machines."""
+    result = next(result for result in results if result.check.name == check)
+    if not result.problems:
+        return ""
+    problem = result.problems[0]
+    words = (problem.file, problem.pointer or "", problem.meaning)
+    return "\t".join(_OWN.sub("#", word.replace("\n", " ")) for word in words)
+
+
+def read_places() -> dict[str, str]:
+    """What every manipulation is told as, by its id: `python -m tests.verify --write-places` writes it."""
+    lines = (line.partition("\t") for line in PLACES.read_text(encoding="utf-8").splitlines())
+    return {name: words for name, _, words in lines}
 
 
 def restore(clone: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every manipulation of the tamper suite is caught by the check that is named for it."""
+"""Every manipulation of the tamper suite is caught by the check that is named for it, at its place, in its words."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from stages.domain import names
 from tests.support.repo import Repo
 from tests.verify.forger import Forger, failed
 from tests.verify.suite import MANIPULATIONS, Manipulation
+from tests.verify.tamper import describe_problem, read_places
 from tests.verify.tamper_hindsight import LOCK, honest, save, trained
 
+PLACES = read_places()
 
-def test_the_suite_holds_more_than_two_hundred_distinct_manipulations():
+
+def test_the_suite_holds_more_than_three_hundred_distinct_manipulations():
     texts, ids = ({getattr(one, key) for one in MANIPULATIONS} for key in ("text", "id"))
-    assert len(texts) == len(ids) == len(MANIPULATIONS) > 215
+    assert len(texts) == len(ids) == len(MANIPULATIONS) > 325
 
 
 def test_the_untouched_study_verifies_in_git_alone(clone: Forger):
@@ -32,7 +35,13 @@ def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
 
 @pytest.mark.parametrize("one", MANIPULATIONS, ids=lambda one: one.id)
 def test_a_manipulation_is_caught_by_its_check(one: Manipulation, smoke: Repo, shared_clone: Path, tmp_path: Path):
-    assert one.check in failed(one.attempt(smoke.root, shared_clone, tmp_path))
+    results = one.attempt(smoke.root, shared_clone, tmp_path)
+    assert one.check in failed(results)
+    assert describe_problem(results, one.check) == PLACES[one.id]
+
+
+def test_the_list_of_places_names_each_manipulation_once():
+    assert list(PLACES) == sorted(one.id for one in MANIPULATIONS)
 
 
 def test_honest_hindsight_verifies_and_so_does_the_study_before_it(clone: Forger):

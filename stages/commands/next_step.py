@@ -1,0 +1,225 @@
+"""Where to go next: the one command that `promotion status` names, and what is to be committed before it.
+
+Every command that is printed here works when it is typed: what `promotion freeze` would refuse is asked of it first,
+and what is not committed yet is asked of git. Where there is no git, nothing is told to be committed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.commands.freeze import plan_locks
+from stages.domain import names
+from stages.domain.corpus import DataFiles, PackageSource
+from stages.domain.errors import Invalid, Refused
+from stages.domain.runs import gate_stage
+from stages.domain.study import Study
+from stages.dvcfiles import lockfile
+from stages.dvcfiles.cache import md5_folder
+from stages.protocol import executed_runs
+from stages.repo.dvc_entries import differs_in_telemetry_alone
+from stages.repo.git import Git, open_git
+from stages.repo.objects import GitAbsent
+from stages.status import RungStatus
+
+#: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
+WRITE_LEDGER = "dvc repro -s ledger confidence site"
+LOCK = Path("dvc.lock")
+#: (why, command).
+Step = tuple[str, str]
+
+
+def find_next_step(study: Study, rungs: list[RungStatus]) -> Step:
+    """What to do next."""
+    git = open_git(Path())
+    try:
+        return (
+            _end_merge(git)
+            or _restore_lock(rungs)
+            or _begin(study, rungs, git)
+            or _refreeze(study, rungs)
+            or _commit_rules(study, rungs, git)
+            or _run(study, rungs, git)
+            or _finish(rungs, git)
+        )
+    finally:
+        if git is not None:
+            git.close()
+
+
+def commit_rules_command(study: Study) -> str | None:
+    """What commits the rules that were just frozen, with the study's own files; None where git holds all or is not."""
+    git = open_git(Path())
+    if git is None:
+        return None
+    try:
+        return _commit(git, _rule_files(study, ()), "Freeze the rules")
+    finally:
+        git.close()
+
+
+def _rule_files(study: Study, trained: Sequence[str]) -> list[str]:
+    """What belongs into the commit of the rules: the dvc.lock of a rung that is trained by now does not."""
+    source = study.data.source
+    folder = f"{source.root}/" if isinstance(source, DataFiles) else ""
+    texts = [] if isinstance(source, PackageSource) else [f"{folder}{file.path}" for file in source.files]
+    program = study.command.files if study.command else []
+    pipelines = [f"stages/{rung}" + "/dvc.yaml" * (rung in trained) for rung in study.rungs] if trained else ["stages"]
+    return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]
+
+
+def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:
+    """The command that commits what differs from HEAD among `paths`; None where nothing does."""
+    inside = [path for path in paths if not Path(path).is_absolute() and ".." not in Path(path).parts]
+    if "locks" in inside and _is_ledger_cleared(git):  # `promotion study use` cleared another study
+        inside += ["ledger", LOCK.as_posix()]
+    listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *inside).split("\0")
+    changed = [entry[3:].removeprefix(git.prefix) for entry in listed]
+    if [path for path in changed if path] == [LOCK.as_posix()] and differs_in_telemetry_alone(git):
+        return None
+    to_add = [path for path in inside if any(name == path or name.startswith(f"{path}/") for name in changed)]
+    return f"git add {shlex.join(to_add)} && git commit -m {shlex.quote(message)}" if to_add else None
+
+
+def _is_ledger_cleared(git: Git) -> bool:
+    path = names.LEDGER / "runs.jsonl"
+    return git.head is not None and not path.is_file() and git.entry(git.head, path.as_posix()) is not None
+
+
+def _end_merge(git: Git | None) -> Step | None:
+    """A merge that stopped at a conflict: git says of each file what may be done, and nothing here writes over one."""
+    paths = git.ask("diff", "--name-only", "--diff-filter=U").split("\n") if git is not None and git.head else []
+    if not paths or not paths[0]:
+        return None
+    why = f"a merge stopped at {paths[0]}: in a dvc.lock either side is right, and `dvc repro --pull` mends it"
+    return why, "git status"
+
+
+def _restore_lock(rungs: list[RungStatus]) -> Step | None:
+    """The first gate without a lock although a later gate has one or evidence of its rung exists."""
+    for number, row in enumerate(rungs):
+        later = any(other.lock is not None for other in rungs[number + 1 :])
+        if row.lock is None and (later or executed_runs(row.rung)):
+            path = names.lock_path(row.gate).as_posix()
+            return f"{path} is missing, and what was built on it is not", f"git checkout -- {path}"
+    return None
+
+
+def _begin(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
+    """What comes first: a review of what others made, the text, the first rules, the way out of a what-if."""
+    if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _read_decisions():
+        why = "the ledger holds a study whose artifacts are not here (`dvc pull` fetches them, `dvc repro` trains anew)"
+        return why, "promotion verify"
+    if all(row.lock is None for row in rungs):
+        if not (names.CORPUS / "manifest.json").is_file():
+            return "the rules name the text by its digest, so the text comes first", "dvc repro corpus"
+        return _freeze(study, None, "no rule is frozen yet")
+    if study.study.mode == "exploratory":
+        if git is None:
+            return "this is a what-if; set study.mode to frozen in params.yaml again, then", "dvc repro"
+        return "this is a what-if; back to what was decided leads", "git checkout . && dvc checkout"
+    return None
+
+
+def _freeze(study: Study, gate: str | None, why: str) -> Step:
+    """How to freeze a gate, or all: as `promotion freeze` lets it, with an amendment where it asks for one."""
+    gates = [gate] if gate else []
+    command = " ".join(["promotion freeze", *gates])
+    try:
+        plan_locks(study, gates, None)
+    except GitAbsent as absent:
+        return f"{why}, but {absent.reason}", absent.enable
+    except (Refused, Invalid) as refusal:
+        try:
+            plan_locks(study, gates, "...")
+        except (Refused, Invalid):
+            return f"{why}, and cannot be: {refusal}; edit params.yaml, then", "promotion study check params.yaml"
+        return why, f'{command} --amend --reason "..."'
+    return why, command
+
+
+def _refreeze(study: Study, rungs: list[RungStatus]) -> Step | None:
+    row = next((row for row in rungs if row.changed), None)
+    if row is None:
+        return None
+    what = ", ".join(row.changed[:3]) + (" and more" if len(row.changed) > 3 else "")
+    return _freeze(study, row.gate, f"{row.gate} was frozen otherwise ({what}): take it back, or")
+
+
+def _commit_rules(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
+    if git is None:
+        return None
+    trained = [row.rung for row in rungs if row.done or row.floor_done]
+    command = _commit(git, _rule_files(study, trained), "Freeze the rules")
+    return ("the rules are frozen and not committed: they come before the evidence", command) if command else None
+
+
+def _run(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
+    """How to train and judge what is frozen, write down what was decided, and freeze on."""
+    for row in rungs:
+        if row.decision is not None:
+            continue
+        if row.lock is not None:
+            return f"{row.rung}: {row.closed or row.outcome}", _run_command(study, rungs, row)
+        if not _is_in_ledger(rungs):
+            return "what was decided so far is not in the ledger yet", WRITE_LEDGER
+        if committed := _commit_evidence(git):
+            return committed
+        return _freeze(study, row.gate, f"{row.gate} is not frozen, so {row.rung} may not start")
+    return None
+
+
+def _run_command(study: Study, rungs: list[RungStatus], row: RungStatus) -> str:
+    """`dvc repro`, of what is frozen; where runs need another machine, what this one can do."""
+    from stages.hosts.machine import describe_machine, find_mismatches
+    from stages.hosts.worklist import read_rung_work
+
+    waiting = read_rung_work(study, row.rung).waits_for() or dict.fromkeys(study.hosts, 0)
+    machine = describe_machine()
+    own = [host for host in waiting if not find_mismatches(study.hosts[host], machine)]
+    if len(own) < len(waiting):
+        return f"promotion pending --host {own[0]}" if own else "promotion pending"
+    frozen = [other.rung for other in rungs if other.lock is not None]
+    return "dvc repro" if len(frozen) == len(rungs) else f"dvc repro {gate_stage(frozen[-1])}"
+
+
+def _finish(rungs: list[RungStatus], git: Git | None) -> Step:
+    if not _is_in_ledger(rungs):
+        return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
+    if not _is_site_current():
+        return "the ledger is written, and the site that shows it is not built yet", "dvc repro"
+    if committed := _commit_evidence(git):
+        return committed
+    if blocked := next((row for row in rungs if row.blocked_by), None):
+        return f"{blocked.gate} is blocked and promotes nobody: see what its rules observed", "promotion serve"
+    return "the study is complete", "promotion verify"
+
+
+def _commit_evidence(git: Git | None) -> Step | None:
+    command = _commit(git, ["ledger", LOCK.as_posix(), "stages"], "The evidence") if git is not None else None
+    return ("git does not hold the evidence yet", command) if command else None
+
+
+def _is_site_current() -> bool:
+    """Whether the site is built, and DVC recorded that it was built of the ledger that is here."""
+    if not (names.SITE / "index.html").is_file():
+        return False
+    if not LOCK.is_file():
+        return True
+    try:
+        site = lockfile.parse(LOCK.read_bytes(), LOCK.as_posix()).get("site")
+    except Invalid:
+        return False
+    ledger = site.deps.get(names.LEDGER.as_posix()) if site else None
+    return ledger is not None and ledger.md5 == md5_folder(names.LEDGER)
+
+
+def _read_decisions() -> bytes:
+    path = names.LEDGER / "decisions.jsonl"
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _is_in_ledger(rungs: list[RungStatus]) -> bool:
+    return _read_decisions() == b"".join(row.decision.to_bytes() for row in rungs if row.decision is not None)
