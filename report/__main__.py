@@ -45,11 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m report", description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="build into this folder instead of site/")
+    parser.add_argument("--params", metavar="FILE", type=Path, help="with --out: a file in the place of params.yaml")
     parser.add_argument("--publish", metavar="FOLDER", type=Path, help="publish into this folder")
     parser.add_argument("--single-file", metavar="FILE", type=Path, help="write one page that holds the report")
     chosen = parser.parse_args(arguments)
     if chosen.out is not None:
-        write_site(load(Path()), chosen.out, Reporter())
+        write_site(load(Path(), chosen.params), chosen.out, Reporter())
         return
     if chosen.publish is not None:
         from report.publish import publish

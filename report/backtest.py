@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from report.figures import Figure, FigureSpec
+from report.figures import Figure, FigureSpec, scatter
 from report.standalone import fill_numbered, main_of, percent, render_page, share_column
 from report.tables import Column, Kind, Table
-from stages.backtest.backtest_result import Backtest, loads
+from stages.backtest.backtest_result import Backtest, MethodFigures, loads
 from stages.domain import formatting
 from stages.domain.errors import main_guard
 
@@ -132,23 +132,15 @@ def cost_figure(result: Backtest) -> Figure:
     rows = [row for row in result.methods if row.regret.mean is not None]
     order = sorted(rows, key=lambda row: (row.cost_share, row.regret.mean or 0, row.method))
     best = min(rows, key=lambda row: (row.regret.mean or 0, row.cost_share))
-    data = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "cliponaxis": False,
-            "x": [percent(row.cost_share)],
-            "y": [row.regret.mean],
-            "marker": {
-                "color": "@c1" if row.method == "rules" else "@c0",
-                "symbol": "diamond" if row.method == "rules" else "circle",
-                "size": 13 if row.method == "rules" else 9,
-            },
-            "hovertemplate": formatting.html_text(row.title) + "<br>%{x:.2f} %% of the cost, %{y:.3f}<extra></extra>",
-            "showlegend": False,
-        }
-        for row in order
-    ]
+
+    def mark(row: MethodFigures) -> FigureSpec:
+        rules = row.method == "rules"
+        looks = ("@c1", "diamond", 13) if rules else ("@c0", "circle", 9)
+        hover = formatting.html_text(row.title) + "<br>%{x:.2f} %% of the cost, %{y:.3f}"
+        marker = dict(zip(("color", "symbol", "size"), looks, strict=True))
+        return scatter("markers", [percent(row.cost_share)], [row.regret.mean], hover, marker=marker, cliponaxis=False)
+
+    data = [mark(row) for row in order]
     alt = (
         f"Mean regret in {result.final.unit} against the share of the cost of running everything, a mark for each "
         f"method ({result.basis}). Lowest regret: {best.title}. Down and to the left is better."
@@ -181,17 +173,12 @@ def gates_figure(result: Backtest) -> Figure:
     """By gate: how often the best and one of the top three is dropped, and how many pairs are ordered rightly."""
 
     def line(name: str, values: list[float | None], colour: str, dash: str, mark: str) -> FigureSpec:
-        return {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": name,
-            "x": [gate.gate for gate in result.gates],
-            "y": values,
+        gates = [gate.gate for gate in result.gates]
+        look = {
             "line": {"color": colour, "dash": dash, "width": 2.5},
             "marker": {"color": colour, "symbol": mark, "size": 8},
-            "hovertemplate": f"{name}, %{{x}}: %{{y:.2f}} %<extra></extra>",
-            "showlegend": False,
         }
+        return scatter("lines+markers", gates, values, f"{name}, %{{x}}: %{{y:.2f}} %", name=name, **look)
 
     accuracy = {row.rung: row.accuracy for row in result.rungs}
     shown = [

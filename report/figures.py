@@ -6,7 +6,7 @@ figure is narrower than `below` pixels: on a phone, and on paper if it must.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import log10
 from typing import Any
@@ -171,16 +171,13 @@ def label_at(x: float, y: float, text: str, side: str, colour: str, **more: Any)
     }
 
 
+def scatter(mode: str, x: Sequence[object], y: Sequence[object], hover: str, **more: Any) -> FigureSpec:
+    """Lines or marks (`mode`) with what is shown under the pointer, if anything; `more` as Plotly lists it."""
+    shown = {"hovertemplate": f"{hover}<extra></extra>"} if hover else {"hoverinfo": "skip"}
+    return {"type": "scatter", "showlegend": False, "mode": mode, "x": x, "y": y, **shown, **more}
+
+
 def rank_line(look: Look, x: list[int], ranks: list[int], texts: list[str], hover: str, **marker: Any) -> FigureSpec:
     """A configuration's ranks as a line with marks."""
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": x,
-        "y": ranks,
-        "line": {"color": look.colour, "width": look.width, "dash": look.dash},
-        "marker": {"color": look.colour, **marker},
-        "text": texts,
-        "hovertemplate": hover,
-        "showlegend": False,
-    }
+    line, mark = {"color": look.colour, "width": look.width, "dash": look.dash}, {"color": look.colour, **marker}
+    return scatter("lines+markers", x, ranks, hover, line=line, marker=mark, text=texts)

@@ -11,6 +11,7 @@ absent stays absent and reads as missing on the pages.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -59,10 +60,13 @@ class ModelFile(Recorded):
 
 @dataclass(frozen=True)
 class FileDigests:
-    """The digests of a file that was read: SHA-256, and the id that git gives a file of these bytes (by SHA-1)."""
+    """The digests of a file that was read: SHA-256, and the id that git gives a file of these bytes (by SHA-1).
+
+    params.yaml has the SHA-256 of what it says, as canonical JSON, and no id: comments and layout change nothing.
+    """
 
     sha256: str
-    blob: str
+    blob: str | None
 
 
 def digest_file(data: bytes) -> FileDigests:
@@ -155,11 +159,15 @@ class StudyFiles:
         return [run for run in self.runs.values() if run.record.rung == rung]
 
 
-def load(root: Path) -> StudyFiles:
-    """Read the study in the folder `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone."""
-    reader = _Reader(root)
-    params = reader.bytes(names.PARAMS, "run this in the root of a study") or b""
-    study_ = study.parse_study(yamlio.loads(params, names.PARAMS.as_posix()), names.PARAMS.as_posix())
+def load(root: Path, params: Path | None = None) -> StudyFiles:
+    """Read the study in the folder `root`. Raises `Invalid`, `LockRefused` or `BadYaml`, whose messages stand alone.
+
+    `params` is a file to read in the place of its params.yaml.
+    """
+    reader, where = _Reader(root), names.PARAMS.as_posix()
+    said = yamlio.loads(yamlio.read_bytes(params or root / names.PARAMS, "run this in the root of a study"), where)
+    reader.sources[where] = FileDigests(canonical.sha256(said), None)
+    study_ = study.parse_study(said, where)
     locks_, runs, decisions = _read_locks(reader, study_), _read_runs(reader, study_), _read_decisions(reader, study_)
     records = [run.record for run in runs.values()]
 
@@ -270,7 +278,7 @@ def _read_decisions(reader: _Reader, study_: Study) -> dict[str, LedgerDecision]
     """The decisions by gate, in the order of the study."""
     data = reader.bytes(DECISIONS, "`dvc repro -s ledger` writes it") or b""
     entries: dict[str, LedgerDecision] = {}
-    for number, raw in enumerate(data.splitlines(keepends=True), start=1):
+    for number, raw in enumerate(io.BytesIO(data), start=1):
         line = LedgerLine(DECISIONS.as_posix(), number, raw)
         decision = parse_decision(raw, str(line), LEDGER_REMEDY)
         gate = decision.gate

@@ -159,7 +159,7 @@ def _line(path: PromotionPath, stars: Stars) -> FigureSpec:
     if path.config == stars.first:
         marks[-1], sizes[-1] = "star", 16
     places, ranks = [place for place, _ in steps], [step.rank or 0 for _, step in steps]
-    texts, hover = [_hover(step, path.config) for _, step in steps], "%{text}<br>rank %{y}<extra></extra>"
+    texts, hover = [_hover(step, path.config) for _, step in steps], "%{text}<br>rank %{y}"
     marker = {"size": sizes, "symbol": marks, "opacity": 1, "line": {"width": 0}}
     return figures.rank_line(style, places, ranks, texts, hover, **marker)
 

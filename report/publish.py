@@ -138,7 +138,10 @@ def studies_page(listed: tuple[PastStudy, ...], problems: Mapping[str, str]) -> 
         Column("commit", "Commit", "digest", "its last whole one, or the newest that held its locks"),
         Column("date", "Committed", hint="by the committer's clock", get=_date),
     ]
-    note = "`promotion verify --rev COMMIT` checks a study, this page does not; `promotion study back NAME` returns it."
+    note = (
+        "Nothing on this page is verified: that is for `promotion verify --rev COMMIT`. `promotion study back NAME` "
+        "brings an earlier study back."
+    )
     table = Table("studies", "The studies of this repository", "git's history up to the commit below", note)
     table = table.fill(columns, listed, lambda study: f"study.{study.name}")
     return Page(INDEX, "studies.html", "Studies", {}, [table])

@@ -6,7 +6,7 @@ python -m report.simulation result.json DIR        (`-` reads the result from st
 
 from __future__ import annotations
 
-from report.figures import Figure
+from report.figures import Figure, scatter
 from report.standalone import fill_numbered, main_of, percent, render_page, share_column
 from report.tables import Column, Table
 from stages.backtest.simulation_result import DesignFigures, Simulation, SizeFigures, loads
@@ -74,16 +74,14 @@ def trade_figure(result: Simulation) -> Figure:
         name = f"{formatting.plain(size.configs)} configurations"
         legend.append((colour, "", mark, name))
         data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [percent(row.cost_share) for row in rows],
-                "y": [percent(1 - row.kept) for row in rows],
-                "text": [formatting.html_text(row.name) for row in rows],
-                "marker": {"color": colour, "symbol": mark, "size": 9},
-                "hovertemplate": f"{name}<br>%{{text}}<br>cost %{{x:.1f}} %, dropped %{{y:.1f}} %<extra></extra>",
-                "showlegend": False,
-            }
+            scatter(
+                "markers",
+                [percent(row.cost_share) for row in rows],
+                [percent(1 - row.kept) for row in rows],
+                f"{name}<br>%{{text}}<br>cost %{{x:.1f}} %, dropped %{{y:.1f}} %",
+                text=[formatting.html_text(row.name) for row in rows],
+                marker={"color": colour, "symbol": mark, "size": 9},
+            )
         )
     least = min(result.sizes[-1].designs, key=lambda row: (-row.kept, row.cost_share))
     alt = (

@@ -94,6 +94,7 @@ def scatter_figure(hosts: RungHosts, pair: HostPair, paths: Paths, stars: Stars)
     looks = [figures.look_of(path, stars) for (path, _, _), _ in drawn]
     values = [value for _, x, y in points for value in (x, y)] or [0.0, 1.0]
     ends = [min(values), max(values)]
+    diagonal = {"color": "@c0", "width": 1, "dash": "dot"}
     tau = "not defined" if pair.summary.tau_b is None else formatting.number(pair.summary.tau_b, 2)
     return Figure(
         f"figure.scatter.{hosts.gate.rung}.{pair.first}.{pair.second}",
@@ -103,31 +104,21 @@ def scatter_figure(hosts: RungHosts, pair: HostPair, paths: Paths, stars: Stars)
         f"τ-b {tau} over {formatting.count(len(points), 'candidate')}.",
         f"means-{hosts.gate.rung}",
         [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": ends,
-                "y": ends,
-                "line": {"color": "@c0", "width": 1, "dash": "dot"},
-                "hoverinfo": "skip",
-                "showlegend": False,
-            },
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [x for (_, x, _), _ in drawn],
-                "y": [y for (_, _, y), _ in drawn],
-                "text": [formatting.html_text(path.config) for (path, _, _), _ in drawn],
-                "marker": {
+            figures.scatter("lines", ends, ends, "", line=diagonal),
+            figures.scatter(
+                "markers",
+                [x for (_, x, _), _ in drawn],
+                [y for (_, _, y), _ in drawn],
+                "%{text}<br>%{x:.6f} · %{y:.6f}",
+                text=[formatting.html_text(path.config) for (path, _, _), _ in drawn],
+                marker={
                     "color": [look.colour for look in looks],
                     "symbol": [look.symbol for look in looks],
                     "size": [size for _, size in drawn],
                     "line": {"width": 1, "color": "@bg"},
                     "opacity": 1,
                 },
-                "hovertemplate": "%{text}<br>%{x:.6f} · %{y:.6f}<extra></extra>",
-                "showlegend": False,
-            },
+            ),
         ],
         {
             "xaxis": {"title": {"text": f"mean val_bpb on {pair.first}"}, "nticks": 6},
@@ -214,7 +205,7 @@ def _slope_labels(drawn: list[PromotionPath], ranks: dict[str, list[int]], stars
 
 def _slope(path: PromotionPath, ranks: list[int], stars: Stars) -> FigureSpec:
     look, texts = figures.look_of(path, stars), [formatting.html_text(path.config)] * len(ranks)
-    hover = "%{text}: rank %{y}<extra></extra>"
+    hover = "%{text}: rank %{y}"
     return figures.rank_line(look, list(range(len(ranks))), ranks, texts, hover, symbol=look.symbol, size=8)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from report.figures import Figure, FigureSpec
+from report.figures import Figure, FigureSpec, scatter
 from report.page import Page, link_config, link_rung
 from report.tables import Cell, Column, Table
 from report.views import StudyView
@@ -172,19 +172,10 @@ def _courses_figure(result: ScreenEffects, screen: Screen) -> Iterator[Figure]:
         for m, host in enumerate(hosts):
             own = [effect for effect in main if effect.factors == (factor,) and effect.host == host]
             look = (COLOURS[n % len(COLOURS)], DASHES[m % len(DASHES)])
-            lines.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers",
-                    "x": [screen.budgets[effect.rung] for effect in own],
-                    "y": [effect.estimate for effect in own],
-                    "line": {"color": look[0], "dash": look[1], "width": 2},
-                    "marker": {"color": look[0], "size": 7},
-                    "hovertemplate": f"{formatting.html_text(factor)}, {formatting.html_text(host)}<br>"
-                    "%{x} s: %{y:+.6f}<extra></extra>",
-                    "showlegend": False,
-                }
-            )
+            budgets, sizes = [screen.budgets[effect.rung] for effect in own], [effect.estimate for effect in own]
+            hover = f"{formatting.html_text(factor)}, {formatting.html_text(host)}<br>%{{x}} s: %{{y:+.6f}}"
+            line, marker = {"color": look[0], "dash": look[1], "width": 2}, {"color": look[0], "size": 7}
+            lines.append(scatter("lines+markers", budgets, sizes, hover, line=line, marker=marker))
             legend.append((look[0], "" if look[1] == "solid" else look[1], "circle", f"{factor} on {host}"))
     yield Figure(
         "figure.courses",
@@ -216,18 +207,10 @@ def _half_normal_figure(result: ScreenEffects, rungs: Sequence[str]) -> Iterator
         own = sorted((effect for effect in last if effect.host == host), key=lambda effect: abs(effect.estimate))
         quantiles = [round(float(halfnorm.ppf((i + 0.5) / len(own))), 4) for i in range(len(own))]
         colour, symbol = COLOURS[n % len(COLOURS)], ("circle", "square", "diamond")[n % 3]
-        marks.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": quantiles,
-                "y": [abs(effect.estimate) for effect in own],
-                "text": [formatting.html_text(effect.name) for effect in own],
-                "marker": {"color": colour, "symbol": symbol, "size": 8},
-                "hovertemplate": f"%{{text}}, {formatting.html_text(host)}: %{{y:.6f}}<extra></extra>",
-                "showlegend": False,
-            }
-        )
+        sizes, texts = [abs(effect.estimate) for effect in own], [formatting.html_text(effect.name) for effect in own]
+        hover = f"%{{text}}, {formatting.html_text(host)}: %{{y:.6f}}"
+        marker = {"color": colour, "symbol": symbol, "size": 8}
+        marks.append(scatter("markers", quantiles, sizes, hover, text=texts, marker=marker))
         legend.append((colour, "", symbol, host))
     yield Figure(
         "figure.half-normal",

@@ -10,7 +10,7 @@ from report.confidence import SOURCE, Confidence, readable
 from report.gates import GateView
 from report.page import config_page, gate_page, link_config
 from report.tables import Cell, Column, Table
-from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Threshold
+from stages.confidence.results import Change, Comparison, Deletion, End, GateConfidence, Noise, Threshold
 from stages.domain import formatting
 
 #: Differences of so many cells stand on the page; those of more in the files alone.
@@ -73,12 +73,16 @@ def _sentences(gate: GateView, known: GateConfidence) -> Iterator[str]:
 
 def noise_text(known: GateConfidence) -> str:
     """How much one cell would move under a fresh seed, and where that was measured or borrowed from."""
-    noise = known.noise
+    rough = " It is the noise of another budget, so take it as a rough guess." if known.noise.borrowed else ""
+    return noise_sentence(known.noise, "how often this gate would decide otherwise") + rough
+
+
+def noise_sentence(noise: Noise, unknown: str) -> str:
+    """The noise of one cell on each host; where nobody measured it, what is `unknown` for that."""
     if not noise.known:
-        return f"{formatting.capital(noise.text)}: nobody knows how often this gate would decide otherwise."
+        return f"{formatting.capital(noise.text)}: nobody knows {unknown}."
     spread = formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(noise.sd.items())])
-    tail = ". It is the noise of another budget, so take it as a rough guess." if noise.borrowed else "."
-    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}{tail}"
+    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}."
 
 
 def _redraws_text(known: GateConfidence, final: bool) -> str:

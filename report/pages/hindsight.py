@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from report.confidence import readable
-from report.figures import MOST_LINES, Figure, FigureSpec, short_labels
+from report.figures import MOST_LINES, Figure, FigureSpec, scatter, short_labels
 from report.hindsight import PAGE, SOURCE
 from report.load import LedgerLine
 from report.page import Page, link_config, link_gate, link_rung
-from report.pages.gate_confidence import DIFFERENCE_HINT, difference_cell, outcome_cell
+from report.pages.gate_confidence import DIFFERENCE_HINT, difference_cell, noise_sentence, outcome_cell
 from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.confidence.hindsight_results import Alternative, Dropped, FinalStanding, Foretold, Hindsight
@@ -48,7 +48,7 @@ def pages(view: StudyView) -> Iterator[Page]:
             "figures": [standing_figure(result, name)] if result.best else [],
             "hours": formatting.device_time(result.hindsight_hours),
             "unknown": formatting.listed(list(result.unknown)) if result.unknown else "",
-            "noise": _noise_text(result),
+            "noise": noise_sentence(result.noise, "how large a difference luck makes here"),
             "regret": _regret_text(result, name),
         }
         tables = _tables(result, view)
@@ -64,14 +64,6 @@ def _tables(result: Hindsight, view: StudyView) -> list[Table]:
         runs_table(view),
     ]
     return [*tables, alternatives_table(result)] if result.alternatives else tables
-
-
-def _noise_text(result: Hindsight) -> str:
-    noise = result.noise
-    if not noise.known:
-        return f"{formatting.capital(noise.text)}: nobody knows how large a difference luck makes here."
-    spread = formatting.listed([f"{formatting.number(sd, 4)} on {host}" for host, sd in sorted(noise.sd.items())])
-    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}."
 
 
 def _regret_text(result: Hindsight, metric: str) -> str:
@@ -236,30 +228,30 @@ def _score(row: tuple[HindsightRecord, LedgerLine]) -> float | None:
     return None if value is None else float(value)
 
 
+def _way(row: FinalStanding) -> str:
+    return f"stopped by {row.stopped_at}" if row.stopped_at else "in the ladder to the end"
+
+
 def standing_figure(result: Hindsight, metric: str) -> Figure:
     """Every configuration's mean at the last budget, a dot each, best on top."""
     known = [row for row in result.standings if row.mean is not None]
     drawn = [row for row in known[:MOST_LINES] if row.mean is not None]
     labels = short_labels(row.config for row in drawn)
     kinds = {row.config: "choice" if row.config == result.choice else row.source for row in drawn}
-    data: list[FigureSpec] = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "cliponaxis": False,
-            "x": [row.mean for row in drawn if kinds[row.config] == kind],
-            "y": [labels[row.config] for row in drawn if kinds[row.config] == kind],
-            "text": [
-                formatting.html_text(f"stopped by {row.stopped_at}" if row.stopped_at else "in the ladder to the end")
-                for row in drawn
-                if kinds[row.config] == kind
-            ],
-            "marker": {"color": colour, "symbol": mark, "size": size},
-            "hovertemplate": "%{y}: %{x:.4f}, %{text}<extra></extra>",
-            "showlegend": False,
-        }
-        for kind, (colour, mark, size) in _LOOKS.items()
-    ]
+
+    def marks(kind: str, colour: str, mark: str, size: int) -> FigureSpec:
+        rows = [row for row in drawn if kinds[row.config] == kind]
+        return scatter(
+            "markers",
+            [row.mean for row in rows],
+            [labels[row.config] for row in rows],
+            "%{y}: %{x:.4f}, %{text}",
+            text=[formatting.html_text(_way(row)) for row in rows],
+            marker={"color": colour, "symbol": mark, "size": size},
+            cliponaxis=False,
+        )
+
+    data = [marks(kind, *look) for kind, look in _LOOKS.items()]
     alt = (
         f"Mean {metric} at the budget of {formatting.rung_title(result.rung).lower()}, best on top: "
         f"{result.best} is best, the ladder chose {result.choice or 'nobody'}."

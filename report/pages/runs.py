@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from report import labels
-from report.figures import Figure
+from report.figures import Figure, scatter
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import Page, gate_page, link_config, run_page, rung_page
@@ -210,15 +210,9 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
 def curve_figure(trace: Trace, clock: str) -> Figure:
     """Training loss of a run over its seconds, or over its steps where a trainer tells no seconds."""
     key = "seconds" if any(point["seconds"] for point in trace.points) else "step"
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [_short(point[key]) or 0.0 for point in trace.points],
-        "y": [_short(point["train_loss"]) for point in trace.points],
-        "line": {"color": "@c1", "width": 2},
-        "hovertemplate": "%{x}: %{y:.4f}<extra></extra>",
-        "showlegend": False,
-    }
+    x = [_short(point[key]) or 0.0 for point in trace.points]
+    y = [_short(point["train_loss"]) for point in trace.points]
+    line = scatter("lines", x, y, "%{x}: %{y:.4f}", line={"color": "@c1", "width": 2})
     layout = {
         "xaxis": {
             "title": {"text": f"{key.capitalize()} ({f'{clock} clock' if key == 'seconds' else 'steps'})"},

@@ -15,8 +15,9 @@ INPUTS = Table(
     "inputs",
     "What this site was made from",
     "the files themselves",
-    note="Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no "
-    "blob lies in DVC's cache.",
+    note="The SHA-256 of params.yaml is that of what it says, as canonical JSON: comments and layout change nothing. "
+    "Traces are not listed: each run's page names the digests of its curve and its telemetry. What has no blob lies in "
+    "DVC's cache.",
 )
 CHAINS = Table(
     "chain", "Lock, records, decision: gate by gate", "locks/, ledger/runs.jsonl, ledger/decisions.jsonl", tools=False

@@ -175,7 +175,7 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        changes = git.ask("status", "--porcelain", "--", *paths).splitlines()
+        changes = git.ask("status", "--porcelain", "--", *paths).split("\n")[:-1]
         lock = f"{git.prefix}dvc.lock"
         return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
     finally:

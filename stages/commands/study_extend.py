@@ -106,7 +106,7 @@ def read_earlier(past: PastStudy, rung: str | None) -> Earlier:
         raise Refused(f"--rung {chosen}: {past.name} has no such rung, expected one of {', '.join(study.rungs)}")
     gate = names.gate_of(chosen)
     at, decision = next(item for item in enumerate(past.decisions) if item[1].gate == gate)
-    return Earlier(past, value, study, gate, decision, sha256_bytes(lines.splitlines(keepends=True)[at]))
+    return Earlier(past, value, study, gate, decision, sha256_bytes(list(io.BytesIO(lines))[at]))
 
 
 def format_extension(
@@ -121,7 +121,7 @@ def format_extension(
             f"--budget-seconds {seconds:g}: expected at least {rung.budget_seconds:g}, that of the earlier rung"
         )
     larger = seconds > rung.budget_seconds
-    eligible = who_may_go_on(earlier.decision, larger=larger)
+    eligible = who_may_go_on(earlier.decision, same_budget=not larger)
     if not eligible:
         raise Refused(
             f"{gate} of {earlier.past.name} let nobody through; --rung names another, or leave the budget as it is"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from stages.domain.schema import GateName, Key, Sha256, Strict
+from stages.domain.schema import CommitId, GateName, Key, Sha256, Strict
 
 if TYPE_CHECKING:
     from stages.domain.decision import Decision
@@ -20,21 +20,19 @@ class Origin(Strict):
     """The gate of an earlier study, at a commit of this history, whose candidates this study takes on."""
 
     study: Annotated[Key, Field(description="The `study.name` of the earlier study.")]
-    commit: Annotated[
-        str,
-        Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$", description="The commit that holds its evidence, in full."),
-    ]
+    commit: Annotated[CommitId, Field(description="The commit that holds its evidence, in full.")]
     gate: Annotated[GateName, Field(description="The gate that judged them.")]
     decision: Annotated[Sha256, Field(description="The SHA-256 of that gate's line in its `ledger/decisions.jsonl`.")]
 
 
-def who_may_go_on(decision: Decision, *, larger: bool) -> list[str]:
+def who_may_go_on(decision: Decision, *, same_budget: bool) -> list[str]:
     """The candidates that a study may take from a gate.
 
-    At the gate's own budget, for more seeds, all that it judged. At a `larger` one, those that it promoted; of a gate
-    without a rule that promotes, such as one that gives the verdicts, those that no rule stopped, if it is not blocked.
+    Where it begins at the gate's own budget, for more seeds: all that it judged. At any other budget, such as one more
+    rung, or the first rung of a ladder whose candidates a screen chose: those that it promoted; of a gate without a
+    rule that promotes, such as one that gives the verdicts, those that no rule stopped, if it is not blocked.
     """
-    if not larger:
+    if same_budget:
         return list(decision.candidates)
     if any(rule.effect == "promote" for rule in decision.rules):
         return list(decision.promoted)

@@ -20,9 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.formatting import count
 from stages.domain.study import Host
+from stages.repo.git import Git
 
 GPU_QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "compute_cap")
 BF16_CAPABILITY = (8, 0)
@@ -118,7 +119,7 @@ def _query_nvidia_smi() -> tuple[tuple[str, ...], ...]:
         answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=ANSWER_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
-    rows = csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
+    rows = csv.reader(answer.stdout.split("\n"), skipinitialspace=True)
     return tuple(tuple(cell.strip() for cell in row) for row in rows if len(row) == len(GPU_QUERY))
 
 
@@ -247,14 +248,8 @@ def _find_torch_remedy(torch: Any) -> str:
 
 @cache
 def git_commit() -> str | None:
-    """The commit that is checked out, or None outside git. Only telemetry holds it."""
-    git = shutil.which("git")
-    if git is None:
-        return None
+    """The commit that is checked out, or None where git does not say. Only telemetry holds it."""
     try:
-        answer = subprocess.run(
-            [git, "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", timeout=ANSWER_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
+        return Git(Path()).head
+    except Invalid:
         return None
-    return answer.stdout.strip() or None

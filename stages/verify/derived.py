@@ -10,6 +10,7 @@ imported and never from the study, and ends after `SITE_SECONDS`.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from stages.verify.decisions import Recomputed
 from stages.verify.digests import installed_root, other_code
 from stages.verify.dvc_locks import ROOT, DvcLocks
 from stages.verify.ledger import Ledger
-from stages.verify.locks import METRICS
+from stages.verify.locks import METRICS, PARAMS, Params
 from stages.verify.pending import evidence_locks, evidence_study, pending_gates
 
 SUMMARY, WINNER, SITE = (path.as_posix() for path in (names.SUMMARY, names.WINNER, names.SITE))
@@ -194,19 +195,36 @@ def check_site(case: Case) -> Iterator[Problem]:
     if missing := [path for path in needed if not (case.root / path).exists()]:
         raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", PULL)
     with tempfile.TemporaryDirectory() as folder:
-        if message := _build_site(case.root, Path(folder)):
+        if message := _build_site(case.root, Path(folder), _recorded_params(case)):
             meaning = "the site cannot be built from what lies here; V26 says what was changed"
             yield Problem(SITE, message, "pages", meaning)
             return
-        digest = md5_folder(Path(folder))
+        digest = md5_folder(Path(folder) / SITE)
     for path, pointer, md5 in recorded:
         if md5 != digest:
             yield Problem(path, str(md5), digest, "the pages do not show what the evidence says", pointer=pointer)
 
 
-def _build_site(root: Path, folder: Path) -> str:
-    """Build the site of a study into a folder. Why it cannot be built; empty where it can."""
-    command = [sys.executable, "-P", "-m", "report", "--out", str(folder)]  # -P: nothing is imported from the study
+def _recorded_params(case: Case) -> bytes | None:
+    """What the site was built from, where params.yaml still says that: DVC does not see another order of its keys.
+
+    None where it says something else, which V19 reports.
+    """
+    stage = case.get(DvcLocks).recorded.get(ROOT, {}).get("site")
+    recorded = stage.params.get(PARAMS, {}) if stage else {}
+    return json.dumps(recorded).encode("utf-8") if recorded == case.get(Params).value else None
+
+
+def _build_site(root: Path, folder: Path, params: bytes | None) -> str:
+    """Build the site of a study into a folder inside `folder`. Why it cannot be built; empty where it can.
+
+    `params` stands in for its params.yaml.
+    """
+    # -P: nothing is imported from the study
+    command = [sys.executable, "-P", "-m", "report", "--out", str(folder / SITE)]
+    if params is not None:
+        (folder / "params.yaml").write_bytes(params)
+        command += ["--params", str(folder / "params.yaml")]
     own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     paths = [str(path.resolve()) for path in (installed_root(), *map(Path, own))]  # a relative one would be the study's
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
@@ -218,8 +236,13 @@ def _build_site(root: Path, folder: Path) -> str:
         return f"no site after {SITE_SECONDS} seconds"
     if done.returncode == 0:
         return ""
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    last = lines[-1] if lines else f"exit status {done.returncode}"
+    if done.returncode == -9:  # this machine's memory ran out, or somebody ended it
+        raise Skip("the process that builds the site was killed", "promotion verify, with more memory")
+    lines = done.stderr.decode("utf-8", "replace").strip().split("\n")
+    last = lines[-1] or f"exit status {done.returncode}"
     if last.startswith(("ModuleNotFoundError", "ImportError")) or last.endswith("No module named report"):
         raise Skip(f"the report cannot be imported: {last}", "pip install 'staged-promotion[study]'")
+    if str(folder) in last:
+        reason = last.replace(str(folder), "the temporary folder")[:300]
+        raise Skip(reason, "promotion verify, with room for temporary files (TMPDIR)")
     return last[:300]

@@ -212,8 +212,8 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         path = f"stages/{rung}/dvc.yaml"
         pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
         if pipeline is not None:
-            generated = _without_descriptions(_generated_yaml(case.get(Study), rung, earlier="vars" in pipeline))
-            for pointer, value, expected in differences(_without_descriptions(pipeline), generated):
+            generated = _comparable(_generated_yaml(case.get(Study), rung, earlier="vars" in pipeline))
+            for pointer, value, expected in differences(_comparable(pipeline), generated):
                 if "/matrix/" in pointer and not locks.recorded.get(f"stages/{rung}/dvc.lock"):
                     stale.append(path)  # a gate that is not frozen may change its seeds in params.yaml
                     continue
@@ -248,14 +248,22 @@ def _missing_from_stage(name: str, stage: PlannedStage) -> Iterator[Problem]:
             yield Problem(ROOT_YAML, f"{kind} without {item}", item, meaning, pointer=pointer)
 
 
-def _without_descriptions(pipeline: dict[str, object]) -> dict[str, object]:
-    """A dvc.yaml without its descriptions, which change nothing."""
+def _comparable(pipeline: dict[str, object]) -> dict[str, object]:
+    """A dvc.yaml without what changes nothing: descriptions, and the order of configurations, hosts and seeds."""
     stages = pipeline.get("stages")
     kept = {
-        name: {key: value for key, value in stage.items() if key != "desc"} if isinstance(stage, dict) else stage
+        name: {key: _sorted_axes(value) if key == "matrix" else value for key, value in stage.items() if key != "desc"}
+        if isinstance(stage, dict)
+        else stage
         for name, stage in (stages if isinstance(stages, dict) else {}).items()
     }
     return {**pipeline, "stages": kept}
+
+
+def _sorted_axes(matrix: object) -> object:
+    if not isinstance(matrix, dict):
+        return matrix
+    return {axis: sorted(values, key=str) if isinstance(values, list) else values for axis, values in matrix.items()}
 
 
 def _compare_stage(

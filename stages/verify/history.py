@@ -283,9 +283,9 @@ def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, Rec
         if count > MOST_FAILURES:
             expected = f"at most {MOST_FAILURES} failures of one run under one rule, or an amendment"
             meaning = "whoever repeats a run until it suits calls the others failed"
-            found = f"{name} failed {count} times under the rule that judges it"
+            text = f"{name} failed {count} times under the rule that judges it"
             line = runs[name].line if name in runs else None
-            yield Problem(RUNS, found, expected, meaning, line=line)
+            yield Problem(RUNS, text, expected, meaning, line=line)
     if repeated:
         most = max(repeated, key=lambda name: repeated[name])
         counted = f"{len(repeated)} runs were" if len(repeated) > 1 else "one run was"
@@ -296,7 +296,7 @@ def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, Rec
 def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
     data = run.data.rstrip(b"\n")
-    return any(history.precedes(first, state) for first in history.states.values() if data in history.new_lines(first))
+    return any(history.precedes(first, state) for first in history.states_of_lines.get(data, ()))
 
 
 def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:

@@ -1,7 +1,7 @@
 """Check V31: what `study.from` says of the study that this one goes on from, held against that commit.
 
 The earlier commit is verified as a whole, its own `study.from` among it. Then the decision, the candidates, the runner,
-the text, the budget and the seeds are compared. Nothing of the earlier study stands in this tree, so nothing of it can
+the text and the seeds are compared. Nothing of the earlier study stands in this tree, so nothing of it can
 change here: its decision remains what it was.
 """
 
@@ -39,7 +39,7 @@ def check_origin(case: Case) -> Iterator[Problem]:
     """A study that goes on from another one takes its candidates from a decision of this history.
 
     The commit and the decision are those that `study.from` names, and that commit verifies. Knobs, runner, text,
-    settings and clock are the same, the seeds are fresh, the budget is not smaller. A study that names none passes.
+    settings and clock are the same, and the seeds are fresh. A study that names none passes.
     """
     study = case.get(Study)
     origin = study.study.from_
@@ -65,7 +65,6 @@ def check_origin(case: Case) -> Iterator[Problem]:
     line = earlier.get(Ledger).decisions.get(origin.gate)
     if lock is None or line is None:
         return
-    yield from _compare_budget(study, lock.frozen)
     yield from _compare_candidates(study, earlier.get(Study), lock.frozen, parse_decision(line.data, DECISIONS, ""))
     yield from _compare_frozen(case, lock.frozen)
 
@@ -129,23 +128,14 @@ def _compare_seeds(study: Study, used: dict[int, str]) -> Iterator[Problem]:
                     yield Problem(PARAMS, repeated, "a fresh seed", meaning, pointer=pointer)
 
 
-def _compare_budget(study: Study, frozen: Frozen) -> Iterator[Problem]:
-    first = next(iter(study.rungs))
-    budget = study.rungs[first].budget_seconds
-    if budget < frozen.budget_seconds:
-        expected = f"at least {frozen.budget_seconds:g}, that of {frozen.rung} of {frozen.study}"
-        meaning = "a study that goes on does not go back to a smaller budget"
-        yield Problem(PARAMS, f"{budget:g}", expected, meaning, pointer=f"/rungs/{first}/budget_seconds")
-
-
 def _compare_candidates(study: Study, before: Study, frozen: Frozen, decision: Decision) -> Iterator[Problem]:
     """Every configuration is one that the gate let through, and has the knobs that it had."""
-    larger = next(iter(study.rungs.values())).budget_seconds > frozen.budget_seconds
-    eligible = who_may_go_on(decision, larger=larger)
+    same_budget = next(iter(study.rungs.values())).budget_seconds == frozen.budget_seconds
+    eligible = who_may_go_on(decision, same_budget=same_budget)
     for name, knobs in study.configs.items():
         pointer = f"/configs/{name}"
         if name not in eligible:
-            verb = "let through" if larger else "judged"
+            verb = "judged" if same_budget else "let through"
             expected = f"one that {frozen.gate} of {frozen.study} {verb}: {', '.join(eligible) or 'nobody'}"
             yield Problem(PARAMS, name, expected, "it did not earn its place", pointer=pointer)
         elif knobs != before.configs.get(name):

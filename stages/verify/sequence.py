@@ -72,7 +72,7 @@ SEQUENCE = check_order(
         Check("V26", "artifacts", "artifacts", artifacts.check_artifacts, (DvcLocks,)),
         Check("V27", "corpus", "artifacts", artifacts.check_corpus, (Study, Locks, DvcLocks)),
         Check("V28", "winner", "artifacts", derived.check_winner, _DVC),
-        Check("V29", "site", "artifacts", derived.check_site, (DvcLocks,)),
+        Check("V29", "site", "artifacts", derived.check_site, (Params, DvcLocks)),
         Check("V30", "replay", "replay", replay.check_replay, (Ledger,)),
         Check("V31", "origin", "git", origin.check_origin, (Study,), (origin.EarlierSeeds,)),
         Check("V32", "hindsight", "git", hindsight.check_hindsight, (*_EVIDENCE, Recomputed, DvcLocks)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from report.build import build
 from report.pages.method import PUBLISHED
 from report.views import view_study
-from stages.domain import files, names
+from stages.domain import files, names, yamlio
 from tests.report import broken
 from tests.report.conftest import EVIL, copy_of
 from tests.report.pages import kinds, read, target
@@ -258,3 +258,24 @@ def test_no_page_speaks_python(site: Path, hostile: Path, tmp_path: Path, defaul
         words = re.sub(r"<[^>]+>", " ", re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
         words = html.unescape(words).replace(EVIL, "").replace("Traceback", "")
         assert not PYTHON.search(words), (page, PYTHON.search(words))
+
+
+def test_the_overview_has_the_first_ones_settings_to_copy_and_the_place_of_its_weights(
+    site: Path, default_study: Path, tmp_path: Path
+) -> None:
+    def settings(root: Path) -> dict[str, object]:
+        text = (root / "index.html").read_text(encoding="utf-8").partition('<h2 id="Take">')[2]
+        block = re.search(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL)
+        assert block
+        return yamlio.loads(html.unescape(block[1]).encode("utf-8"), "copied")
+
+    frozen = view_study(default_study).files.locks["gate1"].lock.frozen.configs
+    assert frozen
+    assert settings(site) == {"configs": {"d8-c007": frozen["d8-c007"]}}
+    text = " ".join(read(site / "index.html").text.split())
+    assert "The winner's configuration and weights" in text
+    assert "artifacts/winner/model.safetensors" in text and "dvc pull winner" in text
+    root = copy_of(default_study, tmp_path / "study")  # params.yaml moved on: what was trained is what the lock froze
+    broken.params(root, lambda value: value["configs"]["d8-c007"].update(matrix_lr=0.5))
+    build(root)
+    assert settings(root / "site") == {"configs": {"d8-c007": frozen["d8-c007"]}}

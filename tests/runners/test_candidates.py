@@ -27,7 +27,7 @@ HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 #: A trainer of which each version has another constant; the settings of the study reach all of them.
 TRAINER = """import random, sys
 from helper import STEPS
-RATE = {rate}
+RATE = {rate}  # <script>
 noise = random.Random(int(sys.argv[1]))
 x = 5.0
 for step in range(int(sys.argv[2]) * STEPS):
@@ -305,7 +305,7 @@ def test_versions_of_a_file_are_staged_and_verified(finished):
     assert len({run["facts"]["printed"] for run in runs if run["rung"] == "rung1"}) == 3
     page = (repo.root / "site" / "configs" / f"{command.name_of(commits[3])}.html").read_text(encoding="utf-8")
     assert "-RATE = 0.05" in page
-    assert "+RATE = 0.3" in page
+    assert "+RATE = 0.3  # &lt;script&gt;" in page
     assert not list((repo.root / "scratch").rglob("checkout"))
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from stages.domain import yamlio
 from stages.domain.errors import Unreadable
 from stages.dvcfiles.cache import Cache, files_in, md5_path
 from stages.verify import derived
@@ -147,3 +150,75 @@ def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
+
+
+# What params.yaml says, and not how it is written
+
+
+def comment(text: str) -> str:
+    return f"# a comment\n{text}\n\n# and another\n"
+
+
+def other_order(text: str) -> str:
+    lines = text.split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith("  d1-a:"))
+    lines[at], lines[at + 1] = lines[at + 1], lines[at]
+    return "\n".join(lines)
+
+
+def other_layout(text: str) -> str:
+    def turn(value: Any) -> Any:
+        """The keys of every mapping the other way round, but for rungs and gates, whose order means something."""
+        if not isinstance(value, dict):
+            return value
+        return {key: value[key] if key in ("rungs", "gates") else turn(value[key]) for key in reversed(value)}
+
+    return json.dumps(turn(yamlio.loads(text.encode(), "params.yaml")), indent=3) + "\n"
+
+
+def other_numbers(text: str) -> str:
+    assert "budget_seconds: 0.1," in text
+    return text.replace("budget_seconds: 0.1,", "budget_seconds: 1.0e-1,")
+
+
+@pytest.mark.parametrize("change", [comment, other_order, other_layout, other_numbers])
+def test_how_params_yaml_is_written_changes_no_verdict_and_nothing_for_dvc(change, study: Forger):
+    data = study.read("params.yaml").decode("utf-8")
+    study.write("params.yaml", change(data).encode("utf-8"))
+    assert study.read("params.yaml").decode("utf-8") != data
+    outcome = results(study)
+    assert [name for name, result in outcome.items() if result.status == "failed"] == []
+    assert outcome["site"].status == "passed"
+
+
+def test_what_params_yaml_says_does(study: Forger):
+    study.params(lambda value: value["study"].update(title="Another title"))
+    outcome = results(study)
+    assert {name for name, result in outcome.items() if result.status == "failed"} >= {"parameters", "site"}
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "reason"),
+    [
+        (-9, "", "the process that builds the site was killed"),
+        (2, "error: could not write FOLDER/site/index.html: No space left on device", "the temporary folder/site"),
+    ],
+)
+def test_what_this_machine_lacks_is_no_fault_of_the_study(code, text, reason, study: Forger, monkeypatch):
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        folder = str(Path(command[command.index("--out") + 1]).parent)
+        return subprocess.CompletedProcess(command, code, b"", text.replace("FOLDER", folder).encode())
+
+    fake = SimpleNamespace(run=run, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(derived, "subprocess", fake)
+    result = results(study)["site"]
+    assert (result.status, reason in result.reason) == ("skipped", True), result
+
+
+def test_a_full_folder_for_temporary_files_skips_what_needs_one(study: Forger, monkeypatch):
+    def full(*_: object, **__: object) -> object:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/anything")
+
+    monkeypatch.setattr(derived.tempfile, "TemporaryDirectory", full)
+    result = results(study)["site"]
+    assert (result.status, result.reason) == ("skipped", "/tmp/anything: No space left on device")

@@ -86,6 +86,13 @@ def test_an_extension_verifies_and_its_lock_binds_where_it_comes_from(
     assert "locks-match" in failed(verify(repo.root, None, Options(depth="git")))
 
 
+def test_a_ladder_of_what_a_gate_promoted_may_begin_at_a_smaller_budget(repo: Repo):
+    params = extension("ladder", 1000)
+    params["rungs"]["rung1"]["budget_seconds"] = 60
+    report = made(repo, params)
+    assert report.verdict == "verified", [str(problem) for result in report.results for problem in result.problems]
+
+
 def other_commit(params: Params) -> None:
     params["study"]["from"]["commit"] = "0" * 40
 
@@ -127,7 +134,8 @@ def reused_floor_seed(params: Params) -> None:
     params["rungs"]["rung1"]["floor_seeds"] = [first_params()["rungs"]["rung3"]["floor_seeds"][1]]
 
 
-def smaller_budget(params: Params) -> None:
+def stopped_configuration_at_a_smaller_budget(params: Params) -> None:
+    stopped_configuration(params)
     params["rungs"]["rung1"]["budget_seconds"] = 60
 
 
@@ -155,7 +163,7 @@ CHEATS: list[tuple[Callable[[Params], None], str]] = [
     (other_knobs, "/configs/"),
     (reused_seed, f"/rungs/rung1/seeds/0: seed {FIRST}, used by first"),
     (reused_floor_seed, "/rungs/rung1/floor_seeds/0: seed 3901, used by first"),
-    (smaller_budget, "/rungs/rung1/budget_seconds: 60"),
+    (stopped_configuration_at_a_smaller_budget, "/configs/"),
     (other_text, "/frozen/corpus: "),
     (other_settings, "/frozen/settings: "),
     (other_clock, "/frozen/clock: "),
