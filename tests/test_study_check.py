@@ -79,6 +79,17 @@ def test_a_whole_number_of_a_knob_may_be_written_with_an_exponent() -> None:
     check_study(text.encode(), "p.yaml")
 
 
+def test_an_alias_is_refused_with_its_line_because_dvc_copies_it_into_a_lock_that_takes_none() -> None:
+    first = "R1: {kind: complete_cells}"
+    head, tail = SMOKE.split("gates:\n")
+    assert first in tail
+    shared = (
+        head + "gates:\n" + tail.replace(first, "R1: &cells {kind: complete_cells}", 1).replace(first, "R1: *cells", 1)
+    )
+    with pytest.raises(Invalid, match=r"^p.yaml, line \d+: found the alias \*cells, expected the value itself: DVC"):
+        check_study(shared.encode(), "p.yaml")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -174,7 +174,7 @@ def _next_seed() -> int:
 def _section(key: str, value: Any, comment: str) -> str:
     """A section as YAML, its innermost mappings and lists on one line each, below its comment."""
     yaml = YAML(typ="rt")
-    yaml.default_flow_style, yaml.width = None, 4096  # type: ignore[assignment]  # None: only what holds no other
+    yaml.default_flow_style, yaml.width = None, 4096  # None: only what holds no other
     yaml.representer.sort_base_mapping_type_on_output = False
     text = io.StringIO()
     yaml.dump({key: value}, text)

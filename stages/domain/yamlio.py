@@ -121,6 +121,16 @@ def _shallow(text: str, where: str, max_nodes: int, aliases: bool) -> None:
             raise BadYaml.at(where, f"more than {max_nodes} values or {MAX_DEPTH} levels; no study needs that")
 
 
+def refuse_aliases(data: bytes, where: str) -> None:
+    """Refuse a study with an alias: DVC copies it into dvc.lock, where `lockfile.parse` takes none."""
+    for event in YAML(typ="safe").parse(data.decode("utf-8")):
+        if isinstance(event, AliasEvent):
+            place = f"{where}, line {event.start_mark.line + 1}"
+            raise BadYaml.at(
+                place, f"found the alias *{event.anchor}, expected the value itself: DVC would copy it into dvc.lock"
+            )
+
+
 def loads(
     data: bytes, where: str, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES, aliases: bool = True
 ) -> dict[str, Any]:
