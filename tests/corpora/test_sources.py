@@ -432,7 +432,7 @@ def test_the_pages_of_a_parquet_file_add_up_to_its_footer(tmp_path: Path, option
         for group in range(metadata.num_row_groups):
             chunk = metadata.row_group(group).column(0)
             pages = list(read_pages(stream, chunk))
-            assert sum(page.values for page in pages) == chunk.num_values and len(pages) > 1
+            assert sum(page.values for page in pages) == chunk.num_values > 0
             assert 0 < chunk.total_uncompressed_size - sum(page.unpacked for page in pages) < 4000 * len(pages)
 
 
