@@ -1,6 +1,7 @@
 # Everything runs in .venv, made from the tested set in constraints.txt.
 #   make study   the default study, from the text to the site        make test    the whole test suite
 #   make check   formatting, lint, types, workflows                  make bench   the figures of docs/log.md, as JSON
+#   make mutants SEED=1    do the tests notice? 100 small changes of the code, drawn at random
 #   make hindsight   after the study: what the gates stopped, trained at the last budget (never part of make study)
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +33,10 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench
+
+SEED ?= 0
+mutants: $(VENV)/ready
+	$(BIN)/python -m bench.mutants --seed $(SEED)
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -11,6 +11,7 @@ absent stays absent and reads as missing on the pages.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -277,7 +278,7 @@ def _read_decisions(reader: _Reader, study_: Study) -> dict[str, LedgerDecision]
     """The decisions by gate, in the order of the study."""
     data = reader.bytes(DECISIONS, "`dvc repro -s ledger` writes it") or b""
     entries: dict[str, LedgerDecision] = {}
-    for number, raw in enumerate(data.splitlines(keepends=True), start=1):
+    for number, raw in enumerate(io.BytesIO(data), start=1):
         line = LedgerLine(DECISIONS.as_posix(), number, raw)
         decision = parse_decision(raw, str(line), LEDGER_REMEDY)
         gate = decision.gate

@@ -88,7 +88,7 @@ def publish(root: Path, folder: Path, progress: Progress = lambda done, of: None
                 _write_past(root, study, new, provenance)
                 built[study.name] = study
             except Invalid as error:
-                problems[study.name] = str(error).splitlines()[0]
+                problems[study.name] = str(error).split("\n")[0]
         write_site(files, new, progress, provenance, [studies_page(listed, problems)])
 
     replace_folder(folder, PUBLISHED, write)

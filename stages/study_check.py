@@ -30,6 +30,7 @@ def load_checked(path: Path = names.PARAMS) -> Study:
 def check_study(data: bytes, where: str) -> Study:
     """The study that `data` says. `Invalid` names file, line and key of every mistake in it, the runner's included."""
     study = parse_bytes(data, where)
+    yamlio.refuse_aliases(data, where)
     messages = list(_runner_mistakes(study, where))
     if messages:
         raise Invalid("\n".join(str(yamlio.with_lines(message, data, where)) for message in messages))

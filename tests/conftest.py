@@ -7,8 +7,23 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests.support import repo as repos
+
+# On a busy machine an example may take any time. With FUZZ=n the examples are new ones at every run, and fuzzers try
+# n times as many (tests/support/fuzzing.py); without, they are the same on every machine.
+settings.register_profile("project", deadline=None, derandomize="FUZZ" not in os.environ)
+settings.load_profile("project")
+#: Seconds for a test that is slow, or whose fixture runs a whole study.
+SLOW_SECONDS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what is slow its time."""
+    for item in items:
+        if item.get_closest_marker("slow") or "smoke" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
 
 def build_smoke(root: Path) -> repos.Repo:

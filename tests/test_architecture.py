@@ -163,3 +163,9 @@ def test_every_program_begins_at_the_door():
         and module not in SILENT
     }
     assert [module for module, text in programs.items() if "    main_guard(" not in text] == []
+
+
+def test_lines_end_where_those_who_own_a_format_end_them():
+    """`splitlines` ends a line at ten characters besides LF: whoever writes one of them shows two programs two files."""
+    rooms = [path for module, path in modules().items() if room_of(module) not in ("trainer", "bench")]
+    assert [path.as_posix() for path in rooms if "splitlines" in path.read_text(encoding="utf-8")] == []

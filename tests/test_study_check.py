@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,45 @@ def test_two_configurations_that_build_and_train_one_model_are_refused() -> None
 def test_a_whole_number_of_a_knob_may_be_written_with_an_exponent() -> None:
     text = SMOKE.replace("batch_tokens: 256", "batch_tokens: 2.56e2").replace("eval_tokens: 512", "eval_tokens: 5.12e2")
     check_study(text.encode(), "p.yaml")
+
+
+def test_an_alias_is_refused_with_its_line_because_dvc_copies_it_into_a_lock_that_takes_none() -> None:
+    first = "R1: {kind: complete_cells}"
+    head, tail = SMOKE.split("gates:\n")
+    assert first in tail
+    shared = (
+        head + "gates:\n" + tail.replace(first, "R1: &cells {kind: complete_cells}", 1).replace(first, "R1: *cells", 1)
+    )
+    with pytest.raises(Invalid, match=r"^p.yaml, line \d+: found the alias \*cells, expected the value itself: DVC"):
+        check_study(shared.encode(), "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("roles:", "roles: [a]\nothers:", "roles: found ['a'], expected a mapping"),
+        ("seeds: [1]", "seeds: {a: 1}", "rungs.rung1.seeds: found {'a': 1}, expected a list"),
+        ("seeds: [1]", "seeds: null", "rungs.rung1.seeds: found null, expected a list"),
+        ("budget_seconds: 0.05", "budget_seconds: true", "rungs.rung1.budget_seconds: found true, expected a number"),
+        ("  name: smoke", "  from: other\n  name: smoke", "study.from: found 'other', expected a mapping"),
+        (
+            "  name: smoke",
+            "  from: {study: x, commit: abc, gate: five, decision: d}\n  name: smoke",
+            "study.from.commit: found 'abc', expected the whole id of a commit: 40 or 64 hexadecimal digits in lower case",
+        ),
+        (
+            "  name: smoke",
+            "  from: {study: x, commit: abc, gate: five, decision: d}\n  name: smoke",
+            "study.from.gate: found 'five', expected a gate: gate1, gate2, ...",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_the_words_of_yaml_and_with_its_line(old: str, new: str, message: str) -> None:
+    text = (PROJECT / "studies" / "smoke.yaml").read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(Invalid) as refused:
+        check_study(text.replace(old, new, 1).encode(), "mine.yaml")
+    lines = [line for line in str(refused.value).splitlines() if line.endswith(message)]
+    assert len(lines) == 1, refused.value
+    assert re.match(r"mine\.yaml, line \d+: ", lines[0])
+    assert not re.search(r"valid (dictionary|list|string|integer|number)|instance of|None|True", str(refused.value))

@@ -14,6 +14,7 @@ The scores of the table choose nothing: the study measures every configuration a
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from contextlib import closing
@@ -163,7 +164,7 @@ def write_section(chosen: dict[str, tuple[ResultRow, CandidateFiles]]) -> str:
 def replace_section(data: bytes, section: str, where: str) -> bytes:
     """A study's file with another `configs` section; all else of it stays, comments too. `Refused` where it cannot."""
     text = data.decode("utf-8")
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text))
     start = next((place for place, line in enumerate(lines) if line.startswith("configs:")), None)
     if start is None:
         raise Refused(f"{where}: found no line that begins with `configs:`; write the printed section into it by hand")

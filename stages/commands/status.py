@@ -151,8 +151,8 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
         what_if = "study.mode is exploratory: what the gates say now is a what-if and never evidence"
         console.print(what_if, style="yellow")
     for row in rungs:
-        for line in _list_lock_notes(row):
-            console.print(line, soft_wrap=True)
+        for note in _list_lock_notes(row):
+            console.print(note, soft_wrap=True)
         if _is_what_if(row):
             console.print(f"{row.gate} decided by rules that nobody froze: a what-if", style="yellow", soft_wrap=True)
     for row in rungs:

@@ -175,7 +175,7 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     if git is None:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
-        changes = git.ask("status", "--porcelain", "--", *paths).splitlines()
+        changes = git.ask("status", "--porcelain", "--", *paths).split("\n")[:-1]
         lock = f"{git.prefix}dvc.lock"
         return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
     finally:
@@ -336,7 +336,7 @@ def list_studies(*, as_json: bool) -> None:
         value = {
             "schema": 1,
             "ready": [{"name": name, "title": study.study.title} for name, study in ready.items()],
-            "past": [study.to_json() for study in past],
+            "past": [known.to_json() for known in past],
         }
         print(json.dumps(value, indent=1))
         return
@@ -344,8 +344,8 @@ def list_studies(*, as_json: bool) -> None:
         print(f"{name:12} {study.study.title}: {summarise(study)}")
     if past:
         print("\nin git's history, * the present one; `promotion study back NAME` brings one back:")
-    for study in past:
-        print(f"{'*' if study.present else ' '} {study.name:12} {study.commit[:12]}  {_outcome(study)}")
+    for known in past:
+        print(f"{'*' if known.present else ' '} {known.name:12} {known.commit[:12]}  {_outcome(known)}")
 
 
 def _outcome(past: PastStudy) -> str:

@@ -19,8 +19,10 @@ from stages.repo.past_studies import PastStudy, read_past_studies
 from stages.verify import Options, verify
 
 #: What a study is in git, beside the code that runs it.
-_PATTERNS = ("params.yaml", "dvc.yaml", "dvc.lock", "locks/gate*.yaml", "locks/gate*.yaml.sig")
-_PATTERNS += ("ledger/*.jsonl", "ledger/metrics.json", "stages/**/dvc.yaml", "stages/**/dvc.lock")
+_PATTERNS = (
+    *("params.yaml", "dvc.yaml", "dvc.lock", "locks/gate*.yaml", "locks/gate*.yaml.sig"),
+    *("ledger/*.jsonl", "ledger/metrics.json", "stages/**/dvc.yaml", "stages/**/dvc.lock"),
+)
 _OF_A_STUDY = re.compile(
     r"(params|dvc)\.yaml|dvc\.lock|locks/gate[0-9]+\.yaml(\.sig)?|ledger/(\w+\.jsonl|metrics\.json)|stages/(.+/)?dvc\.(yaml|lock)"
 )

@@ -106,7 +106,7 @@ def read_earlier(past: PastStudy, rung: str | None) -> Earlier:
         raise Refused(f"--rung {chosen}: {past.name} has no such rung, expected one of {', '.join(study.rungs)}")
     gate = names.gate_of(chosen)
     at, decision = next(item for item in enumerate(past.decisions) if item[1].gate == gate)
-    return Earlier(past, value, study, gate, decision, sha256_bytes(lines.splitlines(keepends=True)[at]))
+    return Earlier(past, value, study, gate, decision, sha256_bytes(list(io.BytesIO(lines))[at]))
 
 
 def format_extension(
@@ -174,7 +174,7 @@ def _next_seed() -> int:
 def _section(key: str, value: Any, comment: str) -> str:
     """A section as YAML, its innermost mappings and lists on one line each, below its comment."""
     yaml = YAML(typ="rt")
-    yaml.default_flow_style, yaml.width = None, 4096  # type: ignore[assignment]  # None: only what holds no other
+    yaml.default_flow_style, yaml.width = None, 4096  # None: only what holds no other
     yaml.representer.sort_base_mapping_type_on_output = False
     text = io.StringIO()
     yaml.dump({key: value}, text)

@@ -8,6 +8,7 @@ Reads locks/ and ledger/ and writes artifacts/confidence/. It stands apart from 
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from stages.confidence import stored
@@ -32,7 +33,7 @@ def read_locks() -> dict[str, Lock]:
 
 def read_decisions() -> dict[str, Decision]:
     """The decisions of the ledger by gate."""
-    lines = read_ledger_file(DECISIONS).splitlines(keepends=True)
+    lines = io.BytesIO(read_ledger_file(DECISIONS))
     numbered = ((f"{DECISIONS.as_posix()}, line {number}", line) for number, line in enumerate(lines, start=1))
     decisions = (parse_decision(line, where, REMEDY) for where, line in numbered)
     return {decision.gate: decision for decision in decisions}

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from stages.corpora import streams
 from stages.corpora.fields import text_at
 from stages.corpora.inputs import CorpusError, InputFile
+from stages.corpora.parquet_pages import BadPages, read_pages
 
 BATCH_ROWS = 4  # a document may have 64 MiB, and each row of a batch may repeat one; larger batches are hardly faster
 FREE_VALUES = 1_000_000  # empty values cost a file next to nothing; so many may stand in one of any size
@@ -30,8 +31,8 @@ def read_rows(file: InputFile, column: str) -> Iterator[str]:
             leaf = _leaf(shard.schema_arrow.field(name).type, name, rest)
             _check_claims(shard.metadata, leaf, file)
             yield from _rows(shard, leaf, rest, file)
-    except (pa.ArrowException, OSError) as error:  # a page that does not unpack is an OSError to Arrow
-        reason = (str(error).splitlines() or ["no reason given"])[0]
+    except (BadPages, pa.ArrowException, OSError) as error:  # a page that does not unpack is an OSError to Arrow
+        reason = str(error).split("\n")[0] or "no reason given"
         raise CorpusError(f"{file.name}: not a readable Parquet file: {reason}; fetch it again") from None
 
 
@@ -89,18 +90,21 @@ def _leaf(kind: pa.DataType, name: str, keys: str) -> str:
 
 
 def _check_claims(metadata: pq.FileMetaData, leaf: str, file: InputFile) -> None:
-    """Refuse a file whose own figures ask for much more than its size."""
+    """Refuse a file whose own figures ask for much more than its size: those of its footer, and those of its pages."""
     values = size = 0
-    for group in range(metadata.num_row_groups):
-        group_metadata = metadata.row_group(group)
-        for at in range(group_metadata.num_columns):
-            chunk = group_metadata.column(at)
-            if f"{chunk.path_in_schema}.".startswith(f"{leaf}."):
-                values += chunk.num_values
-                size += chunk.total_uncompressed_size
-    if max(values, metadata.num_rows) > FREE_VALUES + streams.MAX_RATIO * file.path.stat().st_size:
-        raise streams.too_large(file)
-    if size > streams.budget(file):
+    most_values = FREE_VALUES + streams.MAX_RATIO * file.path.stat().st_size
+    with file.path.open("rb") as stream:
+        for group in range(metadata.num_row_groups):
+            group_metadata = metadata.row_group(group)
+            for at in range(group_metadata.num_columns):
+                chunk = group_metadata.column(at)
+                if f"{chunk.path_in_schema}.".startswith(f"{leaf}."):
+                    for page in read_pages(stream, chunk):
+                        values += page.values
+                        size += page.unpacked
+                        if values > most_values or size > streams.budget(file):
+                            raise streams.too_large(file)
+    if metadata.num_rows > most_values:
         raise streams.too_large(file)
 
 

@@ -16,9 +16,10 @@ from stages.corpora.formats import guess_encoding
 from stages.corpora.inputs import CODECS, CorpusError, InputFile
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-#: Text shrinks to a tenth at best. What unpacks to more than this many times its size, and more than one document
-#: may have, was made to fill memory or time.
+#: Text shrinks to a tenth at best. What unpacks to more than this many times its size was made to fill memory or time.
 MAX_RATIO = 200
+#: A file of any size may unpack to so much.
+FREE_BYTES = 16 * 1024 * 1024
 
 _EMPTY_LINES = (b"\n", b"\r\n")
 
@@ -58,7 +59,7 @@ def too_large(file: InputFile) -> CorpusError:
 
 def budget(file: InputFile) -> int:
     """How many bytes of text a file may unpack to."""
-    return MAX_DOCUMENT_BYTES + MAX_RATIO * file.path.stat().st_size
+    return FREE_BYTES + MAX_RATIO * file.path.stat().st_size
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def reading(file: InputFile) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or (str(error).splitlines() or ["no reason given"])[0]
+        reason = error.strerror or str(error).split("\n")[0] or "no reason given"
         raise CorpusError(f"{file.name}: cannot be read: {reason}; fetch the file again") from None
 
 

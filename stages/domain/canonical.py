@@ -26,6 +26,8 @@ from stages.domain.conflicts import CONFLICT, find_conflict, is_marker
 JsonObject = dict[str, Any]
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+#: No whole number of a study is as large. Python has larger ones, and no float of them.
+MAX_WHOLE = 10**21
 
 
 class NotCanonical(ValueError):
@@ -35,9 +37,12 @@ class NotCanonical(ValueError):
 def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels")
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return
-    if isinstance(value, str):
+    if isinstance(value, int):
+        if abs(value) > MAX_WHOLE:
+            raise NotCanonical(f"a whole number of {value.bit_length()} bits, expected at most {MAX_WHOLE:.0e}")
+    elif isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:

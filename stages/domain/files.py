@@ -67,6 +67,7 @@ def _put_in_place(path: Path, fill: Callable[[Path], None]) -> None:
         try:
             fill(beside)
             beside.replace(path)
+            sync_folder(path.parent)
         except OSError:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
@@ -138,6 +139,18 @@ _REMEDIES = {
     errno.EPERM: "; mend its permissions, and run it again",
     errno.EBUSY: "; is it a mount point? a folder that is replaced whole can be none: mount the one above it",
 }
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where a system can: a renamed file then outlives a power cut."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems that know no such thing say EINVAL
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_abandoned(path: Path) -> bool:

@@ -9,6 +9,7 @@ decision that had to be made first.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read_last_decision(contract: Contract, root: Path = Path()) -> LastDecision:
     where = DECISIONS.as_posix()
     if not contract.last or contract.rung == "rung1":
         raise Refused(f"{contract.rung}: hindsight trains at the last of several rungs what was stopped before it")
-    lines = (root / DECISIONS).read_bytes().splitlines(keepends=True) if (root / DECISIONS).is_file() else []
+    lines = list(io.BytesIO((root / DECISIONS).read_bytes())) if (root / DECISIONS).is_file() else []
     place = names.number_of(contract.rung)
     if len(lines) < place:
         raise Refused(f"{where} holds no decision of {contract.gate}, and hindsight comes after it; `dvc repro` first")

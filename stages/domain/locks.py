@@ -91,6 +91,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
     order = list(study.rungs)
     earlier = [study.rungs[name] for name in order[: order.index(rung)]]
     declared = study.rungs[rung]
+    words: dict[str, Any] = {"with": declared.with_, "from": None if earlier else study.study.from_}  # Python's own
     return Frozen(
         study=study.study.name,
         gate=gate,
@@ -104,7 +105,7 @@ def frozen_of(study: Study, gate: str, *, runner: str, corpus: str, previous: st
         clock=study.clock,
         hosts=study.hosts,
         settings=study.runner,
-        **{"with": study.rungs[rung].with_, "from": None if earlier else study.study.from_},
+        **words,
         configs=None if earlier else study.configs,
         factors=None if earlier else study.factors,
         last=rung == study.last_rung,

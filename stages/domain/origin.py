@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from stages.domain.schema import GateName, Key, Sha256, Strict
+from stages.domain.schema import CommitId, GateName, Key, Sha256, Strict
 
 if TYPE_CHECKING:
     from stages.domain.decision import Decision
@@ -20,10 +20,7 @@ class Origin(Strict):
     """The gate of an earlier study, at a commit of this history, whose candidates this study takes on."""
 
     study: Annotated[Key, Field(description="The `study.name` of the earlier study.")]
-    commit: Annotated[
-        str,
-        Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$", description="The commit that holds its evidence, in full."),
-    ]
+    commit: Annotated[CommitId, Field(description="The commit that holds its evidence, in full.")]
     gate: Annotated[GateName, Field(description="The gate that judged them.")]
     decision: Annotated[Sha256, Field(description="The SHA-256 of that gate's line in its `ledger/decisions.jsonl`.")]
 

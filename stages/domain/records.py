@@ -6,6 +6,7 @@ and to the corpus: it proves that its rule was there first. What differs from ru
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -211,5 +212,5 @@ def parse_hindsight(data: bytes, where: str) -> list[tuple[HindsightRecord, byte
 def _parse_lines(model: type[AnyRecord], data: bytes, where: str) -> list[tuple[AnyRecord, bytes]]:
     if data and not data.endswith(b"\n"):
         raise Invalid.at(where, "the last line does not end; is the file whole?")
-    lines = data.split(b"\n")[:-1]
-    return [(_parse(model, line + b"\n", f"{where}, line {n}"), line + b"\n") for n, line in enumerate(lines, start=1)]
+    lines = enumerate(io.BytesIO(data), start=1)  # one at a time: of a file of empty lines the first is refused
+    return [(_parse(model, line, f"{where}, line {number}"), line) for number, line in lines]

@@ -1,7 +1,7 @@
 """The base of every pydantic model here, and the one way in which a failed validation is told.
 
 An error names the file, the path inside it, what was found, what was expected: `params.yaml: rungs.rung2.seeds.0:
-found 'x', expected a valid integer`.
+found 'x', expected a whole number`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid, Mistake, mistake
 
-#: A float beyond this is left one: no number of a study is as large.
-MAX_WHOLE = 10**21
 #: More mistakes than this in one file are not listed: the first ones say what is wrong with it.
 MAX_MISTAKES = 100
 #: The same for a file that this project wrote itself, where the remedy is to write it anew.
@@ -31,8 +29,11 @@ class Strict(BaseModel):
 
 
 def whole_number(value: object) -> object:
-    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is."""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE:
+    """A float that is a whole number as an int, exactly as its decimal digits say; anything else as it is.
+
+    A float beyond `canonical.MAX_WHOLE` is left one.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) <= canonical.MAX_WHOLE:
         return int(Decimal(repr(value)))
     return value
 
@@ -80,19 +81,37 @@ def _key(text: str) -> str:
 
 Key = Annotated[str, AfterValidator(_key)]
 _SHA256 = r"^[0-9a-f]{64}$"
+_COMMIT = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
+_RUNG, _GATE = r"^rung[1-9][0-9]?$", r"^gate[1-9][0-9]?$"
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
-RungName = Annotated[str, Field(pattern=r"^rung[1-9][0-9]?$")]
-GateName = Annotated[str, Field(pattern=r"^gate[1-9][0-9]?$")]
+CommitId = Annotated[str, Field(pattern=_COMMIT)]
+RungName = Annotated[str, Field(pattern=_RUNG)]
+GateName = Annotated[str, Field(pattern=_GATE)]
 Text = Annotated[str, Field(max_length=4000)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else "null" if value is None else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+#: pydantic's name of a mistake -> what was expected, in YAML's words and not in Python's.
+_TYPES = {
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+}
+_PATTERNS = {
+    _SHA256: "64 hexadecimal digits in lower case",
+    _COMMIT: "the whole id of a commit: 40 or 64 hexadecimal digits in lower case",
+    _RUNG: "a rung: rung1, rung2, ...",
+    _GATE: "a gate: gate1, gate2, ...",
+}
 _LEAD = re.compile(r"^(Input should be|(String|List|Dictionary|Tuple) should have|Value error,) ")
 _TAIL = re.compile(r" after validation, not \d+$")
 
@@ -105,11 +124,11 @@ def _expected(error: Any) -> str:
         return "a value: the key is missing"
     if kind == "union_tag_invalid":
         return f"one of {error['ctx']['expected_tags']}"
-    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == _SHA256:
-        return "64 hexadecimal digits in lower case"
-    if kind == "bool_type":
-        return "true or false"
-    return _TAIL.sub("", _LEAD.sub("", str(error["msg"]))) + _hint(kind, error["input"])
+    pattern = error["ctx"]["pattern"] if kind == "string_pattern_mismatch" else None
+    if pattern in _PATTERNS:
+        return _PATTERNS[pattern]
+    words = _TYPES.get(kind) or _TAIL.sub("", _LEAD.sub("", str(error["msg"])))
+    return words + _hint(kind, error["input"])
 
 
 def _hint(kind: str, value: object) -> str:
@@ -186,7 +205,7 @@ def parse_recorded(model: type[Model], value: Any, where: str, remedy: str) -> M
     try:
         return parse(model, value, where)
     except Invalid as error:
-        lines = str(error).splitlines()
+        lines = str(error).split("\n")
         left = len(lines) - MOST_RECORDED_MISTAKES
         more = [f"{where}: and {left} more mistakes"] if left > 0 else []
         message = "\n".join([*lines[:MOST_RECORDED_MISTAKES], *more]) + f"; {remedy}"

@@ -15,6 +15,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from stages.domain.canonical import MAX_WHOLE
 from stages.domain.conflicts import CONFLICT, find_conflict
 from stages.domain.errors import Invalid, mistake
 
@@ -67,6 +68,8 @@ def _kind(value: object) -> str:
         return "null"
     if isinstance(value, datetime.date):
         return f"the date {value.isoformat()}"
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:  # Python writes no more than 4300 digits
+        return f"a whole number of {value.bit_length()} bits"
     if isinstance(value, int | float):
         return f"the number {value}"
     return {"bytes": "binary data", "set": "a set"}.get(type(value).__name__, type(value).__name__)
@@ -85,10 +88,17 @@ def _bounded(value: Any, text: str, where: str, max_nodes: int) -> None:
             for key, item in node.items():
                 if not isinstance(key, str):
                     message = f"found {_kind(key)} as a key, expected text: put it in quotes"
-                    raise _refuse(text, where, [*place, str(key)], message)
+                    raise _refuse(
+                        text,
+                        where,
+                        [*place, _kind(key) if isinstance(key, int) and abs(key) > MAX_WHOLE else str(key)],
+                        message,
+                    )
                 stack.append((item, [*place, key]))
         elif isinstance(node, list):
             stack.extend((item, [*place, str(at)]) for at, item in enumerate(node))
+        elif isinstance(node, int) and abs(node) > MAX_WHOLE:
+            raise _refuse(text, where, place, f"found {_kind(node)}, expected at most {MAX_WHOLE:.0e}")
         elif not isinstance(node, str | int | float | bool | None):
             remedy = ": put it in quotes" if isinstance(node, datetime.date) else ""
             message = f"found {_kind(node)}, expected text, a number, true, false or null{remedy}"
@@ -109,6 +119,16 @@ def _shallow(text: str, where: str, max_nodes: int, aliases: bool) -> None:
             depth -= 1
         if depth > MAX_DEPTH or nodes > max_nodes:
             raise BadYaml.at(where, f"more than {max_nodes} values or {MAX_DEPTH} levels; no study needs that")
+
+
+def refuse_aliases(data: bytes, where: str) -> None:
+    """Refuse a study with an alias: DVC copies it into dvc.lock, where `lockfile.parse` takes none."""
+    for event in YAML(typ="safe").parse(data.decode("utf-8")):
+        if isinstance(event, AliasEvent):
+            place = f"{where}, line {event.start_mark.line + 1}"
+            raise BadYaml.at(
+                place, f"found the alias *{event.anchor}, expected the value itself: DVC would copy it into dvc.lock"
+            )
 
 
 def loads(

@@ -21,6 +21,8 @@ from stages.domain.conflicts import find_conflict, refuse_conflicts
 from stages.domain.errors import Invalid
 
 MAX_BYTES = 256 << 20
+#: In another form than that which DVC writes, a file takes a YAML parser and far more memory than it has bytes.
+MAX_OTHER_FORM = 8 << 20
 MAX_NODES = 20_000_000
 SCHEMA = "2.0"
 
@@ -59,7 +61,7 @@ def parse(data: bytes, where: str) -> dict[str, LockedStage]:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
     value = _plain(data) if find_conflict(data) is None else None
     if value is None:
-        value = yamlio.loads(data, where, max_bytes=MAX_BYTES, max_nodes=MAX_NODES, aliases=False)
+        value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
         raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
     if unknown := sorted(set(value) - {"schema", "stages"}):
@@ -115,6 +117,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "nfiles": (_count, "a number of files"),
 }
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |$))?(.*)", re.ASCII)
+_WHOLE_LINE = re.compile(r"([^\n]*)\n")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]+(?:e[-+][0-9]{2,3})?")
 #: Text that no YAML schema reads as anything else: it starts with a letter or '/', and has no sign of YAML's.
@@ -153,19 +156,19 @@ class _Lines:
     """The lines as (indent, starts an item, key, rest), one at a time."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.split("\n")
-        if self._lines.pop() != "":
+        if text and not text.endswith("\n"):
             raise _NotPlain
-        self._at = -1
+        # One at a time: as a list, lines of a byte take sixty times as much memory as the file.
+        self._lines = _WHOLE_LINE.finditer(text)
         self.indent, self.item, self.key, self.rest = -1, False, "", ""
         self.next()
 
     def next(self) -> None:
-        self._at += 1
-        if self._at >= len(self._lines):
+        line = next(self._lines, None)
+        if line is None:
             self.indent = -1
             return
-        match = _LINE.fullmatch(self._lines[self._at])
+        match = _LINE.fullmatch(line[1])
         if match is None or (match[3] is None and match[4] == ""):
             raise _NotPlain
         self.indent, self.item = len(match[1]), match[2] is not None

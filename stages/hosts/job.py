@@ -187,7 +187,7 @@ def _follow(child: subprocess.Popen[bytes] | ForkedRun, curve: Path, report: Rep
 def _read_seconds(curve: Path) -> float:
     """The budget that is used up, by the last whole line of the live curve."""
     try:
-        lines = curve.read_text(encoding="utf-8").splitlines(keepends=True)
-        return float([line for line in lines if line.endswith("\n")][-1].split(",")[2])
+        lines = curve.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
+        return float(lines[-1].split(",")[2])
     except (OSError, ValueError, IndexError):  # not there yet, or just being written
         return 0.0

@@ -119,7 +119,7 @@ def _query_nvidia_smi() -> tuple[tuple[str, ...], ...]:
         answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=ANSWER_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
-    rows = csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
+    rows = csv.reader(answer.stdout.split("\n"), skipinitialspace=True)
     return tuple(tuple(cell.strip() for cell in row) for row in rows if len(row) == len(GPU_QUERY))
 
 

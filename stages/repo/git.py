@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from stages.domain.errors import Invalid, Unreadable
 from stages.repo.objects import FOLDER, Commit, Entry, GitAbsent, GitRefused, parse_commit, parse_tree
 
 _QUIET = {
@@ -31,6 +32,8 @@ _QUIET = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
+    # No object that is read here is as large: git itself must not unpack a small one into gigabytes.
+    "GIT_ALLOC_LIMIT": "256m",
 }
 #: Git's own variables that it may see: where its programs and a person's settings lie. Any other could make it look
 #: elsewhere than in the folder that it is asked about, or read paths and revisions in another way.
@@ -46,11 +49,15 @@ _OPTIONS = {
     "core.quotePath": "off",
     "core.commitGraph": "false",
     "core.fsmonitor": "false",
+    "core.bigFileThreshold": "8m",
     "core.hooksPath": os.devnull,
     "log.showSignature": "false",
     "protocol.allow": "never",
 }
-MAX_OBJECT = 1 << 30
+#: How many bytes of a file are read, unless whoever asks knows better; and of a commit, or of one folder.
+MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 32 << 20
+#: How many bytes all commits of a history may have: so many, and some for each.
+MAX_HISTORY, COMMIT_BYTES = 256 << 20, 4096
 #: What brings the rest of a shallow clone.
 UNSHALLOW = "git fetch --unshallow"
 
@@ -200,8 +207,11 @@ class Git:
         done = self.run("merge-base", first, second)
         return done.stdout.decode("ascii").split()[0] if done.returncode == 0 else None
 
-    def read(self, oid: str, kind: str) -> bytes:
-        """The content of an object of a kind (blob, tree, commit, tag), which is what its id names."""
+    def read(self, oid: str, kind: str, most: int = MAX_BLOB) -> bytes:
+        """The content of an object of a kind (blob, tree, commit, tag), which is what its id names.
+
+        `Unreadable` where it has more than `most` bytes, `GitRefused` where it is not here or is something else.
+        """
         if self._reader is None:
             self._reader = subprocess.Popen(
                 [*self._command, "cat-file", "--batch"],
@@ -216,25 +226,25 @@ class Git:
         try:
             into.write(oid.encode("ascii") + b"\n")
             into.flush()
-            return self._object(out, oid, kind)
-        except (GitRefused, OSError):
+            return self._object(out, oid, kind, most)
+        except (Invalid, OSError):
             self.close()  # what is left in the pipe would be taken for the next answer
             raise
 
-    def blob(self, oid: str) -> bytes:
+    def blob(self, oid: str, most: int = MAX_BLOB) -> bytes:
         """The content of a file, by its id."""
-        return self.read(oid, "blob")
+        return self.read(oid, "blob", most)
 
     def commit(self, oid: str) -> Commit:
         """What a commit says."""
         if oid not in self._commits:
-            self._commits[oid] = parse_commit(oid, self.read(oid, "commit"))
+            self._commits[oid] = parse_commit(oid, self.read(oid, "commit", MAX_COMMIT))
         return self._commits[oid]
 
     def folder(self, oid: str) -> dict[str, Entry]:
         """The entries of a folder, by its id."""
         if oid not in self._trees:
-            self._trees[oid] = parse_tree(oid, self.read(oid, "tree"))
+            self._trees[oid] = parse_tree(oid, self.read(oid, "tree", MAX_FOLDER))
         return self._trees[oid]
 
     def entry(self, commit: str, path: str) -> Entry | None:
@@ -284,9 +294,14 @@ class Git:
     def _read_commits(self, oids: Iterable[str]) -> None:
         """Read many commits with one command: to ask for ten thousand of them one by one takes a second."""
         asked = [oid for oid in oids if oid not in self._commits]
-        out = io.BytesIO(self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked).encode()).stdout)
+        lines = "".join(f"{oid}\n" for oid in asked).encode()
+        sizes = self.run("cat-file", "--batch-check=%(objectsize)", stdin=lines).stdout.split()
+        total, most = sum(int(size) for size in sizes if size.isdigit()), MAX_HISTORY + COMMIT_BYTES * len(asked)
+        if total > most:
+            raise Unreadable(f"{len(asked)} commits have {total} bytes, expected at most {most}; `git fsck` tells more")
+        out = io.BytesIO(self.run("cat-file", "--batch", stdin=lines).stdout)
         for oid in asked:
-            self._commits[oid] = parse_commit(oid, self._object(out, oid, "commit"))
+            self._commits[oid] = parse_commit(oid, self._object(out, oid, "commit", MAX_COMMIT))
 
     def ignored(self, paths: Iterable[str]) -> frozenset[str]:
         """Those of the paths of the workspace that git ignores and does not hold."""
@@ -296,7 +311,7 @@ class Git:
             return frozenset()
         return frozenset(map(os.fsdecode, filter(None, done.stdout.split(b"\0"))))
 
-    def _object(self, out: IO[bytes], oid: str, kind: str) -> bytes:
+    def _object(self, out: IO[bytes], oid: str, kind: str, most: int) -> bytes:
         """The next object that `git cat-file --batch` printed."""
         head = out.readline().split()
         if len(head) != 3:
@@ -306,8 +321,8 @@ class Git:
         if head[1] != kind.encode("ascii"):
             raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
         size = int(head[2])
-        if size > MAX_OBJECT:
-            raise GitRefused(f"object {oid}: {size} bytes, expected at most {MAX_OBJECT}")
+        if size > most:
+            raise Unreadable.at(f"object {oid}", f"{size} bytes, expected at most {most}")
         data = out.read(size)
         out.read(1)
         return verify_object(oid, kind, data)

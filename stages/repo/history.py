@@ -14,9 +14,11 @@ was never trained. What nobody can read may be evidence of anything.
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -197,13 +199,24 @@ class History:
 
     def precedes(self, state: HistoryState, other: HistoryState) -> bool:
         """Whether one state is an ancestor of another."""
-        stack = list(other.parents)
+        stack, seen = list(other.parents), set[str]()
         while stack:
             commit = stack.pop()
             if commit == state.commit:
                 return True
-            stack.extend(self.states[commit].parents)
+            if commit not in seen:  # merges reach a commit by many ways
+                seen.add(commit)
+                stack.extend(self.states[commit].parents)
         return False
+
+    @cached_property
+    def states_of_lines(self) -> dict[bytes, list[HistoryState]]:
+        """The states that brought a line of runs.jsonl, by the line."""
+        states: dict[bytes, list[HistoryState]] = {}
+        for state in self.states.values():
+            for line in self.new_lines(state):
+                states.setdefault(line, []).append(state)
+        return states
 
     def new_lines(self, state: HistoryState) -> frozenset[bytes]:
         """The lines of a state that none of the states right before it holds."""
@@ -313,7 +326,7 @@ class _Reader:
 
     def _run_lines(self, oid: str) -> frozenset[bytes]:
         if oid not in self._lines:
-            self._lines[oid] = frozenset(self._load(oid).split(b"\n"))
+            self._lines[oid] = frozenset(line.rstrip(b"\n") for line in io.BytesIO(self._load(oid)))
         return self._lines[oid]
 
     def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:
@@ -323,8 +336,9 @@ class _Reader:
         return self._commitments[oid]
 
     def _decided(self, oid: str) -> frozenset[Commitment]:
-        lines = self._load(oid).split(b"\n") if oid else []
-        return frozenset(commitment for line in lines if (commitment := parse_decision_commitment(line)))
+        lines = io.BytesIO(self._load(oid)) if oid else ()
+        decided = (parse_decision_commitment(line.rstrip(b"\n")) for line in lines)
+        return frozenset(commitment for commitment in decided if commitment)
 
 
 def _matters(path: str) -> bool:

@@ -12,6 +12,7 @@ not read again.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class _Reader:
             decisions = self._decisions(commit, locks)
             missing = self._missing(commit, study, locks, decisions)
         except Invalid as error:
-            missing = str(error).splitlines()[0]
+            missing = str(error).split("\n")[0]
         kept = tuple(decisions[gate] for gate in locks if gate in decisions)
         seconds = self._git.commit(commit).seconds
         return PastStudy(name, title, commit, seconds, kept, missing, name == self._present)
@@ -178,7 +179,7 @@ class _Reader:
 
     def _decisions(self, commit: str, locks: dict[str, PastLock]) -> dict[str, Decision]:
         """The decisions by gate that were made under the locks of a commit; `Invalid` while there are fewer."""
-        lines = self._blob(commit, DECISIONS).splitlines(keepends=True)
+        lines = list(io.BytesIO(self._blob(commit, DECISIONS)))
         if len(lines) < len(locks):
             raise Invalid(f"{list(locks)[len(lines)]} has not decided")
         remedy = f"`promotion verify --rev {commit[:12]}` tells more"

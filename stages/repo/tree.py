@@ -21,6 +21,8 @@ from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY, GitAbsent
 
 MAX_BYTES = 256 << 20
+#: Files that grow with the number of runs, and files that people write.
+MAX_LEDGER, MAX_SMALL = 64 << 20, 4 << 20
 #: The ends of compiled code that Python imports.
 COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
 _OWN = re.compile(
@@ -38,6 +40,14 @@ def _is_own(path: str) -> bool:
 def _raise(error: OSError) -> None:
     """A folder that cannot be read is not an empty one."""
     raise error
+
+
+def limit_of(path: str) -> int:
+    """How many bytes a file may have that is read whole."""
+    if path.endswith((".jsonl", "dvc.lock")):
+        return MAX_LEDGER
+    is_small = path.startswith(("locks/", ".")) or path in ("params.yaml", "dvc.yaml") or path.endswith("/dvc.yaml")
+    return MAX_SMALL if is_small else MAX_BYTES
 
 
 class Tree(Protocol):
@@ -92,7 +102,7 @@ class CommitTree:
         if entry.mode in (LINK, REPOSITORY):
             raise Unreadable.at(path, "a link, expected a file")
         try:
-            return self._git.blob(entry.oid)
+            return self._git.blob(entry.oid, limit_of(path))
         except GitAbsent as absent:
             raise GitAbsent(f"{path} of {self.title}: {absent.reason}", absent.enable) from None
 
@@ -168,8 +178,8 @@ class WorkTree:
             return None
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable.at(path, "not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise Unreadable.at(path, f"{status.st_size} bytes, expected at most {MAX_BYTES}")
+        if status.st_size > limit_of(path):
+            raise Unreadable.at(path, f"{status.st_size} bytes, expected at most {limit_of(path)}")
         return place.read_bytes()
 
 

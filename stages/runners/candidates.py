@@ -122,7 +122,7 @@ def _compare(git: Git, base: CandidateFiles, version: CandidateFiles) -> list[st
     lines: list[str] = []
     for (path, _), before, after in zip(base.contents, base.blobs, version.blobs, strict=True):
         if before != after:
-            shown = git.run("diff", *_DIFF, before, after).stdout.decode("utf-8", "replace").splitlines()
+            shown = git.run("diff", *_DIFF, before, after).stdout.decode("utf-8", "replace").split("\n")[:-1]
             start = next((place for place, line in enumerate(shown) if line.startswith("@@")), len(shown))
             lines += [path, *(line[:SHOWN_COLUMNS] for line in shown[start:])]
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"... and {len(lines) - SHOWN_LINES} more"]

@@ -270,7 +270,7 @@ def changed_decisions(before: Tree | None, after: Tree) -> list[ChangedDecision]
 
 
 def _past_decisions(tree: Tree) -> dict[str, PastDecision]:
-    decisions = (_past_decision(line) for line in (tree.read(DECISIONS) or b"").split(b"\n"))
+    decisions = (_past_decision(line.rstrip(b"\n")) for line in io.BytesIO(tree.read(DECISIONS) or b""))
     return {decision.gate: decision for decision in decisions if decision}
 
 
@@ -297,9 +297,7 @@ def describe_commit(before: CommitTree | None, after: CommitTree) -> list[str]:
     gates = _by_number(*(_lock_gates(tree) for tree in (before, after)))
     lines = [line for gate in gates if (line := _describe_lock(gate, before, after))]
     for path, name in ((RUNS, "evidence"), (HINDSIGHT, "hindsight")):
-        old, new = (
-            set(filter(None, (tree.read(path) or b"").split(b"\n"))) if tree else set() for tree in (before, after)
-        )
+        old, new = (set(io.BytesIO(tree.read(path) or b"")) if tree else set() for tree in (before, after))
         if old != new:
             lines.append(f"{name}: {len(new - old)} lines new, {len(old - new)} gone")
     for change in changed_decisions(before, after):

@@ -238,8 +238,8 @@ def _build_site(root: Path, folder: Path, params: bytes | None) -> str:
         return ""
     if done.returncode == -9:  # this machine's memory ran out, or somebody ended it
         raise Skip("the process that builds the site was killed", "promotion verify, with more memory")
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    last = lines[-1] if lines else f"exit status {done.returncode}"
+    lines = done.stderr.decode("utf-8", "replace").strip().split("\n")
+    last = lines[-1] or f"exit status {done.returncode}"
     if last.startswith(("ModuleNotFoundError", "ImportError")) or last.endswith("No module named report"):
         raise Skip(f"the report cannot be imported: {last}", "pip install 'staged-promotion[study]'")
     if str(folder) in last:

@@ -25,7 +25,7 @@ def with_checks_table(page: str) -> str:
     """The page with its table of checks replaced by that of the sequence."""
     before, head, rest = page.partition(_HEAD)
     if not head:
-        raise Refused(f"{PAGE.as_posix()}: no table of checks, expected the line {_HEAD.splitlines()[0]!r}")
+        raise Refused(f"{PAGE.as_posix()}: no table of checks, expected the line {_HEAD.partition(chr(10))[0]!r}")
     return before + checks_table() + "\n" + rest.partition("\n\n")[2]
 
 

@@ -11,6 +11,7 @@ When the last decision is made anew, hindsight is to be made anew too, or remove
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -212,5 +213,5 @@ def _lines(case: Case, oid: str) -> list[bytes]:
     for path in (DECISIONS, HINDSIGHT) if case.commit is None else ():
         data = case.tree.read(path)
         if data is not None and object_id("blob", data, case.git.head or "") == oid:
-            return data.splitlines(keepends=True)
-    return case.git.blob(oid).splitlines(keepends=True)
+            return list(io.BytesIO(data))
+    return list(io.BytesIO(case.git.blob(oid)))

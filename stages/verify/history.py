@@ -296,7 +296,7 @@ def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, Rec
 def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
     data = run.data.rstrip(b"\n")
-    return any(history.precedes(first, state) for first in history.states.values() if data in history.new_lines(first))
+    return any(history.precedes(first, state) for first in history.states_of_lines.get(data, ()))
 
 
 def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:

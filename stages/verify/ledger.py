@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,18 +99,18 @@ def check_ledger_lines(case: Case) -> Iterator[Problem]:
 
 def parse_decision_lines(data: bytes) -> dict[str, DecisionLine]:
     """The lines of decisions.jsonl by gate; `Invalid` names the line that is not canonical or of another gate."""
-    lines = data.split(b"\n")
-    if lines[-1]:
-        raise Invalid.at(f"{DECISIONS}, line {len(lines)}", "the last line does not end; is the file whole?")
+    if data and not data.endswith(b"\n"):
+        last = data.count(b"\n") + 1
+        raise Invalid.at(f"{DECISIONS}, line {last}", "the last line does not end; is the file whole?")
     decisions: dict[str, DecisionLine] = {}
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(io.BytesIO(data), start=1):
         where, expected = f"{DECISIONS}, line {number}", f"gate{number}"
         try:
-            value = canonical.loads_canonical(line + b"\n")
+            value = canonical.loads_canonical(line)
         except canonical.NotCanonical as error:
             raise Invalid.at(where, str(error)) from None
         gate = value.get("gate") if isinstance(value, dict) else None
         if gate != expected:
             raise Invalid.at(where, f"found {gate!r}, expected {expected!r}: decisions stand in their order", "gate")
-        decisions[expected] = DecisionLine(number, value, line + b"\n")
+        decisions[expected] = DecisionLine(number, value, line)
     return decisions

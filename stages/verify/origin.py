@@ -56,8 +56,8 @@ def check_origin(case: Case) -> Iterator[Problem]:
         yield failure
         return
     used = dict(earlier.get(EarlierSeeds).by_seed) if earlier.knows(EarlierSeeds) else {}
-    for lock in earlier.get(Locks).by_gate.values():
-        used |= dict.fromkeys((*lock.frozen.seeds, *lock.frozen.floor_seeds), lock.frozen.study)
+    for frozen in (lock.frozen for lock in earlier.get(Locks).by_gate.values()):
+        used |= dict.fromkeys((*frozen.seeds, *frozen.floor_seeds), frozen.study)
     case.learn(EarlierSeeds(used))
     yield from _compare_decision(origin, earlier)
     yield from _compare_seeds(study, used)

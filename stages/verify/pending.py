@@ -30,7 +30,7 @@ from stages.repo.git import UNSHALLOW, Git
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree, contents
 from stages.verify.check import Case, Problem
-from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
+from stages.verify.folders import LOCKS, IgnoredNames, digest_files, ignored_patterns, lock_folders
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import PARAMS, RUNS, Locks, Params, froze
 
@@ -111,7 +111,7 @@ def _names_other(run: RecordLine, digests: set[str]) -> bool:
     return run.record.executed and run.record.lock not in digests
 
 
-def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: list[str]) -> EvidenceRules | None:
+def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: IgnoredNames) -> EvidenceRules | None:
     """The rules of the newest commit that held the noted locks together with the params.yaml that they froze."""
     head = case.git and (case.commit or case.git.head)
     if case.git is None or not head:

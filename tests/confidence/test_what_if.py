@@ -99,7 +99,7 @@ def test_a_ladder_is_followed_as_far_as_there_is_evidence(case):
         ("gate3.R7.gap=1", "gate3.R7.gap=1: top_k has no field 'gap' to change; it has k, by"),
         ("gate3.R7.kind=diverged", "top_k has no field 'kind' to change"),
         ("gate3.R7.k=0", "gate3.R7.k=0: rules.R7.k: found 0, expected greater than or equal to 1"),
-        ("gate3.R7.k=2.5", "gate3.R7.k=2.5: rules.R7.k: found 2.5, expected a valid integer"),
+        ("gate3.R7.k=2.5", "gate3.R7.k=2.5: rules.R7.k: found 2.5, expected a whole number"),
         ("gate3.R5.role=leader", "gate3.R5: no role 'leader'; there are comparator, reference, sentinel"),
         ("roles.leader=d1-c000", "roles.leader=d1-c000: no such role; there are comparator, reference, sentinel"),
         ("roles.reference=d9", "roles.reference=d9: no configuration 'd9'; see configs in params.yaml"),

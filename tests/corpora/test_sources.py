@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from stages.corpora import streams
 from stages.corpora.inputs import CorpusError, InputFile, input_files
+from stages.corpora.parquet_pages import BadPages, read_pages
 from stages.corpora.sources import documents
 from stages.domain.corpus import Data, PackageSource, ParquetSource
 from stages.domain.schema import parse
@@ -259,6 +262,7 @@ def test_what_is_packed_is_told_as_what_it_is(tmp_path: Path, kind: str, content
 def test_what_unpacks_to_much_more_than_text_can_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, line: bytes
 ) -> None:
+    monkeypatch.setattr(streams, "FREE_BYTES", 1000)
     monkeypatch.setattr(streams, "MAX_DOCUMENT_BYTES", 1000)
     monkeypatch.setattr(streams, "MAX_RATIO", 20)
     data = source_of(tmp_path, "jsonl", f"a{ending}", packed(line * 400_000, ending))
@@ -378,6 +382,7 @@ def test_binary_data_in_a_binary_column_is_named_by_row(tmp_path: Path, value: b
 def test_a_small_parquet_file_that_asks_for_gigabytes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: Any
 ) -> None:
+    monkeypatch.setattr(streams, "FREE_BYTES", 200_000)
     monkeypatch.setattr(streams, "MAX_DOCUMENT_BYTES", 200_000)
     path = tmp_path / "s.parquet"
     pq.write_table(pa.table({"text": values}), path, compression="zstd")
@@ -386,3 +391,56 @@ def test_a_small_parquet_file_that_asks_for_gigabytes_is_refused(
     assert failure(lambda: list(documents(source, [InputFile(path, path.name)]))) == (
         "s.parquet: unpacks to more than 200 times its size, which text does not; is it the right file?"
     )
+
+
+def zigzag(number: int, width: int = 0) -> bytes:
+    """A whole number as Thrift's compact protocol writes it, in so many bytes at least."""
+    number, written = number << 1, []
+    while number > 0x7F or len(written) + 1 < width:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*written, number])
+
+
+def test_a_parquet_file_whose_footer_lies_about_its_pages_is_refused_unread(tmp_path: Path) -> None:
+    """One row is a list of 20 million empty texts, and the footer says five: Arrow would make room for all of them."""
+    nulls, path = 20_000_000, tmp_path / "s.parquet"
+    texts = pa.ListArray.from_arrays(pa.array([0, nulls], pa.int32()), pa.nulls(nulls, pa.string()))
+    pq.write_table(pa.table({"text": texts}), path, compression="zstd")
+    data = path.read_bytes()
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    true, lie = zigzag(nulls), zigzag(5, len(zigzag(nulls)))
+    assert data[end:].count(true) >= 1
+    path.write_bytes(data[:end] + data[end:].replace(true, lie))
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).num_values == 5
+    source = ParquetSource(kind="parquet", files=[{"path": "s.parquet"}])
+    before = pa.default_memory_pool().max_memory()
+    assert "unpacks to more than" in failure(lambda: list(documents(source, [InputFile(path, path.name)])))
+    assert pa.default_memory_pool().max_memory() - before < 1 << 20
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"data_page_version": "2.0"}, {"use_dictionary": False}, {"compression": "none"}, {"write_page_index": True}],
+)
+def test_the_pages_of_a_parquet_file_add_up_to_its_footer(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "s.parquet"
+    texts = [f"a text {n} " * (n % 50) for n in range(5000)]
+    pq.write_table(pa.table({"text": texts}), path, data_page_size=1000, row_group_size=2000, **options)
+    metadata = pq.ParquetFile(path).metadata
+    with path.open("rb") as stream:
+        for group in range(metadata.num_row_groups):
+            chunk = metadata.row_group(group).column(0)
+            pages = list(read_pages(stream, chunk))
+            assert sum(page.values for page in pages) == chunk.num_values and len(pages) > 1
+            assert 0 < chunk.total_uncompressed_size - sum(page.unpacked for page in pages) < 4000 * len(pages)
+
+
+@given(st.data())
+def test_spoilt_headers_of_pages_are_an_error(data: st.DataObject) -> None:
+    chunk = SimpleNamespace(dictionary_page_offset=None, data_page_offset=0, total_compressed_size=40)
+    try:
+        pages = list(read_pages(io.BytesIO(data.draw(st.binary(max_size=60))), chunk))
+        assert all(page.unpacked >= 0 and page.values >= 0 for page in pages)
+    except BadPages:
+        pass

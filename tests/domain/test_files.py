@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
         files.write_whole(path, b"new and longer")
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_anything_follows(tmp_path, monkeypatch):
+    """A power cut at any moment leaves the old file or the new one: sync the bytes, rename, sync the folder."""
+    path, events = tmp_path / "f", []
+    path.write_bytes(b"old")
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        events.append(("folder" if is_folder else "bytes", None if is_folder else status.st_size, path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_whole(path, b"new and longer")
+    expected = [("bytes", 14, b"old"), ("folder", None, b"new and longer")]
+    assert events == (expected if os.name != "nt" else expected[:1])
 
 
 def _folder(path: Path, text: str) -> Path:

@@ -110,3 +110,22 @@ def test_long_texts_are_cut_and_seeds_are_no_quantities() -> None:
 
 def test_val_bpb_always_has_six_decimals() -> None:
     assert (formatting.leaf("locked_bpb", 1.58059), formatting.bpb(1.58)) == ("1.580590", "1.580000")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (3.21, "3.2 s"),
+        (59.94, "59.9 s"),
+        (59.95, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (119.5, "2 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (7259, "2 h 0 min"),
+        (7260, "2 h 1 min"),
+    ],
+)
+def test_time_that_passed_is_rounded_once_and_carries_over(seconds, text):
+    assert formatting.elapsed(seconds) == text

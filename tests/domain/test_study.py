@@ -33,7 +33,7 @@ def test_a_good_study_is_read_with_its_cells_in_order():
         ),
         (
             lambda v: v["rungs"]["rung2"].update(seeds=["x"]),
-            "params.yaml: rungs.rung2.seeds.0: found 'x', expected a valid integer",
+            "params.yaml: rungs.rung2.seeds.0: found 'x', expected a whole number",
         ),
         (lambda v: v["study"].pop("title"), "params.yaml: study.title: expected a value: the key is missing"),
         (
@@ -144,8 +144,8 @@ def test_a_gate_that_would_promote_nobody_is_refused_save_the_last_one():
 @pytest.mark.parametrize(
     ("key", "found", "told"),
     [
-        ("version", 0.1, "data.source.version: found 0.1, expected a valid string: put it in quotes"),
-        ("package", 3, "data.source.package: found 3, expected a valid string: put it in quotes"),
+        ("version", 0.1, "data.source.version: found 0.1, expected text: put it in quotes"),
+        ("package", 3, "data.source.package: found 3, expected text: put it in quotes"),
         ("sha256", "A" * 64, f"data.source.sha256: found '{'A' * 64}', expected 64 hexadecimal digits in lower case"),
     ],
 )

@@ -75,15 +75,15 @@ def study(*changes: tuple[str, str]) -> bytes:
     [
         ("compile: false", "compile: no", "hosts.cpu-fp32.compile: found 'no', expected true or false"),
         ("compile: false", "compile: off", "hosts.cpu-fp32.compile: found 'off', expected true or false"),
-        ("seeds: [2]", "seeds: [2e3]", "rungs.rung2.seeds.0: found 2000.0, expected a valid integer: write 2000"),
-        ("threads: 1,", 'threads: "1",', "hosts.cpu-fp32.threads: found '1', expected a valid integer: take the quotes"),
-        ("budget_seconds: 0.1", "budget_seconds: '1e3'", "rungs.rung2.budget_seconds: found '1e3', expected a valid number: "
+        ("seeds: [2]", "seeds: [2e3]", "rungs.rung2.seeds.0: found 2000.0, expected a whole number: write 2000"),
+        ("threads: 1,", 'threads: "1",', "hosts.cpu-fp32.threads: found '1', expected a whole number: take the quotes"),
+        ("budget_seconds: 0.1", "budget_seconds: '1e3'", "rungs.rung2.budget_seconds: found '1e3', expected a number: "
                                                          "take the quotes away"),
         ("budget_seconds: 0.1", "budget_seconds: 1e30", "rungs.rung2.budget_seconds: found 1e+30, expected less than or"),
-        ("version: 0.1.3", "version: 0.1", "data.source.version: found 0.1, expected a valid string: put it in quotes"),
-        ("name: smoke", "name: 7", "study.name: found 7, expected a valid string: put it in quotes"),
-        ("name: smoke", "name: true", "study.name: found True, expected a valid string: put it in quotes"),
-        ("k: 3", "k: 2.5", "gates.gate1.R2.k: found 2.5, expected a valid integer"),
+        ("version: 0.1.3", "version: 0.1", "data.source.version: found 0.1, expected text: put it in quotes"),
+        ("name: smoke", "name: 7", "study.name: found 7, expected text: put it in quotes"),
+        ("name: smoke", "name: true", "study.name: found true, expected text: put it in quotes"),
+        ("k: 3", "k: 2.5", "gates.gate1.R2.k: found 2.5, expected a whole number"),
         ("margin: 0.01", "margin: .nan", "gates.gate3.R3.margin: found nan, expected a finite number"),
         ("reference: d2-a", "reference: d3-a", "roles.reference: found 'd3-a', expected one of configs"),
     ],

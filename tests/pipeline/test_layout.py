@@ -44,6 +44,8 @@ def test_the_committed_rungs_are_what_the_generator_writes():
     for number in range(1, count + 1):
         committed = (PROJECT / "stages" / f"rung{number}" / "dvc.yaml").read_bytes().decode("utf-8")
         assert committed == rungs.rung_yaml(default, f"rung{number}"), "regenerate with `python -m stages.rungs`"
+    hindsight = (PROJECT / "stages" / "hindsight" / "dvc.yaml").read_bytes().decode("utf-8")
+    assert hindsight == rungs.hindsight_yaml(default), "regenerate with `python -m stages.rungs --hindsight`"
 
 
 def test_params_yaml_is_the_default_study():
@@ -102,9 +104,10 @@ def code_of(module: str, found: set[str]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", ["corpus", "protocol", "ledger", "confidence", "winner", "site", "gate"])
+@pytest.mark.parametrize("stage", ["corpus", "protocol", "ledger", "confidence", "winner", "site", "gate", "summary"])
 def test_a_stage_declares_all_the_code_that_it_runs(stage):
-    path = PROJECT / ("stages/rung2/dvc.yaml" if stage == "gate" else "dvc.yaml")
+    folder = {"gate": "stages/rung2", "summary": "stages/hindsight"}.get(stage, "")
+    path = PROJECT / folder / "dvc.yaml"
     told = YAML(typ="safe").load(path)["stages"][stage]
     module = told["cmd"].split()[2]
     package = (PROJECT / module.replace(".", "/") / "__main__.py").is_file()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.domain import files
 from tests.runners.conftest import STUB, TEXT, make_settings
@@ -53,7 +54,9 @@ def make_params(name: str = "walked", seed: int = 1) -> dict[str, Any]:
 
 
 def write(repo: Repo, params: dict[str, Any], path: str = "params.yaml") -> None:
-    (repo.root / path).write_text(json.dumps(params, indent=1) + "\n", encoding="utf-8")  # JSON is YAML
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.dump(json.loads(json.dumps(params)), repo.root / path)  # without anchors
 
 
 def create(root: Path, params: dict[str, Any]) -> Repo:
@@ -154,9 +157,40 @@ def test_an_amendment_and_its_undoing_lead_to_the_end(study: Repo) -> None:
 
 
 def test_a_what_if_leads_back(study: Repo) -> None:
-    study.replace("params.yaml", '"mode": "frozen"', '"mode": "exploratory"')
+    study.replace("params.yaml", "mode: frozen", "mode: exploratory")
     study.dvc("repro", "ledger")
     assert walk(study) == ["git checkout . && dvc checkout", "promotion verify"]
+
+
+def test_a_what_if_trains_nothing_in_a_clone_without_cache_and_remote(study: Repo, tmp_path: Path) -> None:
+    study.git("clone", "-q", str(study.root), str(tmp_path / "clone"))
+    clone = Repo(tmp_path / "clone")
+    asked = ("exp", "run", "--temp", "-S", "study.mode=exploratory", "-S", "gates.gate1.R3.k=2")
+    done = clone.dvc(*asked, check=False)
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "its evidence is not here, and an exploratory study trains nothing; `dvc pull` brings" in told
+    assert ": finished" not in told
+    assert clone.git("status", "--porcelain") == ""
+    assert ": finished" not in study.dvc(*asked).stderr  # where the evidence is, the question is answered
+    params = make_params()
+    params["study"]["mode"] = "exploratory"
+    params["rungs"]["rung2"]["budget_seconds"] = 3
+    write(study, params)
+    told = study.dvc("repro", check=False).stderr
+    assert "locks/gate2.yaml: no what-if can answer this" in told
+    assert "budget_seconds: frozen 2.0, now 3.0" in told
+
+
+def test_what_git_tracks_survives_a_stage_that_fails(study: Repo) -> None:
+    params = make_params()
+    params["rungs"]["rung2"]["seeds"] = [22]
+    write(study, params)
+    study.promotion("freeze", "gate2", "--amend", "--reason", "other-seeds")
+    done = study.dvc("repro", "-s", "ledger", check=False)
+    assert done.returncode != 0, "the protocol is not that of the lock"
+    assert study.git("status", "--porcelain", "ledger") == ""
+    assert (study.root / "ledger" / "runs.jsonl").is_file()
 
 
 def test_a_lock_that_is_gone_comes_back(study: Repo) -> None:

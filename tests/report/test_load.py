@@ -118,7 +118,7 @@ def test_a_decision_that_is_none_is_refused_with_its_line_and_the_first_gaps(cop
     [
         (lambda value: value.update(gate="gate9"), "gate: found gate9, which params.yaml does not have"),
         (lambda value: value.update(outcome="perhaps"), "outcome: found 'perhaps', expected 'decided' or 'blocked'"),
-        (lambda value: value["ranking"][0].update(mean="1.5"), "ranking.0.mean: found '1.5', expected a valid number"),
+        (lambda value: value["ranking"][0].update(mean="1.5"), "ranking.0.mean: found '1.5', expected a number"),
         (lambda value: value["rules"][0].update(id="r1"), "rules.0.id: found 'r1', expected a rule id: R1 to R999"),
     ],
 )

@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 
 from trainer.spec import Spec
 
 BOS = 63
 VOCABULARY = 64
-
-# On a busy machine an example may take any time: no test is timed.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,10 @@ import pytest
 
 from stages.repo.git import Git
 from stages.repo.objects import GitAbsent, GitRefused
+from stages.verify import attest_decision
 from tests.verify.forger import METRICS, RUNS, Forger
 from tests.verify.test_command import as_json, statuses, verify
+from tests.verify.test_signatures import make_key
 
 REFETCH = "git fetch --refetch --no-filter"
 PAST = ("rule-first", "rule-stayed", "evidence-stayed")
@@ -194,3 +196,27 @@ def test_git_reads_no_object_over_a_network(clone: Forger, tmp_path):
         assert issubclass(GitAbsent, GitRefused)
     finally:
         git.close()
+
+
+def test_a_decision_is_not_attested_where_its_past_is_hidden(clone: Forger, tmp_path):
+    with_a_past(clone)
+    for name, words, enable in (("a", "--depth=1", "git fetch --unshallow"), ("b", "--filter=blob:none", REFETCH)):
+        cut = clone_of(clone, tmp_path / name, words)
+        with pytest.raises(GitAbsent, match="HEAD is not attested without its past") as caught:
+            attest_decision(cut.root, "HEAD", "gate1")
+        assert caught.value.enable == enable
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+def test_the_oldest_commit_of_a_shallow_clone_is_not_taken_for_one_that_touched_the_locks(clone: Forger, tmp_path):
+    """A stranger who signs commits, such as a forge that merges, and never touched a lock."""
+    mallory, alice = (make_key(tmp_path, name) for name in ("mallory", "alice"))
+    clone.write("notes.txt", b"nothing to do with locks\n")
+    clone.git("add", "-A")
+    options = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={mallory}", "-c", "commit.gpgsign=true"]
+    clone.git(*options, "commit", "-q", "-m", "Signed by somebody else")
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"alice {alice.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+    for name, words in (("whole", ()), ("cut", ("--depth", "1"))):
+        root = clone_of(clone, tmp_path / name, *words).root
+        assert statuses(as_json(root, "--signers", str(allowed)))["commit-signatures"] == "skipped"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain import canonical, locks, promotions, yamlio
@@ -24,6 +24,7 @@ from stages.repo import history, objects
 from stages.verify import artifacts, attestation, signatures
 from stages.verify.ledger import parse_decision_lines
 from stages.verify.sequence import SEQUENCE, run_checks
+from tests.support.fuzzing import budget
 from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 
 PARSERS = {
@@ -34,7 +35,7 @@ PARSERS = {
     "stages/rung1/dvc.lock": lambda data: lockfile.parse(data, "x"),
     "dvc.yaml": lambda data: root_stages(yamlio.loads(data, "x"), "x"),
 }
-MANY = settings(deadline=5000, max_examples=150, suppress_health_check=list(HealthCheck))
+MANY = budget(150)
 #: Pieces that have broken parsers before.
 PIECES = st.sampled_from(
     [
@@ -222,7 +223,7 @@ def test_allowed_signers_raise_documented_errors_alone(tmp_path_factory, data):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@budget(25)
 def test_the_verification_of_a_spoilt_study_ends_in_results_and_never_in_a_traceback(shared_clone, data):
     name = data.draw(st.sampled_from([*sorted(PARSERS), METRICS, "dvc.lock", "dvc.yaml", ".dvcignore"]))
     forger = Forger(shared_clone)

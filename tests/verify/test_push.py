@@ -114,19 +114,28 @@ def test_a_range_from_a_name_that_is_not_here_is_refused_and_known_goes_with_a_r
 
 
 def run_step(tmp_path: Path, study: Path, before: str, after: str) -> subprocess.CompletedProcess[str]:
-    """The step `Verify` of the shipped workflow, where it runs: beside `verifier` and `study`."""
-    workflow = YAML(typ="safe").load((PROJECT / ".github" / "workflows" / "verify.yml").read_text(encoding="utf-8"))
-    step = next(step for step in workflow["jobs"]["verify"]["steps"] if step.get("name") == "Verify")
-    place = tmp_path / "job"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    (place / "verifier").symlink_to(PROJECT)
-    (place / "study").symlink_to(study)
-    known = {"BEFORE": before, "AFTER": after, "KNOWN": "origin/main"}
+    """The step `Verify` of the shipped action, with what the shipped workflow hands it for an event."""
+    read = YAML(typ="safe").load
+    jobs = read((PROJECT / ".github" / "workflows" / "verify.yml").read_text(encoding="utf-8"))["jobs"]
+    given = next(step["with"] for step in jobs["verify"]["steps"] if step.get("uses", "").endswith("/verifier/verify"))
+    action = read((PROJECT / "verify" / "action.yml").read_text(encoding="utf-8"))
+    step = next(step for step in action["runs"]["steps"] if step.get("name") == "Verify")
+    inputs = {name: str(entry.get("default", "")) for name, entry in action["inputs"].items()} | given
+    for name, value in {"BEFORE": before, "AFTER": after, "KNOWN": "origin/main"}.items():
+        inputs = {key: text.replace(f"${{{{ env.{name} }}}}", value) for key, text in inputs.items()}
+    folder = tmp_path / "job"
+    shutil.rmtree(folder, ignore_errors=True)
+    python = folder / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    (folder / "study").symlink_to(study)
+    variables = {key: inputs[key.lower()] for key in ("REPO", "RANGE", "KNOWN", "REV", "REQUIRE", "SIGNERS")}
+    assert not any("${{" in value for value in variables.values())
     return subprocess.run(
         ["bash", "-e", "-c", step["run"]],
-        cwd=place,
-        env=environment() | known,
+        cwd=folder,
+        env=environment() | variables | {"FOLDER": str(folder), "ACTION": str(PROJECT / "verify")},
         capture_output=True,
         encoding="utf-8",
     )

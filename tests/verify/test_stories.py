@@ -177,3 +177,8 @@ def test_the_same_forgeries_fail_where_the_code_is_the_same(smoke: Repo, tmp_pat
     forge_summary(f)
     forge_winner(f)
     assert {"summary", "winner"} <= set(failed(f.verify(None, "artifacts")))
+
+
+def test_the_order_of_names_in_params_yaml_changes_nothing(clone: Forger):
+    clone.params(lambda value: value.update(hosts=dict(reversed(value["hosts"].items()))))
+    assert [name for name, result in head(clone).items() if result.status == "failed"] == []

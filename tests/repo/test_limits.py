@@ -1,0 +1,135 @@
+"""Hostile sizes: what is small and unpacks to much, and histories that branch, cost bounded memory and linear time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.domain.errors import Unreadable
+from stages.repo import git as git_module
+from stages.repo.git import Git
+from stages.repo.history import History, HistoryState
+from stages.repo.tree import MAX_SMALL, WorkTree
+from tests.support.repo import PROJECT, environment
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A repository without a commit."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, env=environment())
+    return tmp_path
+
+
+def write_object(root: Path, kind: str, data: bytes) -> str:
+    """An object of git with this content; its id."""
+    command = ["git", "hash-object", "-t", kind, "-w", "--stdin", "--literally"]
+    done = subprocess.run(command, cwd=root, input=data, check=True, capture_output=True, env=environment())
+    return done.stdout.decode("ascii").strip()
+
+
+def commit_object(root: Path, message: bytes, *parents: str) -> str:
+    """A commit with an empty folder and this message."""
+    tree = write_object(root, "tree", b"")
+    lines = "".join(f"parent {parent}\n" for parent in parents)
+    who = "a <b> 1700000000 +0000"
+    return write_object(root, "commit", f"tree {tree}\n{lines}author {who}\ncommitter {who}\n\n".encode() + message)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("blob", "MAX_BLOB"), ("commit", "MAX_COMMIT")])
+def test_an_object_that_unpacks_to_much_is_refused_by_its_size(empty, kind, limit):
+    most = getattr(git_module, limit)
+    oid = commit_object(empty, b"x" * most) if kind == "commit" else write_object(empty, kind, b"x" * (most + 1))
+    git = Git(empty)
+    try:
+        with pytest.raises(Unreadable, match=f"object {oid}: .* bytes, expected at most {most}"):
+            getattr(git, kind)(oid)
+        other = write_object(empty, "blob", b"small")
+        assert git.blob(other) == b"small"
+    finally:
+        git.close()
+
+
+def test_a_history_of_commits_that_unpack_to_much_is_refused_before_they_are(empty, monkeypatch):
+    monkeypatch.setattr(git_module, "MAX_HISTORY", 1000)
+    tip = ""
+    for _ in range(4):
+        tip = commit_object(empty, b"x" * 8000, *([tip] if tip else []))
+    git = Git(empty)
+    try:
+        with pytest.raises(Unreadable, match="4 commits have .* bytes, expected at most 17384"):
+            git.ancestry(tip)
+        monkeypatch.setattr(git_module, "MAX_HISTORY", 256 << 20)
+        assert len(git.ancestry(tip)) == 4
+    finally:
+        git.close()
+
+
+def state(commit: str, *parents: str, lines: frozenset[bytes] = frozenset()) -> HistoryState:
+    return HistoryState(commit, parents, {}, {}, frozenset(), lines, frozenset())
+
+
+def test_a_line_of_merges_is_walked_once_each():
+    """A walk that forgets where it has been takes a path for each way down: 2 to the power of 200."""
+    states = [state("root")]
+    for n in range(200):
+        below = states[-1].commit
+        states += [state(f"a{n}", below), state(f"b{n}", below), state(f"m{n}", f"a{n}", f"b{n}")]
+    history = History({entry.commit: entry for entry in states})
+    assert history.precedes(states[0], states[-1])
+    assert not history.precedes(states[-1], states[0])
+    assert not history.precedes(state("elsewhere"), states[-1])
+    assert not history.precedes(states[-1], states[-1])
+
+
+def test_the_states_that_brought_a_line_are_known():
+    first, second = state("a", lines=frozenset({b"x"})), state("b", "a", lines=frozenset({b"x", b"y"}))
+    third = state("c", lines=frozenset({b"y"}))
+    history = History({entry.commit: entry for entry in (first, second, third)})
+    assert {line: [entry.commit for entry in states] for line, states in history.states_of_lines.items()} == {
+        b"x": ["a"],
+        b"y": ["b", "c"],
+    }
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "locks/gate1.yaml", ".dvcignore", "dvc.yaml", "stages/rung1/dvc.yaml"])
+def test_a_file_that_people_write_is_small(tmp_path, path):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(b"\n" * MAX_SMALL)
+    assert WorkTree(tmp_path).read(path) == b"\n" * MAX_SMALL
+    (tmp_path / path).write_bytes(b"\n" * (MAX_SMALL + 1))
+    with pytest.raises(Unreadable, match=f"{path}: {MAX_SMALL + 1} bytes, expected at most {MAX_SMALL}"):
+        WorkTree(tmp_path).read(path)
+
+
+#: Reads a file in a process of its own and prints the peak of its memory, in MiB, over what it had before.
+PROBE = """
+import resource, sys
+from pathlib import Path
+from stages.domain.records import parse_ledger
+from stages.dvcfiles import lockfile
+from stages.verify.ledger import parse_decision_lines
+parsers = {"runs": lambda data: parse_ledger(data, "x"), "decisions": parse_decision_lines,
+           "dvc.lock": lambda data: lockfile.parse(data, "x")}
+data = sys.argv[2].encode() * (60_000_000 // len(sys.argv[2]))
+limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + (256 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    parsers[sys.argv[1]](data)
+except ValueError as error:
+    assert type(error).__module__.startswith("stages."), type(error)
+else:
+    raise SystemExit("it was read")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+@pytest.mark.parametrize("kind", ["runs", "decisions", "dvc.lock"])
+@pytest.mark.parametrize("piece", ["\n", "{}\n", "a\n", "- \n", "x"])
+def test_sixty_megabytes_of_nothing_are_refused_in_bounded_memory(kind, piece):
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, kind, piece], cwd=PROJECT, env=environment(), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
