@@ -172,8 +172,8 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     if winner:
         mean = f", {metric} {winner[1]:.6f}"
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
-    for line in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
-        console.print(line, soft_wrap=True)
+    for sentence in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
+        console.print(sentence, soft_wrap=True)
     if left := estimate_time_left(study, rungs):
         console.print(str(left), soft_wrap=True)
     why, command = find_next_step(study, rungs)

@@ -12,7 +12,7 @@ from stages.domain.records import Record, parse_ledger
 from stages.domain.runs import runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
-from stages.dvcfiles.lockfile import LockedStage
+from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.repo.git import Git, open_git
 
 
@@ -34,16 +34,11 @@ def differs_in_telemetry_alone(git: Git) -> bool:
 
 def _without_telemetry(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
     shown = (names.TELEMETRY.as_posix(), names.SITE.as_posix())
-    return {
-        name: replace(
-            stage,
-            **{
-                kind: {path: file for path, file in getattr(stage, kind).items() if path not in shown}
-                for kind in ("deps", "outs")
-            },
-        )
-        for name, stage in stages.items()
-    }
+
+    def without(files: Mapping[str, LockedFile]) -> dict[str, LockedFile]:
+        return {path: file for path, file in files.items() if path not in shown}
+
+    return {name: replace(stage, deps=without(stage.deps), outs=without(stage.outs)) for name, stage in stages.items()}
 
 
 def restore_entries(study: Study) -> list[str]:

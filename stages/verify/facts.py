@@ -128,10 +128,10 @@ def _compare_endings(case: Case, study: Study, facts_check: FactsCheck) -> Itera
         else:
             alike.append((other, run))
     if alike:
-        first, second = (run.record.id for run in alike[0])
+        earlier, later = (run.record.id for run in alike[0])
         pairs = f"{len(alike)} pairs of runs of one seed end" if len(alike) > 1 else "one pair of runs of one seed ends"
         case.note(
-            f"{pairs} alike, such as {first} and {second}: honest where the machines compute alike, or one is a copy"
+            f"{pairs} alike, such as {earlier} and {later}: honest where the machines compute alike, or one is a copy"
         )
 
 
