@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 SHORT = 512
+LOG2_E = math.log2(math.e)  # exp(x) = exp2(LOG2_E x); exp2 takes a quarter of exp's time on AMD, the same on Intel
 
 
 class Attend(Protocol):
@@ -33,7 +35,8 @@ class _Short(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        weights = torch.bmm(q, k.mT).exp_().mul_(mask)
+        scores = q.new_empty((q.shape[0], q.shape[1], k.shape[1]))
+        weights = torch.baddbmm(scores, q, k.mT, beta=0, alpha=LOG2_E).exp2_().mul_(mask)
         inverse = weights.sum(-1, keepdim=True).reciprocal_()
         out = torch.bmm(weights, v).mul_(inverse)
         ctx.save_for_backward(q, k, v, weights, inverse, out)

@@ -22,6 +22,28 @@ def _inverse_rms(x: Tensor) -> Tensor:
     return norm.square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_().to(x.dtype)
 
 
+class _KnownGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return features.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient, None
+
+
+def backpropagate(features: Tensor, gradient: Tensor) -> None:
+    """The backward pass from `features`, whose gradient is known.
+
+    The same as `torch.autograd.backward(features, gradient)`, whose check of the two shapes imports torch's symbolic
+    shapes and sympy: 0.3 s in the first step of every run (torch 2.13).
+    """
+    loss: Tensor = _KnownGradient.apply(features, gradient)  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

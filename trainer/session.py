@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer import head, host, model
 from trainer.muon import Factors, Optimiser
+from trainer.ops import backpropagate
 from trainer.packing import Packer
 from trainer.shape import Shape
 from trainer.spec import Spec
@@ -66,7 +67,7 @@ class Session:
                 loss, by_features, by_head = head.loss_and_gradients(
                     features.detach(), weight, targets.reshape(-1), 1.0 / batch_tokens, self._slices, self._loss
                 )
-            torch.autograd.backward(features, by_features)
+            backpropagate(features, by_features)
             parameter = self.parameters["head"]
             parameter.grad = by_head if parameter.grad is None else parameter.grad.add_(by_head)
             total += loss

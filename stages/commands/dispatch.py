@@ -1,15 +1,16 @@
 """Hand the runs of the study to several workers, here and on other machines.
 
-    promotion dispatch                      a worker for every GPU, or for every CPU slot, of this machine
+    promotion dispatch                      a worker for every GPU (or group of GPUs) and CPU slot of this machine
     promotion dispatch --new-cluster DIR    make the certificates without which no other machine may join
     promotion dispatch --listen 10.0.0.5:8786 --cluster DIR         let other machines join
     promotion dispatch --join tls://10.0.0.5:8786 --cluster DIR     on such a machine, in its clone of the same commit
                                                                     with its corpus
 
-A worker takes runs of the host blocks that its machine is (`promotion host`), one at a time, one GPU each. A run whose
-worker dies is given to another one and goes on from its checkpoint if that one works in the same clone. Needs the extra
-`staged-promotion[dispatch]`. Whoever can connect runs code on the workers: scheduler and workers listen on the loopback
-unless --listen says otherwise, and accept only what has the certificates of the cluster. Keep DIR like an SSH key.
+A worker takes runs of the host blocks that its machine is (`promotion host`), one at a time, on GPUs of its own. A run
+whose worker dies is given to another one and goes on from its checkpoint if that one works in the same clone. Needs
+the extra `staged-promotion[dispatch]`. Whoever can connect runs code on the workers: scheduler and workers listen on
+the loopback unless --listen says otherwise, and accept only what has the certificates of the cluster. Keep DIR like an
+SSH key.
 """
 
 from __future__ import annotations
@@ -72,9 +73,14 @@ def _join(arguments: argparse.Namespace) -> int:
     if arguments.cluster is None:
         raise Refused(f"--join {arguments.join}: needs --cluster DIR, the certificates that the dispatcher uses")
     cluster = read_cluster(arguments.cluster)
-    slots = workers.find_slots(load(), arguments.host, arguments.slots)
+    study = load()
+    slots = workers.find_slots(study, arguments.host, arguments.slots)
+    mismatches = workers.explain_mismatches(study, arguments.host)
     if not slots:
-        raise Refused("no host block of params.yaml fits this machine; see `promotion host`")
+        reasons = "".join(f"\n  {mismatch}" for mismatch in mismatches)
+        raise Refused(f"no host block of params.yaml fits this machine; see `promotion host`{reasons}")
+    for mismatch in mismatches:
+        _say(mismatch)
     workers.wait_for_scheduler(arguments.join)
     hosts = ", ".join(dict.fromkeys(host for slot in slots for host in slot.hosts))
     _say(f"joins {arguments.join} with {count(len(slots), 'slot')} for {hosts}")
@@ -90,10 +96,13 @@ def _say(text: str) -> None:
 def _dispatch(arguments: argparse.Namespace) -> int:
     from stages.hosts.dispatch import Dispatcher, start_cluster
     from stages.hosts.dispatch_view import DispatchView
+    from stages.hosts.workers import explain_mismatches
     from stages.terminal import console
 
     study = load()
     with start_cluster(study, arguments.listen, arguments.cluster, arguments.host, arguments.slots) as cluster:
         view = DispatchView(console(sys.stderr))
         view.say(f"workers may join: `{cluster.join}`")
+        for mismatch in [] if arguments.slots == 0 else explain_mismatches(study, arguments.host):
+            view.say(mismatch)
         return Dispatcher(study, cluster, view).dispatch()

@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -93,7 +94,7 @@ def _read_cpu_name() -> str:
 def list_gpus() -> tuple[Gpu, ...]:
     """The GPUs that a run would see, as nvidia-smi reports them on every system.
 
-    CUDA_VISIBLE_DEVICES is applied, since CUDA applies it: `promotion dispatch` gives each run one GPU with it.
+    CUDA_VISIBLE_DEVICES is applied, since CUDA applies it: `promotion dispatch` gives each run its GPUs with it.
     """
     rows = [dict(zip(GPU_QUERY, row, strict=True)) for row in _query_nvidia_smi()]
     return tuple(
@@ -144,11 +145,26 @@ def find_mismatches(block: Host, machine: MachineDescription) -> list[str]:
         problems.append(f"system: found {machine.system}, expected {block.system}")
     if block.threads > machine.threads:
         problems.append(f"threads: found {count(machine.threads, 'usable CPU')}, expected at least {block.threads}")
-    if block.device == "cuda" or block.gpus is not None:
+    if uses_gpus(block):
         problems += _find_gpu_mismatches(block, machine.gpus)
     if block.compile:
         problems += _find_compile_mismatches(block.device, machine)
     return problems
+
+
+def uses_gpus(block: Host) -> bool:
+    """Whether runs of a block use GPUs that nvidia-smi lists; they use one where the block gives no number."""
+    return block.device == "cuda" or block.gpus is not None
+
+
+def select_gpus(block: Host, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """Those of `gpus` that a run of the block may use, by name and precision."""
+    needs_bf16 = block.device == "cuda" and block.precision == "bf16"
+    return tuple(
+        gpu
+        for gpu in gpus
+        if block.device_name in gpu.name and (not needs_bf16 or _parse_capability(gpu.capability) >= BF16_CAPABILITY)
+    )
 
 
 def _find_gpu_mismatches(block: Host, gpus: tuple[Gpu, ...]) -> list[str]:
@@ -159,12 +175,14 @@ def _find_gpu_mismatches(block: Host, gpus: tuple[Gpu, ...]) -> list[str]:
     if not named:
         present = ", ".join(gpu.name for gpu in gpus)
         return [f"device_name: found {present}, expected a GPU whose name contains {wanted!r}"]
-    if block.gpus is not None and len(named) < block.gpus:
-        which = f" whose name contains {wanted!r}" if wanted else ""
-        return [f"gpus: found {count(len(named), 'visible GPU')}{which}, expected at least {block.gpus}"]
-    needs_bf16 = block.device == "cuda" and block.precision == "bf16"
-    if needs_bf16 and not any(_parse_capability(gpu.capability) >= BF16_CAPABILITY for gpu in named):
-        return [f"precision: found compute capability {named[0].capability}, expected 8.0 or more for bf16"]
+    which = f" whose name contains {wanted!r}" if wanted else ""
+    needed = block.gpus or 1
+    if len(named) < needed:
+        return [f"gpus: found {count(len(named), 'visible GPU')}{which}, expected at least {needed}"]
+    if (capable := len(select_gpus(block, gpus))) < needed:
+        other = min(named, key=lambda gpu: _parse_capability(gpu.capability)).capability
+        several = f" on {len(named) - capable} of {count(len(named), 'GPU')}" if needed > 1 else ""
+        return [f"precision: found compute capability {other}{several}, expected 8.0 or more for bf16"]
     return []
 
 
@@ -174,8 +192,8 @@ def show_gpus(block: Host) -> None:
     UUIDs mean the same GPU to every program. Where the block asks for no number, nothing changes.
     """
     if block.gpus is not None:
-        named = [gpu for gpu in list_gpus() if block.device_name in gpu.name]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in named[: block.gpus])
+        chosen = select_gpus(block, list_gpus())[: block.gpus]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in chosen)
 
 
 def _parse_capability(text: str) -> tuple[int, ...]:

@@ -3,8 +3,9 @@
     promotion dispatch                                              starts them beside its scheduler
     promotion dispatch --join tls://10.0.0.5:8786 --cluster DIR     starts them for a scheduler elsewhere
 
-A slot trains one run at a time without slowing another: one slot for each GPU, which it alone sees, and on the CPU as
-many as the blocks' threads fit into the usable CPUs. Each worker has a log of its own under scratch/dispatch/.
+A slot trains one run at a time without slowing another. It has as many GPUs as a run of its blocks uses, which it alone
+sees; on the CPU there are as many slots as the blocks' threads fit into the usable CPUs. Each worker has a log of its
+own under scratch/dispatch/.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.domain import names
 from stages.domain.errors import Refused
+from stages.domain.formatting import count
 from stages.domain.study import Host, Study
 from stages.hosts import processes
 from stages.hosts.cluster import Cluster, find_own_address
 from stages.hosts.job import LOGS, read_log_end
-from stages.hosts.machine import MachineDescription, WrongHost, describe_machine, find_mismatches
+from stages.hosts.machine import (
+    MachineDescription,
+    WrongHost,
+    describe_machine,
+    find_mismatches,
+    select_gpus,
+    uses_gpus,
+)
 
 #: How long a machine that joins waits for the scheduler; the two may be started in either order.
 JOIN_SECONDS = 30.0
@@ -39,10 +48,10 @@ _WORKER_SETTINGS = {
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one run at a time, of one of `hosts`; `gpu` is the UUID of the GPU that it sees."""
+    """Room for one run at a time, of one of `hosts`; `gpus` are the UUIDs of the GPUs that it sees."""
 
     hosts: tuple[str, ...]
-    gpu: str | None = None
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ def find_slots(
     """The slots of `machine` (this one unless given) for the host blocks that it matches.
 
     `only` names the blocks that may be used (all where empty), `cpu_slots` sets the number of CPU slots. Raises
-    `Refused` for an unknown block, `WrongHost` for a named one that does not match.
+    `Refused` for an unknown block and for one that matches but has no GPUs left beside the others, `WrongHost` for a
+    named one that does not match.
     """
     machine = machine or describe_machine()
     if unknown := [name for name in only if name not in study.hosts]:
@@ -79,21 +89,52 @@ def find_slots(
     if missing := [name for name in only if name not in matching]:
         problems = "; ".join(find_mismatches(blocks[missing[0]], machine))
         raise WrongHost(f"params.yaml: hosts.{missing[0]}: this machine is not that host: {problems}")
-    on_cpu = {name: block for name, block in matching.items() if block.device == "cpu"}
-    slots = list(_find_gpu_slots(matching, machine))
-    if on_cpu:
-        threads = max(block.threads for block in on_cpu.values())
-        number = cpu_slots if cpu_slots is not None else max(1, machine.threads // threads)
-        slots += [Slot(tuple(on_cpu))] * number
+    on_gpu = {name: block for name, block in matching.items() if uses_gpus(block)}
+    slots = _find_gpu_slots(on_gpu, machine)
+    if on_cpu := {name: block for name, block in matching.items() if name not in on_gpu}:
+        slots += [Slot(tuple(on_cpu))] * (_count_cpu_slots(on_cpu, machine) if cpu_slots is None else cpu_slots)
     return slots
 
 
-def _find_gpu_slots(blocks: dict[str, Host], machine: MachineDescription) -> Iterator[Slot]:
-    for gpu in machine.gpus:
-        with_gpu = replace(machine, gpus=(gpu,))
-        hosts = [n for n, block in blocks.items() if block.device == "cuda" and not find_mismatches(block, with_gpu)]
-        if hosts:
-            yield Slot(tuple(hosts), gpu.uuid)
+def explain_mismatches(study: Study, only: list[str], machine: MachineDescription | None = None) -> list[str]:
+    """Why this machine has no slots for a block that `find_slots` was not told to leave out, a sentence for each."""
+    machine = machine or describe_machine()
+    blocks = {name: block for name, block in study.hosts.items() if not only or name in only}
+    problems = {name: find_mismatches(block, machine) for name, block in blocks.items()}
+    return [f"no slot for hosts.{name}: {'; '.join(reasons)}" for name, reasons in problems.items() if reasons]
+
+
+def _count_cpu_slots(blocks: dict[str, Host], machine: MachineDescription) -> int:
+    """As many as fit by threads; one where a block may train on any device, since nobody knows what its runs share."""
+    if any(block.device == "any" for block in blocks.values()):
+        return 1
+    return max(1, machine.threads // max(block.threads for block in blocks.values()))
+
+
+def _find_gpu_slots(blocks: dict[str, Host], machine: MachineDescription) -> list[Slot]:
+    """Slots of the block that uses most GPUs as long as there are enough, then of the next one from those left.
+
+    A slot serves every block that its GPUs match, so that blocks which use fewer never wait for GPUs of their own. Of
+    blocks that use as many, the one that fewer GPUs match comes first.
+    """
+    slots: list[Slot] = []
+    left = list(machine.gpus)
+    order = sorted(blocks, key=lambda name: (-(blocks[name].gpus or 1), len(select_gpus(blocks[name], machine.gpus))))
+    for name in order:
+        number = blocks[name].gpus or 1
+        while len(chosen := select_gpus(blocks[name], left)[:number]) == number:
+            left = [gpu for gpu in left if gpu not in chosen]
+            seen = replace(machine, gpus=chosen)
+            hosts = tuple(host for host, block in blocks.items() if not find_mismatches(block, seen))
+            slots.append(Slot(hosts, tuple(gpu.uuid for gpu in chosen)))
+    served = {host for slot in slots for host in slot.hosts}
+    if starved := [name for name in order if name not in served]:
+        others = " ".join(f"--host {name}" for name in blocks if name != starved[0])
+        raise Refused(
+            f"params.yaml: hosts.{starved[0]}: its {count(blocks[starved[0]].gpus or 1, 'GPU')} would be shared with a "
+            f"run of another block; use this machine for some of the blocks: `--host {starved[0]}`, or `{others}`"
+        )
+    return slots
 
 
 def start_workers(slots: Sequence[Slot], scheduler: str, cluster: Cluster) -> list[WorkerProcess]:
@@ -112,7 +153,7 @@ def start_workers(slots: Sequence[Slot], scheduler: str, cluster: Cluster) -> li
         arguments += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--host", own_address]
         arguments += [*cluster.make_arguments(), "--local-directory", f"{names.SCRATCH.as_posix()}/dask"]
         log = LOGS / f"worker-{os.getpid()}-{number}.log"
-        environment = _WORKER_SETTINGS | ({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {})
+        environment = _WORKER_SETTINGS | ({"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {})
         with log.open("wb") as output:
             process = processes.start_child(arguments, output.fileno(), environment)
         started.append(WorkerProcess(slot, process, log))

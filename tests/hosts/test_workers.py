@@ -1,6 +1,6 @@
 """The workers of a machine: where they join, and what is told of one that ends badly.
 
-Slots: one run a GPU, and on the CPU as many as do not slow each other.
+Slots: as many GPUs as a run uses, which no other slot has, and on the CPU as many runs as do not slow each other.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stages.commands import dispatch as command
 from stages.domain.errors import Refused
-from stages.domain.study import parse_study
+from stages.domain.study import Host, parse_study
 from stages.hosts import workers
 from stages.hosts.workers import Slot, WorkerProcess, find_slots
 from tests.hosts.test_machine import A100, T4, make_machine
@@ -133,7 +134,75 @@ GPU = CPU | {"device": "cuda", "device_name": "A100", "precision": "bf16", "thre
 def test_every_gpu_of_the_named_kind_is_a_slot_that_sees_it_alone():
     second = replace(A100, uuid="GPU-bbbb")
     found = find_slots(study(big=GPU), [], None, make_machine(gpus=(A100, T4, second)))
-    assert found == [Slot(("big",), "GPU-aaaa"), Slot(("big",), "GPU-bbbb")]
+    assert found == [Slot(("big",), ("GPU-aaaa",)), Slot(("big",), ("GPU-bbbb",))]
+
+
+def command_study(**hosts: dict):
+    """Blocks of a study whose runner is a command, which alone may use several GPUs."""
+    return study(small=CPU).model_copy(
+        update={"hosts": {name: Host.model_validate(host) for name, host in hosts.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "gpus", "expected"),
+    [
+        ({"pair": {"gpus": 2}}, "aabb", [("pair", "0,1"), ("pair", "2,3")]),
+        ({"pair": {"gpus": 2}}, "aab", [("pair", "0,1")]),
+        ({"pair": {"gpus": 2}}, "a", []),
+        ({"pair": {"gpus": 2, "device_name": "A100"}}, "tata", [("pair", "1,3")]),
+        ({"one": {"gpus": 1}, "four": {"gpus": 4}}, "aaaaaa", [("one four", "0,1,2,3"), ("one", "4"), ("one", "5")]),
+        ({"one": {}, "pair": {"gpus": 2}}, "aaa", [("one pair", "0,1"), ("one", "2")]),
+        ({"two": {"gpus": 2}, "three": {"gpus": 3}}, "aaaaa", [("two three", "0,1,2"), ("two", "3,4")]),
+        ({"any": {"gpus": 2, "device_name": ""}, "t4": {"gpus": 2, "device_name": "T4"}}, "att", [("any t4", "1,2")]),
+        ({"cpu": {"gpus": 2, "device": "cpu", "device_name": ""}}, "aa", [("cpu", "0,1")]),
+        ({"bf16": {"gpus": 2, "device_name": "", "precision": "bf16"}}, "tata", [("bf16", "1,3")]),
+    ],
+)
+def test_slots_have_the_gpus_of_a_run_and_share_none(blocks, gpus, expected):
+    present = tuple(replace(A100 if kind in "ab" else T4, uuid=str(at)) for at, kind in enumerate(gpus))
+    declared = {name: GPU | {"precision": "fp32"} | changes for name, changes in blocks.items()}
+    slots = find_slots(command_study(**declared), [], None, make_machine(gpus=present))
+    assert [(" ".join(slot.hosts), ",".join(slot.gpus)) for slot in slots] == expected
+
+
+def test_a_block_whose_gpus_would_be_shared_is_refused_with_the_way_to_divide_the_machine():
+    """The one has 80 GB twice, the other A100 twice, and one GPU is both."""
+    names = ("A100-80GB", "A100-40GB", "H100-80GB")
+    gpus = tuple(replace(A100, name=name, uuid=name) for name in names)
+    pair = GPU | {"gpus": 2}
+    declared = command_study(kind=pair, memory=pair | {"device_name": "80GB"})
+    with pytest.raises(Refused, match=r"hosts\.memory: its 2 GPUs would be shared.*`--host memory`, or `--host kind`"):
+        find_slots(declared, [], None, make_machine(gpus=gpus))
+    assert len(find_slots(declared, ["memory"], None, make_machine(gpus=gpus))) == 1
+
+
+def test_a_machine_with_too_few_gpus_has_no_slot_and_says_so():
+    declared, one = command_study(pair=GPU | {"gpus": 2}, one=GPU), make_machine(gpus=(A100, T4))
+    lacks = "gpus: found 1 visible GPU whose name contains 'A100', expected at least 2"
+    assert [slot.hosts for slot in find_slots(declared, [], None, one)] == [("one",)]
+    assert workers.explain_mismatches(declared, [], one) == [f"no slot for hosts.pair: {lacks}"]
+    assert workers.explain_mismatches(declared, ["one"], one) == []
+    with pytest.raises(Refused, match=lacks):
+        find_slots(declared, ["pair"], None, one)
+
+
+def test_a_worker_sees_the_gpus_of_its_slot_alone(tmp_path, monkeypatch):
+    environments = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workers, "find_own_address", lambda host, port: "127.0.0.1")
+    monkeypatch.setattr(
+        workers.processes, "start_child", lambda words, out, environment: environments.append(environment)
+    )
+    cluster = SimpleNamespace(make_arguments=list)
+    workers.start_workers([Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))], "tls://127.0.0.1:1", cluster)
+    assert [environment.get("CUDA_VISIBLE_DEVICES") for environment in environments] == ["GPU-a,GPU-b", None]
+
+
+def test_a_block_of_any_device_has_one_slot_unless_told_otherwise():
+    declared = command_study(any=CPU | {"device": "any"}, cpu=CPU)
+    assert find_slots(declared, [], None, make_machine(gpus=(), threads=8)) == [Slot(("any", "cpu"))]
+    assert len(find_slots(declared, [], 3, make_machine(gpus=(), threads=8))) == 3
 
 
 @pytest.mark.parametrize(("threads", "slots"), [(2, 1), (3, 1), (8, 4)])
