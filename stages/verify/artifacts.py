@@ -28,9 +28,9 @@ _IN_GIT = ("stages/", "ledger/")
 
 
 def check_artifacts(case: Case) -> Iterator[Problem]:
-    """Every output that is here, in the cache or in the workspace, is the one that dvc.lock records.
+    """Every output in the cache or in the workspace is the one that dvc.lock records.
 
-    No file lies among records and decisions that no stage writes.
+    Among records and decisions there is no file that no stage writes.
     """
     outputs = [
         (path, f"/stages/{name}/outs/{file.at}/md5", file)
@@ -110,7 +110,7 @@ def _is_partial(name: str) -> bool:
 
 
 def check_corpus(case: Case) -> Iterator[Problem]:
-    """The manifest here is the one that the locks froze and params.yaml declares, and its files are as it says."""
+    """The manifest is the one that the locks froze and params.yaml declares, and the files of the corpus match it."""
     data = _manifest_bytes(case)
     if data is None:
         raise Skip("the corpus is not here", f"{PULL} corpus")

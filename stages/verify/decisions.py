@@ -54,7 +54,7 @@ def recompute(study: Study, known: Locks, ledger: Ledger) -> Recomputed:
 
 
 def check_decisions(case: Case) -> Iterator[Problem]:
-    """Each decision recomputed from the evidence equals the recorded one, byte for byte."""
+    """Each decision, recomputed from the evidence, equals the recorded one byte for byte."""
     study, ledger = evidence_study(case), case.get(Ledger)
     recomputed = recompute(study, evidence_locks(case), ledger)
     case.learn(recomputed)
@@ -90,7 +90,7 @@ def _listed(promoted: object) -> str:
 
 
 def check_tickets(case: Case) -> Iterator[Problem]:
-    """What was trained had a ticket, what had one was trained, and the rest is recorded as stopped."""
+    """Every trained run had a ticket, every run with a ticket was trained, and the others are recorded as stopped."""
     known, recomputed = evidence_locks(case), case.get(Recomputed)
     for rung, runs in case.get(Ledger).by_rung.items():
         lock, number = known.of(rung), int(rung.removeprefix("rung"))

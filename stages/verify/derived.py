@@ -52,7 +52,7 @@ def _derive_summaries(case: Case) -> dict[str, bytes]:
 
 
 def check_summary(case: Case) -> Iterator[Problem]:
-    """ledger/metrics.json and artifacts/summary are what the evidence adds up to: agreement, stability, cost."""
+    """ledger/metrics.json and artifacts/summary (agreement, stability, cost) are those computed from the evidence."""
     derived = _derive_summaries(case)
     problems = [*_compare_metrics(case.tree.read(METRICS), derived[METRICS]), *_compare_folder(case, derived)]
     if problems and (changed := other_code(case, "ledger", ("stages/summary", "stages/domain"))):
@@ -92,7 +92,7 @@ def _compare_metrics(data: bytes | None, expected: bytes) -> Iterator[Problem]:
 
 
 def check_winner(case: Case) -> Iterator[Problem]:
-    """The winner's weights are those that its run kept, its description and curves are made of ledger and traces."""
+    """The winner's weights are those that its run kept; its description and curves follow from ledger and traces."""
     locks = case.get(DvcLocks)
     if "winner" not in locks.recorded.get(ROOT, {}):
         raise Skip("dvc.lock records no winner", "dvc repro winner", applies=False)
@@ -174,7 +174,7 @@ def _compare_curves(case: Case, outputs: Outputs, runs: list[Record]) -> Iterato
 
 
 def check_site(case: Case) -> Iterator[Problem]:
-    """The site built again, into a temporary folder, has the digest that dvc.lock records for it."""
+    """The site, built again in a temporary folder, has the digest that dvc.lock records for it."""
     recorded = [
         (path, f"/stages/{name}/outs/{file.at}/md5", file.md5)
         for path, name, stage in case.get(DvcLocks).stages()

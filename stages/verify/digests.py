@@ -90,9 +90,9 @@ def _inside(folder: str, files: dict[str, Content]) -> Iterator[tuple[str, Conte
 
 
 def check_digests(case: Case) -> Iterator[Problem]:
-    """Digests, sizes and counts in dvc.lock are those of the bytes in git, both ways, and no file has two.
+    """Digests, sizes and counts in dvc.lock are those of the bytes in git, and no file has two digests.
 
-    Stages ran on locks that some commit holds.
+    Every record and decision has its entry in a dvc.lock, and stages ran on locks that are in a commit.
     """
     locks, ledger = case.get(DvcLocks), case.get(Ledger)
     comparison = _DigestComparison(case)

@@ -69,9 +69,9 @@ class DvcLocks:
 
 
 def check_dvc_locks(case: Case) -> Iterator[Problem]:
-    """Every dvc.lock can be read, is of the root, a rung or hindsight, and holds the stages of its dvc.yaml that ran.
+    """Every dvc.lock can be read, is of the root, a rung or hindsight, and has the stages of its dvc.yaml that ran.
 
-    Those are all of them once every gate has decided.
+    Once every gate has decided it has all of them.
     """
     study = case.get(Study)
     folders = {"": None, **{f"stages/{rung}/": rung for rung in _rung_folders(study)}}
@@ -165,7 +165,7 @@ def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[P
 
 
 def check_parameters(case: Case) -> Iterator[Problem]:
-    """What every stage ran, read, wrote and was given is what this project, params.yaml and the tickets say."""
+    """What every stage ran, read, wrote and was given agrees with this project, params.yaml and the tickets."""
     locks, params = case.get(DvcLocks), case.get(Params).value
     yield from _compare_pipelines(case, locks)
     tickets: dict[str, Mapping[str, object]] = {}

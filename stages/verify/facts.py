@@ -41,7 +41,7 @@ class Specifications:
 
 
 def check_input_of_record(case: Case) -> Iterator[Problem]:
-    """The specification in every executed record is what the study gives it."""
+    """The specification in every executed record is the one that the study gives the run."""
     study, known = evidence_study(case), evidence_locks(case)
     expected: dict[Cell, ExpectedSpec] = {}
     case.learn(Specifications(expected))
@@ -89,9 +89,9 @@ def _compare_spec(run: RecordLine, expected: ExpectedSpec, first_seen: dict[str,
 
 
 def check_facts_of_record(case: Case) -> Iterator[Problem]:
-    """Status, steps, tokens, time and model in every record are what its input makes of them.
+    """Status, steps, tokens, time and model in every record follow from the input of the run.
 
-    No two runs of different seeds, configurations or numerics end alike, whatever they are called.
+    No two runs of different seeds, configurations or numerics have the same outcome, under any name.
     """
     study, expected = evidence_study(case), case.get(Specifications).by_cell
     facts_check = runner_of(study.runner).make_facts_check(study)

@@ -46,9 +46,9 @@ class PlainFiles:
 
 
 def check_plain_files(case: Case) -> Iterator[Problem]:
-    """What is read is plain files with plain names, UTF-8 and LF, and no unexpected file stands among them.
+    """All files that are read are plain files with plain names, UTF-8 and LF, and no unexpected file is among them.
 
-    No link or other repository stands in their place, no other name looks like theirs or is theirs on another file
+    No link and no other repository is in their place, no other name looks like theirs or is theirs on another file
     system, and at the root is nothing that Python would import.
     """
     top = [path for path in (PARAMS, "dvc.yaml", "dvc.lock", *FOLDERS) if case.tree.mode(path)]

@@ -54,10 +54,10 @@ _ANEW = "`make hindsight` makes it anew, or remove it with stages/hindsight/"
 
 
 def check_hindsight(case: Case) -> Iterator[Problem]:
-    """Every run in hindsight names the recorded last decision, came after it, and is made as the ladder's own runs are.
+    """Every run in hindsight names the recorded last decision, came after it, and passes the checks V09 to V14.
 
     It is of a configuration that was stopped before the last rung, under the lock of the last gate, at its budget, with
-    its seeds and hosts; no two runs have the same outcome; and none was changed or dropped since it first stood in git.
+    its seeds and hosts; no two runs have the same outcome; and none was changed or dropped since it first was in git.
     """
     lines, last = case.get(Ledger).hindsight, _last_decision(case)
     if not lines and not _stood_before(case):

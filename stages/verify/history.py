@@ -48,7 +48,7 @@ def _lineage(lock: Lock | None) -> set[str]:
 
 
 def check_rule_first(case: Case) -> Iterator[Problem]:
-    """Whenever evidence under a lock first stands in history, an ancestor of that commit held this lock."""
+    """Where evidence under a lock first appears in history, an ancestor of that commit already has this lock."""
     history, now = whole_history(case), case.get(Locks)
     for state in history.states.values():
         earlier = frozenset().union(*(parent.locks_so_far for parent in history.parents(state)))
@@ -116,7 +116,7 @@ def _too_early(commitment: Commitment, state: HistoryState) -> Problem:
 
 
 def check_rule_stayed(case: Case) -> Iterator[Problem]:
-    """Every lock under which evidence ever stood is the one that stands here, or an amendment names it.
+    """Every lock that ever had evidence is the lock of today, or an amendment names it.
 
     Each amendment says what it changed.
     """
@@ -238,9 +238,9 @@ class _Fingerprints:
 
 
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:
-    """Every record that ever stood under a lock of today is in the ledger as it was, save those of failed runs.
+    """Every record that ever had a lock of today is in the ledger unchanged, except those of failed runs.
 
-    A run failed no more than a few times before it finished.
+    No run failed more than a few times before it finished.
     """
     history = whole_history(case)
     rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here

@@ -77,9 +77,9 @@ class Ledger:
 
 
 def check_ledger_lines(case: Case) -> Iterator[Problem]:
-    """Every line of runs.jsonl is the canonical line of a record, every line of decisions.jsonl of a decision.
+    """Every line of runs.jsonl is the canonical form of a record, every line of decisions.jsonl that of a decision.
 
-    Every line of hindsight.jsonl, where there is one, is that of a record in hindsight.
+    Every line of hindsight.jsonl, if there is one, is the canonical form of a record in hindsight.
     """
     data = case.tree.read(RUNS)
     decided = case.tree.read(DECISIONS)

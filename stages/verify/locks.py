@@ -44,7 +44,7 @@ class Params:
 
 
 def check_study(case: Case) -> Iterator[Problem]:
-    """The rules in params.yaml are those of a study, and bind."""
+    """params.yaml is a valid study with rules, and its mode is not exploratory."""
     data = case.tree.read(PARAMS)
     if data is None:
         yield Problem(PARAMS, "no file", "the study", "there is nothing to verify")
@@ -65,7 +65,7 @@ def check_study(case: Case) -> Iterator[Problem]:
 def check_lock_digests(case: Case) -> Iterator[Problem]:
     """Every lock is byte for byte what `promotion freeze` writes, under its own name, with its own digest.
 
-    None was taken away.
+    No lock was removed.
     """
     by_gate: dict[str, Lock] = {}
     paths = {path: name[1] for path in case.tree.paths("locks") if (name := _LOCK.fullmatch(path))}
@@ -114,7 +114,7 @@ def _no_lock(case: Case) -> Iterator[Problem]:
 
 
 def check_lock_chain(case: Case) -> Iterator[Problem]:
-    """Each lock holds the digest of the one before, none is left out, and amendments follow one from the other."""
+    """Each lock has the digest of the one before, none is missing, and amendments follow one from the other."""
     previous: str | None = None
     for number, (gate, lock) in enumerate(case.get(Locks).by_gate.items(), start=1):
         path = f"locks/{gate}.yaml"
@@ -136,9 +136,9 @@ def check_lock_chain(case: Case) -> Iterator[Problem]:
 
 
 def check_locks_match(case: Case) -> Iterator[Problem]:
-    """params.yaml says today what the locks froze.
+    """params.yaml agrees with what the locks froze.
 
-    That is rules, roles, budgets, seeds, clock, hosts, settings and configurations.
+    This covers rules, roles, budgets, seeds, clock, hosts, settings and configurations.
     """
     study, known = case.get(Study), case.get(Locks).by_gate
     for gate, lock in known.items():
@@ -187,7 +187,7 @@ def study_when_frozen(case: Case) -> tuple[str, Study] | None:
 
 
 def check_fresh_seeds(case: Case) -> Iterator[Problem]:
-    """No seed serves two rungs, and each lock knows the seeds of the rungs before it."""
+    """No seed is used at two rungs, and each lock lists the seeds of the rungs before it."""
     used: dict[int, str] = {}
     for gate, lock in case.get(Locks).by_gate.items():
         frozen, path = lock.frozen, f"locks/{gate}.yaml"

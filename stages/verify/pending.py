@@ -221,7 +221,7 @@ def _gate_of(name: str) -> str | None:
 
 
 def check_ledger_complete(case: Case) -> Iterator[Problem]:
-    """One line for every run of the study, in order; none for another; none missing where a gate decided."""
+    """The ledger has one line per run of the study, in order, and no others; none is missing where a gate decided."""
     if case.knows(Locks):
         case.learn(find_evidence_rules(case))
     study, ledger = evidence_study(case), case.get(Ledger)

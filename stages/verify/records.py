@@ -20,7 +20,7 @@ from stages.verify.pending import evidence_locks
 
 
 def check_rule_of_record(case: Case) -> Iterator[Problem]:
-    """Every record carries the digest of the lock that judges it and the budget that this lock froze."""
+    """Every record has the digest of the lock that judges it and the budget that this lock froze."""
     known, ledger = evidence_locks(case), case.get(Ledger)
     for rung, runs in ledger.by_rung.items():
         lock = known.of(rung)
@@ -46,7 +46,7 @@ def check_rule_of_record(case: Case) -> Iterator[Problem]:
 
 
 def check_one_runner(case: Case) -> Iterator[Problem]:
-    """Locks, records and the runner of this very commit (trainer/) are one."""
+    """Locks and records name one runner, and it is the runner in this commit."""
     for gate, lock in case.get(Locks).by_gate.items():
         runner = runner_of(lock.frozen.settings)
         digest = runner.digest(case.tree)
@@ -74,7 +74,7 @@ def _compare_candidates(case: Case, gate: str, frozen: Frozen) -> Iterator[Probl
 
 
 def check_one_corpus(case: Case) -> Iterator[Problem]:
-    """Locks and records are of one corpus, and params.yaml declares the text that it declared at the freeze."""
+    """Locks and records name one corpus, and params.yaml declares the text that it declared at the freeze."""
     known = list(case.get(Locks).by_gate.items())
     for gate, lock in known:
         if lock.frozen.corpus != known[0][1].frozen.corpus:
@@ -114,7 +114,7 @@ def _compare_with_lock(case: Case, key: Literal["runner", "corpus"], meaning: st
 
 
 def check_one_environment(case: Case) -> Iterator[Problem]:
-    """Executed runs report exactly what their host block asks for; it is constant where a rule asks for that."""
+    """Executed runs report exactly what their host block asks for; the values are constant where a rule requires it."""
     known, ledger = evidence_locks(case), case.get(Ledger)
     for rung, runs in ledger.by_rung.items():
         lock = known.of(rung)

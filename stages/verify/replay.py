@@ -189,6 +189,6 @@ def is_same_kind(recorded: JsonObject | None, present: JsonObject) -> bool | Non
 
 
 def check_replay(case: Case) -> Iterable[Problem]:
-    """Only training shows that a score was ever reached."""
+    """Only training a run again shows that its score was reached."""
     executed = sum(1 for run in case.get(Ledger).runs if run.record.executed)
     raise Skip(f"{executed} runs were trained, and reading does not train", "promotion replay --sample 3")

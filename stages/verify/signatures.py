@@ -231,7 +231,7 @@ def _signers(case: Case) -> Path:
 
 
 def check_lock_signatures(case: Case) -> Iterator[Problem]:
-    """Every lock is signed, over its exact bytes, by somebody in the file of allowed signers."""
+    """Every lock has a signature over its exact bytes by somebody in the file of allowed signers."""
     signers, gates = _signers(case), case.get(Locks).by_gate
     signatures = {gate: case.tree.read(f"locks/{gate}.yaml.sig") for gate in gates}
     if not any(signatures.values()):
@@ -261,7 +261,7 @@ class SignedObject:
 
 
 def check_commit_signatures(case: Case) -> Iterator[Problem]:
-    """SignedObject commits that touched locks, and signed tags here, are signed by allowed signers."""
+    """Signed commits that touched locks, and signed tags of this commit, are signed by allowed signers."""
     signers = _signers(case)
     if case.git is None:
         raise Skip(why_no_git(case.root), "git clone")
