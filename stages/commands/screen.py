@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.domain import canonical, files, yamlio
 from stages.domain.errors import Invalid
@@ -26,12 +26,16 @@ from stages.domain.factors import Factors, Scalar, describe_level
 from stages.domain.formatting import count
 
 if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
+
     from stages.screen.design import FactorialDesign
     from stages.screen.effects import Effect, FactorCourse
     from stages.screen.recorded import Screen
 
-#: The section `configs` of a study's file, up to the next key or comment of the first column.
-_SECTION = re.compile(r"^configs:.*\n(?:(?:[ \t].*)?\n)*?(?=\n*(?:[^\s]|\Z))", re.MULTILINE)
+#: What belongs to a section after its last value: the rest of that line, and indented comments right below.
+_REST = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:(?:\r\n|[\r\n])(?:[ \t]*(?:\r\n|[\r\n]))*[ \t]+#[^\r\n]*)*")
+_COLON = re.compile(r"[ \t]*:")
+_LINE_END = re.compile(r"\r\n|[\r\n]")
 COURSES = {
     "reverses": "reverses: shown at both ends, with different signs",
     "relaxes": "relaxes: shown at first, less than half of it is left",
@@ -67,8 +71,10 @@ def _design(path: Path, resolution: int, write: bool) -> int:
     where = path.as_posix()
     data = yamlio.read_bytes(path, "name a study's file with `factors`")
     value = yamlio.loads(data, where)
-    factors = _read_factors(value, where)
-    template = find_template(factors, value.get("configs") or {})
+    if not value.get("factors"):
+        raise Invalid.at(where, "missing, expected two factors or more, such as {depth: {depth: [1, 2]}}", "factors")
+    factors = _parse_section(value, "factors", Factors, where)
+    template = find_template(factors, _parse_section(value, "configs", dict[str, dict[str, Scalar]], where))
     design = make_design(factors, resolution)
     configs = write_configs(design, template)
     for line in describe(design):
@@ -77,28 +83,68 @@ def _design(path: Path, resolution: int, write: bool) -> int:
     if not write:
         print(section, end="")
         return 0
-    text = data.decode("utf-8")
-    changed, sections = _SECTION.subn(lambda _: section, text, count=1)
-    if not sections:
-        changed = f"{text.rstrip()}\n\n{section}"
-    if yamlio.loads(changed.encode("utf-8"), where) != {**value, "configs": configs}:
+    changed = _replace_section(data.decode("utf-8"), "configs", section).encode("utf-8")
+    if not _says(changed, {**value, "configs": configs}):
         raise Invalid.at(where, "the section cannot be replaced where it stands; put the printed one into the file")
-    files.write_whole(path, changed.encode("utf-8"))
+    files.write_whole(path, changed)
     print(f"{where}: {count(len(configs), 'configuration')} written; next: `promotion study check {where}`")
     return 0
 
 
-def _read_factors(value: Mapping[str, object], where: str) -> Factors:
+def _parse_section(value: Mapping[str, object], name: str, kind: Any, where: str) -> Any:
+    """A section of a file that is no valid study yet; empty where it is absent."""
     from pydantic import TypeAdapter, ValidationError
 
     from stages.domain.schema import explain
 
-    if not value.get("factors"):
-        raise Invalid.at(where, "missing, expected two factors or more, such as {depth: {depth: [1, 2]}}", "factors")
     try:
-        return TypeAdapter(Factors).validate_python(value["factors"], strict=True)
+        return TypeAdapter(kind).validate_python(value.get(name) or {}, strict=True)
     except ValidationError as error:
-        raise explain(error, f"{where}: factors", value["factors"]) from None
+        raise explain(error, f"{where}: {name}") from None
+
+
+def _replace_section(text: str, key: str, section: str) -> str:
+    """The text with the value of a key of the first level, and what is said inside it, replaced by `section`.
+
+    A file without the key gets it at its end. The places are the parser's. Where the whole file is one flow mapping, or
+    the key does not begin its line, the result is no YAML or says something else, which the caller must look at.
+    """
+    from ruamel.yaml import YAML
+
+    ending = _LINE_END.search(text)
+    newline = ending[0] if ending else "\n"
+    root = YAML(typ="safe", pure=True).compose(text)
+    node = next(((name, value) for name, value in root.value if name.value == key), None)
+    first = (node or root.value[0])[0].start_mark
+    section = "".join(f"{' ' * first.column}{line}{newline}" for line in section.splitlines())
+    if node is None:
+        return f"{text.rstrip()}{newline}{newline}{section}"
+    start = first.index - first.column
+    end = _find_end(*node, text)
+    rest = text[end:]
+    return text[:start] + section + (rest[len(line_end[0]) :] if (line_end := _LINE_END.match(rest)) else rest)
+
+
+def _find_end(name: Node, value: Node, text: str) -> int:
+    """Where a section ends: a block ends with its last value, not where the parser meets the next key."""
+    from ruamel.yaml.nodes import MappingNode, ScalarNode
+
+    while isinstance(value, MappingNode) and not value.flow_style and value.value:
+        name, value = value.value[-1]
+    end = max(value.end_mark.index, name.end_mark.index)
+    if isinstance(value, ScalarNode) and value.value == "" and value.style is None:  # nothing stands there
+        colon = _COLON.match(text, name.end_mark.index)
+        end = colon.end() if colon else end
+    rest = _REST.match(text, len(text[:end].rstrip()))
+    assert rest is not None  # it may be empty
+    return rest.end()
+
+
+def _says(data: bytes, value: Mapping[str, object]) -> bool:
+    try:
+        return yamlio.loads(data, "the file") == value
+    except yamlio.BadYaml:
+        return False
 
 
 def describe(design: FactorialDesign) -> Iterator[str]:
@@ -118,7 +164,7 @@ def describe(design: FactorialDesign) -> Iterator[str]:
 def _section(configs: Mapping[str, Mapping[str, Scalar]]) -> str:
     lines = []
     for name, knobs in configs.items():
-        inside = ", ".join(f"{knob}: {json.dumps(value)}" for knob, value in knobs.items())
+        inside = ", ".join(f"{knob}: {json.dumps(value, ensure_ascii=False)}" for knob, value in knobs.items())
         lines.append(f"  {name}: {{{inside}}}\n")
     return "configs:\n" + "".join(lines)
 

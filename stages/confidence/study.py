@@ -44,7 +44,7 @@ def assess_gates(gates: Sequence[DecidedGate]) -> StudyConfidence:
         gates=confidence,
         winner=winner,
         lead=lead,
-        flattery=flattery(len(gates[0].frozen.configs or {})) if gates else None,
+        flattery=flattery(len(gates[0].evidence.candidates)) if gates else None,
         how_sure=answers.how_sure(confidence, winner, lead),
         what_next=answers.what_next(confidence, last, winner, against),
     )

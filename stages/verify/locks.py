@@ -138,7 +138,7 @@ def check_lock_chain(case: Case) -> Iterator[Problem]:
 def check_locks_match(case: Case) -> Iterator[Problem]:
     """params.yaml agrees with what the locks froze.
 
-    This covers rules, roles, budgets, seeds, clock, hosts, settings and configurations.
+    This covers rules, roles, budgets, seeds, clock, hosts, settings, configurations and factors.
     """
     study, known = case.get(Study), case.get(Locks).by_gate
     for gate, lock in known.items():
@@ -149,7 +149,10 @@ def check_locks_match(case: Case) -> Iterator[Problem]:
         now = locks.frozen_of(study, gate, runner=frozen.runner, corpus=frozen.corpus, previous=frozen.previous)
         for place, both in locks.difference(frozen, now).items():
             value, expected = f"{both['is']!r} in params.yaml", f"{both['was']!r}, as frozen"
-            meaning = f"{gate} would now be decided by another rule than the frozen one"
+            if place.partition(".")[0] == "factors":  # no gate reads them
+                meaning = "the effects of the screen would now be those of other factors than the frozen ones"
+            else:
+                meaning = f"{gate} would now be decided by another rule than the frozen one"
             yield Problem(path, value, expected, meaning, pointer=f"/frozen/{place.replace('.', '/')}")
     waiting = [gate for gate in study.gates if gate not in known]
     if waiting:

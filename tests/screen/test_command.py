@@ -70,23 +70,108 @@ def test_without_write_the_section_is_printed_and_the_file_stays(tmp_path, capsy
     assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        "configs: {}\n",
-        "configs:\n  base: {aspect: 32}\n\n  # a comment inside\n  other: {aspect: 32}\n",
-        "",
-    ],
+HEAD = "factors:\n  d: {depth: [1, 2]}\n  b: {batch: [4, 8]}\n\n# above\n"
+SECTION = (
+    "configs:\n  d1-b4: {aspect: 32, depth: 1, batch: 4}\n  d1-b8: {aspect: 32, depth: 1, batch: 8}\n"
+    "  d2-b4: {aspect: 32, depth: 2, batch: 4}\n  d2-b8: {aspect: 32, depth: 2, batch: 8}\n"
 )
-def test_only_the_section_is_replaced(tmp_path, before):
-    head, tail = "factors:\n  d: {depth: [1, 2]}\n  b: {batch: [4, 8]}\n\n# above\n", "\n# below\nroles: {}\n"
-    (tmp_path / "s.yaml").write_text(head + before + tail, encoding="utf-8")
+#: The section as people write it, its knobs {aspect: 32}.
+WRITTEN = {
+    "flow": "configs: {base: {aspect: 32}}\n",
+    "block": "configs:\n  base:\n    aspect: 32\n",
+    "comments between configurations": "configs:\n  base: {aspect: 32}\n\n  # inside\n# and here\n  b: {aspect: 32}\n",
+    "trailing comments": "configs:  # these\n  base: {aspect: 32}  # the first\n\n  # other: {aspect: 8}\n",
+    "flow over several lines": "configs: {base: {aspect: 32},\n  b: {aspect:\n  32}\n}  # all\n",
+    "flow that begins below": "configs:\n  # two\n  {base: {aspect: 32},\nb: {aspect: 32}}\n",
+    "quoted key": '"configs" :\n  base: {aspect: 32}\n',
+    "single quotes": "'configs': {'base': {\"aspect\": 32}}\n",
+    "tag": "configs: !!map\n  base: {aspect: 32}\n",
+    "anchor that nobody uses": "configs: &all\n  base: {aspect: 32}\n",
+}
+AFTER = {
+    "a section": "\n# below\nroles: {}\n",
+    "a section at once": "roles: {}\n",
+    "a comment": "\n\n# the end",
+    "nothing": "",
+    "an end of document": "...\n",
+}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+@pytest.mark.parametrize("before", WRITTEN.values(), ids=WRITTEN)
+def test_only_the_section_is_replaced(tmp_path, before, after, line_end):
+    (tmp_path / "s.yaml").write_bytes((HEAD + before + after).replace("\n", line_end).encode())
     with chdir(tmp_path):
         assert promotion("screen", "design", "s.yaml", "--write") == 0
-    text = (tmp_path / "s.yaml").read_text(encoding="utf-8")
-    assert text.startswith(head)
-    assert "# below\nroles: {}\n" in text
-    assert list(yamlio.loads(text.encode(), "s.yaml")["configs"]) == ["d1-b4", "d1-b8", "d2-b4", "d2-b8"]
+    assert (tmp_path / "s.yaml").read_bytes() == (HEAD + SECTION + after).replace("\n", line_end).encode()
+
+
+def test_a_file_without_a_newline_at_its_end_gets_one(tmp_path):
+    for text in (f"{HEAD}configs: {{base: {{aspect: 32}}}}", f"{HEAD}configs:\n  base:\n    aspect: 32 # x"):
+        (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+        with chdir(tmp_path):
+            assert promotion("screen", "design", "s.yaml", "--write") == 0
+        assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == HEAD + SECTION
+
+
+@pytest.mark.parametrize(
+    "before", ["configs:\n", "configs:  # none yet\n", "configs: ~\n", "configs: {}\n", "configs:"]
+)
+def test_a_section_that_holds_nothing_is_filled(tmp_path, before):
+    after = "\n# below\nroles: {}\n" if before.endswith("\n") else ""
+    (tmp_path / "s.yaml").write_text(HEAD + before + after, encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 0
+    assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == HEAD + SECTION.replace("aspect: 32, ", "") + after
+
+
+@pytest.mark.parametrize("end", ["roles: {}", "roles: {}\n", "roles: {}\r\n# the end\r\n"])
+def test_an_absent_section_is_put_at_the_end(tmp_path, end):
+    (tmp_path / "s.yaml").write_bytes((HEAD + end).encode())
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 0
+    text = (tmp_path / "s.yaml").read_bytes().decode()
+    assert text.startswith(HEAD + end.rstrip()) and text.endswith("  d2-b8: {depth: 2, batch: 8}\n")
+
+
+def test_a_file_that_is_indented_as_a_whole_keeps_its_indentation(tmp_path):
+    def indented(text: str) -> str:
+        return "".join(f"  {line}\n" for line in text.splitlines())
+
+    (tmp_path / "s.yaml").write_text(indented(HEAD + "configs: {base: {aspect: 32}}\nroles: {}"), encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 0
+    assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == indented(HEAD + SECTION + "roles: {}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "? configs\n: {base: {aspect: 32}}\nroles: {}\n",
+        HEAD + "configs: &all {base: {aspect: 32}}\nroles: *all\n",
+        HEAD + "roles: &all {base: {aspect: 32}}\nconfigs: *all\n",
+        HEAD + "configs:\n  base: &knobs {aspect: 32}\n  b: *knobs\nroles: {}\n",
+        '{"factors": {"d": {"depth": [1, 2]}, "b": {"batch": [4, 8]}},\n "configs": {"base": {"aspect": 32}},\n "roles": {}}\n',
+        '{"factors": {"d": {"depth": [1, 2]}, "b": {"batch": [4, 8]}}}\n',
+        HEAD + "...\n",
+        HEAD + "study: {}\nroles: |+\n  kept\n\n\n",
+    ],
+)
+def test_what_cannot_be_replaced_where_it_stands_is_refused_and_the_file_stays(tmp_path, capsys, text):
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 2
+    assert "put the printed one into the file" in capsys.readouterr().err
+    assert (tmp_path / "s.yaml").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("configs", ["[base]", "{base: 3}", "{base: {aspect: [1]}}", "text"])
+def test_configurations_that_are_none_are_refused_at_their_place(tmp_path, capsys, configs):
+    (tmp_path / "s.yaml").write_text(f"{HEAD}configs: {configs}\n", encoding="utf-8")
+    with chdir(tmp_path):
+        assert promotion("screen", "design", "s.yaml", "--write") == 2
+    assert "s.yaml: configs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

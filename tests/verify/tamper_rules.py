@@ -158,6 +158,25 @@ def params_budget(f: Forger) -> None:
     f.params(lambda value: value["rungs"]["rung3"].update(budget_seconds=7.0))
 
 
+FACTORS = {"d": {"depth": [1, 2]}, "b": {"batch_tokens": [128, 256]}}
+
+
+@caught("locks-match", "factors declared in params.yaml after the fact")
+def params_factors(f: Forger) -> None:
+    f.params(lambda value: value.update(factors=FACTORS))
+
+
+@caught("locks-match", "factors put into a lock, its digest mended")
+def lock_factors(f: Forger) -> None:
+    f.lock("gate1", lambda frozen: frozen.update(factors=FACTORS))
+
+
+@caught("rule-of-record", "factors declared in lock and params.yaml after the fact, its digest mended")
+def factors_in_both(f: Forger) -> None:
+    params_factors(f)
+    lock_factors(f)
+
+
 @caught("study", "an exploratory study")
 def exploratory(f: Forger) -> None:
     f.params(lambda value: value["study"].update(mode="exploratory"))
