@@ -116,7 +116,7 @@ def _replace_section(text: str, key: str, section: str) -> str:
     root = YAML(typ="safe", pure=True).compose(text)
     node = next(((name, value) for name, value in root.value if name.value == key), None)
     first = (node or root.value[0])[0].start_mark
-    section = "".join(f"{' ' * first.column}{line}{newline}" for line in section.splitlines())
+    section = "".join(f"{' ' * first.column}{line}{newline}" for line in section.removesuffix("\n").split("\n"))
     if node is None:
         return f"{text.rstrip()}{newline}{newline}{section}"
     start = first.index - first.column
