@@ -58,6 +58,12 @@ def test_what_the_runner_would_refuse_is_told_with_its_line(old: str, new: str, 
     assert message.startswith(f"p.yaml, line {line(old)}: {expected}")
 
 
+def test_a_list_where_a_knob_is_one_value_is_told_at_its_place() -> None:
+    old = "d1-a: {depth: 1,"
+    message = f"p.yaml, line {line(old)}: configs.d1-a.depth: found [1, 2], expected a whole number"
+    assert refusal(old, "d1-a: {depth: [1, 2],")[0] == message
+
+
 def test_every_configuration_that_the_runner_refuses_is_named() -> None:
     messages = refusal("batch_tokens: 128, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d1-b: {depth: 1,",
                        "batch_tokens: 1, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d1-b: {depth: 0,")  # fmt: skip
