@@ -97,10 +97,11 @@ def _parse_section(value: Mapping[str, object], name: str, kind: Any, where: str
 
     from stages.domain.schema import explain
 
+    content = value.get(name) or {}
     try:
-        return TypeAdapter(kind).validate_python(value.get(name) or {}, strict=True)
+        return TypeAdapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
-        raise explain(error, f"{where}: {name}") from None
+        raise explain(error, f"{where}: {name}", content) from None
 
 
 def _replace_section(text: str, key: str, section: str) -> str:

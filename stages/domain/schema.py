@@ -149,6 +149,8 @@ def _place(error: Any, value: Any) -> str:
     skipped = False  # a key of the chosen kind may have the kind's own name
     for at, part in enumerate(parts):
         last, absent = at == len(parts) - 1, isinstance(value, dict) and part not in value
+        if isinstance(value, list) and not isinstance(part, int):
+            continue  # the kind of a union that wants no list
         chosen = isinstance(value, dict) and value.get("kind") == part and not last
         if chosen and not skipped:
             skipped = True
