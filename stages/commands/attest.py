@@ -1,10 +1,10 @@
 """A decision as an in-toto statement: subjects are decision and weights, materials are records, locks and corpus.
 
-    promotion attest gate5 --out gate5.intoto.json               of the commit that is checked out
+    promotion attest gate5 --out gate5.intoto.json               for the commit that is checked out
     promotion attest gate5 --out gate5.intoto.json --sign KEY    in a DSSE envelope, signed with an SSH key
-    promotion attest --check gate5.intoto.json --signers FILE    holds it against this study
+    promotion attest --check gate5.intoto.json --signers FILE    compares it with this study
 
-A decision that does not verify is not attested. Exit status: 0 done or it holds, 1 it does not hold, 2 could not run.
+A decision that does not verify is not attested. Exit status: 0 written or valid, 1 not valid, 2 could not run.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
     promotion freeze                 every gate of params.yaml, in order
     promotion freeze gate3           this gate alone (and the digests of later locks that follow from it)
     promotion freeze gate3 --amend --reason "k was meant to be 5"
-    promotion freeze gate3 --amend --reason "a disk was failing"       the same rule, its evidence made again
+    promotion freeze gate3 --amend --reason "a disk was failing"       the same rule; its evidence is made again
 
-Freezing the same rules again changes no byte. What params.yaml no longer asks for (another seed, host or configuration)
-is taken from the workspace and from the dvc.lock files; git and the DVC cache keep it.
+Freezing the same rules again changes no byte. Runs that params.yaml no longer has (another seed, host or configuration)
+are removed from the workspace and from the dvc.lock files; git and the DVC cache keep them.
 
 A rule that differs from the frozen one is refused once evidence of its rung exists, here or in git's history, unless
---amend gives a reason: the amendment then stays in the lock for ever, and the site and `promotion verify` show it. The
-evidence that the old rule would have judged is no longer evidence: `dvc repro` makes it anew.
+--amend gives a reason: the amendment then stays in the lock, and the site and `promotion verify` show it. The
+evidence for the old rule no longer counts: `dvc repro` makes it again.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """What the study can cost, before anything runs.
 
     promotion plan
-    promotion plan --workers 2            the wall time with so many workers a host
+    promotion plan --workers 2            the wall time with this number of workers per host
     promotion plan --json
 
-Reads params.yaml, and the telemetry of runs of this study where some are here. How many configurations a gate lets
-through is known only afterwards: the rules bound it, and every figure here is that bound. The wall time counts what a
-run takes beside its budget (start of Python and of the runner, evaluation, DVC): measured where runs of the host are
-here, else assumed, which is said.
+Reads params.yaml, and the telemetry of this study's runs if there are some. How many configurations a gate promotes is
+known only afterwards; every figure is the upper bound that follows from the rules. The wall time includes the time of a
+run beyond its budget (start of Python and of the runner, evaluation, DVC). It is measured if runs of the host are here,
+else assumed, and the output says which.
 """
 
 from __future__ import annotations

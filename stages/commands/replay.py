@@ -5,10 +5,10 @@
     promotion replay --sample 3 --seed 7
 
 On the same kind of machine a record must come out the same, byte for byte; on another kind val_bpb must agree within
---tolerance. The kind stands in the run's telemetry, held against dvc.lock; where that is not here, --same-kind says it.
-On the wall clock it also says how long the recorded steps take here: much longer than their budget, and the run may
-have had more time than it claims. No record and no trace is written.
-Exit status: 0 all agree, 1 one does not, 2 one could not be repeated.
+--tolerance. The kind is that of the run's telemetry, which must be the one that dvc.lock records; if it is missing,
+--same-kind states that this machine is of the same kind. On the wall clock it also says how long the recorded steps
+take here: if that is much longer than the budget, the run may have had more time than it claims. Writes no record and
+no trace. Exit status: 0 all runs agree, 1 a run does not, 2 a run could not be repeated.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Build the audit site, publish it, put it into one file, or say what changed between two commits.
 
-    promotion site                              build site/ from what lies here (`dvc repro site` does it too)
+    promotion site                              build site/ from the files here (`dvc repro site` does it too)
     promotion site --publish public             the site with its commit, and those of the repository's other studies
     promotion site --single-file report.html    one file to send: the pages of the site, without those of single runs
     promotion site --compare HEAD~1             decisions flipped, rules changed, evidence changed since then
     promotion site --compare v1.0 HEAD --html changes.html
 
-What is published names the commit that it is of, so params.yaml, locks/ and ledger/ must be what that commit holds.
-The comparison reads git alone. Exit status 0 whether or not something changed.
+A published site names its commit, so params.yaml, locks/ and ledger/ must be equal to those of that commit.
+The comparison reads only git. Exit status 0 whether or not something changed.
 """
 
 from __future__ import annotations

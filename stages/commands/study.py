@@ -1,22 +1,22 @@
 """Write a study, check it, and switch params.yaml to it.
 
-    promotion study list                  the ready studies, and those of git's history with what came of them
+    promotion study list                  the ready studies, and those in git's history with their outcome
     promotion study show paper            what one of them is
-    promotion study check mine.yaml       whether a study's file is right, as far as that shows without its corpus
+    promotion study check mine.yaml       whether the file of a study is valid (the corpus is not needed)
     promotion study new mine --budget 60 --budget 300 --text data/essays.txt
                                           write a commented study to edit into studies/
-    promotion study use paper             make it this repository's study, after saying what that clears and asking
+    promotion study use paper             make it this repository's study, after listing what that clears and asking
     promotion study use ../mine.yaml --yes
-    promotion study use laptop --afresh   start the study anew that it already is: no lock and no evidence is kept
+    promotion study use laptop --afresh   start the current study again: no lock and no evidence is kept
     promotion study extend longer --budget-seconds 60
                                           write a study that goes on from the last gate of this one, with fresh seeds
-    promotion study back laptop           bring an earlier study back, rules and evidence, from its last whole commit
+    promotion study back laptop           bring an earlier study back, rules and evidence, from its last complete commit
 
 params.yaml becomes a copy of the study's file, comments and all. The locks, the ledger, the dvc.locks and everything
-that was built belong to the old study and are cleared, so that the new one starts clean; git and the DVC cache keep the
-old one. Uncommitted changes of those files are refused, because nothing would keep them. Evidence that git holds under
-this study.name is not forgotten: to make it anew is an amendment, with a reason, of every gate that judged it. A study
-of your own has a study.name and seeds of its own, which no run cache knows, and starts without a past.
+that was built belong to the old study and are cleared; git and the DVC cache keep them. Uncommitted changes of those
+files are refused, because nothing would keep them. If git has evidence under this study.name, making it again needs an
+amendment, with a reason, of every gate that judged it. Give a study of your own another study.name and seeds that no
+earlier study used.
 """
 
 from __future__ import annotations

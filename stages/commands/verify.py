@@ -1,11 +1,11 @@
 """Recompute what can be recomputed, and say what could not be checked.
 
-    promotion verify                            the workspace, as deep as what is here allows
-    promotion verify --rev v1.0                 a commit, and nothing of the workspace
+    promotion verify                            the workspace, to the depth that the artifacts here allow
+    promotion verify --rev v1.0                 a commit, without the workspace
     promotion verify --history                  every commit that touched rules, evidence or dvc.lock
     promotion verify --range main..HEAD         in CI: every commit of a range that could change a verdict
-    promotion verify --pushed                   in a pre-push hook: the commits that are about to go out
-    promotion verify --received                 in a server's pre-receive hook: the commits that are about to come in
+    promotion verify --pushed                   in a pre-push hook: the commits to be pushed
+    promotion verify --received                 in a server's pre-receive hook: the commits of the push
     promotion verify --signers FILE             also who signed the locks
 
 Exit status: 0 verified, 1 a check failed, 2 could not run. A skipped check never counts as passed; --require makes it
