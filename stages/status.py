@@ -6,15 +6,19 @@ known yet is None.
 
 from __future__ import annotations
 
+import io
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.domain import locks, names, records
 from stages.domain.canonical import JsonObject
-from stages.domain.decision import Decision
+from stages.domain.decision import Decision, parse_decision
+from stages.domain.errors import Invalid
+from stages.domain.files import md5_bytes
 from stages.domain.formatting import count, elapsed
 from stages.domain.locks import Lock
+from stages.domain.records import Record
 from stages.domain.study import Study
 from stages.dvcfiles import telemetry
 from stages.hosts.worklist import is_decided, read_decision, read_rung_work
@@ -139,6 +143,49 @@ def read_status(study: Study) -> list[RungStatus]:
             )
         )
     return rows
+
+
+def fill_from_ledger(study: Study, rungs: list[RungStatus]) -> list[RungStatus]:
+    """The rows of a clone without artifacts, by the ledger as far as it holds decisions under the present locks.
+
+    The same rows where artifacts are here, or where the ledger holds none or cannot be read (`promotion verify`).
+    """
+    runs, decisions = names.LEDGER / "runs.jsonl", names.LEDGER / "decisions.jsonl"
+    if names.RECORDS.is_dir() or not (runs.is_file() and decisions.is_file()):
+        return rungs
+    try:
+        recorded = records.parse_ledger(runs.read_bytes(), runs.as_posix())
+        lines = io.BytesIO(decisions.read_bytes())
+        decided = [parse_decision(line, decisions.as_posix(), "`promotion verify`") for line in lines]
+    except Invalid:
+        return rungs
+    by_gate = {decision.gate: decision for decision in decided}
+    filled: list[RungStatus] = []
+    for row in rungs:
+        digests = {record.id: md5_bytes(line) for record, line in recorded if record.rung == row.rung}
+        decision = by_gate.get(row.gate)
+        if row.lock is None or decision is None or decision.lock != row.lock.digest:
+            break
+        if any(digests.get(run) != md5 for run, md5 in decision.evidence.items()):
+            break
+        candidates = _list_candidates(study, filled[-1] if filled else None) or ()
+        trained = [record for record, _ in recorded if _was_trained(record, row)]
+        filled.append(
+            replace(
+                row,
+                candidates=candidates,
+                done=sum(record.purpose == "candidate" for record in trained),
+                declared=len(candidates) * row.cells,
+                floor_done=sum(record.purpose == "floor" for record in trained),
+                closed=None,
+                decision=decision,
+            )
+        )
+    return filled + rungs[len(filled) :]
+
+
+def _was_trained(record: Record, row: RungStatus) -> bool:
+    return record.rung == row.rung and record.executed and row.lock is not None and record.lock == row.lock.digest
 
 
 def list_training() -> list[tuple[str, float]]:

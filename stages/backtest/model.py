@@ -111,6 +111,13 @@ def fit_noise(samples: Samples) -> tuple[float, float]:
     return exp(optimum.x[0]), float(optimum.x[1])
 
 
+def _known_means(values: Floats, axis: int) -> Floats:
+    """Means along an axis over what is known; NaN, without a warning, where nothing is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0).sum(axis=axis) / known.sum(axis=axis))
+
+
 def _host_effects(samples: Samples) -> tuple[Floats, Floats]:
     """(the host effect, host x budget; the same as level and slope)."""
     x = np.log(np.array(samples.budgets) / samples.budgets[-1])
@@ -132,10 +139,9 @@ def _start(samples: Samples) -> Floats:
     from scipy.optimize import least_squares
 
     x = np.log(np.array(samples.budgets) / samples.budgets[-1])
-    with np.errstate(invalid="ignore"):
-        of_config = np.nanmean(samples.means, axis=1)
+    of_config = _known_means(samples.means, axis=1)
     common = ~np.isnan(of_config).any(axis=1)
-    means = of_config[common].mean(axis=0) if common.any() else np.nanmean(of_config, axis=0)
+    means = of_config[common].mean(axis=0) if common.any() else _known_means(of_config, axis=0)
     drop = max(float(means[0] - means[-1]), 1e-6)
     guess = np.array([means[-1] - 0.5 * drop, log(0.5 * drop), log(0.3)])
 
@@ -263,9 +269,7 @@ def held_out(samples: Samples, folds: int = 6) -> list[HeldOut]:
         train = samples.only(kept)
         model = fit(train)
         added, _ = _host_effects(train)
-        with np.errstate(invalid="ignore"):
-            seen = np.nanmean(train.means - added[None], axis=1)
-        average = _column_means(seen)
+        average = _known_means(_known_means(train.means - added[None], axis=1), axis=0)
         rest = samples.only(out)
         data = _stack(rest, added)
         for n, covariance in enumerate(_covariance(model, rest, data)):
@@ -287,13 +291,6 @@ def held_out(samples: Samples, folds: int = 6) -> list[HeldOut]:
             )
         )
     return result
-
-
-def _column_means(values: Floats) -> Floats:
-    """Means of the columns over what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))
 
 
 def _predict(

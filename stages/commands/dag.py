@@ -4,7 +4,8 @@
     promotion dag --mermaid        for a Markdown page; GitHub draws it
     promotion dag --dot            for Graphviz: promotion dag --dot | dot -Tsvg > dag.svg
 
-Counts are those of this workspace; what is not decided yet reads "at most".
+Counts are those of this workspace, or of the ledger where no artifacts are here; what is not decided yet reads "at
+most".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from stages.domain.formatting import duration
 from stages.domain.study import load
-from stages.status import RungStatus, read_status
+from stages.status import RungStatus, fill_from_ledger, read_status
 
 TAIL = ("confidence", "winner", "site")
 
@@ -37,15 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the graph."""
     write = write_mermaid if arguments.mermaid else write_dot if arguments.dot else write_text
-    print(write(draw(read_status(load()))))
+    study = load()
+    rungs = read_status(study)
+    shown = fill_from_ledger(study, rungs)
+    print(write(draw(shown, from_ledger=shown != rungs)))
     return 0
 
 
-def draw(rungs: list[RungStatus]) -> Graph:
-    """The pipeline: text, contracts, rungs, ledger, and what is made of it."""
+def draw(rungs: list[RungStatus], *, from_ledger: bool = False) -> Graph:
+    """The pipeline: text, contracts, rungs, ledger, and what is made of it; whether the counts are the ledger's."""
     nodes = [("corpus", ["the text"]), ("protocol", ["the contract of each rung"])]
     nodes += [(row.rung, _label_rung(row)) for row in rungs]
-    nodes += [("ledger", ["git's copy"]), ("confidence", ["how sure it is"])]
+    nodes += [("ledger", ["git's copy", *["the counts are from it"] * from_ledger]), ("confidence", ["how sure it is"])]
     nodes += [("winner", ["weights"]), ("site", ["the audit"])]
     edges = [("corpus", "protocol", ""), ("protocol", rungs[0].rung, "")]
     edges += [

@@ -73,7 +73,7 @@ def _model(arguments: argparse.Namespace) -> tuple[Model, tuple[float, float], l
         first, last = _budgets(arguments.budgets, samples.budgets)
         lines = [
             f"curves like those of {arguments.source.as_posix()}: {len(samples.configs)} configurations on "
-            f"{len(samples.hosts)} hosts at budgets from {samples.budgets[0]:g} to {samples.budgets[-1]:g}"
+            f"{len(samples.hosts)} hosts at budgets from {samples.budgets[0]:g} to {samples.budgets[-1]:g} s"
         ]
         if first < samples.budgets[0] or last > samples.budgets[-1]:
             lines.append("budgets outside the recorded ones: the model is extended there, and nothing checks it")

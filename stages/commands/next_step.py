@@ -20,9 +20,10 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
 from stages.repo.dvc_entries import differs_in_telemetry_alone
+from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.objects import GitAbsent
-from stages.status import RungStatus
+from stages.status import RungStatus, read_status
 
 #: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
 WRITE_LEDGER = "dvc repro -s ledger confidence site"
@@ -55,9 +56,10 @@ def commit_rules_command(study: Study) -> str | None:
     if git is None:
         return None
     try:
-        return _commit(git, _rule_files(study, ()), "Freeze the rules")
+        step = _commit_rules(study, read_status(study), git)
     finally:
         git.close()
+    return step[1] if step else None
 
 
 def _rule_files(study: Study, trained: Sequence[str]) -> list[str]:
@@ -110,7 +112,9 @@ def _restore_lock(rungs: list[RungStatus]) -> Step | None:
 def _begin(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
     """What comes first: a review of what others made, the text, the first rules, the way out of a what-if."""
     if names.LEDGER.is_dir() and not names.RECORDS.is_dir() and _read_decisions():
-        why = "the ledger holds a study whose artifacts are not here (`dvc pull` fetches them, `dvc repro` trains anew)"
+        pull = "`dvc pull` fetches them, " if has_remote(Path()) else ""
+        anew = "trains anew" if pull else "takes them from the cache or trains anew"
+        why = f"the ledger holds a study whose artifacts are not here ({pull}`dvc repro` {anew})"
         return why, "promotion verify"
     if all(row.lock is None for row in rungs):
         if not (names.CORPUS / "manifest.json").is_file():

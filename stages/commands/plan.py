@@ -47,9 +47,22 @@ def run(arguments: argparse.Namespace) -> int:
     wall = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), arguments.workers)
     if arguments.json:
         print(json.dumps(study_plan.to_json() | {"wall_time": wall.model_dump()}, indent=1))
-    else:
-        show(study_plan, wall)
+        return 0
+    slots = _count_slots(study)
+    here = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), slots) if slots > 1 else None
+    show(study_plan, wall, here)
     return 0
+
+
+def _count_slots(study: Study) -> int:
+    """How many runs of any host this machine trains side by side under `promotion dispatch`; 0 where it cannot."""
+    from stages.hosts.workers import find_slots
+
+    try:
+        slots = find_slots(study, [], None)
+    except Refused:
+        return 0
+    return min(sum(host in slot.hosts for slot in slots) for host in study.hosts)
 
 
 def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
@@ -67,8 +80,8 @@ def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
                 yield RunTimes(path.parts[-3], declared.budget_seconds, training, process)
 
 
-def show(study_plan: Plan, wall: WallTime) -> None:
-    """Print a plan as a table and sentences, all in one unit."""
+def show(study_plan: Plan, wall: WallTime, here: WallTime | None) -> None:
+    """Print a plan as a table and sentences, all in one unit. `here`: with the slots of this machine as its workers."""
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
@@ -101,6 +114,9 @@ def show(study_plan: Plan, wall: WallTime) -> None:
     alone, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
     machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
     to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
+    if here is not None:
+        dispatched = f"{elapsed(here.one_after_another)} with {here.workers} runs side by side on this machine"
+        to.print(f"  {dispatched} (`promotion dispatch`, which `make study` uses)", soft_wrap=True)
     for line in describe(wall.hosts):
         to.print(f"  {line}", soft_wrap=True)
     for unrun in study_plan.counterfactuals:

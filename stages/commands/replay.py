@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.domain.errors import Refused
+from stages.repo.dvc_remote import restore_command
 
 if TYPE_CHECKING:
     from stages.verify import Replayed
@@ -71,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _comparison(run: Replayed, tolerance: float) -> str:
     """What came of one run, as a line."""
-    unknown = "a machine of which nobody knows whether it is of the same kind (`dvc pull`, or --same-kind)"
+    bring = restore_command(Path())
+    unknown = f"a machine of which nobody knows whether it is of the same kind (`{bring}`, or --same-kind)"
     kind = {True: "the same kind of machine", False: "another kind of machine", None: unknown}
     head = f"{run.run}: {run.outcome}, on {kind[run.same_kind]}"
     if run.outcome == "identical":

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 
 from stages.domain.errors import Refused
 from stages.domain.names import SITE
+from stages.repo.dvc_remote import restore_command
 
 #: The names under which a browser on this machine asks.
 HOSTS = ("127.0.0.1", "localhost")
@@ -130,8 +131,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def start_server(root: Path, port: int) -> SiteServer:
     """A server of `root` on the loopback; `Refused` where the port is taken or the site is not built."""
     if not (root / "index.html").is_file():
+        bring = restore_command(Path())
         page = (root / "index.html").as_posix()
-        raise Refused(f"{page} is missing; `promotion site` builds it, `dvc pull site` fetches it")
+        raise Refused(f"{page} is missing; `promotion site` builds it from the artifacts, `{bring}` brings both")
     try:
         return SiteServer(root, port)
     except (OSError, OverflowError) as error:

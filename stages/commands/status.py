@@ -5,7 +5,7 @@
 
 How sure? and What next? are told where `dvc repro confidence` has written them. Reads files and changes none. `runs`
 counts finished, diverged and failed runs of candidates under the present rules; a record that other rules made does not
-count.
+count. In a clone without artifacts the table shows what the ledger holds, and says so; --json counts artifacts alone.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 from stages.commands.next_step import find_next_step
 from stages.confidence import hindsight_results, stored
 from stages.domain.canonical import JsonObject
-from stages.domain.decision import why_blocked
+from stages.domain.decision import RuleOutcome, why_blocked
 from stages.domain.errors import Invalid
 from stages.domain.files import sha256_bytes
 from stages.domain.foreign_text import one_line
-from stages.domain.formatting import duration
+from stages.domain.formatting import count, duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
-from stages.status import RungStatus, estimate_time_left, list_training, read_status
+from stages.status import RungStatus, estimate_time_left, fill_from_ledger, list_training, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,6 +73,7 @@ def to_json(study: Study, rungs: list[RungStatus]) -> JsonObject:
 def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     """The ladder as a table, then what blocks, what trains and what to do."""
     from rich.table import Table
+    from rich.text import Text
 
     from stages.terminal import add_columns, print_table
 
@@ -84,10 +85,17 @@ def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     add_columns(table, "candidates", "runs", "A/A", justify="right")
     table.add_column("gate")
     add_columns(table, "promoted")
-    for row in rungs:
+    shown = fill_from_ledger(study, rungs)
+    for row in shown:
         table.add_row(*_format_row(row))
     print_table(console, table)
-    _print_notes(study, rungs, console)
+    if shown != rungs:
+        console.print("from the ledger: the artifacts are not here", soft_wrap=True)
+    _print_notes(study, shown, console)
+    if left := estimate_time_left(study, rungs):
+        console.print(str(left), soft_wrap=True)
+    why, command = find_next_step(study, rungs)
+    console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
 
 
 def _format_row(row: RungStatus) -> list[str | Text]:
@@ -174,10 +182,6 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
         console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
     for sentence in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
         console.print(sentence, soft_wrap=True)
-    if left := estimate_time_left(study, rungs):
-        console.print(str(left), soft_wrap=True)
-    why, command = find_next_step(study, rungs)
-    console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
 
 
 def _list_confidence(rungs: list[RungStatus]) -> list[str]:
@@ -232,11 +236,22 @@ def _list_verdicts(rungs: list[RungStatus]) -> list[Text]:
     for decision in (row.decision for row in rungs if row.decision):
         for rule in decision.rules:
             if rule.effect == "verdict":
-                values = [finding.observed for finding in rule.results if finding.observed is not None]
-                observed = f" (observed {values[0]:g})" if values else ""
-                statement = f"{decision.gate} {rule.id}: {one_line(rule.text)} "
-                lines.append(Text.assemble(statement, answers[decision.verdicts[rule.id]], observed))
+                answer = answers[decision.verdicts[rule.id]]
+                lines.append(Text.assemble(f"{decision.gate} {rule.id} ", answer, f": {_say_verdict(rule)}"))
     return lines
+
+
+def _say_verdict(rule: RuleOutcome) -> str:
+    """The statement with what was observed, which for a number of cells stands in the place of "every"."""
+    text = one_line(rule.text).removesuffix(".")
+    text = f"the {text.removeprefix('The ')}" if text.startswith("The ") else text
+    finding = next((finding for finding in rule.results if finding.observed is not None), None)
+    if finding is None:
+        return text
+    if rule.kind == "first_in_all_cells" and finding.threshold is not None and text.endswith(" in every cell"):
+        cells = f" in {finding.observed:g} of {count(int(finding.threshold), 'cell')}"
+        return text.removesuffix(" in every cell") + cells
+    return f"{text} (observed {finding.observed:g})"
 
 
 def _find_winner(rungs: list[RungStatus]) -> tuple[str, float] | None:

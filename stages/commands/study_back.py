@@ -13,6 +13,7 @@ from pathlib import Path
 from stages.commands.study import ask_to_go_on, clear, list_uncommitted
 from stages.domain import files, names
 from stages.domain.errors import Refused
+from stages.repo.dvc_remote import restore_command
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.objects import EXECUTABLE, FILE
 from stages.repo.past_studies import PastStudy, read_past_studies
@@ -60,8 +61,9 @@ def bring_back(name: str, *, yes: bool) -> int:
         )
     clear(built)
     print(report.summary())
+    bring = restore_command(Path())
     print(
-        f"params.yaml, rules and evidence are those of {name} again. Next: `dvc checkout` (`dvc pull` where the cache "
+        f"params.yaml, rules and evidence are those of {name} again. Next: `dvc checkout` (`{bring}` where the cache "
         f"lacks them) brings the artifacts, `git add -A {' '.join(_folders(paths))} && git commit` keeps this state"
     )
     return 0

@@ -35,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the changed fates."""
     settings = what_if.parse(arguments.settings)
-    answers = what_if.answer(read_locks(), read_ledger(), settings)
+    frozen = read_locks()
+    answers = what_if.answer(frozen, read_ledger(), settings)
     if arguments.json:
         print(json.dumps(what_if.to_json(answers, settings), indent=1))
     else:
-        print("\n".join(lines(answers)))
+        print("\n".join(lines(answers, list(frozen))))
     return 0
 
 
@@ -61,23 +62,37 @@ def read_ledger() -> list[records.Record]:
     return [record for record, _ in records.parse_ledger(RUNS.read_bytes(), RUNS.as_posix())]
 
 
-def lines(answers: Sequence[GateAnswer]) -> Iterator[str]:
-    """The answer as text: each gate that differs, who is unrun, and what it comes to."""
+def lines(answers: Sequence[GateAnswer], gates: Sequence[str] = ()) -> Iterator[str]:
+    """The answer as text: each gate from the first that is asked about on, who is unrun, and what it comes to.
+
+    `gates`: all that are frozen. Those without an answer could not be judged.
+    """
+    asked: list[GateAnswer] = []
     for gate in answers:
         if gate.settings:
             yield f"{gate.gate} with {', '.join(gate.settings)}"
-        if gate.unrun:
-            who = ", ".join(gate.unrun)
-            rung = names.rung_of(gate.gate)
-            yield f"  unrun: {who}; never trained at {rung}, so {gate.gate} and what follows is judged without"
-        if gate.note:
-            yield f"  {gate.gate}: {gate.note}; no later gate can be judged"
-            continue
-        body = list(_changes(gate))
-        yield from body or ([f"  {gate.gate}: no fate changes"] if gate.settings or gate.unrun else [])
-    if not any(gate.changes or gate.unrun for gate in answers):
-        yield "no fate changes at any gate"
+        if asked or gate.settings or gate.now is None:
+            asked.append(gate)
+            yield from _about(gate)
+    missing = [gate for gate in gates if gate not in {answer.gate for answer in answers}]
+    yield from (f"  {gate}: not judged, for the gate before was not" for gate in missing)
+    judged = [gate for gate in asked if gate.now is not None]
+    if not judged:
+        yield "nothing that is asked about could be judged, so whether a fate changes is not known"
+    elif not any(gate.changes or gate.unrun for gate in asked):
+        yield "no fate changes at any gate" + " that was judged" * (len(judged) < len(asked) + len(missing))
     yield "a what-if: no evidence, and no decision is changed by it"
+
+
+def _about(gate: GateAnswer) -> Iterator[str]:
+    if gate.unrun:
+        who = ", ".join(gate.unrun)
+        rung = names.rung_of(gate.gate)
+        yield f"  unrun: {who}; never trained at {rung}, so {gate.gate} and what follows is judged without"
+    if gate.now is None:
+        yield f"  {gate.gate}: not judged: {gate.note}"
+    else:
+        yield from list(_changes(gate)) or [f"  {gate.gate}: judged, no fate changes"]
 
 
 def _changes(gate: GateAnswer) -> Iterator[str]:

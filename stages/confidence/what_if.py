@@ -116,6 +116,8 @@ def answer(locks: Mapping[str, Lock], records: Iterable[Record], settings: Seque
     for setting in settings:
         if setting.gate is not None and setting.gate not in known:
             raise NoAnswer(f"{setting.text}: no lock of {setting.gate}; frozen are {', '.join(known) or 'none'}")
+    for lock in frozen:  # what is asked amiss is refused whether or not its gate has evidence
+        _changed(lock, gather(from_lock(lock), (), ()), settings)
     rungs = by_rung(records)
     answers: list[GateAnswer] = []
     was: tuple[str, ...] = tuple(frozen[0].frozen.configs or ()) if frozen else ()

@@ -38,8 +38,9 @@ def _is_own(path: str) -> bool:
 
 
 def _raise(error: OSError) -> None:
-    """A folder that cannot be read is not an empty one."""
-    raise error
+    """A folder that cannot be read is not an empty one; one that has gone since it was listed is none."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def limit_of(path: str) -> int:
@@ -152,6 +153,8 @@ class WorkTree:
 
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""
+        if under and not os.path.lexists(self.root / under):  # no need to walk through what may be no study at all
+            return []
         head = f"{under}/" if under else ""
         return [path for path in self._files if path.startswith(head)]
 
@@ -180,7 +183,10 @@ class WorkTree:
             raise Unreadable.at(path, "not a regular file")
         if status.st_size > limit_of(path):
             raise Unreadable.at(path, f"{status.st_size} bytes, expected at most {limit_of(path)}")
-        return place.read_bytes()
+        try:
+            return place.read_bytes()
+        except FileNotFoundError:  # it went since
+            return None
 
 
 def open_tree(root: Path, git: Git | None, commit: str | None) -> Tree:

@@ -49,6 +49,11 @@ def read_screen(locks: Mapping[str, Lock], records: Iterable[Record]) -> Screen:
         raise Refused("locks/gate1.yaml is missing: no factors are frozen; `promotion freeze`")
     frozen = first.frozen
     if not frozen.factors or not frozen.configs:
+        if origin := frozen.from_:
+            raise Refused(
+                f"locks/gate1.yaml: factors: missing, for this study goes on from {origin.gate} of {origin.study}; "
+                f"`promotion study back {origin.study}` brings the study back in which the factors may be"
+            )
         raise Refused(
             "locks/gate1.yaml: factors: missing, so this study is no screen; put `factors` into params.yaml, then "
             "`promotion screen design`"

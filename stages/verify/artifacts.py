@@ -14,6 +14,7 @@ from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, is_here, md5_path
 from stages.dvcfiles.lockfile import LockedFile
+from stages.repo.dvc_remote import restore_command
 from stages.runners import runner_of
 from stages.runners.output import MAX_LOG_BYTES
 from stages.verify.check import Case, Problem, Skip, path_in_study
@@ -21,7 +22,6 @@ from stages.verify.dvc_locks import DvcLocks
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
 
-PULL = "dvc pull"
 MANIFEST = (names.CORPUS / "manifest.json").as_posix()
 #: Outputs that git holds.
 _IN_GIT = ("stages/", "ledger/")
@@ -54,9 +54,9 @@ def check_artifacts(case: Case) -> Iterator[Problem]:
     if case.knows(Study) and case.knows(Ledger) and case.get(Study).command is not None:
         yield from _check_logs(case)
     if absent == len(outputs):
-        raise Skip("no output is here", PULL)
+        raise Skip("no output is here", restore_command(case.root))
     if absent:
-        case.note(f"{absent} of {len(outputs)} outputs are not here; `{PULL}` brings them")
+        case.note(f"{absent} of {len(outputs)} outputs are not here; `{restore_command(case.root)}` brings them")
 
 
 def _check_logs(case: Case) -> Iterator[Problem]:
@@ -74,7 +74,8 @@ def _check_logs(case: Case) -> Iterator[Problem]:
         for mismatch in runner.check_trace(run.record, small):
             yield run.problem(mismatch.pointer, mismatch.recorded, mismatch.expected, mismatch.meaning)
     if absent:
-        case.note(f"the logs of {absent} runs are not here, so their scores were not read again; `{PULL}` brings them")
+        bring = restore_command(case.root)
+        case.note(f"the logs of {absent} runs are not here, so their scores were not read again; `{bring}` brings them")
 
 
 def _cached_objects(cache: Cache, file: LockedFile) -> Iterator[tuple[str, str]]:
@@ -113,7 +114,7 @@ def check_corpus(case: Case) -> Iterator[Problem]:
     """The manifest is the one that the locks froze and params.yaml declares, and the files of the corpus match it."""
     data = _manifest_bytes(case)
     if data is None:
-        raise Skip("the corpus is not here", f"{PULL} corpus")
+        raise Skip("the corpus is not here", restore_command(case.root, "corpus"))
     digest = files.sha256_bytes(data)
     for gate, lock in case.get(Locks).by_gate.items():
         if lock.frozen.corpus != digest:
@@ -129,7 +130,7 @@ def check_corpus(case: Case) -> Iterator[Problem]:
     for name, sha256 in manifest.files.items() if case.commit is None else ():
         file = case.root / names.CORPUS / name
         if not file.is_file():
-            case.note(f"{name} of the corpus is not here; `{PULL} corpus` brings it")
+            case.note(f"{name} of the corpus is not here; `{restore_command(case.root, 'corpus')}` brings it")
         elif (digest := files.sha256_file(file)) != sha256:
             yield Problem(f"{names.CORPUS.as_posix()}/{name}", digest, sha256, "runs were not made on this text")
 

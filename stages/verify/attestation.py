@@ -24,6 +24,7 @@ from stages.domain.diff import differences
 from stages.domain.errors import Refused
 from stages.domain.files import sha256_bytes, sha256_file
 from stages.dvcfiles.cache import md5_folder
+from stages.repo.dvc_remote import restore_command
 from stages.repo.git import open_git, why_no_git
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import open_tree
@@ -122,7 +123,7 @@ def _verified_weights(case: Case) -> Path:
     """The winning weights here, compared with the run that trained them; `Skip` where that cannot be done here."""
     path = case.root / WEIGHTS
     if not path.is_file():
-        raise Skip(f"{WEIGHTS.as_posix()} is not here; `dvc pull winner` brings it", "")
+        raise Skip(f"{WEIGHTS.as_posix()} is not here; `{restore_command(case.root, 'winner')}` brings it", "")
     recorded = case.get(DvcLocks).outputs().get(FOLDER)
     if recorded is None or md5_folder(path.parent) != recorded.md5:
         raise Refused(f"{FOLDER} is not the one that dvc.lock records; `dvc checkout winner` brings it back")

@@ -26,7 +26,7 @@ from stages.domain.records import Record, parse_ledger
 from stages.repo.git import open_git
 from stages.repo.objects import GitRefused
 from stages.repo.tree import CommitTree, Tree, open_tree
-from stages.verify.locks import DECISIONS, HINDSIGHT, PARAMS, RUNS
+from stages.verify.locks import DECISIONS, HINDSIGHT, PARAMS, RUNS, describe_change
 
 _BROKEN = "broken"
 _ANSWERS = {"True": "holds", "False": "fails"}
@@ -358,5 +358,5 @@ def _describe_lock(gate: str, before: Tree | None, after: Tree) -> str:
     amended = len(new.frozen.amendments) - (len(old.frozen.amendments) if isinstance(old, Lock) else 0)
     if amended > 0:
         amendment = new.frozen.amendments[-1]
-        return f"{gate} amended: {amendment.reason}; changed: {locks.tell_briefly(amendment.changed, 3)}"
+        return f"{gate} amended: {amendment.reason}; {describe_change(gate, amendment.changed, 3)}"
     return f"{gate} {'frozen anew' if old else 'frozen'} ({new.digest[:12]})"

@@ -26,7 +26,7 @@ from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.dvcfiles.cache import Outputs, folder_md5, md5_file, md5_folder
-from stages.verify.artifacts import PULL
+from stages.repo.dvc_remote import restore_command
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.digests import installed_root, other_code
@@ -103,7 +103,7 @@ def check_winner(case: Case) -> Iterator[Problem]:
     outputs = Outputs(case.root, locks.outputs())
     present = outputs.files(WINNER)
     if present is None:
-        raise Skip(f"{WINNER} is not here as dvc.lock records it", f"{PULL} winner")
+        raise Skip(f"{WINNER} is not here as dvc.lock records it", restore_command(case.root, "winner"))
     chosen = next((run for run in runs if run.config == headline["winner"]), None)
     has_weights = chosen is not None and winner_stage.keeps_weights(chosen)
     expected = {"model.json", winner_stage.WEIGHTS} if has_weights else {"model.json"}
@@ -113,7 +113,7 @@ def check_winner(case: Case) -> Iterator[Problem]:
     if not present.keys() >= expected:
         return
     if chosen is not None and has_weights:
-        yield from _compare_weights(outputs, chosen, present[winner_stage.WEIGHTS])
+        yield from _compare_weights(case, outputs, chosen, present[winner_stage.WEIGHTS])
     model = winner_stage.make_model_file(
         runs, headline, order, lambda _: _describe_weights(present[winner_stage.WEIGHTS])
     )
@@ -124,10 +124,12 @@ def check_winner(case: Case) -> Iterator[Problem]:
     yield from problems
 
 
-def _compare_weights(outputs: Outputs, run: Record, weights: Path) -> Iterator[Problem]:
+def _compare_weights(case: Case, outputs: Outputs, run: Record, weights: Path) -> Iterator[Problem]:
     trace = outputs.files(names.trace_path(run.id).as_posix())
     if trace is None:
-        raise Skip(f"the trace of {run.id}, whose weights won, is not here as dvc.lock records it", PULL)
+        raise Skip(
+            f"the trace of {run.id}, whose weights won, is not here as dvc.lock records it", restore_command(case.root)
+        )
     digest, kept = md5_file(weights), trace.get(winner_stage.KEPT)
     if kept is None or md5_file(kept) != digest:
         expected = f"MD5 {md5_file(kept)}" if kept else "none: the run kept no weights"
@@ -157,7 +159,8 @@ def _compare_curves(case: Case, outputs: Outputs, runs: list[Record]) -> Iterato
     for run in runs:
         trace = outputs.files(names.trace_path(run.id).as_posix())
         if trace is None or "curve.csv" not in trace:
-            case.note(f"{CURVES} was not made again: the trace of {run.id} is not here; `{PULL}` brings it")
+            bring = restore_command(case.root)
+            case.note(f"{CURVES} was not made again: the trace of {run.id} is not here; `{bring}` brings it")
             return
         curves[run.id] = trace["curve.csv"]
     recorded = outputs.recorded.get(CURVES)
@@ -186,14 +189,15 @@ def check_site(case: Case) -> Iterator[Problem]:
     if pending := pending_gates(case):
         gates = ", ".join(pending)
         raise Skip(f"the site is that of the evidence here, and the evidence of {gates} is to come", "dvc repro")
+    bring = restore_command(case.root)
     if case.commit is not None:
-        raise Skip("the site of a commit is built from its artifacts", f"git checkout {case.commit[:12]} && dvc pull")
+        raise Skip("the site of a commit is built from its artifacts", f"git checkout {case.commit[:12]} && {bring}")
     if other_code(case, "site", ("report",)):
         raise Skip("report/ installed here is not the one that built the site", _OTHER_CODE)
     needed = [names.TRACES, names.SUMMARY, names.PROTOCOL, names.CORPUS / "manifest.json"]
     needed += [names.CONFIDENCE] if "confidence" in case.get(DvcLocks).recorded.get(ROOT, {}) else []
     if missing := [path for path in needed if not (case.root / path).exists()]:
-        raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", PULL)
+        raise Skip(f"{missing[0].as_posix()} is not here, and the site is built from it", bring)
     with tempfile.TemporaryDirectory() as folder:
         if message := _build_site(case.root, Path(folder), _recorded_params(case)):
             meaning = "the site cannot be built from what lies here; V26 says what was changed"

@@ -30,7 +30,7 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
 from stages.verify.facts import check_facts_of_record, check_input_of_record
-from stages.verify.history import whole_history
+from stages.verify.history import lineage, whole_history
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
@@ -60,7 +60,7 @@ def check_hindsight(case: Case) -> Iterator[Problem]:
     its seeds and hosts; no two runs have the same outcome; and none was changed or dropped since it first was in git.
     """
     lines, last = case.get(Ledger).hindsight, _last_decision(case)
-    if not lines and not _stood_before(case):
+    if not lines and not _stood_before(case, last):
         raise Skip("nothing was trained in hindsight", "make hindsight", applies=False)
     if last is None and lines:
         meaning = "what was stopped was trained before the last gate had decided"
@@ -80,12 +80,23 @@ def _last_decision(case: Case) -> LastDecision | None:
     return LastDecision(decision, sha256_bytes(line.data)) if decision and line and not decision.blocked else None
 
 
-def _stood_before(case: Case) -> bool:
-    """Whether the history, as far as it is known, holds any hindsight."""
+def _stood_before(case: Case, last: LastDecision | None) -> bool:
+    """Whether the history, as far as it is known, holds hindsight of this study: under its locks or its decision.
+
+    That of another study, which git holds from before `promotion study use`, is not this one's.
+    """
+    own = {digest for rules in (case.get(Locks), evidence_locks(case)) for digest in _digests(rules)}
+    own |= {last.digest} if last else set()
     try:
-        return any(HINDSIGHT in state.oids for state in case.history.states.values())
+        oids = {state.oids[HINDSIGHT] for state in case.history.states.values() if HINDSIGHT in state.oids}
     except Skip:
         return False
+    return any(digest.encode("ascii") in line for oid in sorted(oids) for line in _lines(case, oid) for digest in own)
+
+
+def _digests(rules: Locks) -> set[str]:
+    """The digests of locks and of those that their amendments replaced."""
+    return set().union(*(lineage(lock) for lock in rules.by_gate.values()))
 
 
 def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ def whole_history(case: Case) -> History:
     return history
 
 
-def _lineage(lock: Lock | None) -> set[str]:
+def lineage(lock: Lock | None) -> set[str]:
     """The digests of a lock and of those that its amendments replaced."""
     return {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)} if lock else set()
 
@@ -80,7 +80,7 @@ def _was_known(commitment: Commitment, earlier: frozenset[tuple[str, str]], now:
     if digest:
         return (names.gate_of(rung), digest) in earlier
     gates = [names.gate_of(rung)] if rung else list(now.by_gate)
-    return all(any((gate, digest) in earlier for digest in _lineage(now.by_gate.get(gate))) for gate in gates)
+    return all(any((gate, digest) in earlier for digest in lineage(now.by_gate.get(gate))) for gate in gates)
 
 
 def _decides_nothing(commitment: Commitment, history: History, state: HistoryState, now: Locks) -> bool:
@@ -88,7 +88,7 @@ def _decides_nothing(commitment: Commitment, history: History, state: HistorySta
     rung, digest = commitment
     gate = names.gate_of(rung) if rung else ""
     lock = now.by_gate.get(gate)
-    if lock and digest in _lineage(lock) - {lock.digest}:
+    if lock and digest in lineage(lock) - {lock.digest}:
         return True
     if digest:
         rules = [history.locks[gate, digest]] if (gate, digest) in history.locks else []
@@ -136,7 +136,7 @@ def _compare_lock(gate: str, past: PastLock, lock: Lock | None, history: History
     if lock is None:
         expected = f"lock {past.digest[:12]}, or one with an amendment that replaces it"
         yield Problem(path, "no file", expected, "evidence was made under a rule that is gone")
-    elif past.digest not in _lineage(lock):
+    elif past.digest not in lineage(lock):
         change = ", ".join(list(locks.difference(past.frozen, lock.frozen.to_json()))[:4]) or "amendments"
         evidence = {(names.rung_of(gate), past.digest), (names.rung_of(gate), "")}
         where = next(state.title for state in history.states.values() if state.commitments & evidence)

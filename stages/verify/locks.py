@@ -113,6 +113,16 @@ def _no_lock(case: Case) -> Iterator[Problem]:
     raise Skip("nothing is frozen yet: locks/ holds no lock", "promotion freeze", applies=False)
 
 
+def describe_change(gate: str, changed: locks.Change, most: int = 6) -> str:
+    """What an amendment changed, in a line. A lock holds the digest of the one before: it follows where that goes."""
+    before = names.gate_before(gate)
+    if "previous" not in changed or before is None:
+        return f"changed: {locks.tell_briefly(changed, most)}"
+    own = {path: both for path, both in changed.items() if path != "previous"}
+    follows = f"follows the amendment of {before}"
+    return f"changed: {locks.tell_briefly(own, most)}; {follows}" if own else follows
+
+
 def check_lock_chain(case: Case) -> Iterator[Problem]:
     """Each lock has the digest of the one before, none is missing, and amendments follow one from the other."""
     previous: str | None = None
@@ -126,8 +136,8 @@ def check_lock_chain(case: Case) -> Iterator[Problem]:
             yield Problem(path, str(lock.frozen.previous), str(previous), meaning, pointer="/frozen/previous")
         replaced: set[str] = set()
         for at, amendment in enumerate(lock.frozen.amendments):
-            changed = locks.tell_briefly(amendment.changed)
-            case.note(f"{gate} was amended after its evidence existed: {amendment.reason}; changed: {changed}")
+            change = describe_change(gate, amendment.changed)
+            case.note(f"{gate} was amended after its evidence existed: {amendment.reason}; {change}")
             if amendment.replaces == lock.digest or amendment.replaces in replaced:
                 expected, pointer = "the digest of an earlier lock", f"/frozen/amendments/{at}/replaces"
                 yield Problem(path, amendment.replaces, expected, "the amendment is made up", pointer=pointer)

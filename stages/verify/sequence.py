@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from stages.domain.errors import Refused
 from stages.domain.study import Study
+from stages.repo.dvc_remote import restore_command
 from stages.verify import (
     artifacts,
     decisions,
@@ -94,7 +95,8 @@ def _result(check: Check, case: Case, before: dict[str, CheckResult]) -> CheckRe
         giver = next(check for check in SEQUENCE if missing[0] in check.gives)
         return _skipped_with(check, before[giver.id])
     if check.depth == "artifacts" and case.options.depth == "git":
-        return CheckResult(check, "skipped", reason="this is the depth `git`", enable="dvc pull && promotion verify")
+        enable = f"{restore_command(case.root)} && promotion verify"
+        return CheckResult(check, "skipped", reason="this is the depth `git`", enable=enable)
     try:
         notes = perform(check, case)
     except Skip as skip:

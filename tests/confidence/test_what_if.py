@@ -116,6 +116,43 @@ def test_every_rule_left_out_leaves_nothing_to_decide_by(case):
         asked(case, *(f"gate1.{rule_id}=off" for rule_id in case.locks["gate1"].frozen.rules))
 
 
+def test_a_rule_that_is_not_there_is_refused_where_its_gate_has_no_evidence_too(case):
+    rest = case.without("gate4", "gate5", records=True)
+    for setting, message in (("gate4.R70.k=1", "no rule R70 at gate4"), ("gate5.R4.k=1", "has no field 'k' to change")):
+        with pytest.raises(NoAnswer, match=message):
+            answer(case.locks, rest.records, parse([setting]))
+
+
+def told(case, records, *settings):
+    return list(lines(answer(case.locks, records, parse(settings)), list(case.locks)))
+
+
+def test_what_could_not_be_judged_is_never_told_as_unchanged(case):
+    rest = case.without("gate4", "gate5", records=True)
+    assert told(case, rest.records, "gate4.R1=off") == [
+        "gate4 with gate4.R1=off",
+        "  gate4: not judged: rung4 has no evidence yet",
+        "  gate5: not judged, for the gate before was not",
+        "nothing that is asked about could be judged, so whether a fate changes is not known",
+        "a what-if: no evidence, and no decision is changed by it",
+    ]
+    assert told(case, rest.records, "gate3.R7.k=3")[1:] == [
+        "  gate3: judged, no fate changes",
+        "  gate4: not judged: rung4 has no evidence yet",
+        "  gate5: not judged, for the gate before was not",
+        "no fate changes at any gate that was judged",
+        "a what-if: no evidence, and no decision is changed by it",
+    ]
+
+
+def test_every_later_gate_has_a_line(case):
+    shown = told(case, case.records, "gate3.R7.k=5")
+    for gate in ("gate3", "gate4", "gate5"):
+        assert any(line.startswith(f"  {gate}: ") for line in shown)
+    assert not any(line.startswith("  gate2: ") for line in shown)
+    assert told(case, case.records, "gate4.R1=off")[-2] == "no fate changes at any gate"
+
+
 @pytest.fixture
 def ledger(case, tmp_path, monkeypatch):
     """The folder of a study with locks and a ledger, and nothing else."""
