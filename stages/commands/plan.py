@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(study_plan.to_json() | {"wall_time": wall.model_dump()}, indent=1))
         return 0
     slots = _count_slots(study)
-    here = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), slots) if slots > 1 else None
-    show(study_plan, wall, here)
+    dispatched = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), slots) if slots > 1 else None
+    show(study_plan, wall, dispatched)
     return 0
 
 
@@ -80,8 +80,8 @@ def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
                 yield RunTimes(path.parts[-3], declared.budget_seconds, training, process)
 
 
-def show(study_plan: Plan, wall: WallTime, here: WallTime | None) -> None:
-    """Print a plan as a table and sentences, all in one unit. `here`: with the slots of this machine as its workers."""
+def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
+    """Print a plan as a table and sentences, all in one unit. `dispatched`: with the slots of this machine as its workers."""
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
@@ -114,9 +114,11 @@ def show(study_plan: Plan, wall: WallTime, here: WallTime | None) -> None:
     alone, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
     machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
     to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
-    if here is not None:
-        dispatched = f"{elapsed(here.one_after_another)} with {here.workers} runs side by side on this machine"
-        to.print(f"  {dispatched} (`promotion dispatch`, which `make study` uses)", soft_wrap=True)
+    if dispatched is not None:
+        side_by_side = (
+            f"{elapsed(dispatched.one_after_another)} with {dispatched.workers} runs side by side on this machine"
+        )
+        to.print(f"  {side_by_side} (`promotion dispatch`, which `make study` uses)", soft_wrap=True)
     for line in describe(wall.hosts):
         to.print(f"  {line}", soft_wrap=True)
     for unrun in study_plan.counterfactuals:

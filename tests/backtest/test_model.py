@@ -50,6 +50,16 @@ def found(many: Samples) -> Model:
     return fit(many)
 
 
+@pytest.mark.filterwarnings("error")
+def test_configurations_that_a_budget_never_saw_are_fitted_and_foretold_without_a_warning() -> None:
+    whole = drawn(TRUE, 12, 3, 7)
+    means, counts = whole.means.copy(), whole.counts.copy()
+    means[6:, :, 2:], counts[6:, :, 2:] = np.nan, 0
+    stopped = replace(whole, means=means, counts=counts)
+    assert np.isfinite(fit(stopped).likelihood)
+    assert [row.configs for row in held_out(stopped, 3)][-1] == 6
+
+
 def test_the_fit_finds_what_made_the_curves(found: Model) -> None:
     budgets = np.array(BUDGETS)
     assert found.mean(budgets) == pytest.approx(TRUE.mean(budgets), abs=4 * 0.15 / np.sqrt(150))

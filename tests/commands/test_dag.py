@@ -48,6 +48,12 @@ def test_what_is_not_decided_reads_at_most(workspace, promotion):
     assert "  │  gate 3: ready to judge" in told
 
 
+def test_a_clone_without_artifacts_is_drawn_by_the_ledger_and_says_so(workspace, promotion):
+    before = promotion("dag")
+    shutil.rmtree(workspace / "artifacts")
+    assert promotion("dag") == before.replace("git's copy", "git's copy, the counts are from it")
+
+
 def test_a_blocked_gate_is_drawn_as_blocked(workspace, promotion):
     path = workspace / names.GATES / "gate3" / "decision.json"
     path.write_bytes(path.read_bytes().replace(b'"blocked_by":[]', b'"blocked_by":["R1"]'))

@@ -14,6 +14,7 @@ from stages.domain import names, study
 from stages.domain.errors import Refused
 from stages.domain.formatting import unit
 from stages.domain.rules import parse_rules
+from stages.hosts import workers
 from stages.summary.plan import most_candidates, most_promoted
 from stages.summary.wall_time import START_SECONDS, UNSEEN_SECONDS
 from tests.support.repo import PROJECT
@@ -61,6 +62,25 @@ def test_the_table_says_at_most_and_that_counterfactuals_are_no_evidence(paper, 
     assert "had all 9 of rung3 gone straight to rung5: 432 device-hours there" in told
     assert "had all 4 of rung4 gone straight to rung5: 192 device-hours there" in told
     assert "Accounting of unrun work: no evidence that a configuration that was stopped could not have won." in told
+
+
+@pytest.mark.parametrize(
+    ("slots", "words"), [(1, None), (2, "with 2 runs side by side"), (4, "with 4 runs side by side")]
+)
+def test_the_wall_time_of_dispatch_on_this_machine_is_told_beside_that_of_one_run_after_another(
+    workspace, promotion, monkeypatch, slots, words
+):
+    monkeypatch.setattr(workers, "find_slots", lambda study, *_: [workers.Slot(tuple(study.hosts))] * slots)
+    told = promotion("plan")
+    assert "on one machine" in told
+    assert (
+        (words in told and "`promotion dispatch`, which `make study` uses" in told) if words else "side by" not in told
+    )
+
+
+def test_a_machine_that_is_none_of_the_hosts_has_no_time_of_dispatch(workspace, promotion, monkeypatch):
+    monkeypatch.setattr(workers, "find_slots", lambda *_: [])
+    assert "side by side" not in promotion("plan")
 
 
 def rows(told: str) -> list[list[str]]:

@@ -17,7 +17,7 @@ from stages.domain import files, names, yamlio
 from stages.domain.names import LIVE
 from stages.domain.records import read_rung
 from stages.dvcfiles import telemetry
-from tests.support.repo import PROJECT
+from tests.support.repo import PROJECT, environment
 
 
 def rung(shown, number):
@@ -52,8 +52,8 @@ def test_the_table_reads_as_a_ladder(workspace, promotion):
     row = next(line for line in told.splitlines() if "rung4" in line)
     assert [cell.strip() for cell in row.split("│")[2:-1]][0::3] == ["1 min", "16/16", "2"]
     assert "gate4 promoted d4-c003, d8-c007" in told
-    assert "gate5 R4: The reference is first in every cell. holds (observed 4)" in told
-    assert "gate5 R5: The comparator is within 0.01 of the reference, by mean paired gap. cannot be evaluated" in told
+    assert "gate5 R4 holds: the reference is first in 4 of 4 cells" in told
+    assert "gate5 R5 cannot be evaluated: the comparator is within 0.01 of the reference, by mean paired gap\n" in told
     assert "lowest mean at rung5: d8-c007, val_bpb 1.351025" in told
     assert "next: the study is complete: promotion verify" in told
 
@@ -143,6 +143,52 @@ def test_a_clone_without_artifacts_is_told_that_git_holds_the_study(workspace, p
     shown = promotion.json("status")["next"]
     assert shown["why"].startswith("the ledger holds a study whose artifacts are not here")
     assert shown["command"] == "promotion verify"
+
+
+def test_a_clone_without_artifacts_shows_what_the_ledger_holds_and_says_so(workspace, promotion):
+    before = promotion("status").splitlines()
+    shutil.rmtree(workspace / "artifacts")
+    shown = promotion("status").splitlines()
+    assert "from the ledger: the artifacts are not here" in shown
+    kept = [line for line in before if line.startswith(("│", "gate", "lowest mean"))]
+    assert [line for line in shown if line.startswith(("│", "gate", "lowest mean"))] == kept
+
+
+def test_what_the_ledger_holds_of_other_rules_or_other_records_is_not_shown(workspace, promotion):
+    shutil.rmtree(workspace / "artifacts")
+    path = workspace / names.LEDGER / "runs.jsonl"
+    whole = path.read_bytes()
+    lines = [line for line in whole.splitlines(keepends=True) if b'"rung":"rung4"' not in line]
+    path.write_bytes(b"".join(lines))
+    row = next(line for line in promotion("status").splitlines() if "rung4" in line)
+    assert "16/16" not in row and "decided" not in row
+    path.write_bytes(b"{\n")
+    assert "from the ledger" not in promotion("status")
+    path.write_bytes(whole)
+    decisions = workspace / names.LEDGER / "decisions.jsonl"
+    decisions.write_bytes(decisions.read_bytes().replace(b'"lock":"', b'"lock":"0'))
+    assert "from the ledger" not in promotion("status")
+
+
+def test_freeze_and_status_print_the_same_command_to_commit_the_rules(workspace, promotion):
+    def git(*words):
+        subprocess.run(["git", *words], check=True, env=environment(), capture_output=True)
+
+    git("init", "-q")
+    git("add", "params.yaml")
+    git("commit", "-q", "-m", "The study")
+    change_params(workspace, lambda params: params["gates"]["gate3"]["R7"].update(k=4))
+    printed = promotion("freeze", "gate3", "--amend", "--reason", "four were meant")
+    shown = promotion.json("status")["next"]["command"]
+    assert shown.startswith("git add locks params.yaml stages/")
+    assert f"commit this before the evidence: `{shown}`" in printed
+
+
+def test_without_a_remote_nobody_is_told_to_pull(workspace, promotion):
+    shutil.rmtree(workspace / "artifacts")
+    assert "dvc pull" not in promotion("status")
+    files.write_whole(workspace / ".dvc/config", b"[core]\n    remote = store\n['remote \"store\"']\n    url = /x\n")
+    assert "`dvc pull` fetches them" in promotion("status")
 
 
 def test_a_rule_that_params_yaml_has_changed_since_is_shown(workspace, promotion):

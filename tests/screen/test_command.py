@@ -11,8 +11,12 @@ import pytest
 
 from report.build import build
 from stages import cli, ledger
+from stages.commands.what_if import read_locks
 from stages.domain import locks, yamlio
+from stages.domain.errors import Refused
+from stages.domain.origin import Origin
 from stages.screen.design import make_design, write_configs
+from stages.screen.recorded import read_screen
 from tests.support import synthetic
 from tests.support.repo import PROJECT
 
@@ -218,6 +222,17 @@ def test_a_study_without_factors_is_no_screen(tmp_path, capsys):
         ledger.main()
         assert promotion("screen", "effects") == 2
     assert "factors: missing, so this study is no screen" in capsys.readouterr().err
+
+
+def test_a_ladder_after_a_screen_points_back_to_the_screen(tmp_path):
+    synthetic.build(tmp_path, synthetic.params(4))
+    with chdir(tmp_path):
+        frozen = read_locks()
+    origin = Origin(study="screen", gate="gate3", commit="0" * 40, decision="0" * 64)
+    first = frozen["gate1"]
+    first = first.model_copy(update={"frozen": first.frozen.model_copy(update={"from_": origin})})
+    with pytest.raises(Refused, match=r"goes on from gate3 of screen; `promotion study back screen`"):
+        read_screen({**frozen, "gate1": first}, [])
 
 
 def test_the_site_of_a_screen_has_a_page_of_effects(screened):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,7 +18,10 @@ import jsonschema
 import pytest
 
 from stages.cli import main
+from stages.domain.errors import Refused
+from stages.repo.tree import WorkTree
 from stages.verify import SEQUENCE
+from stages.verify import verify as verify_study
 from tests.support import dvclock
 from tests.support.repo import PROJECT, environment
 from tests.verify.forger import DECISIONS, RUNS, Forger
@@ -62,6 +67,29 @@ def test_a_good_commit_exits_with_0_and_a_changed_digit_with_1(clone: Forger):
     assert "V18 digests: ledger/runs.jsonl, line 1\n" in done.stdout
     assert "V22 evidence-stayed: ledger/runs.jsonl, line 1, /facts/val_bpb\n  found     2." in done.stdout
     assert "failed at V15 decisions" in done.stdout
+
+
+def test_a_folder_that_is_no_study_is_not_walked(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "walk", lambda *_, **__: pytest.fail("it was walked"))
+    with pytest.raises(Refused, match="holds no study"):
+        verify_study(tmp_path)
+
+
+def test_what_goes_while_the_workspace_is_read_is_none_of_it(tmp_path, monkeypatch):
+    (tmp_path / "kept").write_bytes(b"x")
+    (tmp_path / "temporary").mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "temporary":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tree = WorkTree(tmp_path)
+    assert tree.paths() == ["kept"]
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(FileNotFoundError(path)))
+    assert tree.read("kept") is None
 
 
 def test_what_cannot_run_exits_with_2_and_says_why(tmp_path, clone: Forger):

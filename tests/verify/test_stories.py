@@ -19,6 +19,7 @@ from stages.verify.check import Case, Options
 from stages.verify.facts import ExpectedSpec, Specifications
 from stages.verify.history import MOST_FAILURES
 from stages.verify.ledger import Ledger, RecordLine
+from stages.verify.locks import describe_change
 from stages.verify.result import CheckResult
 from tests.support import synthetic
 from tests.support.contracts import make_contract
@@ -93,6 +94,15 @@ def test_an_amendment_is_told_with_what_it_changed(clone: Forger):
     note = head(clone)["lock-chain"].notes
     expected = "spelling; changed: hosts.cpu-bf16 {'threads': 1} -> none, rules.R3.k 1 -> 2"
     assert note == (f"gate3 was amended after its evidence existed: {expected}",)
+
+
+def test_a_gate_that_was_amended_with_the_one_before_is_told_to_follow_it_without_digests():
+    moved = {"previous": {"was": "0" * 64, "is": "1" * 64}}
+    k = {"rules.R3.k": {"was": 1, "is": 2}}
+    assert describe_change("gate3", moved) == "follows the amendment of gate2"
+    assert describe_change("gate3", {**moved, **k}) == "changed: rules.R3.k 1 -> 2; follows the amendment of gate2"
+    assert describe_change("gate3", k) == "changed: rules.R3.k 1 -> 2"
+    assert describe_change("gate1", moved).startswith("changed: previous")  # it follows none: as it stands there
 
 
 @pytest.mark.parametrize("word", ["title", "question", "note"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stages.domain import names
+from stages.domain.hindsight import LEDGER
 from tests.support.repo import Repo
 from tests.verify.forger import Forger, failed
 from tests.verify.suite import MANIPULATIONS, Manipulation
@@ -51,6 +52,24 @@ def test_honest_hindsight_verifies_and_so_does_the_study_before_it(clone: Forger
     assert failed(results) == []
     assert [one.status for one in results if one.check.name == "hindsight"] == ["passed"]
     assert [one.status for one in clone.verify(before) if one.check.name == "hindsight"] == ["skipped"]
+
+
+def test_hindsight_of_another_study_in_history_is_not_missed_here_and_own_is(clone: Forger):
+    before = clone.git("rev-parse", "HEAD")
+    records = honest(clone, commit=False)
+    text = clone.read(LEDGER.as_posix())
+    for change in (lambda data: data.replace(records[0]["lock"].encode(), b"0" * 64), lambda data: data):
+        clone.git("checkout", "-q", "--force", before)
+        data = change(text)
+        other = data if data == text else data.replace(records[0]["decision"].encode(), b"1" * 64)
+        clone.write(LEDGER.as_posix(), other)
+        clone.commit("Hindsight")
+        clone.delete(LEDGER.as_posix())
+        (hindsight,) = (one for one in clone.verify(clone.commit("Gone")) if one.check.name == "hindsight")
+        if data == text:
+            assert hindsight.status == "failed"
+        else:
+            assert (hindsight.status, hindsight.reason) == ("skipped", "nothing was trained in hindsight")
 
 
 def test_a_part_of_hindsight_verifies_and_the_rest_is_told_as_missing(clone: Forger):

@@ -1,0 +1,36 @@
+"""What is advised for artifacts that are not here: `dvc pull` can only work where DVC has a default remote."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.repo.dvc_remote import restore_command
+
+REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/%(y)s\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "local", "command"),
+    [
+        ("[core]\n    analytics = false\n", None, "dvc repro winner"),
+        (REMOTE, None, "dvc pull winner"),
+        ("", REMOTE, "dvc pull winner"),
+        ("['remote \"store\"']\n    url = /x\n", None, "dvc repro winner"),  # `dvc pull` asks for a default
+        ("no section = 1\n", None, "dvc repro winner"),
+        (None, None, "dvc repro winner"),
+    ],
+)
+def test_a_pull_is_advised_where_there_is_a_default_remote_and_nowhere_else(tmp_path, content, local, command):
+    (tmp_path / ".dvc").mkdir()
+    for name, text in (("config", content), ("config.local", local)):
+        if text is not None:
+            (tmp_path / ".dvc" / name).write_text(text, encoding="utf-8")
+    assert restore_command(tmp_path, "winner") == command
+
+
+def test_a_study_in_a_folder_of_the_repository_has_the_remote_of_the_repository(tmp_path):
+    (tmp_path / "a" / "study").mkdir(parents=True)
+    assert restore_command(tmp_path / "a" / "study") == "dvc repro"
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(REMOTE, encoding="utf-8")
+    assert restore_command(tmp_path / "a" / "study") == "dvc pull"
