@@ -81,7 +81,7 @@ def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
 
 
 def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
-    """Print a plan as a table and sentences, all in one unit. `dispatched`: with the slots of this machine as its workers."""
+    """Print a plan as a table and sentences, all in one unit. `dispatched`: with this machine's slots as its workers."""
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
@@ -115,10 +115,9 @@ def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
     machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
     to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
     if dispatched is not None:
-        side_by_side = (
-            f"{elapsed(dispatched.one_after_another)} with {dispatched.workers} runs side by side on this machine"
-        )
-        to.print(f"  {side_by_side} (`promotion dispatch`, which `make study` uses)", soft_wrap=True)
+        side_by_side = f"with {dispatched.workers} runs side by side on this machine"
+        how = "`promotion dispatch`, which `make study` uses"
+        to.print(f"  {elapsed(dispatched.one_after_another)} {side_by_side} ({how})", soft_wrap=True)
     for line in describe(wall.hosts):
         to.print(f"  {line}", soft_wrap=True)
     for unrun in study_plan.counterfactuals:
