@@ -5,8 +5,8 @@ that commit. Changes that a later amendment declares, and the evidence of a stud
 noted and are no failure. If a shallow clone lacks the history, the checks are skipped.
 
 A run that was trained again under the same rule has two results, of which one is shown. A repetition on purpose needs
-an amendment (`promotion freeze GATE --amend --reason "..."`), which gives the new evidence a lock of its own. A run that
-failed before it reported anything may be repeated without an amendment, `MOST_FAILURES` times.
+an amendment (`promotion freeze GATE --amend --reason "..."`), which gives the new evidence a lock of its own. A run
+that failed before it reported anything may be repeated without an amendment, `MOST_FAILURES` times.
 """
 
 from __future__ import annotations

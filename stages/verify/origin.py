@@ -1,7 +1,7 @@
 """Check V31: `study.from`, which names the study that this one goes on from, compared with the commit that it names.
 
 The earlier commit is verified as a whole, including its own `study.from`. Then the decision, the candidates, the
-runner, the text and the seeds are compared. The files of the earlier study are not in this tree, so they cannot change here.
+runner, the text and the seeds are compared. The files of the earlier study are not in this tree, so they cannot change.
 """
 
 from __future__ import annotations
