@@ -21,7 +21,8 @@ DIGITS = 4
 DIFFERENCE_HINT = (
     "of mean val_bpb, positive: worse; below it the 95 % interval, which speaks of these hosts and no others"
 )
-#: A fate that flips this often is marked.
+DETECTABLE_HINT = "the smallest true difference that shows in 80 % of repetitions"
+#: An outcome that changes in such a share of the redraws is marked.
 DOUBTFUL = 0.2
 _NOISE = {"replication": "measured", "floor": "borrowed", "none": "not measured"}
 _OUTCOMES = {
@@ -47,11 +48,11 @@ def section(gate: GateView, confidence: Confidence) -> Section:
     """What the section of a gate says above its tables."""
     known = confidence.gate(gate.name)
     if known is None:
-        why = "nobody was judged" if gate.decision else "this gate has not decided"
+        why = "no candidate was judged" if gate.decision else "this gate has not decided"
         return Section([], confidence.missing or f"Nothing to say: {why}.")
     reminder = "These figures are of the frozen rules, not of the what-if." if gate.what_if else ""
     asked = f"{known.gate}.{known.thresholds[0].rule}.{known.thresholds[0].field}" if known.thresholds else ""
-    try_it = f"`promotion what-if {asked}=VALUE` prints whose fate another value changes, here and at later gates."
+    try_it = f"`promotion what-if {asked}=VALUE` prints whose outcome another value changes, here and at later gates."
     return Section([*_sentences(gate, known)], reminder=reminder, try_it=try_it if asked else "")
 
 
@@ -64,9 +65,9 @@ def _sentences(gate: GateView, known: GateConfidence) -> Iterator[str]:
     if known.redraws is not None:
         yield _redraws_text(known, gate.final)
     if known.hangs_on:
-        yield f"The decision hangs on {formatting.listed(list(known.hangs_on), 4)}: without it a fate changes."
+        yield f"The decision depends on {formatting.listed(list(known.hangs_on), 4)}: without it an outcome changes."
     elif known.deletions:
-        yield "No fate hangs on one cell, one seed or one host: each was left out in turn."
+        yield "No outcome depends on one cell, one seed or one host: each was left out in turn."
     else:
         yield "With one cell there is nothing that could be left out."
 
@@ -78,9 +79,9 @@ def noise_text(known: GateConfidence) -> str:
 
 
 def noise_sentence(noise: Noise, unknown: str) -> str:
-    """The noise of one cell on each host; where nobody measured it, what is `unknown` for that."""
+    """The noise of one cell on each host; where it was not measured, what is `unknown` for that."""
     if not noise.known:
-        return f"{formatting.capital(noise.text)}: nobody knows {unknown}."
+        return f"{formatting.capital(noise.text)}: {unknown} is not known."
     spread = formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(noise.sd.items())])
     return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}."
 
@@ -98,7 +99,7 @@ def _redraws_text(known: GateConfidence, final: bool) -> str:
 
 
 def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
-    """The tables of a decided gate: comparisons, fates, what changes without one cell, thresholds."""
+    """The tables of a decided gate: comparisons, outcomes, what changes without one cell, thresholds."""
     known = confidence.gate(gate.name)
     if known is None:
         return []
@@ -129,14 +130,14 @@ def comparisons_table(known: GateConfidence) -> Table:
             get=_p,
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
-        Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
+        Column("detectable", "Detectable", "number", DETECTABLE_HINT, digits=DIGITS),
         Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _NOISE[pair.noise], note=pair.note)),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
     spec = Table(
         "comparisons",
-        "Paired differences: each candidate against whom its rule holds it",
+        "Paired differences: each candidate against the one that its rule compares it with",
         SOURCE,
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
@@ -159,7 +160,7 @@ def cells_table(gate: GateView, known: GateConfidence) -> Table:
         "cells",
         "The same differences by host, and cell by cell",
         f"{SOURCE}; ledger/runs.jsonl",
-        note=f"Positive: worse than whom it is held against{many}.",
+        note=f"Positive: worse than the one that it is compared with{many}.",
     )
     return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}")
 
@@ -224,7 +225,7 @@ def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | No
 
 @dataclass(frozen=True)
 class Fate:
-    """A candidate or a verdict: how often a redraw decides otherwise, and what it hangs on."""
+    """A candidate or a verdict: how often a redraw decides otherwise, and what its outcome depends on."""
 
     name: str
     flips: float | None
@@ -233,7 +234,7 @@ class Fate:
 
 
 def fates(known: GateConfidence) -> list[Fate]:
-    """All of a gate, those that flip most often first."""
+    """All of a gate, those that change most often first."""
     redraws = known.redraws
     changed = {(change.what, change.name) for deletion in known.deletions for change in deletion.changes}
     flips = {("verdict", name): share for name, share in (redraws.verdict_flips if redraws else {}).items()}
@@ -255,7 +256,7 @@ def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ..
 
 
 def fates_table(known: GateConfidence) -> Table:
-    """How often each fate flips, and on what it hangs."""
+    """How often each outcome changes, and what it depends on."""
     rows = fates(known)
     hang = any(fate.hangs_on for fate in rows)
 
@@ -264,10 +265,10 @@ def fates_table(known: GateConfidence) -> Table:
 
     columns = [
         Column("name", "Candidate or verdict", get=linked),
-        Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
-        Column("hangs_on", "Hangs on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
+        Column("flips", "Otherwise in", "number", "share of redraws in which its outcome is another one", get=_flips),
+        Column("hangs_on", "Depends on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
     ]
-    spec = Table("fates", "How often would its fate be another one?", SOURCE)
+    spec = Table("fates", "How often would the outcome be another one?", SOURCE)
     return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
 
 
@@ -279,7 +280,7 @@ def _flips(fate: Fate) -> Cell:
 
 
 def hanging_cell(hangs_on: Sequence[str], most: int) -> Cell:
-    """What a decision or a fate hangs on, so many by name."""
+    """What a decision or an outcome depends on, so many by name."""
     text = formatting.listed(list(hangs_on), most) if hangs_on else ""
     return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
@@ -303,7 +304,7 @@ def deletions_table(known: GateConfidence) -> Table:
 
 
 def thresholds_table(known: GateConfidence) -> Table:
-    """Every number of every rule with the interval in which no fate changes."""
+    """Every number of every rule with the interval in which no outcome changes."""
     columns = [
         Column("rule", "Rule", get=lambda row: Cell(row.rule, href=f"{gate_page(known.gate)}#{row.rule}")),
         Column("field", "Number", get=lambda row: Cell(row.field, small=row.kind)),

@@ -118,7 +118,7 @@ def without_floor_rules(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def test_what_hangs_on_one_seed_is_said_on_the_overview_and_at_its_gate(assessed: Path) -> None:
+def test_what_depends_on_one_seed_is_said_on_the_overview_and_at_its_gate(assessed: Path) -> None:
     def hang(value: dict[str, Any]) -> None:
         value["how_sure"]["hangs_on"] = ["gate3 hangs on seed 3000"]
         value["gates"]["gate3"]["hangs_on"] = ["seed 3000"]
@@ -127,7 +127,7 @@ def test_what_hangs_on_one_seed_is_said_on_the_overview_and_at_its_gate(assessed
     view = view_study(assessed)
     assert "gate 3 hangs on seed 3000" in answers(view.confidence)[0].text
     sentences = gate_confidence.section(view.gates["gate3"], view.confidence).sentences
-    assert "The decision hangs on seed 3000: without it a fate changes." in sentences
+    assert "The decision depends on seed 3000: without it an outcome changes." in sentences
 
 
 def test_an_undecided_gate_has_nothing_to_say_and_the_answer_is_to_wait(default_study: Path, tmp_path: Path) -> None:
