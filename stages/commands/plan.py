@@ -81,7 +81,7 @@ def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
 
 
 def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
-    """Print a plan as a table and sentences, all in one unit. `dispatched`: with this machine's slots as its workers."""
+    """Print a plan as a table and sentences, all in one unit. `dispatched`: with this machine's slots."""
     from rich.table import Table
 
     from stages.terminal import add_columns, console, print_table
