@@ -14,26 +14,26 @@ from stages.domain import formatting
 
 #: What each grade and each answer stands for, as docs/confidence.md has it.
 GRADES = {
-    "sure": "the same configuration comes first in at least 95 % of the redraws, and no fate hangs on one cell, "
+    "sure": "the same configuration comes first in at least 95 % of the redraws, and no outcome depends on one cell, "
     "seed or host",
     "likely": "the same configuration comes first in at least 80 % of the redraws",
     "unsure": "the same configuration comes first in fewer than 80 % of the redraws",
-    "unknown": "nobody leads yet, or a gate cut by scores whose noise nobody measured",
+    "unknown": "no configuration leads yet, or a gate cut by scores whose noise was not measured",
 }
 RULES = {
-    "N1": ("the last gate has not decided, is blocked, or ranks nobody", "wait"),
+    "N1": ("the last gate has not decided, is blocked, or ranks no candidate", "wait"),
     "N2": ("no noise was measured at the last rung", "add two seeds there"),
     "N3": ("another candidate is equivalent to the leader", "a tie: take the cheaper"),
     "N4": (
-        "the 95 % interval of another candidate's difference to the leader reaches zero",
+        "the 95 % interval of another candidate's difference to the leader includes zero",
         "add two seeds at the last rung",
     ),
     "N5": (
         "the same configuration comes first in fewer than 95 % of the redraws",
         "add two seeds at the rung whose gate decides the same least often",
     ),
-    "N6": ("a gate cut by scores whose noise nobody measured", "add two seeds or A/A runs at that rung"),
-    "N7": ("a fate hangs on one cell, seed or host", "add two seeds at that rung"),
+    "N6": ("a gate cut by scores whose noise was not measured", "add two seeds or A/A runs at that rung"),
+    "N7": ("an outcome depends on one cell, seed or host", "add two seeds at that rung"),
     "N8": ("the leader is not the reference", "raise the comparator: make the leader the next study's reference"),
     "N9": ("none of these", "nothing"),
 }
@@ -60,16 +60,16 @@ def _tables(result: StudyConfidence) -> list[Table]:
 
 
 def gates_table(result: StudyConfidence) -> Table:
-    """One line a gate: how often it would decide the same, with what noise, and what it hangs on."""
+    """One line a gate: how often it would decide the same, with what noise, and what it depends on."""
     kept = "share of redraws: the same set and the same verdicts"
     columns = [
         Column("gate", "Gate", get=lambda gate: link_gate(gate.gate, SECTION)),
         Column("kept", "Decides the same", "number", kept, get=lambda gate: _share(gate.redraws and gate.kept)),
-        Column("doubtful", "Least certain fate", get=_doubtful),
+        Column("doubtful", "Least certain outcome", get=_doubtful),
         Column("leader", "Same leader", "number", get=lambda gate: _share(gate.redraws and gate.redraws.same_leader)),
         Column("noise", "Noise", get=_noise),
-        Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("hangs_on", "Hangs on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
+        Column("detectable", "Detectable difference", "number", "one that shows in 80 % of repetitions", digits=DIGITS),
+        Column("hangs_on", "Depends on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
     ]
     spec = Table(
         "gates", "How often would each gate decide the same?", SOURCE, tools=False, empty="No gate has decided yet."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ DIGITS = 4
 DIFFERENCE_HINT = (
     "of mean val_bpb, positive: worse; below it the 95 % interval, which speaks of these hosts and no others"
 )
-#: A fate that flips this often is marked.
+#: An outcome that flips this often is marked.
 DOUBTFUL = 0.2
 _NOISE = {"replication": "measured", "floor": "borrowed", "none": "not measured"}
 _OUTCOMES = {
@@ -51,7 +51,7 @@ def section(gate: GateView, confidence: Confidence) -> Section:
         return Section([], confidence.missing or f"Nothing to say: {why}.")
     reminder = "These figures are of the frozen rules, not of the what-if." if gate.what_if else ""
     asked = f"{known.gate}.{known.thresholds[0].rule}.{known.thresholds[0].field}" if known.thresholds else ""
-    try_it = f"`promotion what-if {asked}=VALUE` prints whose fate another value changes, here and at later gates."
+    try_it = f"`promotion what-if {asked}=VALUE` prints whose outcome another value changes, here and at later gates."
     return Section([*_sentences(gate, known)], reminder=reminder, try_it=try_it if asked else "")
 
 
@@ -64,9 +64,9 @@ def _sentences(gate: GateView, known: GateConfidence) -> Iterator[str]:
     if known.redraws is not None:
         yield _redraws_text(known, gate.final)
     if known.hangs_on:
-        yield f"The decision hangs on {formatting.listed(list(known.hangs_on), 4)}: without it a fate changes."
+        yield f"The decision depends on {formatting.listed(list(known.hangs_on), 4)}: without it an outcome changes."
     elif known.deletions:
-        yield "No fate hangs on one cell, one seed or one host: each was left out in turn."
+        yield "No outcome depends on one cell, one seed or one host: each was left out in turn."
     else:
         yield "With one cell there is nothing that could be left out."
 
@@ -78,11 +78,18 @@ def noise_text(known: GateConfidence) -> str:
 
 
 def noise_sentence(noise: Noise, unknown: str) -> str:
-    """The noise of one cell on each host; where nobody measured it, what is `unknown` for that."""
+    """The noise of one cell on each host; where it was not measured, what is `unknown` for that."""
     if not noise.known:
-        return f"{formatting.capital(noise.text)}: nobody knows {unknown}."
-    spread = formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(noise.sd.items())])
-    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}."
+        return f"{formatting.capital(noise.text)}: {unknown} is not known."
+    text = f"Noise of one cell (standard deviation of val_bpb): {_by_host(noise.sd)}, {readable(noise.text)}."
+    if noise.noisiest is None:
+        return text
+    without = _by_host(noise.noisiest.sd_without)
+    return f"{text} Most of this noise is that of {noise.noisiest.config}; without it {without}."
+
+
+def _by_host(deviations: Mapping[str, float]) -> str:
+    return formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(deviations.items())])
 
 
 def _redraws_text(known: GateConfidence, final: bool) -> str:
@@ -98,7 +105,7 @@ def _redraws_text(known: GateConfidence, final: bool) -> str:
 
 
 def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
-    """The tables of a decided gate: comparisons, fates, what changes without one cell, thresholds."""
+    """The tables of a decided gate: comparisons, outcomes, what changes without one cell, thresholds."""
     known = confidence.gate(gate.name)
     if known is None:
         return []
@@ -129,8 +136,8 @@ def comparisons_table(known: GateConfidence) -> Table:
             get=_p,
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
-        Column("detectable", "Could see", "number", "the difference that shows in 80 % of repetitions", digits=DIGITS),
-        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _NOISE[pair.noise], note=pair.note)),
+        Column("detectable", "Detectable difference", "number", "one that shows in 80 % of repetitions", digits=DIGITS),
+        Column("noise", "Noise", get=_noise),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
@@ -169,6 +176,11 @@ def _against(pair: Comparison) -> Cell:
     return Cell(pair.against, href=config_page(pair.against), small=roles.get(pair.against_as, pair.against_as))
 
 
+def _noise(pair: Comparison) -> Cell:
+    """Where the noise of a pair is from; a pair without a difference needs none."""
+    return Cell(pair.noise, _NOISE[pair.noise] if pair.mean is not None else formatting.DASH, note=pair.note)
+
+
 def difference_cell(pair: Comparison) -> Cell:
     """The mean difference of a pair, its interval below it."""
     if pair.mean is None:
@@ -186,7 +198,7 @@ def outcome_cell(pair: Comparison) -> Cell:
         sign = "±" if pair.test == "equivalence" else ""
         margin = f"{sign}{pair.margin:g}{f' of {pair.margin_from}' if pair.margin_from else ''}"
     if pair.outcome is None:
-        return Cell(None, "not tested", small=margin)
+        return Cell(None, "not tested", small=pair.note if pair.lower is None and pair.note else margin)
     text, mark = _OUTCOMES[pair.outcome]
     if pair.p_test is not None:
         p = pair.p_test
@@ -224,7 +236,7 @@ def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | No
 
 @dataclass(frozen=True)
 class Fate:
-    """A candidate or a verdict: how often a redraw decides otherwise, and what it hangs on."""
+    """A candidate or a verdict: how often a redraw decides otherwise, and what it depends on."""
 
     name: str
     flips: float | None
@@ -255,7 +267,7 @@ def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ..
 
 
 def fates_table(known: GateConfidence) -> Table:
-    """How often each fate flips, and on what it hangs."""
+    """How often each outcome flips, and what it depends on."""
     rows = fates(known)
     hang = any(fate.hangs_on for fate in rows)
 
@@ -264,10 +276,10 @@ def fates_table(known: GateConfidence) -> Table:
 
     columns = [
         Column("name", "Candidate or verdict", get=linked),
-        Column("flips", "Otherwise in", "number", "share of redraws in which its fate is another one", get=_flips),
-        Column("hangs_on", "Hangs on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
+        Column("flips", "Otherwise in", "number", "share of redraws in which its outcome is another one", get=_flips),
+        Column("hangs_on", "Depends on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
     ]
-    spec = Table("fates", "How often would its fate be another one?", SOURCE)
+    spec = Table("fates", "How often would its outcome be another one?", SOURCE)
     return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
 
 
@@ -279,7 +291,7 @@ def _flips(fate: Fate) -> Cell:
 
 
 def hanging_cell(hangs_on: Sequence[str], most: int) -> Cell:
-    """What a decision or a fate hangs on, so many by name."""
+    """What a decision or an outcome depends on, so many by name."""
     text = formatting.listed(list(hangs_on), most) if hangs_on else ""
     return Cell(text or None, text or "nothing", mark="bad" if text else "")
 
@@ -303,7 +315,7 @@ def deletions_table(known: GateConfidence) -> Table:
 
 
 def thresholds_table(known: GateConfidence) -> Table:
-    """Every number of every rule with the interval in which no fate changes."""
+    """Every number of every rule with the interval in which no outcome changes."""
     columns = [
         Column("rule", "Rule", get=lambda row: Cell(row.rule, href=f"{gate_page(known.gate)}#{row.rule}")),
         Column("field", "Number", get=lambda row: Cell(row.field, small=row.kind)),

@@ -68,7 +68,9 @@ def noise_note(noise: NoiseScale) -> Prose:
         "“Distance / noise” divides the distance from the other fate, all other candidates as they are, by the largest "
         "standard deviation of the ",
         term("floor", "A/A floor"),
-        f" of {gate} ({deviation}): below about 2, luck could have decided.",
+        f" of {gate} ({deviation}): below about 2, luck could have decided. The floor is noise of the reference alone, "
+        "so no noisy candidate changes this scale; the redraws under “How sure?” draw fresh cells of every candidate, "
+        "so with two seeds per host they use the noise of all candidates' cells.",
     ]
 
 

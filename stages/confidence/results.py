@@ -33,11 +33,21 @@ Outcome = Literal["equivalent", "not worse", "worse", "better", "inconclusive"]
 
 
 @dataclass(frozen=True)
+class NoisiestCandidate:
+    """The candidate whose cells carry more than half of a pooled variance: its share, and the sd by host without it."""
+
+    config: str
+    share: float
+    sd_without: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Noise:
     """The noise of one cell at a gate: where it was measured, and its standard deviation on each host.
 
     `covariance` is in val_bpb squared, hosts in the order of `hosts`; `df` its degrees of freedom. Source `none`: no
-    noise was measured, and every figure that needs it is None.
+    noise was measured, and every figure that needs it is None. One noise is taken for all candidates; `noisiest` is
+    the one that carries most of it, None where nobody carries more than half.
     """
 
     source: Literal["replication", "floor", "none"]
@@ -47,6 +57,7 @@ class Noise:
     covariance: tuple[tuple[float, ...], ...]
     df: int
     text: str
+    noisiest: NoisiestCandidate | None = None
 
     @property
     def known(self) -> bool:
