@@ -109,7 +109,8 @@ def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
     known = confidence.gate(gate.name)
     if known is None:
         return []
-    tables = [fates_table(known)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
+    rows = fates(known, gate.final)
+    tables = [fates_table(known, rows)] if any(fate.flips or fate.hangs_on for fate in rows) else []
     tables += [comparisons_table(known), cells_table(gate, known)] if known.comparisons else []
     tables += [deletions_table(known)] if any(deletion.changes for deletion in known.deletions) else []
     return tables + ([thresholds_table(known)] if known.thresholds else [])
@@ -244,31 +245,35 @@ class Fate:
     verdict: bool
 
 
-def fates(known: GateConfidence) -> list[Fate]:
-    """All of a gate, those that flip most often first."""
+def fates(known: GateConfidence, final: bool) -> list[Fate]:
+    """All of a gate, those that flip most often first. At the last gate a candidate's outcome is the first place."""
     redraws = known.redraws
-    changed = {(change.what, change.name) for deletion in known.deletions for change in deletion.changes}
+    changed = {key for deletion in known.deletions for key in _changed(deletion, final)}
     flips = {("verdict", name): share for name, share in (redraws.verdict_flips if redraws else {}).items()}
     flips |= {("candidate", name): share for name, share in (redraws.flips if redraws else {}).items()}
     keys = {*flips, *(key for key in changed if key[0] in ("candidate", "verdict"))}
     rows = [
-        Fate(name, flips.get((what, name)), _hangs(known.deletions, what, name), what == "verdict")
+        Fate(name, flips.get((what, name)), _hangs(known.deletions, (what, name), final), what == "verdict")
         for what, name in keys
     ]
     return sorted(rows, key=lambda fate: (not fate.verdict, -(fate.flips or 0), fate.name))
 
 
-def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ...]:
-    return tuple(
-        f"{deletion.kind} {deletion.left_out}"
-        for deletion in deletions
-        if any(change.what == what and change.name == name for change in deletion.changes)
-    )
+def _hangs(deletions: Iterable[Deletion], key: tuple[str, str], final: bool) -> tuple[str, ...]:
+    return tuple(f"{deletion.kind} {deletion.left_out}" for deletion in deletions if key in _changed(deletion, final))
 
 
-def fates_table(known: GateConfidence) -> Table:
+def _changed(deletion: Deletion, final: bool) -> set[tuple[str, str]]:
+    """What a deletion changes, as (kind, name); another first place at the last gate is a change of both candidates."""
+    changed: set[tuple[str, str]] = {(change.what, change.name) for change in deletion.changes}
+    if final:
+        leaders = [(change.was, change.now) for change in deletion.changes if change.what == "leader"]
+        changed |= {("candidate", name) for pair in leaders for name in pair if name != "nobody"}
+    return changed
+
+
+def fates_table(known: GateConfidence, rows: Sequence[Fate]) -> Table:
     """How often each outcome flips, and what it depends on."""
-    rows = fates(known)
     hang = any(fate.hangs_on for fate in rows)
 
     def linked(fate: Fate) -> Cell:

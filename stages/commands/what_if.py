@@ -1,4 +1,4 @@
-"""Which fates other rules would have given the evidence in the ledger. Trains nothing and writes nothing.
+"""Which outcomes other rules would have given the evidence in the ledger. Trains nothing and writes nothing.
 
     promotion what-if gate3.R12.k=5
     promotion what-if gate3.R8.gap=0.02 gate3.R8.of=reference
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the changed fates."""
+    """Print the changed outcomes."""
     settings = what_if.parse(arguments.settings)
     answers = what_if.answer(read_locks(), read_ledger(), settings)
     if arguments.json:
@@ -74,9 +74,9 @@ def lines(answers: Sequence[GateAnswer]) -> Iterator[str]:
             yield f"  {gate.gate}: {gate.note}; no later gate can be judged"
             continue
         body = list(_changes(gate))
-        yield from body or ([f"  {gate.gate}: no fate changes"] if gate.settings or gate.unrun else [])
+        yield from body or ([f"  {gate.gate}: no outcome changes"] if gate.settings or gate.unrun else [])
     if not any(gate.changes or gate.unrun for gate in answers):
-        yield "no fate changes at any gate"
+        yield "no outcome changes at any gate"
     yield "a what-if: no evidence, and no decision is changed by it"
 
 

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from stages.confidence.batch import MILLION, MOST_PAIRWISE, BatchJudge, Bools, Ints, Judged
 from stages.confidence.gates import DecidedGate
 from stages.confidence.results import Noise, Redraws, Winner
-from stages.domain import rules as r
 
 COUNT = 2_000
 SEED = 2606_11387
@@ -85,7 +84,8 @@ def factor(covariance: Float) -> Float:
 def gate_redraws(redrawn: RedrawnGate, count: int = COUNT) -> Redraws | None:
     """The shares of one gate, with the candidates that it had; None where no noise was measured.
 
-    The outcome of a candidate is whether it goes on; at a gate without a rule that promotes, whether it comes first.
+    The outcome of a candidate is whether it goes on; at the last gate, which has nowhere to
+    promote to, whether it comes first.
     """
     if not redrawn.noise.known:
         return None
@@ -93,7 +93,6 @@ def gate_redraws(redrawn: RedrawnGate, count: int = COUNT) -> Redraws | None:
     random = np.random.RandomState(SEED + int(redrawn.gate.name.removeprefix("gate")))
     promoted = np.array([name in fates.promoted for name in judge.names], dtype=np.bool_)
     leader = judge.place[fates.leader] if fates.leader is not None else -1
-    promotes = any(r.EFFECTS[rule.kind] == "promote" for rule in redrawn.gate.evidence.rules.values())
     places = np.arange(len(judge.names))
     flips = np.zeros(len(judge.names), dtype=np.int64)
     same_set = same_leader = same_verdicts = blocked = 0
@@ -102,7 +101,7 @@ def gate_redraws(redrawn: RedrawnGate, count: int = COUNT) -> Redraws | None:
         judged = judge.judge(redrawn.draw(random, size))
         differs = judged.promoted != promoted
         first_differs = (judged.leader[:, None] == places) != (places == leader)
-        flips += (differs if promotes else first_differs).sum(axis=0)
+        flips += (first_differs if redrawn.gate.frozen.last else differs).sum(axis=0)
         same_set += int((~differs.any(axis=1) & (judged.blocked == (fates.outcome == "blocked"))).sum())
         same_leader += int((judged.leader == leader).sum())
         blocked += int(judged.blocked.sum())

@@ -108,7 +108,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Change:
-    """One fate that differs: of a candidate, a verdict, the gate's outcome or its leader."""
+    """One outcome that differs: of a candidate, a verdict, the gate's outcome or its leader."""
 
     what: Literal["candidate", "verdict", "outcome", "leader"]
     name: str
@@ -152,7 +152,7 @@ class End:
 
 @dataclass(frozen=True)
 class Threshold:
-    """One number of one rule, and the interval around it in which no fate changes; an end of None: there is none."""
+    """One number of one rule, and the interval around it in which no outcome changes; an end of None: there is none."""
 
     rule: str
     kind: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from report.verdict import answers
 from report.views import StudyView, view_study
 from stages.confidence import __main__ as stage
 from stages.confidence import stored
+from stages.confidence.results import Change, Deletion
 from stages.confidence.study import assess_gates
 from stages.domain import canonical, files, formatting
 from stages.domain.errors import Invalid
@@ -158,6 +160,16 @@ def test_the_outcome_at_the_last_gate_is_the_first_place(view: StudyView) -> Non
     known = view.confidence.gate("gate5")
     leader = view.gates["gate5"].decision.ranking[0].config
     assert known.redraws.flips[leader] == pytest.approx(1 - known.redraws.same_leader)
+
+
+def test_a_candidate_depends_on_what_changes_the_first_place_at_the_last_gate_alone(view: StudyView) -> None:
+    known = view.confidence.gate("gate5")
+    ranking = [ranked.config for ranked in view.gates["gate5"].decision.ranking]
+    deletion = Deletion("seed", "5000", (Change("leader", "lowest mean", ranking[0], ranking[1]),))
+    known = replace(known, deletions=(deletion,))
+    depending = {row.name: row.hangs_on for row in gate_confidence.fates(known, final=True) if row.hangs_on}
+    assert depending == dict.fromkeys(ranking[:2], ("seed 5000",))
+    assert not any(row.hangs_on for row in gate_confidence.fates(known, final=False))
 
 
 def test_an_undecided_gate_has_nothing_to_say_and_the_answer_is_to_wait(default_study: Path, tmp_path: Path) -> None:
