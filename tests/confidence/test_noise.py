@@ -35,6 +35,7 @@ def test_a_shift_that_a_seed_gives_to_everybody_is_no_noise():
 
 def test_one_candidate_alone_is_measured_over_its_seeds():
     noise = replication(cases.gate(RULES, {"ref": [1.0, 1.02, 1.0, 1.04]}))
+    assert noise.noisiest is None
     assert noise.df == 1 and noise.sd == pytest.approx(
         {"h1": np.std([1, 1.02], ddof=1), "h2": np.std([1, 1.04], ddof=1)}
     )
