@@ -26,14 +26,17 @@ QUIET_SECONDS = 2.0
 
 
 class Reporter:
-    """A line on stderr now and then, once a build takes longer than a moment. Nothing of it enters the site."""
+    """A line on stderr now and then, once a build takes longer than a moment. Nothing of it enters the site.
+
+    After the last page it says nothing: `main` then says what was built.
+    """
 
     def __init__(self) -> None:
         self._next = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, done: int, of: int) -> None:
         """Say how many pages are written, at most once every `QUIET_SECONDS`."""
-        if time.monotonic() >= self._next:
+        if done < of and time.monotonic() >= self._next:
             print(f"site: {done} of {of} pages", file=sys.stderr, flush=True)
             self._next = time.monotonic() + QUIET_SECONDS
 

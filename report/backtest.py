@@ -47,7 +47,7 @@ def methods_table(result: Backtest) -> Table:
         _regret_column("regret_p90", "90th percentile", "p90", 3),
         share_column("cost_share", "Cost, %", "of running everything at the last rung"),
         Column("finalists", "At the last rung", "number", digits=2),
-        share_column("nobody", "Nobody chosen, %"),
+        share_column("nobody", "No choice, %"),
     ]
     table = _table(result, "methods", "The rules, and what the same curves give without them")
     return fill_numbered(table, columns, result.methods)

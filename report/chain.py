@@ -74,7 +74,7 @@ class Chain:
         where = f"locks/{self.gate}.yaml"
         if self.state == "what-if":
             rules = f" They differ from the lock in {self.changes}." if self.changed else ""
-            return f"A what-if: the rules of params.yaml decided here, and nobody froze them.{rules}"
+            return f"A what-if: the rules of params.yaml decided here, and they are not frozen.{rules}"
         if self.state == "not frozen":
             return "Not frozen: these are the rules of params.yaml as they stand now, and they may still change."
         moved = f" params.yaml has moved on from it since: {self.moved}." if self.moved else ""

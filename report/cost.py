@@ -51,7 +51,7 @@ class StudyCost:
 
     @property
     def hatched(self) -> float:
-        """Hours beyond those of the last rung, had everybody of an early rung gone there; 0 where that is no more."""
+        """Hours beyond those of the last rung, had all of an early rung gone there; 0 where that is no more."""
         return max(0.0, self.widest.hours - self.last) if self.widest and self.last is not None else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""How far a candidate is from the other fate, read from the margins that its gate's decision records.
+"""How far a candidate is from the opposite outcome, read from the margins that its gate's decision records.
 
 Every cell of one candidate moves by the same amount of val_bpb while all others stay; rules, cells and the other
 candidates are as they were decided. Each rule on val_bpb then changes its answer at one point. That point is the
@@ -22,7 +22,7 @@ RulesByEffect = dict[str, dict[str, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Flip:
-    """`shift` in val_bpb, negative where the candidate must get better; None where no score changes its fate, and
+    """`shift` in val_bpb, negative where the candidate must get better; None where no score changes its outcome, and
     `note` says why. `rule` is the rule that the change goes through."""
 
     config: str
@@ -33,7 +33,7 @@ class Flip:
 
 
 def counts(outcome: RuleOutcome, finding: RecordedFinding) -> bool:
-    """Whether a finding counts: a rule that holds, or a stop rule that cannot be evaluated, which clears nobody."""
+    """Whether a finding counts: a rule that holds, or a stop rule that cannot be evaluated, which clears none."""
     return finding.holds is True or (outcome.effect == "stop" and finding.holds is None)
 
 
@@ -90,7 +90,7 @@ class Flips:
         ]
 
     def flip(self, config: str) -> Flip:
-        """A candidate's distance from the other fate."""
+        """A candidate's distance from the opposite outcome."""
         return self._flip(config, config in self._decision.promoted, self._rules)
 
     def flip_on_merit(self, config: str) -> Flip:

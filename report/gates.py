@@ -81,7 +81,7 @@ class GateView:
 
     @property
     def final(self) -> bool:
-        """Whether it gives the final verdicts: it is the last one and promotes nobody."""
+        """Whether it gives the final verdicts: it is the last one and promotes no candidate."""
         return self.last and not (self.decision and self.decision.promoted)
 
     @property
@@ -91,7 +91,7 @@ class GateView:
 
     @property
     def what_if(self) -> bool:
-        """Whether rules decided that nobody froze."""
+        """Whether rules decided that are not frozen."""
         return self.decision is not None and self.decision.mode == "exploratory"
 
     @property
@@ -159,7 +159,7 @@ class GateView:
 
     @cached_property
     def flips(self) -> Flips:
-        """How far every candidate is from the other fate. Only for a gate that has decided."""
+        """How far every candidate is from the opposite outcome. Only for a gate that has decided."""
         assert self.decision is not None
         return Flips(self.decision, self.rules, self.roles)
 
@@ -185,7 +185,7 @@ class GateView:
         if self.before is None or self.candidates != []:
             return ""
         if not self.before.blocked:
-            return f"{self.before.title.lower()} promoted nobody"
+            return f"{self.before.title.lower()} promoted no candidate"
         return self.before.why_empty or f"{self.before.title.lower()} is blocked"
 
     @property
@@ -256,7 +256,7 @@ class Lead:
 
 
 def find_lead(gates: Mapping[str, GateView]) -> Lead | None:
-    """The lead at the last rung; None while its gate is undecided or blocked, or ranks nobody."""
+    """The lead at the last rung; None while its gate is undecided or blocked, or ranks no candidate."""
     gate = gates[list(gates)[-1]]
     if gate.blocked or not gate.ranking:
         return None

@@ -68,7 +68,7 @@ class RungHosts:
     def same_alone(self) -> dict[str, bool] | None:
         """By host block, whether it alone would have come to the recorded decision: outcome, promoted, verdicts.
 
-        At the last gate, which promotes nobody, also the same first place. None where no decision by frozen rules is.
+        At the last gate, which promotes no candidate, also the same first place. None without decision by frozen rules.
         """
         if self.gate.decision is None or self.gate.what_if:
             return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from report.gates import GateView
 from report.load import LedgerRun
 from report.page import config_page, gate_page, run_page
+from report.traces import FETCH
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.metric import metric_of
@@ -70,7 +71,7 @@ def _mode(view: StudyView) -> Iterator[StudyWarning]:
     what_if = [gate for gate in view.gates.values() if gate.what_if]
     if what_if:
         gates = formatting.listed([gate.title for gate in what_if])
-        text = f"A what-if: rules that nobody froze decided here ({gates}). Nothing on these pages is a result."
+        text = f"A what-if: rules that are not frozen decided here ({gates}). Nothing on these pages is a result."
         yield StudyWarning("exploratory", text, f"{what_if[0].page}#Rules")
     elif view.study.study.mode == "exploratory":
         text = (
@@ -92,7 +93,7 @@ def _chains(view: StudyView) -> Iterator[StudyWarning]:
 
 
 def _gates(gates: list[GateView]) -> Iterator[StudyWarning]:
-    # Gates that have nobody to judge are named in the line of the blocked one before them.
+    # Gates without candidates are named in the line of the blocked one before them.
     empty = [gate.title.lower() for gate in gates if gate.why_empty and gate.decision]
     for gate in gates:
         if gate.lock and gate.lock.frozen.amendments:
@@ -104,7 +105,7 @@ def _gates(gates: list[GateView]) -> Iterator[StudyWarning]:
             after = (
                 f"; {formatting.listed(empty)} {'has' if len(empty) == 1 else 'have'} no candidates" if empty else ""
             )
-            text = f"{gate.title} is blocked by {by} and promotes nobody{after}."
+            text = f"{gate.title} is blocked by {by} and promotes no candidate{after}."
             yield StudyWarning("blocked", text, f"{gate.page}#Rules")
         if gate.decision is None:
             text = f"{gate.title} has not decided yet." if gate.lock else f"The rules of {gate.title} are not frozen."
@@ -118,13 +119,13 @@ def _missing(view: StudyView) -> Iterator[StudyWarning]:
             yield StudyWarning("missing", text, f"{gate.page}#Evidence")
     if view.files.corpus is None:
         path = (names.CORPUS / "manifest.json").as_posix()
-        text = f"{path}: what the text holds is not told; `dvc pull` fetches it."
+        text = f"{path} is missing, so what the text contains is not shown; {FETCH} brings it."
         yield StudyWarning("missing", text, "method.html#Text")
     finished = [run.record.id for run in view.executed if run.record.status == "finished"]
     curves = (view.files.root / names.trace_path(run) / "curve.csv" for run in finished)
     if without := sum(1 for curve in curves if not curve.is_file()):
         many = formatting.count(without, "run")
-        text = f"{names.TRACES.as_posix()}: {many} without a curve; `dvc pull` fetches them."
+        text = f"{names.TRACES.as_posix()}: {many} without a curve; {FETCH} brings them."
         yield StudyWarning("missing", text, "verify.html#Artifacts")
 
 

@@ -14,9 +14,14 @@ from typing import NamedTuple
 from report.load import LedgerRun
 from report.traces import read_telemetry
 from stages.domain import formatting
+from stages.domain.study import Study
 
 #: Runs that are looked at for each host block: machines change between rungs, hardly inside one.
 MOST_RUNS = 200
+_UNKNOWN = (
+    "Telemetry that names the machine of every host block is not here, so nothing recorded here says which machines "
+    "they were."
+)
 
 
 class Machine(NamedTuple):
@@ -38,9 +43,10 @@ MachineReport = tuple[Machine, str]
 
 @dataclass(frozen=True)
 class HostMachines:
-    """By host block, what its latest runs report."""
+    """By host block, what its latest runs report. `noted`: the study has a note of its author."""
 
     reports: dict[str, list[MachineReport]]
+    noted: bool = False
 
     def values(self, host: str, key: str) -> list[str]:
         """What the runs of a host block report under `hostname`, `device` or `torch`, each once, sorted."""
@@ -54,7 +60,8 @@ class HostMachines:
             host: frozenset(machine for machine, _ in rows if machine.hostname) for host, rows in self.reports.items()
         }
         if not all(named.values()):
-            return "No telemetry here names the machine of every host block: how many there were is not known."
+            said = " What the study's note says of them is its author's statement." if self.noted else ""
+            return f"{_UNKNOWN}{said}"
         machines = sorted(frozenset[Machine]().union(*named.values()))
         if len(named) == 1:
             return f"There is one host block; its runs report {formatting.count(len(machines), 'machine')}."
@@ -73,14 +80,14 @@ class HostMachines:
         return f"The host blocks report different machines: {_list(machines, machines)}."
 
 
-def read_machines(root: Path, hosts: Iterable[str], executed: list[LedgerRun]) -> HostMachines:
+def read_machines(root: Path, study: Study, executed: list[LedgerRun]) -> HostMachines:
     """What the telemetry under `root` says of the machines, of so many runs a host block."""
-    reports: dict[str, list[MachineReport]] = {host: [] for host in hosts}
+    reports: dict[str, list[MachineReport]] = {host: [] for host in study.hosts}
     for run in reversed(executed):
         rows = reports.get(run.record.host)
         if rows is not None and len(rows) < MOST_RUNS:
             rows.append(_report(read_telemetry(root, run.record.id)))
-    return HostMachines(reports)
+    return HostMachines(reports, bool(study.study.note))
 
 
 def _report(telemetry: Mapping[str, object]) -> MachineReport:

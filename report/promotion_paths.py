@@ -26,7 +26,7 @@ class PathStep:
     by: tuple[str, ...] = ()
     #: Stop rules that counted against it and were overridden by a kept role.
     against: tuple[str, ...] = ()
-    #: Promote rules that could have promoted it and did not: not those that keep somebody else.
+    #: Promote rules that could have promoted it and did not: not those that keep another one.
     unmet: tuple[str, ...] = ()
     #: The one rule to look at: that which stopped it, or the promote rule that it came closest to.
     decisive: str | None = None
@@ -108,7 +108,7 @@ def _judged_step(gate: GateView, config: str, rank: int | None, lead: Lead | Non
 
 
 def _state_of(gate: GateView, config: str, rank: int | None, lead: Lead | None) -> str:
-    """What became of a candidate: promoted on merit, or only kept for its role, or else how its way ended."""
+    """What became of a candidate: promoted by its scores, or only kept for its role, or else how its way ended."""
     assert gate.decision is not None
     if gate.blocked:
         return "blocked"

@@ -17,6 +17,8 @@ COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
 #: Points that a page and its files carry; the whole curve is the trace's, whose digest the page names.
 MOST_POINTS = 24
 MAX_BYTES = 16 << 20
+#: What brings an artifact that is missing: not every repository has a DVC remote.
+FETCH = "`dvc pull` (where a DVC remote is set up) or `dvc repro`"
 #: A row of the curve, by its columns; None for a number that is not finite.
 CurvePoint = dict[str, float | None]
 Item = TypeVar("Item")
@@ -58,7 +60,7 @@ def read_trace(root: Path, run: str) -> Trace:
     data = _read(root / names.trace_path(run) / "curve.csv")
     problem, points, count = "", [], 0
     if data is None:
-        problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; `dvc pull` fetches it"
+        problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; {FETCH} brings it"
     else:
         try:
             rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))

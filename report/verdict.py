@@ -9,6 +9,7 @@ from report.confidence import PAGE, Confidence, readable
 from report.gates import GateView, Lead
 from report.hindsight import PAGE as HINDSIGHT
 from report.hindsight import HindsightView
+from report.promotion_paths import PathStep
 from report.views import StudyView
 from stages.domain import formatting, names
 from stages.domain.decision import Decision, RecordedFinding, RuleOutcome
@@ -191,17 +192,27 @@ def early_leader(view: StudyView, lead: Lead | None) -> str:
             return f"{name} led {first} and won: the cheapest rung would have picked the same."
         return f"{name} led {first} and {_at_last(view.last_gate, lead)}."
     last = view.paths[name].last
-    if last is None or last.state not in ("stopped", "finalist", "missing"):
+    if last is None or last.state not in ("stopped", "finalist", "tied", "missing"):
         return f"{name} led {first}, and is still on its way."
-    where = formatting.gate_title(names.gate_of(last.rung)).lower()
-    rank = f" at rank {last.rank}" if last.rank else ""
-    fate = f"was stopped by {where}{rank}" if last.state == "stopped" else f"came to {where}{rank}"
-    text = f"{name} led {first} and {fate}."
+    text = f"{name} led {first} and {_end_of(last)}."
     place = view.paths[lead.first].steps[0].rank if lead else None
     if not lead or not place:
         return text
     who = "The winner" if lead.clear else f"{lead.first}, which {_at_last(view.last_gate, lead)},"
     return f"{text} {who} was {formatting.ordinal(place)} at {first}."
+
+
+def _end_of(last: PathStep) -> str:
+    """How a configuration's way ended, as the end of a sentence."""
+    if last.state == "stopped":
+        rank = f" at rank {last.rank}" if last.rank else ""
+        return f"was stopped by {formatting.gate_title(names.gate_of(last.rung)).lower()}{rank}"
+    rung = formatting.rung_title(last.rung).lower()
+    if last.state == "tied":
+        return f"tied for the first place at {rung}"
+    if last.rank is None:
+        return f"came to {rung}, where not every run of it finished"
+    return f"finished {formatting.ordinal(last.rank)} at {rung}"
 
 
 def _at_last(gate: GateView, lead: Lead) -> str:

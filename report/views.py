@@ -103,7 +103,7 @@ class StudyView:
     @cached_property
     def machines(self) -> HostMachines:
         """The machines that the telemetry names."""
-        return read_machines(self.files.root, self.study.hosts, self.executed)
+        return read_machines(self.files.root, self.study, self.executed)
 
     @property
     def missing(self) -> int:

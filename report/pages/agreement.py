@@ -162,11 +162,12 @@ def slope_figure(hosts: RungHosts, paths: Paths, stars: Stars) -> Figure:
     drawn = figures.choose_paths([paths[name] for name in ranks], stars)
     lowest = max((max(ranks[path.config]) for path in drawn), default=1)
     inverted = formatting.count(hosts.discordant, "pair")
+    verb = "changes" if hosts.discordant == 1 else "change"
     room = figures.label_room(path.config for path in drawn)
     return Figure(
         f"figure.slopes.{hosts.gate.rung}",
         f"{hosts.gate.rung_title}: ranks on each host block",
-        f"A line that slopes changes rank; {inverted} of candidates change order."
+        f"A line that slopes changes rank; {inverted} of candidates {verb} order."
         + figures.left_out(len(drawn), len(ranks), lowest),
         f"means-{hosts.gate.rung}",
         [_slope(path, ranks[path.config], stars) for path in drawn],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from report.confidence import PAGE, SECTION, SOURCE, readable
 from report.page import Page, link_config, link_gate
-from report.pages.gate_confidence import DIGITS, hanging_cell, noise_text
+from report.pages.gate_confidence import DETECTABLE_HINT, DIGITS, hanging_cell, noise_text
 from report.tables import Cell, Column, Table
 from report.views import StudyView
 from stages.confidence.results import GateConfidence, StudyConfidence, Winner
@@ -14,8 +14,8 @@ from stages.domain import formatting
 
 #: What each grade and each answer stands for, as docs/confidence.md has it.
 GRADES = {
-    "sure": "the same configuration comes first in at least 95 % of the redraws, and no outcome depends on one cell, "
-    "seed or host",
+    "sure": "the same configuration comes first in at least 95 % of the redraws, and no outcome depends on "
+    "one cell, seed or host",
     "likely": "the same configuration comes first in at least 80 % of the redraws",
     "unsure": "the same configuration comes first in fewer than 80 % of the redraws",
     "unknown": "no configuration leads yet, or a gate cut by scores whose noise was not measured",
@@ -30,11 +30,11 @@ RULES = {
     ),
     "N5": (
         "the same configuration comes first in fewer than 95 % of the redraws",
-        "add two seeds at the rung whose gate decides the same least often",
+        "add two seeds at the rung of the gate that decides the same least often",
     ),
     "N6": ("a gate cut by scores whose noise was not measured", "add two seeds or A/A runs at that rung"),
     "N7": ("an outcome depends on one cell, seed or host", "add two seeds at that rung"),
-    "N8": ("the leader is not the reference", "raise the comparator: make the leader the next study's reference"),
+    "N8": ("the leader is not the reference", "make the comparator (or the leader) the reference of the next study"),
     "N9": ("none of these", "nothing"),
 }
 
@@ -68,7 +68,7 @@ def gates_table(result: StudyConfidence) -> Table:
         Column("doubtful", "Least certain outcome", get=_doubtful),
         Column("leader", "Same leader", "number", get=lambda gate: _share(gate.redraws and gate.redraws.same_leader)),
         Column("noise", "Noise", get=_noise),
-        Column("detectable", "Detectable difference", "number", "one that shows in 80 % of repetitions", digits=DIGITS),
+        Column("detectable", "Detectable difference", "number", DETECTABLE_HINT, digits=DIGITS),
         Column("hangs_on", "Depends on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
     ]
     spec = Table(
@@ -82,7 +82,7 @@ def _share(value: float | None) -> Cell:
 
 
 def _doubtful(gate: GateConfidence) -> Cell:
-    """The candidate or verdict that flips most often."""
+    """The candidate or verdict whose outcome changes most often."""
     shares = {**gate.redraws.flips, **gate.redraws.verdict_flips} if gate.redraws else {}
     name = max(shares, key=lambda key: (shares[key], key), default=None)
     if name is None or not shares[name]:
@@ -100,12 +100,13 @@ def _noise(gate: GateConfidence) -> Cell:
 
 
 def winner_table(winner: Winner) -> Table:
-    """Who wins the redraws of the whole ladder."""
+    """Which wins the redraws of the whole ladder."""
     rows: list[tuple[str | None, str, float]] = [(winner.config, "it comes first again", winner.same)]
     rows += [(config, "comes first instead", share) for config, share in winner.others.items()]
     ahead, behind = winner.unless, winner.unknown - winner.unless
-    rows += [(None, "somebody untrained goes on; it beats all who were trained", ahead)] if ahead else []
-    rows += [(None, "somebody untrained goes on; not known who comes first", behind)] if behind > 0 else []
+    rows += [(None, "one that was not trained further goes on; it beats all that were", ahead)] if ahead else []
+    open_end = "one that was not trained further goes on; which comes first is not known"
+    rows += [(None, open_end, behind)] if behind > 0 else []
     rows += [(None, "a gate blocks", winner.blocked)] if winner.blocked else []
     columns = [
         Column("what", "What happens", get=lambda row: row[1]),
@@ -116,9 +117,9 @@ def winner_table(winner: Winner) -> Table:
     fixed = f" {gates}: as decided, without noise." if winner.fixed else ""
     spec = Table(
         "winner",
-        "Who comes first when every gate is decided again?",
+        "Which configuration comes first when every gate is decided again?",
         SOURCE,
-        note=f"Where a redraw lets somebody through who was never trained further, the end is open.{fixed}",
+        note=f"Where a redraw lets one go on that was never trained further, the result is not known.{fixed}",
         tools=False,
     )
     return spec.fill(columns, rows, lambda row: f"wins.{row[0] or row[1].replace(' ', '-')}")

@@ -29,7 +29,7 @@ _SUMMED = (
 
 RUNGS = Table(
     "rungs",
-    "Device-hours by rung",
+    "Device time by rung",
     SOURCE,
     note="The files hold device-hours. A run counts its whole budget; start-up and evaluation are not budget.",
     tools=False,
@@ -78,7 +78,7 @@ def lead(cost: StudyCost, rated: bool) -> Prose:
     note = [clock] if rated else []
     if cost.total is None:
         return [f"The cost in all is not known: {cost.unpriced_text}", *note]
-    text: Prose = [f"{hours(cost.total)} of device time were executed"]
+    text: Prose = [f"{hours(cost.total)} of device time was used"]
     if cost.floor:
         text += [f", of which {hours(cost.floor)} measured the ", term("floor", "A/A floor")]
     if cost.last is not None:

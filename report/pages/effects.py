@@ -121,7 +121,7 @@ def effects_table(result: ScreenEffects) -> Table:
         Column("rung", "Budget", get=lambda effect: link_rung(effect.rung)),
         Column("host", "Host block"),
         Column("kind", "Kind"),
-        Column("estimate", "Estimate", "signed", "val_bpb at the last level less that at the first"),
+        Column("estimate", "Estimate", "signed", "val_bpb at the last level minus that at the first"),
         Column("lower", "From", "signed", group="Interval"),
         Column("upper", "To", "signed", group="Interval"),
         Column("corrected", "Corrected p", "number", digits=4),

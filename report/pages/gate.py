@@ -35,6 +35,7 @@ def pages(view: StudyView) -> Iterator[Page]:
 
 def _page(view: StudyView, gate: GateView, before: str | None, after: str | None) -> Page:
     chain, decision, noise = view.chains[gate.name], gate.decision, view.noise(gate.name)
+    known = view.confidence.gate(gate.name)
     return Page(
         path=gate.page,
         template="gate.html",
@@ -45,7 +46,7 @@ def _page(view: StudyView, gate: GateView, before: str | None, after: str | None
             "after": after,
             "heading": gate_text.heading(gate),
             "lead": gate_text.lead(gate),
-            "noise_note": gate_text.noise_note(noise) if noise else None,
+            "noise_note": gate_text.noise_note(noise, known.noise if known else None) if noise else None,
             "chain_items": gate_text.chain_items(gate, chain),
             "why_blocked": [formatting.typeset(line) for line in why_blocked(decision)] if decision else [],
             "rung_page": rung_page(gate.rung),
@@ -110,7 +111,7 @@ def _promotion_columns(promoted: set[str], alone: dict[str, HostAlone]) -> list[
 
 def _names(configs: set[str]) -> Cell:
     text = ", ".join(sorted(configs))
-    return Cell(text or None, text or "nobody")
+    return Cell(text or None, text or "none")
 
 
 def _verdict_columns(decision: Decision, alone: dict[str, HostAlone]) -> list[Column]:
@@ -166,7 +167,7 @@ def locked_tables(gate: GateView) -> list[Table]:
         Column("rank", "Rank", "count", get=lambda row: ranks[row.config]),
         Column("locked", "Mean locked_bpb", "mean", get=lambda row: round(scored[row.config], 9)),
         Column("locked_rank", "Rank, locked", "count", get=lambda row: order.index(row.config) + 1),
-        Column("difference", "Locked less val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
+        Column("difference", "Locked minus val", "signed", get=lambda row: round(scored[row.config] - row.mean, 9)),
     ]
     table = LOCKED.fill(columns, ranking, lambda row: f"locked.{row.config}")
     return [table]

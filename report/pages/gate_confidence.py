@@ -21,7 +21,8 @@ DIGITS = 4
 DIFFERENCE_HINT = (
     "of mean val_bpb, positive: worse; below it the 95 % interval, which speaks of these hosts and no others"
 )
-#: An outcome that flips this often is marked.
+DETECTABLE_HINT = "the smallest true difference that shows in 80 % of repetitions"
+#: An outcome that changes in such a share of the redraws is marked.
 DOUBTFUL = 0.2
 _NOISE = {"replication": "measured", "floor": "borrowed", "none": "not measured"}
 _OUTCOMES = {
@@ -47,7 +48,7 @@ def section(gate: GateView, confidence: Confidence) -> Section:
     """What the section of a gate says above its tables."""
     known = confidence.gate(gate.name)
     if known is None:
-        why = "nobody was judged" if gate.decision else "this gate has not decided"
+        why = "no candidate was judged" if gate.decision else "this gate has not decided"
         return Section([], confidence.missing or f"Nothing to say: {why}.")
     reminder = "These figures are of the frozen rules, not of the what-if." if gate.what_if else ""
     asked = f"{known.gate}.{known.thresholds[0].rule}.{known.thresholds[0].field}" if known.thresholds else ""
@@ -137,14 +138,14 @@ def comparisons_table(known: GateConfidence) -> Table:
             get=_p,
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
-        Column("detectable", "Detectable difference", "number", "one that shows in 80 % of repetitions", digits=DIGITS),
+        Column("detectable", "Detectable difference", "number", DETECTABLE_HINT, digits=DIGITS),
         Column("noise", "Noise", get=_noise),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
     spec = Table(
         "comparisons",
-        "Paired differences: each candidate against whom its rule holds it",
+        "Paired differences: each candidate against the one that its rule compares it with",
         SOURCE,
         note=f"Cells are paired by host and seed; each host has a mean of its own and they are never pooled.{left}",
     )
@@ -167,7 +168,7 @@ def cells_table(gate: GateView, known: GateConfidence) -> Table:
         "cells",
         "The same differences by host, and cell by cell",
         f"{SOURCE}; ledger/runs.jsonl",
-        note=f"Positive: worse than whom it is held against{many}.",
+        note=f"Positive: worse than the one that it is compared with{many}.",
     )
     return spec.fill(columns, known.comparisons, lambda pair: f"cells.{pair.rule}.{pair.config}")
 
@@ -237,7 +238,7 @@ def _cell(gate: GateView, cell: tuple[str, int], pair: Comparison) -> float | No
 
 @dataclass(frozen=True)
 class Fate:
-    """A candidate or a verdict: how often a redraw decides otherwise, and what it depends on."""
+    """A candidate or a verdict: how often a redraw decides otherwise, and what its outcome depends on."""
 
     name: str
     flips: float | None
@@ -284,7 +285,7 @@ def fates_table(known: GateConfidence, rows: Sequence[Fate]) -> Table:
         Column("flips", "Otherwise in", "number", "share of redraws in which its outcome is another one", get=_flips),
         Column("hangs_on", "Depends on", hidden=not hang, get=lambda fate: hanging_cell(fate.hangs_on, 4)),
     ]
-    spec = Table("fates", "How often would its outcome be another one?", SOURCE)
+    spec = Table("fates", "How often would the outcome be another one?", SOURCE)
     return spec.fill(columns, rows, lambda fate: f"fate.{fate.name}")
 
 

@@ -1,7 +1,7 @@
 """The evidence of a gate: every cell of every candidate, with the rules that the numbers met.
 
-The last gate decides nobody's way. There the verdicts stand beside the numbers, and each cell shows its gap to the role
-that the verdicts compare with.
+The last gate promotes no candidate. There the verdicts stand beside the numbers, and each cell shows its gap to the
+role that the verdicts compare with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stages.domain.rules import MeanGap, NearEquivalent
 
 @dataclass(frozen=True)
 class BaseRole:
-    """Whom the verdicts compare with: its role, its name, its score in each cell, and the rules that compare."""
+    """What the verdicts compare with: its role, its name, its score in each cell, and the rules that compare."""
 
     role: str
     config: str
@@ -68,7 +68,7 @@ def run_score(run: LedgerRun) -> Cell:
 
 
 def _base(gate: GateView) -> BaseRole | None:
-    """Whom the last gate's verdicts compare with; where they name several, the one that the first of them names."""
+    """What the last gate's verdicts compare with; where they name several, the one that the first of them names."""
     to = {name: rule.to for name, rule in gate.rules.items() if isinstance(rule, NearEquivalent | MeanGap)}
     role = next(iter(to.values()), None)
     config = gate.roles.get(role) if role else None

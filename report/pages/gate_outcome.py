@@ -1,4 +1,4 @@
-"""The outcome of a gate: what became of every candidate, by which rules, and how far it is from the other fate."""
+"""The outcome of a gate: each candidate's, by which rules, and its distance from the opposite one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from report.tables import Cell, Column, Table, state
 from stages.domain import formatting
 
 _FLIP_HINT = {
-    False: "change of its own val_bpb, in all its cells alike, that would change its fate",
+    False: "change of its own val_bpb, in all its cells alike, that would change its outcome",
     True: "change of its own val_bpb, in all its cells alike, that would lose it the first place, or win it",
 }
 
@@ -33,7 +33,7 @@ def rules_cell(gate: GateView, step: PathStep) -> Cell:
 
 
 def outcome_table(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | None) -> Table:
-    """Every candidate of a decided gate, best first; `steps` go by candidate. A blocked gate has no other fate."""
+    """Every candidate of a decided gate, best first; `steps` go by candidate. A blocked gate has no opposite one."""
     assert gate.entry is not None
     return Table("outcome", f"Outcome of {gate.title.lower()}", gate.entry.source).fill(
         _columns(gate, steps, noise),
@@ -56,7 +56,7 @@ def _columns(gate: GateView, steps: dict[str, PathStep], noise: NoiseScale | Non
 
 
 def _merit_column(gate: GateView) -> list[Column]:
-    """What merit alone would have made of candidates that are kept for their role; none where nobody is."""
+    """The outcome by the other rules of candidates that are kept for their role; no column where none is."""
     kept = {
         finding.candidate
         for rule in (gate.decision.rules if gate.decision else [])
@@ -66,8 +66,12 @@ def _merit_column(gate: GateView) -> list[Column]:
     }
     if not kept:
         return []
-    hint = "what the rules but those that keep a role would have made of it"
-    return [Column("merit", "On merit alone", hint=hint, get=lambda name: _merit(gate, name) if name in kept else None)]
+    hint = "its outcome by all rules but those that keep a role"
+    return [
+        Column(
+            "merit", "Without the role rule", hint=hint, get=lambda name: _merit(gate, name) if name in kept else None
+        )
+    ]
 
 
 def _merit(gate: GateView, config: str) -> Cell:
@@ -81,7 +85,7 @@ def _merit(gate: GateView, config: str) -> Cell:
 
 def _flip_columns(gate: GateView, noise: NoiseScale | None) -> list[Column]:
     flip = cache(gate.flips.flip_first_place if gate.final else gate.flips.flip)
-    title = "First place at" if gate.final else "Flips at"
+    title = "First place at" if gate.final else "Outcome changes at"
     columns = [
         Column("flips_at", title, "signed", _FLIP_HINT[gate.final], get=lambda config: _shift(flip(config))),
         Column("flips_by", "Through rule", hidden=gate.final, get=lambda config: flip(config).rule),

@@ -30,8 +30,8 @@ COUNTS = frozenset(
 )
 EFFECTS = {
     "require": "must hold, or the gate is blocked",
-    "promote": "promotes whom it holds for",
-    "stop": "stops whom it holds for",
+    "promote": "promotes those that it holds for",
+    "stop": "stops those that it holds for",
     "verdict": "a final statement",
 }
 #: The same over the columns of the matrix.
@@ -67,7 +67,7 @@ def rules_table(entry: LedgerDecision) -> Table:
 
 
 def planned_table(gate: GateView) -> Table:
-    """The rules of a gate that has judged nobody."""
+    """The rules of a gate that has judged no candidate."""
     columns = [
         Column("rule", "Rule", get=lambda item: item[0]),
         Column("text", "Says", get=lambda item: formatting.typeset(r.say(item[1]))),
@@ -99,7 +99,7 @@ def _number(kind: str, value: float | None, signed: bool = False) -> Cell:
 
 
 def _closest(rule: RuleOutcome) -> Cell:
-    """The smallest margin of a rule that is no mere count, with whom it belongs to."""
+    """The smallest margin of a rule that is no mere count, with the candidate it belongs to."""
     margins = [(abs(f.margin), _subject(f.candidate)) for f in rule.results if f.margin is not None]
     if rule.kind in COUNTS or not margins:
         return Cell()

@@ -6,6 +6,7 @@ from report.chain import Chain
 from report.gates import GateView, NoiseScale
 from report.page import rung_page
 from report.prose import Prose, Span, bad, code, config_name, joined, term
+from stages.confidence.results import Noise
 from stages.domain import formatting
 
 #: Names that a sentence lists; tables have them all.
@@ -33,10 +34,10 @@ def lead(gate: GateView) -> Prose:
         return _undecided(gate)
     if gate.blocked:
         rules = joined(Span(rule, f"#{rule}") for rule in decision.blocked_by)
-        return ["Blocked by ", *rules, ": nobody is promoted until what it requires holds."]
+        return ["Blocked by ", *rules, ": no candidate is promoted until what it requires holds."]
     judged, cells = formatting.count(len(decision.candidates), "candidate"), formatting.count(len(gate.cells), "cell")
     if gate.final:
-        verdicts = f" promotes nobody: it judged {judged} on {cells} each and gave the final verdicts."
+        verdicts = f" promotes no candidate: it judged {judged} on {cells} each and gave the final verdicts."
         return ["The last ", term("gate", "gate"), verdicts]
     verb = "was" if len(decision.candidates) == 1 else "were"
     return [f"{judged} {verb} judged on {cells} each; ", *_promoted(decision.promoted), "."]
@@ -54,24 +55,33 @@ def _undecided(gate: GateView) -> Prose:
 
 def _promoted(promoted: list[str]) -> Prose:
     if not promoted:
-        return ["nobody goes on"]
+        return ["no candidate goes on"]
     names, more = formatting.first_few(promoted, MOST_PROMOTED)
     verb = "goes" if len(promoted) == 1 else "go"
     rest = [f" and {more} more"] if more else []
     return [f"{len(promoted)} {verb} on: ", *joined(map(config_name, names)), *rest]
 
 
-def noise_note(noise: NoiseScale) -> Prose:
-    """What the distances in the table of outcomes are divided by."""
+def noise_note(noise: NoiseScale, redraws: Noise | None = None) -> Prose:
+    """What the distances in the table of outcomes are divided by, and which noise the redraws use."""
     gate, deviation = formatting.gate_title(noise.gate).lower(), formatting.bpb(noise.deviation)
     return [
-        "“Distance / noise” divides the distance from the other fate, all other candidates as they are, by the largest "
-        "standard deviation of the ",
+        "“Distance / noise” divides the distance from the opposite outcome, all other candidates as they are, by the "
+        "largest standard deviation of the ",
         term("floor", "A/A floor"),
-        f" of {gate} ({deviation}): below about 2, luck could have decided. The floor is noise of the reference alone, "
-        "so no noisy candidate changes this scale; the redraws under “How sure?” draw fresh cells of every candidate, "
-        "so with two seeds per host they use the noise of all candidates' cells.",
+        f" of {gate} ({deviation}): below about 2, luck could have decided.",
+        _redraws_note(redraws) if redraws else "",
     ]
+
+
+def _redraws_note(noise: Noise) -> str:
+    if noise.source == "replication":
+        text = "use another noise, that between the seeds of this rung's own cells (replication)"
+    elif noise.source == "floor":
+        text = f"use the A/A runs of {formatting.rung_title(str(noise.rung)).lower()}, with the noise of each host"
+    else:
+        return ""
+    return f" The redraws under “How sure?” {text}."
 
 
 def chain_items(gate: GateView, chain: Chain) -> list[tuple[str, Prose]]:

@@ -24,7 +24,7 @@ _SOURCES = {
     "missing": "not every run is there",
     "unfinished": "not every run finished",
 }
-#: Colour, dash and mark of the dots: the choice, others of the last rung, those who were stopped.
+#: Colour, dash and mark of the dots: the choice, others of the last rung, those that were stopped.
 _LOOKS = {"choice": ("@c1", "star", 15), "ladder": ("@ink", "diamond", 10), "hindsight": ("@c2", "circle", 9)}
 
 
@@ -69,10 +69,10 @@ def _tables(result: Hindsight, view: StudyView) -> list[Table]:
 def _regret_text(result: Hindsight, metric: str) -> str:
     """The regret in a sentence, with its interval."""
     if result.regret is None:
-        return "The ladder chose nobody, so it has no regret."
+        return "The ladder chose no configuration, so it has no regret."
     if not result.regret:
         return f"Regret: 0. The ladder chose {result.choice}, which has the lowest mean of all that are known."
-    text = f"Regret: {formatting.number(result.regret, 4)} {metric}, {result.choice} less {result.best}"
+    text = f"Regret: {formatting.number(result.regret, 4)} {metric}, {result.choice} minus {result.best}"
     known = result.regret_interval
     if known is None or known.lower is None or known.upper is None:
         return f"{text}; no noise was measured."
@@ -113,21 +113,21 @@ def gates_table(result: Hindsight) -> Table:
         Column("pairs", "Pairs", "count"),
         Column("best_kept", "Best kept", get=lambda gate: link_config(gate.best_kept)),
         Column("best_dropped", "Best stopped", get=lambda gate: link_config(gate.best_dropped)),
-        Column("regret", "Regret", "number", "the best kept less the best of all whom the gate judged", digits=4),
+        Column("regret", "Regret", "number", "the best kept minus the best of all that the gate judged", digits=4),
     ]
     spec = Table("hindsight-gates", "What each gate stopped and kept", SOURCE, tools=False)
     return spec.fill(columns, result.gates, lambda gate: f"hindsight.{gate.gate}")
 
 
 def dropped_table(result: Hindsight) -> Table:
-    """Whom a gate stopped although somebody whom it kept is worse at the last budget."""
+    """What a gate stopped although one that it kept is worse at the last budget."""
     columns = [
         Column("gate", "Gate", get=lambda row: link_gate(row.gate)),
         Column("config", "Stopped", get=lambda row: link_config(row.dropped.config)),
         Column("kept", "Better than", get=_beaten),
-        Column("against", "Less the best of those", "number", DIFFERENCE_HINT, get=_difference("against")),
+        Column("against", "Minus the best of those", "number", DIFFERENCE_HINT, get=_difference("against")),
         Column("outcome", "Within the margin?", get=lambda row: outcome_cell(row.dropped.against)),
-        Column("against_best", "Less the best kept", "number", get=_difference("against_best")),
+        Column("against_best", "Minus the best kept", "number", get=_difference("against_best")),
     ]
     spec = Table(
         "dropped",
@@ -160,7 +160,7 @@ def foretold_table(result: Hindsight) -> Table:
             "ladder_tau_b", "τ-b, all configurations", "number", behind, get=_tau("ladder_tau_b", "ladder_interval")
         ),
         Column("configs", "Configurations", "count"),
-        Column("tau_b", "τ-b, those who ran there", "number", get=_tau("tau_b", "interval")),
+        Column("tau_b", "τ-b, those that ran there", "number", get=_tau("tau_b", "interval")),
         Column("candidates", "Ran there", "count"),
     ]
     spec = Table(
@@ -254,7 +254,7 @@ def standing_figure(result: Hindsight, metric: str) -> Figure:
     data = [marks(kind, *look) for kind, look in _LOOKS.items()]
     alt = (
         f"Mean {metric} at the budget of {formatting.rung_title(result.rung).lower()}, best on top: "
-        f"{result.best} is best, the ladder chose {result.choice or 'nobody'}."
+        f"{result.best} is best, the ladder chose {result.choice or 'none'}."
     )
     if len(drawn) < len(known):
         alt += f" {len(drawn)} of {len(known)} drawn."
@@ -266,7 +266,7 @@ def standing_figure(result: Hindsight, metric: str) -> Figure:
     }
     legend = (
         ("@c1", "", "star", "the ladder's choice"),
-        ("@ink", "", "diamond", "others whom the ladder took to the last rung"),
+        ("@ink", "", "diamond", "others that the ladder took to the last rung"),
         ("@c2", "", "circle", "stopped by a gate, trained in hindsight"),
     )
     return Figure(

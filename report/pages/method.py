@@ -1,4 +1,4 @@
-"""Method and limits: the protocol, the clock, the hosts as they really are, what is not claimed, whom to cite."""
+"""Method and limits: the protocol, the clock, the hosts as they really are, what is not claimed, what to cite."""
 
 from __future__ import annotations
 

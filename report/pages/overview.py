@@ -84,7 +84,7 @@ def _cost_text(cost: StudyCost) -> Prose:
     """What was executed, in one sentence."""
     if cost.total is None:
         return [f"Not known in all: {cost.unpriced_text}"]
-    text: Prose = [f"{formatting.device_time(cost.total)} of device time were executed"]
+    text: Prose = [f"{formatting.device_time(cost.total)} of device time was used"]
     if cost.floor:
         text += [f", of which {formatting.device_time(cost.floor)} for the ", term("floor", "A/A floor")]
     return [*text, f"; {formatting.device_time(cost.last)} at the last rung." if cost.last is not None else "."]

@@ -1,26 +1,26 @@
-"""Verification of a study: what can be made again from the evidence is made again, and compared with what is written.
+"""Verification of a study: everything that follows from the evidence is computed again and compared with the files.
 
     report = verify(Path("."), "v1.0", Options(depth="git"))
     report.verdict                  "verified", "undecided" or "failed"
-    report.exit_status              0, or 1 where a check failed or one that is required was skipped
+    report.exit_status              0, or 1 if a check failed or a required one was skipped
 
-Nothing that is written is trusted. `verify` makes the checks of `sequence.SEQUENCE` in their order, each on what the
-checks before it have proved:
+No file is trusted. `verify` makes the checks of `sequence.SEQUENCE` in their order, each with what the checks before it
+have proved:
 
-1. Files (V01): what is read is plain files, and nothing stands among them that is not read.
-2. Study and locks (V02 to V06): params.yaml is a study, and says today what the chain of locks froze.
-3. Ledger (V07, V08): its lines are canonical, in order, and whole.
+1. Files (V01): all files that are read are plain files, and no unexpected file is among them.
+2. Study and locks (V02 to V06): params.yaml is a study and agrees with the chain of locks.
+3. Ledger (V07, V08): its lines are canonical, in order, and complete.
 4. Records (V09 to V14): each names the rule, runner, corpus and machine that the locks froze, and its numbers follow
    from what its run was given.
 5. Decisions (V15, V16): each is made again by the frozen rules; runs were trained if and only if they had a ticket.
 6. DVC's locks (V17 to V19): stages, digests and parameters are those of the study and of the bytes in git.
 7. History (V20 to V22): in git, each rule came before its evidence, and neither changed afterwards without saying so.
-8. Summaries (V23): the published numbers are what the evidence adds up to.
+8. Summaries (V23): the published numbers are those computed from the evidence.
 9. Signatures (V24, V25): of locks and commits, where a file of allowed signers says who may sign.
-10. Artifacts (V26 to V29), where some are here: outputs, corpus, winner and site, hashed or built again.
+10. Artifacts (V26 to V29), if there are any here: outputs, corpus, winner and site, hashed or built again.
 11. Replay (V30): never made by reading; `replay_run` trains a run again.
 12. Origin (V31): what a study goes on from is a decision of this history, and its candidates are those of that gate.
-13. Hindsight (V32): what was trained after the last decision is held like the ladder's own evidence, and came after it.
+13. Hindsight (V32): runs after the last decision are checked like those of the ladder, and came after it.
 
 What is wrong with a study is a `Problem` in the report and never an exception. A check that cannot be made here is
 skipped, with the reason and the command that would enable it, and never counts as passed. `Refused` and other
@@ -186,10 +186,9 @@ def verify_range(
 ) -> list[CommitStep]:
     """Verify the last commit of a range `A..B`, and every other one that could change a verdict, oldest first.
 
-    Where A is empty, all zeros (as CI systems and hooks name what was not there before) or not here (it was replaced by
-    a forced push), that is every commit up to B that none of the revisions `known` holds. Commits before the first one
-    that holds a study are left out, unless the base of the range holds one: whoever takes it away afterwards is not let
-    off.
+    If A is empty, all zeros (the value of CI systems and hooks for a missing commit) or not here (replaced by a forced
+    push), the range is every commit up to B that is in none of the revisions `known`. Commits before the first one with
+    a study are left out, unless the base of the range has a study: a commit that removes it must fail.
     """
     with _repository(root, options) as repository:
         git = _need(repository, root)
@@ -215,9 +214,9 @@ def find_origin_problems(root: Path, study: Study, known: dict[str, Lock]) -> li
 
 
 def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> list[CommitStep]:
-    """Verify what a push brings, in a hook that runs before it is taken in: the commits that no reference here holds.
+    """Verify the new commits of a push, in a hook that runs before the push is accepted: those that no reference has.
 
-    `old` is all zeros for a new reference, `new` for one that goes. Empty where nothing that comes belongs to a study.
+    `old` is all zeros for a new reference, `new` for a removed one. Empty if no new commit belongs to a study.
     """
     with _repository(root, options) as repository:
         git = _need(repository, root)
@@ -239,7 +238,7 @@ def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> 
 def range_base(root: Path, revisions: str, known: Sequence[str] = ()) -> str | None:
     """The commit that a range `A..B` is to be compared with: the merge base of its ends, else A; None if A is not here.
 
-    Where A is not here, what a revision of `known` has in common with B stands in for it.
+    If A is not here, the merge base of B and a revision of `known` takes its place.
     """
     with _repository(root) as repository:
         return find_bounds(_need(repository, root), revisions, known).base

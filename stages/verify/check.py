@@ -1,9 +1,9 @@
-"""What a check is, what it may find, and why checks cannot run out of order.
+"""A check, the problems that it can find, and the order of checks.
 
-A check reads a `Case`: the tree under verification and what earlier checks have learnt from it. It yields `Problem`s;
-if there are any, it ends in `CheckFailed`. What a check proves, it hands on with `case.learn(...)`: a later check asks
-with `case.get(Kind)`, and asking for what nobody has learnt is `OutOfOrder`. `Check.needs` and `Check.gives` say the
-same beforehand, so that a sequence in which a check stands before what it needs is refused.
+A check reads a `Case`: the tree under verification and the values that earlier checks have learnt from it. It yields
+`Problem`s; if there are any, it ends with `CheckFailed`. A check passes a value on with `case.learn(value)`, and a
+later check gets it with `case.get(Kind)`, which raises `OutOfOrder` if no check has learnt it. `Check.needs` and
+`Check.gives` declare these types, so that a sequence in the wrong order is refused before it runs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Checks V23, V28 and V29: summaries, winner and site, derived from the evidence once more and compared.
+"""Checks V23, V28 and V29: summaries, winner and site, derived from the evidence again and compared.
 
-No text in git holds weights; but the run that trained the winner kept its own, and dvc.lock recorded those when it ran.
+git has no weights, but the run that trained the winner kept them, and dvc.lock recorded their digest when it ran.
 
-The site is built by `python -m report` in a process of its own: nothing under stages/ imports the report, and whatever
-lies in the study cannot hang or crash the verification. That process imports the code from where this program was
+The site is built by `python -m report` in a process of its own: nothing under stages/ imports the report, and files of
+the study cannot hang or crash the verification. That process imports the code from where this program was
 imported and never from the study, and ends after `SITE_SECONDS`.
 """
 

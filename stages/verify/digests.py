@@ -1,6 +1,6 @@
-"""Check V18: the digests, sizes and counts in the dvc.lock files are those of the bytes in git, both ways.
+"""Check V18: the digests, sizes and counts in the dvc.lock files are those of the bytes in git.
 
-What git does not hold (records, tickets, contracts, folders of them) is made again from ledger, locks and decisions.
+Files that are not in git (records, tickets, contracts, their folders) are made again from ledger, locks and decisions.
 """
 
 from __future__ import annotations

@@ -109,10 +109,10 @@ def check_facts_of_record(case: Case) -> Iterator[Problem]:
 
 
 def _compare_endings(case: Case, study: Study, facts_check: FactsCheck) -> Iterator[Problem]:
-    """The same model trained to the same score is the same run, whatever the records say of rung, host or seed.
+    """Two records with the same model and the same score are the same run, for any rung, host or seed that they state.
 
-    One seed may honestly end alike on two hosts of one numeric mode, and in two configurations of one model that
-    differ in what has no effect yet: that is noted.
+    One seed may have the same outcome on two hosts of one numeric mode, and in two configurations of one model whose
+    difference has no effect yet. This is noted.
     """
     first: dict[tuple[object, ...], RecordLine] = {}
     alike: list[tuple[RecordLine, RecordLine]] = []

@@ -121,7 +121,7 @@ def _metadata(case: Case) -> Iterator[Problem]:
 
 
 def fold_name(name: str) -> str:
-    """A name as a hasty reader takes it: letters that look alike are one, what cannot be seen is none."""
+    """A name as it looks to a reader: similar letters become one letter, and invisible characters are removed."""
     text = unicodedata.normalize("NFKD", _system_name(name.partition(":")[0]))
     seen = (letter for letter in text if unicodedata.category(letter) not in ("Mn", "Me", "Cf"))
     return "".join(seen).translate(_LOOK_ALIKES)

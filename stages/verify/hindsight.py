@@ -1,11 +1,11 @@
 """Check V32: runs in hindsight, which were trained after the last gate had decided, in ledger/hindsight.jsonl.
 
-Each of them is held as the runs of the ladder are, by the very functions of V09 to V14. Besides, it names the recorded
-last decision by its SHA-256, which nobody knew before that decision was made; and git holds no hindsight in a commit
-before the decision. Its bytes are those that DVC saw its run write (V18), and no gate can read it: its purpose is one
-that runs.jsonl may not hold (V07), and a run that was stopped may not be there as a candidate (V16).
+The functions of V09 to V14 check these runs like those of the ladder. In addition, each record names the recorded last
+decision by its SHA-256, which did not exist before that decision, and no commit before the decision has hindsight. Its
+bytes are those that its run wrote under DVC (V18). No gate can read it: runs.jsonl may not have a record with its
+purpose (V07), and a stopped run may not be there as a candidate (V16).
 
-When the last decision is made anew, hindsight is to be made anew too, or removed with stages/hindsight/.
+If the last decision changes, hindsight must be made again, or removed together with stages/hindsight/.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Checks V20 to V22: in git, the rule came before its evidence, and neither changed afterwards without saying so.
 
-All look at the whole past of the commit under verification (`stages/repo/history.py`) and ask what it means for the
-rules that stand there now. What a later amendment owns up to, and the evidence of a study that was left for another
-one, no longer decides anything: it is noted and is no failure. Where a shallow clone hides what matters, the checks are
-skipped.
+All read the whole history of the commit under verification (`stages/repo/history.py`) and compare it with the locks in
+that commit. Changes that a later amendment declares, and the evidence of a study that was replaced by another one, are
+noted and are no failure. If a shallow clone lacks the history, the checks are skipped.
 
-Whoever trains a run again under the same rule has two results and shows one. A repetition that is meant is an amendment
-(`promotion freeze GATE --amend --reason "..."`), which gives the evidence made anew a lock of its own. A run that
-failed before it reported anything may be repeated without one, `MOST_FAILURES` times.
+A run that was trained again under the same rule has two results, of which one is shown. A repetition on purpose needs
+an amendment (`promotion freeze GATE --amend --reason "..."`), which gives the new evidence a lock of its own. A run
+that failed before it reported anything may be repeated without an amendment, `MOST_FAILURES` times.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check V07: the lines of the ledger, each of them. V08, which asks for all of them, stands in `pending`."""
+"""Check V07: each line of the ledger. V08, which checks that no line is missing, is in `pending`."""
 
 from __future__ import annotations
 

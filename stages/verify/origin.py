@@ -1,8 +1,7 @@
-"""Check V31: what `study.from` says of the study that this one goes on from, held against that commit.
+"""Check V31: `study.from`, which names the study that this one goes on from, compared with the commit that it names.
 
-The earlier commit is verified as a whole, its own `study.from` among it. Then the decision, the candidates, the runner,
-the text and the seeds are compared. Nothing of the earlier study stands in this tree, so nothing of it can
-change here: its decision remains what it was.
+The earlier commit is verified as a whole, including its own `study.from`. Then the decision, the candidates, the
+runner, the text and the seeds are compared. The files of the earlier study are not in this tree, so they cannot change.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """The rules under which the evidence here was made, where today's locks are newer (pending states); and check V08.
 
 A rule is committed before its evidence, so between `promotion freeze` and `dvc repro` the locks are newer than the
-ledger. dvc.lock notes the digest of the folder locks/ on which the ledger was written. If that is not today's, the
-evidence is judged by the locks of that digest: today's without the gates that were frozen last, or those of a commit
-before. They may differ from today's only in this:
+ledger. dvc.lock records the digest of the folder locks/ with which the ledger was written. If that is not today's, the
+evidence is judged by the locks of that digest: today's without the gates that were frozen last, or those of an earlier
+commit. They may differ from today's only in this:
 
 * a gate was frozen since (or frozen again), and the ledger has no record of its rung and no decision of it;
-* a gate was amended since, and the amendments in its lock name the one of then.
+* a gate was amended since, and the amendments in its lock name the earlier lock.
 
-Such gates are pending. Any other difference makes nothing pending: the evidence is then held against today's locks, and
-fails where it was made under other ones.
+Such gates are pending. With any other difference nothing is pending: the evidence is then checked against today's
+locks, and fails if it was made under other ones.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 from ruamel.yaml import YAML
 
+from report import __main__ as generator
 from stages.commands import serve
 from stages.commands import site as site_command
 from stages.domain.errors import Refused
@@ -79,6 +80,16 @@ def test_promotion_site_builds_the_site(default_study: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("site: 150 pages")
     assert (root / "site" / "index.html").is_file()
+
+
+def test_the_last_page_is_not_counted_again_before_the_line_that_says_what_was_built(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "QUIET_SECONDS", 0.0)
+    reporter = generator.Reporter()
+    for done in (5, 10):
+        reporter(done, 10)
+    assert capsys.readouterr().err == "site: 5 of 10 pages\n"
 
 
 def words(*arguments: str) -> list[str]:

@@ -29,7 +29,7 @@ def test_the_noise_floor_is_part_of_what_was_executed(default_study: Path) -> No
     assert totals.floor_hours > 0
     assert view.cost.total == pytest.approx(totals.executed_hours + totals.floor_hours)
     text = " ".join(read(default_study / "site" / "index.html").text.split())
-    assert "of device time were executed, of which 1 min for the A/A floor" in text
+    assert "of device time was used, of which 1 min for the A/A floor" in text
 
 
 def test_the_sums_stand_below_the_rungs_and_not_in_the_files(default_study: Path) -> None:

@@ -1,4 +1,4 @@
-"""The distance to the other fate, held against the real judge."""
+"""The distance from the opposite outcome, held against the real judge."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,16 @@ def test_named_marks_that_lie_on_each_other_are_all_seen_and_named_beside_the_fi
     assert set(marks["text"][-len(named) :]) == named  # drawn over the plain ones
     sizes = marks["marker"]["size"][-len(named) :]
     assert all(below >= above + 2 for below, above in pairwise(sizes))
+
+
+def test_one_pair_of_candidates_changes_order_and_two_change_it(default_study: Path) -> None:
+    view = view_study(default_study)
+    hosts = view.hosts["rung1"]
+    (pair,) = hosts.summary.pairs
+    for many, words in ((1, "1 pair of candidates changes order."), (2, "2 pairs of candidates change order.")):
+        pairs = [pair.model_copy(update={"discordant": many})]
+        counted = replace(hosts, summary=hosts.summary.model_copy(update={"pairs": pairs}))
+        assert words in agreement.slope_figure(counted, view.paths, view.stars).alt
 
 
 def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_have_made(tmp_path: Path) -> None:

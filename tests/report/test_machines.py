@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from report.load import load
+from report.machines import read_machines
 from report.views import view_study
 from tests.report.conftest import copy_of, make_study
 from tests.support import synthetic
@@ -73,6 +76,15 @@ def test_two_of_three_blocks_that_report_one_machine_are_named(tmp_path: Path) -
     )
 
 
-def test_without_telemetry_the_machines_are_not_known(copied: Path) -> None:
+def test_without_telemetry_the_machines_are_not_known_and_the_note_is_called_its_authors(copied: Path) -> None:
     shutil.rmtree(copied / "artifacts" / "telemetry")
-    assert view_study(copied).machines.sentence.startswith("No telemetry here names the machine of every host block")
+    machines = view_study(copied).machines
+    unknown = "nothing recorded here says which machines they were."
+    assert replace(machines, noted=False).sentence.endswith(unknown)
+    assert replace(machines, noted=True).sentence.endswith(
+        f"{unknown} What the study's note says of them is its author's statement."
+    )
+    study = load(copied).study
+    for note in ("", "Two modes of one CPU."):
+        noted = study.model_copy(update={"study": study.study.model_copy(update={"note": note})})
+        assert read_machines(copied, noted, []).noted is bool(note)

@@ -11,7 +11,8 @@ from pathlib import Path
 from report.build import build
 from report.pages.method import PUBLISHED
 from report.views import view_study
-from stages.domain import files, names, yamlio
+from stages.confidence.equivalence import smallest_p
+from stages.domain import files, formatting, names, yamlio
 from tests.report import broken
 from tests.report.conftest import EVIL, copy_of
 from tests.report.pages import kinds, read, target
@@ -138,7 +139,10 @@ def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, defa
     for path in (names.trace_path(run) / "curve.csv", names.telemetry_path(run)):
         assert files.sha256_file(default_study / path) in text
         assert path.as_posix() in text
-    assert "every number that a rule reads can be computed again" in read(site / "verify.html").text
+    assert (
+        "Every number that a rule reads, and all that follows from it, can be recomputed"
+        in read(site / "verify.html").text
+    )
 
 
 def test_the_files_of_the_evidence_say_what_decided_as_the_page_does(site: Path) -> None:
@@ -188,6 +192,38 @@ def test_published_figures_stand_on_the_method_page_alone_and_are_marked(site: P
     for page in everything(site):
         if page.name != "method.html":
             assert "169.2" not in read(page).text
+
+
+def test_both_pages_name_the_smallest_p_that_four_cells_can_reach(site: Path) -> None:
+    least = formatting.plain(smallest_p(4))
+    method, confidence = (" ".join(read(site / f"{name}.html").text.split()) for name in ("method", "confidence"))
+    assert f"a two-sided sign-flip test over 4 cells cannot go below p = 2/2⁴ = {least}." in method
+    assert f"The two-sided p of n cells cannot go below 2/2ⁿ ({least} for four)" in confidence
+
+
+def test_the_page_on_verifying_says_what_a_shallow_clone_skips_and_what_fails(site: Path) -> None:
+    text = " ".join(read(site / "verify.html").text.split())
+    failure = text.partition("How to read a failure")[2]
+    could_not = failure.partition("exit status 2")[2].partition("skipped")[0].strip()
+    assert (
+        could_not
+        == "the checks could not run: no repository, a newer schema, a requested commit that is not in this clone"
+    )
+    assert (
+        "what its history hides (order of locks and evidence, the study before, runs in hindsight) is skipped"
+        in failure
+    )
+    assert "--require CHECK makes a skipped check a failure" in failure
+
+
+def test_a_gate_says_which_noise_its_distances_and_which_its_redraws_use(site: Path, default_study: Path) -> None:
+    view = view_study(default_study)
+    for gate in view.gates:
+        known = view.confidence.gate(gate)
+        text = " ".join(read(site / "gates" / f"{gate}.html").text.split())
+        replication = "use another noise, that between the seeds of this rung's own cells (replication)." in text
+        assert replication == (known.noise.source == "replication"), gate
+        assert ("The redraws under “How sure?” use the A/A runs of" in text) == (known.noise.source == "floor"), gate
 
 
 def test_counterfactual_hours_are_labelled_wherever_they_stand(site: Path) -> None:

@@ -95,7 +95,7 @@ def test_an_undecided_ladder_has_no_verdict_and_says_what_is_missing(copied: Pat
 
 @pytest.fixture(scope="module")
 def blocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study whose third gate is blocked, so that the two after it have nobody to judge. Its site is built."""
+    """A study whose third gate is blocked, so that the two after it have no candidate to judge. Its site is built."""
     value = synthetic.params(6)
     value["gates"]["gate3"]["R4"] = {"kind": "min_host_agreement", "tau": 1.0}
     value["gates"]["gate4"]["R4"] = {"kind": "min_host_agreement", "tau": -1.0}
@@ -109,7 +109,7 @@ def test_a_blocked_gate_is_the_verdict_and_one_line_of_the_band(blocked: Path) -
     told = "gate 3 is blocked by R4 (Kendall's tau-b between any two hosts is at least 1)"
     assert reach_verdict(view).sentence == f"No verdict: {told}."
     assert [(one.kind, one.text) for one in warnings(view)] == [
-        ("blocked", "Gate 3 is blocked by R4 and promotes nobody; gate 4 and gate 5 have no candidates.")
+        ("blocked", "Gate 3 is blocked by R4 and promotes no candidate; gate 4 and gate 5 have no candidates.")
     ]
     assert view.lead is None
     assert {path.steps[2].state for path in view.paths.values()} == {"blocked", "absent"}
@@ -120,7 +120,7 @@ def test_a_blocked_gate_says_what_blocks_it_and_whom_its_rules_would_have_promot
     text = read(blocked / "site" / "gates" / "gate3.html").text
     assert "R4 must hold: Kendall's tau-b between any two hosts is at least 1." in text
     assert re.search(r"R\d( R\d)* would have", text)
-    assert "Flips at" not in text
+    assert "Outcome changes at" not in text
     assert "Distance / noise" not in text
 
 
@@ -200,7 +200,7 @@ def test_a_what_if_is_marked_on_every_page(copied: Path) -> None:
     assert not reach_verdict(view_study(copied)).sure
     build(copied)
     for page in (copied / "site").rglob("*.html"):
-        assert "A what-if: rules that nobody froze decided here" in read(page).text, page
+        assert "A what-if: rules that are not frozen decided here" in read(page).text, page
 
 
 def test_nothing_to_warn_of_shows_no_band(site: Path) -> None:
@@ -213,7 +213,7 @@ def test_git_alone_builds_a_site_whose_gaps_read_as_missing(default_study: Path,
     build(root)
     assert "Missing: artifacts/corpus/manifest.json" in read(root / "site" / "method.html").text
     run = next((root / "site" / "runs" / "rung5").glob("*/*/*.html"))
-    assert "curve.csv is missing; dvc pull fetches it" in read(run).text
+    assert "curve.csv is missing; dvc pull (where a DVC remote is set up) or dvc repro brings it" in read(run).text
     assert "wins" in read(root / "site" / "index.html").text
     assert not [
         path for path in (root / "site").rglob("*.html") if " 0.000000" in read(path).text and "cost" in path.name

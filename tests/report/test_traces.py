@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from report.traces import read_telemetry, read_trace
+from report.traces import FETCH, read_telemetry, read_trace
 from stages.domain import files, names
 
 RUN = "rung1/a/b/1"
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 def test_no_trace_is_told_with_the_remedy(tmp_path: Path) -> None:
     trace = read_trace(tmp_path, RUN)
     assert (trace.points, trace.curve_sha256, trace.telemetry) == ([], None, {})
-    assert trace.problem == "artifacts/traces/rung1/a/b/1/curve.csv is missing; `dvc pull` fetches it"
+    assert trace.problem == f"artifacts/traces/rung1/a/b/1/curve.csv is missing; {FETCH} brings it"
 
 
 def test_a_curve_without_its_columns_is_no_curve(tmp_path: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from report.build import build
@@ -33,6 +34,22 @@ def test_the_first_leader_is_told_with_its_end_and_with_the_winners_place(defaul
     assert early_leader(view, Lead("d2-c009", 1.5)) == (
         "d2-c009 led rung 1 and won: the cheapest rung would have picked the same."
     )
+
+
+def test_the_end_of_a_first_leader_that_reached_the_last_rung_is_its_place_there(default_study: Path) -> None:
+    view = view_study(default_study)
+    last = view.paths[view.lead.first].steps[-1]
+    for state, rank, end in (
+        ("finalist", 2, "finished second at rung 5."),
+        ("tied", 2, "tied for the first place at rung 5."),
+        ("missing", None, "came to rung 5, where not every run of it finished."),
+    ):
+        path = view.paths["d2-c009"]
+        steps = (*path.steps[:-1], replace(last, state=state, rank=rank))
+        paths = {**view.paths, "d2-c009": replace(path, steps=steps)}
+        changed = view_study(default_study)
+        changed.__dict__["paths"] = paths
+        assert early_leader(changed, None) == f"d2-c009 led rung 1 and {end}"
 
 
 def test_the_first_leader_of_a_study_on_its_way_is_not_said_to_have_lost(default_study: Path, tmp_path: Path) -> None:
@@ -72,7 +89,7 @@ def test_a_lead_that_is_smaller_than_the_noise_is_not_called_a_win(default_study
     for path in sorted((root / "site").rglob("*.html")):
         text = read(path).text.replace("The winner's curse", "").replace("might have won", "")
         text = text.replace("could not have won", "").replace(PUBLISHED, "")
-        text = text.replace("artifacts/winner/", "").replace("dvc pull winner", "")  # a folder and a stage
+        text = text.replace("artifacts/winner/", "").replace("dvc pull winner", "").replace("dvc repro winner", "")
         assert not re.search(r"\b(wins|won|[Ww]inner)\b", text), path
     assert "☆ leader #1" in read(root / "site" / "index.html").text
     assert "It leads, within noise: the lowest mean val_bpb of gate 5." in read(

@@ -1,4 +1,4 @@
-"""A what-if: rules that nobody froze decided. It is marked, claims no order, and what it only promotes was not run."""
+"""A what-if: rules that are not frozen decided. It is marked, claims no order, and what it only promotes was not run."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_a_what_if_is_told_in_the_band_the_heading_and_the_verdict(what_if: Path
     assert [(one.kind, one.text) for one in warnings(view_study(what_if))] == [
         (
             "exploratory",
-            "A what-if: rules that nobody froze decided here (Gate 3). Nothing on these pages is a result.",
+            "A what-if: rules that are not frozen decided here (Gate 3). Nothing on these pages is a result.",
         )
     ]
     found = reach_verdict(view_study(what_if))
     assert not found.sure
     assert found.sentence.startswith("What-if: The reference, d8-c007, wins")
     for page in (what_if / "site").rglob("*.html"):
-        assert "A what-if: rules that nobody froze decided here" in read(page).text, page
+        assert "A what-if: rules that are not frozen decided here" in read(page).text, page
 
 
 def test_the_gate_of_a_what_if_claims_no_order_and_shows_what_differs_from_its_lock(what_if: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_gate_of_a_what_if_claims_no_order_and_shows_what_differs_from_its_l
     assert "The frozen rules promote " in text
     assert "Frozen in locks/gate3.yaml" not in text
     assert "Decision— names this lock, and decided by other rules than it holds" in text
-    assert "Not told in a what-if: the summary judges each host block by the frozen rules." in text
+    assert "Not shown in a what-if: the summary judges each host block by the frozen rules." in text
     assert "Had each host block decided alone" not in text
     assert view_study(what_if).hosts["rung3"].same_alone is None
 
