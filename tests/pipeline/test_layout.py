@@ -52,9 +52,11 @@ def test_params_yaml_is_the_default_study():
     assert (PROJECT / "params.yaml").read_bytes() == (PROJECT / "studies" / "laptop.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["laptop", "paper", "smoke"])
-def test_every_ready_study_is_valid(name):
-    assert study.load(PROJECT / "studies" / f"{name}.yaml").study.name == name
+@pytest.mark.parametrize(
+    ("file", "name"), [("laptop", "laptop-2"), ("screen", "screen"), ("paper", "paper"), ("smoke", "smoke")]
+)
+def test_every_ready_study_is_valid(file, name):
+    assert study.load(PROJECT / "studies" / f"{file}.yaml").study.name == name
 
 
 def test_the_domain_imports_nothing_of_ours_but_itself():

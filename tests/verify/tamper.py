@@ -51,7 +51,7 @@ class Manipulation:
 
 #: What of a place or of words is one machine's or one commit's own: digests, numbers, runs by name.
 _OWN = re.compile(
-    r"[0-9a-f]{12,}|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|(?<![a-z])d\d-[a-z]\b|\d+"
+    r"[0-9a-f]{12,}(?:\.dir)?|\d+\.dir|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|(?<![a-z])d\d-[a-z]\b|\d+"
 )
 PLACES = Path(__file__).with_name("places.tsv")
 
