@@ -308,9 +308,9 @@ def _read_confidence(reader: _Reader, study_: Study) -> StudyConfidence | None:
         if name not in study_.gates or gate.gate != name:
             raise Invalid(f"{where}: gates: found {name}, expected gates of params.yaml; {stored.REMEDY}")
         pairs = {config for pair in gate.comparisons for config in (pair.config, pair.against)}
-        _refuse_unknown(
-            study_, f"{where}: gates.{name}", sorted({*pairs, *(gate.redraws.flips if gate.redraws else ())})
-        )
+        noisiest = {gate.noise.noisiest.config} if gate.noise.noisiest else set()
+        redrawn = gate.redraws.flips if gate.redraws else ()
+        _refuse_unknown(study_, f"{where}: gates.{name}", sorted({*pairs, *noisiest, *redrawn}))
     _refuse_unknown(study_, f"{where}: winner", [result.winner.config, *result.winner.others] if result.winner else [])
     return result
 

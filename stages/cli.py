@@ -29,7 +29,7 @@ COMMANDS = {
     "pending": "what a host can run now, and what waits for whom",
     "work": "pull, run what this host can run, push, until nothing is left",
     "dispatch": "hand pending runs to several workers",
-    "what-if": "which fates other rules would have given the recorded evidence",
+    "what-if": "which outcomes other rules would have given the recorded evidence",
     "replay": "train recorded runs again and compare",
     "verify": "recompute every decision, from git alone",
     "attest": "export a decision as an in-toto statement, or check one",

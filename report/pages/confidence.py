@@ -68,7 +68,7 @@ def gates_table(result: StudyConfidence) -> Table:
         Column("doubtful", "Least certain outcome", get=_doubtful),
         Column("leader", "Same leader", "number", get=lambda gate: _share(gate.redraws and gate.redraws.same_leader)),
         Column("noise", "Noise", get=_noise),
-        Column("detectable", "Detectable", "number", DETECTABLE_HINT, digits=DIGITS),
+        Column("detectable", "Detectable difference", "number", DETECTABLE_HINT, digits=DIGITS),
         Column("hangs_on", "Depends on", get=lambda gate: hanging_cell(gate.hangs_on, 3)),
     ]
     spec = Table(

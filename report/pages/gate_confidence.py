@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -82,8 +82,15 @@ def noise_sentence(noise: Noise, unknown: str) -> str:
     """The noise of one cell on each host; where it was not measured, what is `unknown` for that."""
     if not noise.known:
         return f"{formatting.capital(noise.text)}: {unknown} is not known."
-    spread = formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(noise.sd.items())])
-    return f"Noise of one cell (standard deviation of val_bpb): {spread}, {readable(noise.text)}."
+    text = f"Noise of one cell (standard deviation of val_bpb): {_by_host(noise.sd)}, {readable(noise.text)}."
+    if noise.noisiest is None:
+        return text
+    without = _by_host(noise.noisiest.sd_without)
+    return f"{text} Most of this noise is that of {noise.noisiest.config}; without it {without}."
+
+
+def _by_host(deviations: Mapping[str, float]) -> str:
+    return formatting.listed([f"{formatting.number(sd, DIGITS)} on {host}" for host, sd in sorted(deviations.items())])
 
 
 def _redraws_text(known: GateConfidence, final: bool) -> str:
@@ -103,7 +110,8 @@ def confidence_tables(gate: GateView, confidence: Confidence) -> list[Table]:
     known = confidence.gate(gate.name)
     if known is None:
         return []
-    tables = [fates_table(known)] if any(fate.flips or fate.hangs_on for fate in fates(known)) else []
+    rows = fates(known, gate.final)
+    tables = [fates_table(known, rows)] if any(fate.flips or fate.hangs_on for fate in rows) else []
     tables += [comparisons_table(known), cells_table(gate, known)] if known.comparisons else []
     tables += [deletions_table(known)] if any(deletion.changes for deletion in known.deletions) else []
     return tables + ([thresholds_table(known)] if known.thresholds else [])
@@ -130,8 +138,8 @@ def comparisons_table(known: GateConfidence) -> Table:
             get=_p,
         ),
         Column("smallest_p", "Smallest sign-flip p", "number", hidden=True),
-        Column("detectable", "Detectable", "number", DETECTABLE_HINT, digits=DIGITS),
-        Column("noise", "Noise", get=lambda pair: Cell(pair.noise, _NOISE[pair.noise], note=pair.note)),
+        Column("detectable", "Detectable difference", "number", DETECTABLE_HINT, digits=DIGITS),
+        Column("noise", "Noise", get=_noise),
     ]
     many = formatting.count(known.left_out, "comparison")
     left = f" {many} farther from a threshold are left out." if known.left_out else ""
@@ -170,6 +178,11 @@ def _against(pair: Comparison) -> Cell:
     return Cell(pair.against, href=config_page(pair.against), small=roles.get(pair.against_as, pair.against_as))
 
 
+def _noise(pair: Comparison) -> Cell:
+    """Where the noise of a pair is from; a pair without a difference needs none."""
+    return Cell(pair.noise, _NOISE[pair.noise] if pair.mean is not None else formatting.DASH, note=pair.note)
+
+
 def difference_cell(pair: Comparison) -> Cell:
     """The mean difference of a pair, its interval below it."""
     if pair.mean is None:
@@ -187,7 +200,7 @@ def outcome_cell(pair: Comparison) -> Cell:
         sign = "±" if pair.test == "equivalence" else ""
         margin = f"{sign}{pair.margin:g}{f' of {pair.margin_from}' if pair.margin_from else ''}"
     if pair.outcome is None:
-        return Cell(None, "not tested", small=margin)
+        return Cell(None, "not tested", small=pair.note if pair.lower is None and pair.note else margin)
     text, mark = _OUTCOMES[pair.outcome]
     if pair.p_test is not None:
         p = pair.p_test
@@ -233,31 +246,35 @@ class Fate:
     verdict: bool
 
 
-def fates(known: GateConfidence) -> list[Fate]:
-    """All of a gate, those that change most often first."""
+def fates(known: GateConfidence, final: bool) -> list[Fate]:
+    """All of a gate, those that flip most often first. At the last gate a candidate's outcome is the first place."""
     redraws = known.redraws
-    changed = {(change.what, change.name) for deletion in known.deletions for change in deletion.changes}
+    changed = {key for deletion in known.deletions for key in _changed(deletion, final)}
     flips = {("verdict", name): share for name, share in (redraws.verdict_flips if redraws else {}).items()}
     flips |= {("candidate", name): share for name, share in (redraws.flips if redraws else {}).items()}
     keys = {*flips, *(key for key in changed if key[0] in ("candidate", "verdict"))}
     rows = [
-        Fate(name, flips.get((what, name)), _hangs(known.deletions, what, name), what == "verdict")
+        Fate(name, flips.get((what, name)), _hangs(known.deletions, (what, name), final), what == "verdict")
         for what, name in keys
     ]
     return sorted(rows, key=lambda fate: (not fate.verdict, -(fate.flips or 0), fate.name))
 
 
-def _hangs(deletions: Iterable[Deletion], what: str, name: str) -> tuple[str, ...]:
-    return tuple(
-        f"{deletion.kind} {deletion.left_out}"
-        for deletion in deletions
-        if any(change.what == what and change.name == name for change in deletion.changes)
-    )
+def _hangs(deletions: Iterable[Deletion], key: tuple[str, str], final: bool) -> tuple[str, ...]:
+    return tuple(f"{deletion.kind} {deletion.left_out}" for deletion in deletions if key in _changed(deletion, final))
 
 
-def fates_table(known: GateConfidence) -> Table:
-    """How often each outcome changes, and what it depends on."""
-    rows = fates(known)
+def _changed(deletion: Deletion, final: bool) -> set[tuple[str, str]]:
+    """What a deletion changes, as (kind, name); another first place at the last gate is a change of both candidates."""
+    changed: set[tuple[str, str]] = {(change.what, change.name) for change in deletion.changes}
+    if final:
+        leaders = [(change.was, change.now) for change in deletion.changes if change.what == "leader"]
+        changed |= {("candidate", name) for pair in leaders for name in pair if name != "nobody"}
+    return changed
+
+
+def fates_table(known: GateConfidence, rows: Sequence[Fate]) -> Table:
+    """How often each outcome flips, and what it depends on."""
     hang = any(fate.hangs_on for fate in rows)
 
     def linked(fate: Fate) -> Cell:

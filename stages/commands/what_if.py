@@ -1,4 +1,4 @@
-"""Which fates other rules would have given the evidence in the ledger. Trains nothing and writes nothing.
+"""Which outcomes other rules would have given the evidence in the ledger. Trains nothing and writes nothing.
 
     promotion what-if gate3.R12.k=5
     promotion what-if gate3.R8.gap=0.02 gate3.R8.of=reference
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the changed fates."""
+    """Print the changed outcomes."""
     settings = what_if.parse(arguments.settings)
     frozen = read_locks()
     answers = what_if.answer(frozen, read_ledger(), settings)
@@ -78,9 +78,9 @@ def lines(answers: Sequence[GateAnswer], gates: Sequence[str] = ()) -> Iterator[
     yield from (f"  {gate}: not judged, for the gate before was not" for gate in missing)
     judged = [gate for gate in asked if gate.now is not None]
     if not judged:
-        yield "nothing that is asked about could be judged, so whether a fate changes is not known"
+        yield "nothing that is asked about could be judged, so whether an outcome changes is not known"
     elif not any(gate.changes or gate.unrun for gate in asked):
-        yield "no fate changes at any gate" + " that was judged" * (len(judged) < len(asked) + len(missing))
+        yield "no outcome changes at any gate" + " that was judged" * (len(judged) < len(asked) + len(missing))
     yield "a what-if: no evidence, and no decision is changed by it"
 
 
@@ -92,7 +92,7 @@ def _about(gate: GateAnswer) -> Iterator[str]:
     if gate.now is None:
         yield f"  {gate.gate}: not judged: {gate.note}"
     else:
-        yield from list(_changes(gate)) or [f"  {gate.gate}: judged, no fate changes"]
+        yield from list(_changes(gate)) or [f"  {gate.gate}: judged, no outcome changes"]
 
 
 def _changes(gate: GateAnswer) -> Iterator[str]:

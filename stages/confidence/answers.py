@@ -36,20 +36,49 @@ def how_sure(gates: Mapping[str, GateConfidence], winner: Winner | None, lead: C
     """The grade and its line. `winner` and `lead` are None until the last gate has decided and somebody leads."""
     if not gates:
         return HowSure("unknown", "Unknown: no gate has decided yet.", "No gate has decided yet.", ())
-    hanging = tuple(f"{gate.gate} hangs on {what}" for gate in gates.values() for what in gate.hangs_on)
+    hanging = _dependences(gates)
     blind = [gate.gate for gate in gates.values() if not gate.noise.known and reads_scores(gate)]
     grade = _grade(winner, bool(blind), bool(hanging))
     parts = [f"{NOT_MEASURED} for {_listed(blind)}"] if blind else []
     parts += _about_winner(winner, lead)
     if (weakest := weakest_gate(gates)) is not None:
         parts.append(f"the least certain gate is {_again(weakest)}{_source(weakest)}")
-    parts.append("; ".join(hanging[:3]) if hanging else "no fate hangs on one cell, seed or host")
+    if verdict := _doubtful_verdict(gates):
+        parts.append(f"the least certain verdict is {verdict}")
+    parts.append("; ".join(hanging[:3]) if hanging else "no outcome depends on one cell, seed or host")
     if len(hanging) > 3:
         parts[-1] += f" and {len(hanging) - 3} more"
     text = "; ".join(parts)
-    return HowSure(
-        grade, f"{grade.capitalize()}: {_short(winner, blind, weakest)}.", f"{text[0].upper()}{text[1:]}.", hanging
-    )
+    short = _short(winner, blind, weakest)
+    if verdict and not blind:
+        short += f"; the least certain verdict is {verdict}"
+    return HowSure(grade, f"{grade.capitalize()}: {short}.", f"{text[0].upper()}{text[1:]}.", hanging)
+
+
+def _dependences(gates: Mapping[str, GateConfidence]) -> tuple[str, ...]:
+    """What outcomes depend on, one phrase for all the gates that depend on the same cell, seed or host."""
+    by_part: dict[str, list[str]] = {}
+    for gate in gates.values():
+        for part in gate.hangs_on:
+            by_part.setdefault(part.removeprefix("host "), []).append(gate.gate)
+    return tuple(f"{_gates(names)} would decide otherwise without {part}" for part, names in by_part.items())
+
+
+def _gates(names: Sequence[str]) -> str:
+    """gate2 alone; gates 2 and 4 together."""
+    return names[0] if len(names) == 1 else f"gates {_listed([name.removeprefix('gate') for name in names])}"
+
+
+def _doubtful_verdict(gates: Mapping[str, GateConfidence]) -> str:
+    """The verdict that is repeated least often, where that is in less than the share of `likely`; else nothing."""
+    flips = {
+        f"{gate.gate}.{rule_id}": share
+        for gate in gates.values()
+        if gate.redraws is not None
+        for rule_id, share in gate.redraws.verdict_flips.items()
+    }
+    name = max(flips, key=lambda key: flips[key], default="")
+    return f"{name}, the same in {percent(1 - flips[name])}" if name and 1 - flips[name] < LIKELY else ""
 
 
 def _grade(winner: Winner | None, blind: bool, hanging: bool) -> Grade:
@@ -80,7 +109,7 @@ def _short(winner: Winner | None, blind: Sequence[str], weakest: GateConfidence 
     """The answer in the space of a table cell."""
     if blind:
         return f"{NOT_MEASURED} for {_listed(blind)}"
-    answer = "nobody leads yet"
+    answer = "no configuration leads yet"
     if winner is not None:
         most = f" to {percent(winner.same + winner.unless)}" if winner.unless else ""
         answer = f"the same first place in {percent(winner.same)}{most} of redraws"
@@ -117,7 +146,7 @@ def what_next(
 ) -> WhatNext:
     """The first row of the table in docs/confidence.md that applies."""
     if last is None or last.fates.leader is None or last.fates.outcome != "decided":
-        return WhatNext("wait", "N1", "Wait: nobody leads the last gate yet.", None, ())
+        return WhatNext("wait", "N1", "Wait: no configuration leads the last gate yet.", None, ())
     confidence, leader = gates[last.name], last.fates.leader
     rung = confidence.rung
     if not confidence.noise.known:
@@ -138,7 +167,9 @@ def what_next(
         )
         return WhatNext("add seeds", "N6", text, blind[0].rung, ())
     if hanging := next((gate for gate in gates.values() if gate.hangs_on), None):
-        text = f"Add {MORE_SEEDS} seeds at {hanging.rung}: what {hanging.gate} decided hangs on {hanging.hangs_on[0]}."
+        text = (
+            f"Add {MORE_SEEDS} seeds at {hanging.rung}: what {hanging.gate} decided depends on {hanging.hangs_on[0]}."
+        )
         return WhatNext("add seeds", "N7", text, hanging.rung, ())
     if (raised := _raised(last, leader)) is not None:
         return raised
@@ -186,7 +217,10 @@ def _seeds_for(gate: DecidedGate, confidence: GateConfidence, leader: str, rival
         comparisons.detectable(confidence.noise, tuple(gate.evidence.contract.hosts), seeds + more)
         for more in (0, MORE_SEEDS)
     )
-    seen = f"; it could see {now:.4f} now and {then:.4f} then" if now is not None and then is not None else ""
+    seen = ""
+    if now is not None and then is not None:
+        seen = f"; with the present seeds a difference of {now:.4f} would be detectable"
+        seen += f", with {MORE_SEEDS} more {then:.4f}"
     lead_text = f"{leader} leads {_listed(names)} by {lead:.4f}, which noise can explain"
     text = f"Add {MORE_SEEDS} seeds at {rung}: {lead_text}{seen}."
     return WhatNext("add seeds", "N4", text, rung, (leader, *names))

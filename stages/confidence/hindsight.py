@@ -198,15 +198,24 @@ class _Assessment:
             return "the ladder chose nobody, so nothing can be regretted"
         among = f"of {formatting.count(len(self.means), 'configuration')} at {self.last.name}"
         tail = f"; {formatting.count(len(unknown), 'other')} not known" if unknown else ""
-        lost = sum(len(gate.better) for gate in gates)
         if regret == 0:
-            rest = (
-                f"{lost} that a gate stopped were better than one that it kept"
-                if lost
-                else "no gate dropped a better one"
-            )
-            return f"the ladder chose the best {among}{tail}; {rest}"
+            return f"the ladder chose the best {among}{tail}; {_dropped_text(gates)}"
         return f"{best} is better than the ladder's choice by {float(regret):.4f} {among}{tail}"
+
+
+def _dropped_text(gates: Sequence[GateHindsight]) -> str:
+    """How many of those stopped beat one that their gate kept on merit, and how many only what a role kept."""
+    better = [row for gate in gates for row in gate.better]
+    if not better:
+        return "no gate dropped a better one"
+    only_role = sum(row.by_role for row in better)
+    merit = len(better) - only_role
+    text = f"of the {sum(gate.dropped for gate in gates)} it stopped, {merit or 'none'} "
+    text += f"{'were' if merit > 1 else 'was'} better than what it kept on merit"
+    if not only_role:
+        return text
+    others = ("1 other" if only_role == 1 else f"{only_role} others") if merit else str(only_role)
+    return f"{text}; {others} beat only what a role kept"
 
 
 def _tau(first: list[float], second: list[float]) -> tuple[float | None, tuple[float, float] | None]:

@@ -5,7 +5,8 @@ two hosts that train the same seed share its data order and their scores move to
 
     replication  residuals of the candidates' scores, by host, from the means of candidate and of seed:
                  (candidates - 1) x (seeds - 1) degrees of freedom. A shift that a seed gives to every candidate
-                 alike is left out, since no order and no gap sees it.
+                 alike is left out, since no order and no gap sees it. All candidates are taken to be equally noisy;
+                 a candidate that carries more than half of the pooled variance is named.
     floor        the reference, trained again with other seeds: (runs - 1) degrees of freedom.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stages.confidence.gates import DecidedGate
-from stages.confidence.results import Noise
+from stages.confidence.results import Noise, NoisiestCandidate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +52,7 @@ def replication(gate: DecidedGate) -> Noise | None:
     scores = np.array(
         [[[float(evidence.scores[name][host, seed]) for host in hosts] for seed in seeds] for name in whole]
     )
-    rest = scores - scores.mean(axis=1, keepdims=True)
-    df = len(seeds) - 1
-    if len(whole) > 1:
-        rest -= rest.mean(axis=0, keepdims=True)
-        df *= len(whole) - 1
+    rest, df = _residuals(scores)
     return Noise(
         source="replication",
         rung=evidence.contract.rung,
@@ -64,7 +61,33 @@ def replication(gate: DecidedGate) -> Noise | None:
         covariance=_covariance(rest.reshape(-1, len(hosts)), df),
         df=df,
         text=f"measured at {evidence.contract.rung} itself: {len(seeds)} seeds a host, {len(whole)} candidates",
+        noisiest=_noisiest(whole, hosts, scores),
     )
+
+
+def _residuals(scores: Float) -> tuple[Float, int]:
+    """Scores (candidates, seeds, hosts) less the means of candidate and of seed, and their degrees of freedom."""
+    candidates, seeds, _ = scores.shape
+    rest = scores - scores.mean(axis=1, keepdims=True)
+    if candidates == 1:
+        return rest, seeds - 1
+    return rest - rest.mean(axis=0, keepdims=True), (candidates - 1) * (seeds - 1)
+
+
+def _noisiest(names: Sequence[str], hosts: Sequence[str], scores: Float) -> NoisiestCandidate | None:
+    """The candidate with more than half of the sum of squares; None where there is none, or fewer than two others."""
+    import numpy as np
+
+    if len(names) < 3:
+        return None
+    squares = (_residuals(scores)[0] ** 2).sum(axis=(1, 2))
+    place = int(squares.argmax())
+    if squares[place] <= squares.sum() / 2:
+        return None
+    rest, df = _residuals(np.delete(scores, place, axis=0))
+    sd = np.sqrt((rest**2).sum(axis=(0, 1)) / df)
+    share = float(squares[place] / squares.sum())
+    return NoisiestCandidate(names[place], share, {host: float(sd[at]) for at, host in enumerate(hosts)})
 
 
 def _nearest_floor(gate: DecidedGate, gates: Sequence[DecidedGate]) -> Noise | None:

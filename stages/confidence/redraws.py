@@ -82,20 +82,26 @@ def factor(covariance: Float) -> Float:
 
 
 def gate_redraws(redrawn: RedrawnGate, count: int = COUNT) -> Redraws | None:
-    """The shares of one gate, with the candidates that it had; None where no noise was measured."""
+    """The shares of one gate, with the candidates that it had; None where no noise was measured.
+
+    The outcome of a candidate is whether it goes on; at the last gate, which has nowhere to
+    promote to, whether it comes first.
+    """
     if not redrawn.noise.known:
         return None
     judge, fates = redrawn.judge, redrawn.gate.fates
     random = np.random.RandomState(SEED + int(redrawn.gate.name.removeprefix("gate")))
     promoted = np.array([name in fates.promoted for name in judge.names], dtype=np.bool_)
     leader = judge.place[fates.leader] if fates.leader is not None else -1
+    places = np.arange(len(judge.names))
     flips = np.zeros(len(judge.names), dtype=np.int64)
     same_set = same_leader = same_verdicts = blocked = 0
     verdict_flips = dict.fromkeys(fates.verdicts, 0)
     for size in redrawn.batches(count):
         judged = judge.judge(redrawn.draw(random, size))
         differs = judged.promoted != promoted
-        flips += differs.sum(axis=0)
+        first_differs = (judged.leader[:, None] == places) != (places == leader)
+        flips += (first_differs if redrawn.gate.frozen.last else differs).sum(axis=0)
         same_set += int((~differs.any(axis=1) & (judged.blocked == (fates.outcome == "blocked"))).sum())
         same_leader += int((judged.leader == leader).sum())
         blocked += int(judged.blocked.sum())

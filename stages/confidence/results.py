@@ -33,11 +33,21 @@ Outcome = Literal["equivalent", "not worse", "worse", "better", "inconclusive"]
 
 
 @dataclass(frozen=True)
+class NoisiestCandidate:
+    """The candidate whose cells carry more than half of a pooled variance: its share, and the sd by host without it."""
+
+    config: str
+    share: float
+    sd_without: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Noise:
     """The noise of one cell at a gate: where it was measured, and its standard deviation on each host.
 
     `covariance` is in val_bpb squared, hosts in the order of `hosts`; `df` its degrees of freedom. Source `none`: no
-    noise was measured, and every figure that needs it is None.
+    noise was measured, and every figure that needs it is None. One noise is taken for all candidates; `noisiest` is
+    the one that carries most of it, None where nobody carries more than half.
     """
 
     source: Literal["replication", "floor", "none"]
@@ -47,6 +57,7 @@ class Noise:
     covariance: tuple[tuple[float, ...], ...]
     df: int
     text: str
+    noisiest: NoisiestCandidate | None = None
 
     @property
     def known(self) -> bool:
@@ -97,7 +108,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Change:
-    """One fate that differs: of a candidate, a verdict, the gate's outcome or its leader."""
+    """One outcome that differs: of a candidate, a verdict, the gate's outcome or its leader."""
 
     what: Literal["candidate", "verdict", "outcome", "leader"]
     name: str
@@ -141,7 +152,7 @@ class End:
 
 @dataclass(frozen=True)
 class Threshold:
-    """One number of one rule, and the interval around it in which no fate changes; an end of None: there is none."""
+    """One number of one rule, and the interval around it in which no outcome changes; an end of None: there is none."""
 
     rule: str
     kind: str

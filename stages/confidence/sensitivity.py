@@ -1,4 +1,4 @@
-"""Sensitivity: for each number of each rule, the interval around it in which no fate changes, and what changes beyond.
+"""Sensitivity: for each number of each rule, the interval in which no outcome changes, and what changes beyond it.
 
 Exact: fates can change only where the number passes an observation, so the rules are asked at each of these and
 between them, and the judge itself says what changes. A rule that is loosened holds for more candidates and never for

@@ -55,7 +55,7 @@ def metrics_bytes(result: StudyConfidence) -> bytes:
         "same_winner_at_most": to_json(winner.same + winner.unless) if winner else None,
         "weakest_gate": weakest.gate if weakest else None,
         "weakest_gate_same": to_json(weakest.kept) if weakest else None,
-        "hangs_on": len(result.how_sure.hangs_on),
+        "hangs_on": sum(len(gate.hangs_on) for gate in result.gates.values()),
         "what_next": result.what_next.action,
     }
     return json.dumps(figures, indent=1).encode("utf-8") + b"\n"

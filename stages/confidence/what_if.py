@@ -1,4 +1,4 @@
-"""What-ifs: which fates other rules would have given the recorded evidence, gate after gate.
+"""What-ifs: which outcomes other rules would have given the recorded evidence, gate after gate.
 
 Reads locks and records alone. Only what a rule reads can be changed: its numbers, its ordering, its roles, the roles
 themselves, or whether it is there. A budget, a seed, a host or a knob would have made other evidence, and is refused.

@@ -3,12 +3,15 @@
 python -m pytest tests/confidence/test_answers.py
 """
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stages.confidence.answers import percent
+from stages.confidence import stored
+from stages.confidence.answers import how_sure, percent
 from stages.confidence.study import assess_gates
 from tests.confidence import cases
 from tests.support.repo import PROJECT
@@ -40,7 +43,7 @@ def test_a_study_that_repeats_itself_is_sure_and_needs_nothing():
     assert (made.how_sure.grade, made.what_next.action, made.what_next.rule) == ("sure", "nothing", "N9")
     assert re.fullmatch(r"Sure: the same first place in (100|9\d\.\d) % of redraws\.", made.how_sure.short)
     assert made.how_sure.text.startswith("On these hosts ref leads cmp by 0.1005, 0.0")
-    assert made.how_sure.text.endswith("no fate hangs on one cell, seed or host.")
+    assert made.how_sure.text.endswith("no outcome depends on one cell, seed or host.")
 
 
 def test_nothing_decided_is_unknown():
@@ -117,7 +120,8 @@ def test_equivalent_configurations_are_a_tie_of_which_the_cheaper_is_taken():
 def test_a_lead_that_noise_explains_asks_for_seeds_where_it_matters():
     made = study(final={"cmp": [1.02, 0.99, 1.03, 1.0], "ref": [1.0, 1.01, 0.99, 1.0]}).what_next
     assert (made.action, made.rule, made.rung, made.configs) == ("add seeds", "N4", "rung2", ("ref", "cmp"))
-    now, then = map(float, re.search(r"could see ([\d.]+) now and ([\d.]+) then", made.text).groups())
+    seen = r"with the present seeds a difference of ([\d.]+) would be detectable, with 2 more ([\d.]+)\.$"
+    now, then = map(float, re.search(seen, made.text).groups())
     assert then < now / 2
 
 
@@ -127,23 +131,45 @@ def test_a_gate_that_decides_otherwise_too_often_asks_for_its_seeds():
     assert (made.what_next.rule, made.what_next.rung) == ("N5", "rung1") and made.how_sure.grade in ("likely", "unsure")
 
 
-def test_a_fate_that_hangs_on_one_cell_is_named():
+def test_an_outcome_that_depends_on_one_cell_is_named():
     made = study(
         rules={"R1": {"kind": "first_in_all_cells", "role": "reference"}},
         final={"cmp": [1.1, 1.1, 1.1, 0.99], "ref": [1.0] * 4},
     )
-    assert "gate2 hangs on cell h2/32" in made.how_sure.text
+    assert "gate2 would decide otherwise without cell h2/32" in made.how_sure.text
     assert made.how_sure.grade != "sure"
 
 
-def test_a_verdict_that_hangs_on_one_host_keeps_a_certain_winner_from_being_sure():
+def test_gates_that_depend_on_the_same_host_are_named_together():
+    made = study()
+    gates = {name: replace(gate, hangs_on=("host h1", "seed 31")) for name, gate in made.gates.items()}
+    gates["gate2"] = replace(gates["gate2"], hangs_on=("host h1",))
+    result = how_sure(gates, made.winner, made.lead)
+    assert result.hangs_on == (
+        "gates 1 and 2 would decide otherwise without h1",
+        "gate1 would decide otherwise without seed 31",
+    )
+    assert json.loads(stored.metrics_bytes(replace(made, gates=gates, how_sure=result)))["hangs_on"] == 3
+
+
+def test_a_verdict_that_is_often_another_one_is_named_beside_the_least_certain_gate():
+    made = study()
+    assert "verdict" not in made.how_sure.short + made.how_sure.text
+    redraws = replace(made.gates["gate2"].redraws, same_verdicts=0.4, verdict_flips={"R1": 0.1, "R8": 0.515})
+    gates = {**made.gates, "gate2": replace(made.gates["gate2"], redraws=redraws)}
+    result = how_sure(gates, made.winner, made.lead)
+    assert result.short.endswith("; the least certain verdict is gate2.R8, the same in 48.5 %.")
+    assert "the least certain verdict is gate2.R8, the same in 48.5 %" in result.text
+
+
+def test_a_verdict_that_depends_on_one_host_keeps_a_certain_winner_from_being_sure():
     final = {"cmp": [1.00990, 1.00991, 1.01030, 1.01031], "ref": [1.0] * 4, "sen": [1.2, 1.2, 1.2, 1.2]}
     made = study(
         final=final,
         first={**WIDE, "sen": [1.2, 1.201, 1.2, 1.201], "d": [2.0, 2.001, 2.0, 2.0]},
         cut={"R1": {"kind": "top_k", "k": 3}},
     )
-    assert made.winner.same > 0.95 and "gate2 hangs on host h2" in made.how_sure.hangs_on
+    assert made.winner.same > 0.95 and "gate2 would decide otherwise without h2" in made.how_sure.hangs_on
     assert (made.how_sure.grade, made.what_next.rule, made.what_next.rung) == ("likely", "N7", "rung2")
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from stages import ledger
-from stages.confidence.hindsight import OTHER_DECISION, assess_hindsight
+from stages.confidence.hindsight import OTHER_DECISION, _dropped_text, assess_hindsight
 from stages.confidence.hindsight_results import Hindsight, from_bytes, to_bytes
 from stages.domain import canonical, hindsight
 from stages.domain.contract import from_lock
@@ -115,6 +115,21 @@ def test_what_was_kept_by_a_role_alone_is_told(case, result):
         for row in gate.better:
             rules = {kinds[rule] for name in row.kept for rule in decision.promoted_by[name]}
             assert row.by_role == (rules == {"keep_role"})
+
+
+def test_the_line_sets_apart_who_beat_what_a_role_kept_and_who_beat_what_was_kept_on_merit(result):
+    gate = next(gate for gate in result.gates if gate.better)
+    role, merit = (replace(gate.better[0], by_role=by_role) for by_role in (True, False))
+
+    def text(*better):
+        return _dropped_text([replace(gate, dropped=8, better=better)])
+
+    assert text(merit, *[role] * 7) == (
+        "of the 8 it stopped, 1 was better than what it kept on merit; 7 others beat only what a role kept"
+    )
+    assert text(role) == "of the 8 it stopped, none was better than what it kept on merit; 1 beat only what a role kept"
+    assert text(merit, merit) == "of the 8 it stopped, 2 were better than what it kept on merit"
+    assert text() == "no gate dropped a better one"
 
 
 def test_each_rung_is_told_how_well_it_foretold_the_last_over_all_configurations(case, means, result):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stages.confidence.noise import NOT_MEASURED, floor, noise_of, replication
+from stages.confidence.results import to_json
 from tests.confidence import cases
 
 RULES = {"R1": {"kind": "top_k", "k": 1}}
@@ -34,6 +35,7 @@ def test_a_shift_that_a_seed_gives_to_everybody_is_no_noise():
 
 def test_one_candidate_alone_is_measured_over_its_seeds():
     noise = replication(cases.gate(RULES, {"ref": [1.0, 1.02, 1.0, 1.04]}))
+    assert noise.noisiest is None
     assert noise.df == 1 and noise.sd == pytest.approx(
         {"h1": np.std([1, 1.02], ddof=1), "h2": np.std([1, 1.04], ddof=1)}
     )
@@ -42,6 +44,27 @@ def test_one_candidate_alone_is_measured_over_its_seeds():
 def test_a_candidate_that_diverged_is_left_out():
     scores = {"cmp": [1.0, 1.02, 1.0, 1.02], "d": [1.0, None, 1.0, 9.0], "ref": [1.0, 1.0, 1.0, 1.0]}
     assert replication(cases.gate(RULES, scores)).df == 1
+
+
+def test_a_candidate_that_carries_most_of_the_noise_is_named_with_the_noise_without_it():
+    others = {"cmp": [1.0, 1.02, 1.0, 1.02], "ref": [1.0, 1.0, 1.0, 1.0]}
+    gate = cases.gate(RULES, {**others, "sen": [1.0, 1.2, 1.0, 1.2]})
+    noise = replication(gate)
+    assert noise.noisiest.config == "sen" and 0.5 < noise.noisiest.share < 1
+    assert noise.noisiest.sd_without == pytest.approx(replication(cases.gate(RULES, others)).sd)
+    stored = to_json(noise)["noisiest"]
+    assert stored == {
+        "config": "sen",
+        "share": pytest.approx(noise.noisiest.share),
+        "sd_without": {"h1": 0.01, "h2": 0.01},
+    }
+
+
+def test_nobody_is_named_where_no_candidate_carries_more_than_half_of_the_noise():
+    even = {"a": [1.0, 1.02] * 2, "b": [1.02, 1.0] * 2, "c": [1.02, 1.0] * 2, "d": [1.0, 1.02] * 2}
+    assert replication(cases.gate(RULES, even)).noisiest is None
+    assert replication(cases.gate(RULES, {"cmp": [1.0, 1.2] * 2, "ref": [1.0, 1.0] * 2})).noisiest is None
+    assert replication(cases.gate(RULES, {name: [1.0] * 4 for name in "abc"})).noisiest is None
 
 
 def test_without_replication_the_nearest_floor_is_borrowed_and_named():

@@ -58,6 +58,12 @@ def test_a_verdict_has_a_share_of_its_own():
     assert made.same_set == 1.0
 
 
+def test_the_outcome_at_a_gate_that_promotes_nobody_is_the_first_place():
+    made = gate_redraws(redrawn(LAST, {"cmp": [1.0] * 4, "ref": [1.0] * 4, "sen": [2.0] * 4}, LOUD, last=True))
+    assert made.flips["cmp"] == made.flips["ref"] == pytest.approx(1 - made.same_leader)
+    assert 0.4 < made.flips["cmp"] < 0.6 and made.flips["sen"] == 0 and made.same_set == 1.0
+
+
 def test_what_the_rules_block_is_counted():
     rules = {**TOP, "R3": {"kind": "min_host_agreement", "tau": 1.0}}
     made = gate_redraws(redrawn(rules, {"cmp": [1.0] * 4, "ref": [1.001] * 4}, LOUD))

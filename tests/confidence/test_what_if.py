@@ -133,14 +133,14 @@ def test_what_could_not_be_judged_is_never_told_as_unchanged(case):
         "gate4 with gate4.R1=off",
         "  gate4: not judged: rung4 has no evidence yet",
         "  gate5: not judged, for the gate before was not",
-        "nothing that is asked about could be judged, so whether a fate changes is not known",
+        "nothing that is asked about could be judged, so whether an outcome changes is not known",
         "a what-if: no evidence, and no decision is changed by it",
     ]
     assert told(case, rest.records, "gate3.R7.k=3")[1:] == [
-        "  gate3: judged, no fate changes",
+        "  gate3: judged, no outcome changes",
         "  gate4: not judged: rung4 has no evidence yet",
         "  gate5: not judged, for the gate before was not",
-        "no fate changes at any gate that was judged",
+        "no outcome changes at any gate that was judged",
         "a what-if: no evidence, and no decision is changed by it",
     ]
 
@@ -150,7 +150,7 @@ def test_every_later_gate_has_a_line(case):
     for gate in ("gate3", "gate4", "gate5"):
         assert any(line.startswith(f"  {gate}: ") for line in shown)
     assert not any(line.startswith("  gate2: ") for line in shown)
-    assert told(case, case.records, "gate4.R1=off")[-2] == "no fate changes at any gate"
+    assert told(case, case.records, "gate4.R1=off")[-2] == "no outcome changes at any gate"
 
 
 @pytest.fixture

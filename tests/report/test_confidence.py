@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from report.verdict import answers
 from report.views import StudyView, view_study
 from stages.confidence import __main__ as stage
 from stages.confidence import stored
-from stages.domain import canonical, files
+from stages.confidence.results import Change, Deletion
+from stages.confidence.study import assess_gates
+from stages.domain import canonical, files, formatting
 from stages.domain.errors import Invalid
+from tests.confidence import cases
 from tests.report import broken
 from tests.report.conftest import EVIL, copy_of, make_study
 from tests.report.pages import read
@@ -120,14 +124,52 @@ def without_floor_rules(params: dict[str, Any]) -> dict[str, Any]:
 
 def test_what_depends_on_one_seed_is_said_on_the_overview_and_at_its_gate(assessed: Path) -> None:
     def hang(value: dict[str, Any]) -> None:
-        value["how_sure"]["hangs_on"] = ["gate3 hangs on seed 3000"]
+        value["how_sure"]["hangs_on"] = ["gate3 would decide otherwise without seed 3000"]
         value["gates"]["gate3"]["hangs_on"] = ["seed 3000"]
 
     change(assessed, hang)
     view = view_study(assessed)
-    assert "gate 3 hangs on seed 3000" in answers(view.confidence)[0].text
+    assert "gate 3 would decide otherwise without seed 3000" in answers(view.confidence)[0].text
     sentences = gate_confidence.section(view.gates["gate3"], view.confidence).sentences
     assert "The decision depends on seed 3000: without it an outcome changes." in sentences
+
+
+def test_a_candidate_that_carries_most_of_the_noise_is_named_at_its_gate_and_for_the_study(assessed: Path) -> None:
+    config = "d2-c009"
+
+    def name(value: dict[str, Any]) -> None:
+        value["gates"]["gate3"]["noise"]["noisiest"] = {"config": config, "share": 0.8, "sd_without": {"h": 0.0064}}
+
+    change(assessed, name)
+    build(assessed)
+    sentence = f"Most of this noise is that of {config}; without it 0.0064 on h."
+    assert all(sentence in read(assessed / "site" / page).text for page in ("gates/gate3.html", "confidence.html"))
+
+
+def test_a_pair_that_cannot_be_paired_says_why_and_no_noise_is_called_unmeasured() -> None:
+    rules = {"R8": {"kind": "exceeds_gap", "gap": 0.02, "by": "worst_host"}}
+    gate = cases.gate(rules, {"cmp": [1.0, 1.0, 1.1, 1.1], "ref": [1.3, 1.3, 1.2, 1.2]})
+    [pair] = assess_gates([gate]).gates["gate3"].comparisons
+    why = "their worst hosts differ (h1, h2): no cells to pair"
+    outcome, noise = gate_confidence.outcome_cell(pair), gate_confidence._noise(pair)
+    assert (outcome.text, outcome.small) == ("not tested", why)
+    assert (noise.text, noise.note) == (formatting.DASH, why)
+
+
+def test_the_outcome_at_the_last_gate_is_the_first_place(view: StudyView) -> None:
+    known = view.confidence.gate("gate5")
+    leader = view.gates["gate5"].decision.ranking[0].config
+    assert known.redraws.flips[leader] == pytest.approx(1 - known.redraws.same_leader)
+
+
+def test_a_candidate_depends_on_what_changes_the_first_place_at_the_last_gate_alone(view: StudyView) -> None:
+    known = view.confidence.gate("gate5")
+    ranking = [ranked.config for ranked in view.gates["gate5"].decision.ranking]
+    deletion = Deletion("seed", "5000", (Change("leader", "lowest mean", ranking[0], ranking[1]),))
+    known = replace(known, deletions=(deletion,))
+    depending = {row.name: row.hangs_on for row in gate_confidence.fates(known, final=True) if row.hangs_on}
+    assert depending == dict.fromkeys(ranking[:2], ("seed 5000",))
+    assert not any(row.hangs_on for row in gate_confidence.fates(known, final=False))
 
 
 def test_an_undecided_gate_has_nothing_to_say_and_the_answer_is_to_wait(default_study: Path, tmp_path: Path) -> None:
@@ -163,6 +205,12 @@ def test_a_stored_result_is_shown_without_the_libraries_of_statistics(
         (lambda value: value["gates"].update(gate9=value["gates"]["gate1"]), "found gate9, expected gates"),
         (lambda value: value["winner"].update(config="nobody"), "found the configuration 'nobody'"),
         (lambda value: value["gates"]["gate3"]["comparisons"][0].update(against=EVIL), "found the configuration"),
+        (
+            lambda value: value["gates"]["gate3"]["noise"].update(
+                noisiest={"config": EVIL, "share": 1.0, "sd_without": {}}
+            ),
+            "found the configuration",
+        ),
         (lambda value: value["gates"]["gate3"].pop("noise"), "noise"),
     ],
 )
