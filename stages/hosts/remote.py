@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from stages.domain import names
 from stages.domain.errors import Refused
 from stages.domain.files import md5_bytes
 from stages.domain.runs import Run
 from stages.dvcfiles import lockfile
+from stages.dvcfiles.cache import cache_folder
 from stages.hosts import processes
 
 #: Stages on one command line: Windows takes 32,767 characters, and a stage's address has about 60.
@@ -86,13 +88,19 @@ def push_results(remote: str | None) -> None:
 
 
 def find_uncommitted(runs: Iterable[Run]) -> list[Run]:
-    """Those finished runs that their rung's dvc.lock does not hold: trained elsewhere, or just before a crash."""
+    """Those finished runs that DVC does not hold: trained elsewhere, just before a crash, or, in a clone, once more.
+
+    DVC holds a run whose record is in its rung's dvc.lock and in the cache. A clone has the lock from git and no cache:
+    a run that is repeated there is in the lock already, and `dvc repro` would train it again if it were not cached.
+    """
     digests: dict[str, set[str]] = {}
+    cache = cache_folder(Path())
     uncommitted = []
     for run in runs:
         if run.rung not in digests:
             digests[run.rung] = _read_digests(run.rung)
-        if md5_bytes(names.record_path(run.id).read_bytes()) not in digests[run.rung]:
+        md5 = md5_bytes(names.record_path(run.id).read_bytes())
+        if md5 not in digests[run.rung] or not (cache / md5[:2] / md5[2:]).is_file():
             uncommitted.append(run)
     return uncommitted
 

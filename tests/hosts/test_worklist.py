@@ -14,6 +14,7 @@ from stages.commands import pending
 from stages.domain import canonical, names, promotions
 from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
+from stages.dvcfiles.cache import cache_folder
 from stages.hosts import remote, worklist
 from stages.hosts.worklist import read_rung_work
 from stages.status import read_status
@@ -155,7 +156,27 @@ def test_a_run_is_taken_in_only_once(judged, monkeypatch):
     assert remote.commit_runs(done) == done
     assert taken == [("commit", "--force", *(run.stage for run in done))]
     lock = judged_lock("rung1", done[:-1])
+    for run in done:
+        cache(run)
     assert remote.find_uncommitted(done) == [done[-1]], lock
+
+
+def test_what_a_clone_trains_again_is_taken_in_although_its_lock_knows_it(judged):
+    """A clone has the dvc.lock files from git and no cache; DVC would train again what is not cached."""
+    done = list(read_rung_work(judged, "rung1").done)
+    judged_lock("rung1", done)
+    assert remote.find_uncommitted(done) == done
+    cache(done[0])
+    assert remote.find_uncommitted(done) == done[1:]
+
+
+def cache(run: Run) -> None:
+    """Put the record of a run into DVC's cache."""
+    data = names.record_path(run.id).read_bytes()
+    md5 = worklist.md5_bytes(data)
+    path = cache_folder(Path()) / md5[:2] / md5[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 def judged_lock(rung: str, done: list[Run]) -> str:
@@ -183,6 +204,8 @@ def write_lock(rung: str, done: list[Run]) -> Path:
 def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
     done = list(read_rung_work(judged, "rung1").done)
     assert not remote.is_committed("rung1", done)
+    for run in done:
+        cache(run)
     for held, holds in ((done, True), (done[::-1], True), (done[:-1], False)):
         write_lock("rung1", held)
         assert remote.is_committed("rung1", done) is holds
