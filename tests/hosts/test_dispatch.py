@@ -131,17 +131,6 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     assert {host: told["runs"] for host, told in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
 
 
-@pytest.mark.slow
-def test_a_clone_without_the_cache_trains_everything_once_and_makes_the_same_ledger(smoke, tmp_path, start):
-    """What `make study` does in a clean clone: the dvc.lock files name every record already, and nothing is cached."""
-    subprocess.run(["git", "clone", "-q", str(smoke.root), str(tmp_path / "clone")], check=True)
-    clone = Repo(tmp_path / "clone")
-    log = tmp_path / "dispatch.log"
-    assert start(clone, log, "dispatch").wait(PATIENCE) == 0, log.read_text(encoding="utf-8")
-    assert "stages.run" not in clone.dvc("repro").stdout
-    assert clone.git("status", "--porcelain").split() in ([], ["M", "dvc.lock"])
-
-
 def view(terminal: bool) -> tuple[DispatchView, io.StringIO]:
     out = io.StringIO()
     return DispatchView(Console(file=out, force_terminal=terminal, width=120, no_color=True)), out
