@@ -20,14 +20,15 @@ PAGES = (
     ("runs.html", "Runs", "runs/"),
     ("agreement.html", "Agreement", ""),
     ("stability.html", "Stability", ""),
+    ("effects.html", "Effects", ""),
     ("confidence.html", "How sure", ""),
     ("hindsight.html", "Hindsight", ""),
     ("cost.html", "Cost", ""),
     ("method.html", "Method", ""),
     ("verify.html", "Verify", ""),
 )
-#: The page of a screen, which other studies do not have, and the page that it stands before.
-EFFECTS, AFTER_EFFECTS = ("effects.html", "Effects", ""), "confidence.html"
+#: The page that a screen has and no other study.
+SCREEN_PAGE = "effects.html"
 CLOCK_HINTS = {
     "rated": "Seconds are rated: computed from FLOPs and the host's declared speed, not measured.",
     "wall": "Seconds are measured by the wall clock of each host.",
@@ -139,10 +140,7 @@ def _broken_runs(executed: list[LedgerRun]) -> Iterator[StudyWarning]:
 
 def navigation(view: StudyView) -> list[tuple[str, str, str]]:
     """The pages of their own that this study has."""
-    pages = list(PAGES)
-    if view.study.factors:
-        pages.insert([path for path, _, _ in pages].index(AFTER_EFFECTS), EFFECTS)
-    return pages
+    return [page for page in PAGES if page[0] != SCREEN_PAGE or view.study.factors]
 
 
 def current(target: str, folder: str, path: str) -> str:

@@ -71,7 +71,7 @@ def make_single_file(view: StudyView, pages: list[Page]) -> bytes:
         title="Report",
         sections=sections,
         css=assets["site.css"],
-        policy=f"default-src 'none'; script-src {policy}; style-src 'unsafe-inline'; img-src data: blob:",
+        csp=f"default-src 'none'; script-src {policy}; style-src 'unsafe-inline'; img-src data: blob:",
     )
     head, end, tail = visible(metric_of(view.study.runner).rename(html)).rpartition("</body>")
     # The scripts stand in it as they are, since the policy names their digests.

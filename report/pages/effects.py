@@ -15,17 +15,10 @@ from stages.domain import formatting
 from stages.domain.errors import Refused
 from stages.domain.factors import Factors, describe_level
 from stages.screen.baselines import BaselineChoice
-from stages.screen.effects import ALPHA, LEVEL, FactorCourse, ScreenEffects
+from stages.screen.effects import ALPHA, COURSES, LEVEL, FactorCourse, ScreenEffects
 from stages.screen.recorded import Screen, read_screen
 
 SOURCE = "locks/gate1.yaml (factors) and ledger/runs.jsonl"
-COURSES = {
-    "reverses": "the effect reverses",
-    "relaxes": "the effect relaxes: less than half of it is left",
-    "lasts": "the effect lasts",
-    "appears": "an effect appears at the last budget alone",
-    "not shown": "no effect is shown at either end",
-}
 COLOURS = ("@c1", "@c2", "@c3", "@c4", "@ink", "@c0")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

@@ -36,13 +36,6 @@ if TYPE_CHECKING:
 _REST = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:(?:\r\n|[\r\n])(?:[ \t]*(?:\r\n|[\r\n]))*[ \t]+#[^\r\n]*)*")
 _COLON = re.compile(r"[ \t]*:")
 _LINE_END = re.compile(r"\r\n|[\r\n]")
-COURSES = {
-    "reverses": "reverses: shown at both ends, with different signs",
-    "relaxes": "relaxes: shown at first, less than half of it is left",
-    "lasts": "lasts",
-    "appears": "appears at the last budget alone",
-    "not shown": "is not shown at either end",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -203,10 +196,12 @@ def lines(screen: Screen) -> Iterator[str]:
 
 def say_course(course: FactorCourse, factors: Factors) -> str:
     """What becomes of a main effect, in a sentence."""
+    from stages.screen.effects import COURSES
+
     level = describe_level(factors[course.factor], course.penalised)
     return (
         f"{course.factor} on {course.host}: {level} costs {abs(course.first):.6f} at the first budget; "
-        f"the effect {COURSES[course.course]} ({course.first:+.6f}, then {course.last:+.6f})"
+        f"{COURSES[course.course]} ({course.first:+.6f}, then {course.last:+.6f})"
     )
 
 

@@ -82,6 +82,14 @@ class Missing:
 
 
 Course = Literal["reverses", "relaxes", "lasts", "appears", "not shown"]
+#: What becomes of an effect, in words.
+COURSES: dict[Course, str] = {
+    "reverses": "the effect reverses",
+    "relaxes": "the effect relaxes: less than half of it is left",
+    "lasts": "the effect lasts",
+    "appears": "an effect appears at the last budget alone",
+    "not shown": "no effect is shown at either end",
+}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from stages.domain.errors import Refused
 from stages.repo.past_studies import read_past_studies
 from stages.verify import Options, verify
 from tests.support import dvclock, synthetic
-from tests.support.repo import Repo
+from tests.support.repo import Repo, enter_copy
 
 OF_A_STUDY = ("params.yaml", "locks", "ledger", "dvc.lock", "dvc.yaml", "stages/rung*/dvc.*")
 
@@ -43,10 +41,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repo(built: Path, tmp_path: Path) -> Any:
-    root = tmp_path / "study"
-    shutil.copytree(built, root)
-    with chdir(root):
-        yield Repo(root)
+    with enter_copy(built, tmp_path / "study") as copy:
+        yield copy
 
 
 def content(repo: Repo, rev: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from stages.domain.locks import LockRefused
 from stages.domain.study import load
 from stages.study_check import load_checked
 from tests.support import dvclock, synthetic
-from tests.support.repo import Repo
+from tests.support.repo import Repo, enter_copy
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +31,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repo(built: Path, tmp_path: Path) -> Any:
-    root = tmp_path / "study"
-    shutil.copytree(built, root)
-    with chdir(root):
-        yield Repo(root)
+    with enter_copy(built, tmp_path / "study") as copy:
+        yield copy
 
 
 def extend(*words: str) -> Path:

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -94,6 +96,14 @@ class Repo:
         """An independent copy, cache and all."""
         shutil.copytree(self.root, root, symlinks=True)
         return Repo(root)
+
+
+@contextmanager
+def enter_copy(source: Path, root: Path) -> Iterator[Repo]:
+    """A copy of a repository at `root`, as the working directory."""
+    shutil.copytree(source, root)
+    with chdir(root):
+        yield Repo(root)
 
 
 def create(root: Path, study: str = "smoke") -> Repo:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from stages.commands.study_extend import extend
 from stages.domain import names, yamlio
 from stages.verify import Options, Report, verify
 from tests.support import dvclock, synthetic
-from tests.support.repo import Repo
+from tests.support.repo import Repo, enter_copy
 from tests.verify.forger import Forger
 
 Params = dict[str, Any]  # a params.yaml that a test changes
@@ -40,10 +39,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repo(built: Path, tmp_path: Path) -> Any:
-    root = tmp_path / "study"
-    shutil.copytree(built, root)
-    with chdir(root):
-        yield Repo(root)
+    with enter_copy(built, tmp_path / "study") as copy:
+        yield copy
 
 
 def extension(name: str, budget: float | None, rung: str | None = None) -> Params:
