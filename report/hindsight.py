@@ -44,5 +44,5 @@ def find_hindsight(files: StudyFiles) -> HindsightView:
     except ImportError as error:
         return HindsightView(None, f"what {LEDGER.as_posix()} says cannot be told without {error.name}")
     if isinstance(result, str):
-        return HindsightView(None, f"{LEDGER.as_posix()}: {result}")
+        return HindsightView(None, result)
     return HindsightView(from_bytes(to_bytes(result)))

@@ -37,7 +37,7 @@ from stages.summary import pairs
 from stages.summary.accounting import hours
 from stages.summary.ladder import Ladder, LadderRung, build
 
-OTHER_DECISION = "was trained after another last decision than that of the ledger; `make hindsight` makes it anew"
+OTHER_DECISION = "hindsight came after another last decision than that of the ledger; `make hindsight` makes it anew"
 
 
 def assess_hindsight(
