@@ -127,6 +127,15 @@ def commit_runs(runs: Iterable[Run]) -> list[Run]:
     return uncommitted
 
 
-def order_lock(rung: str, runs: Iterable[Run]) -> None:
-    """Sort the dvc.lock of a rung that was judged here; DVC lists stages in the order in which they ended."""
-    lockfile.put_in_order(lockfile.path_of(rung), [*(run.stage.rpartition(":")[2] for run in runs), "gate"])
+def list_stages(rung: str) -> list[str]:
+    """The stages in the dvc.lock of a rung, in its order."""
+    return list(lockfile.read(lockfile.path_of(rung))[1])
+
+
+def order_lock(rung: str, runs: Iterable[Run], before: Sequence[str] = ()) -> None:
+    """Sort the dvc.lock of a rung that was judged here; DVC lists stages in the order in which they ended.
+
+    One that listed all of them `before` the rung was begun, as in a clone that repeats it, keeps the order that it had.
+    """
+    order = [*(run.stage.rpartition(":")[2] for run in runs), "gate"]
+    lockfile.put_in_order(lockfile.path_of(rung), before if set(order) <= set(before) else order)

@@ -131,6 +131,17 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     assert {host: told["runs"] for host, told in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
 
 
+@pytest.mark.slow
+def test_a_clone_without_the_cache_trains_everything_once_and_makes_the_same_ledger(smoke, tmp_path, start):
+    """What `make study` does in a clean clone: the dvc.lock files name every record already, and nothing is cached."""
+    subprocess.run(["git", "clone", "-q", str(smoke.root), str(tmp_path / "clone")], check=True)
+    clone = Repo(tmp_path / "clone")
+    log = tmp_path / "dispatch.log"
+    assert start(clone, log, "dispatch").wait(PATIENCE) == 0, log.read_text(encoding="utf-8")
+    assert "stages.run" not in clone.dvc("repro").stdout
+    assert clone.git("status", "--porcelain").split() in ([], ["M", "dvc.lock"])
+
+
 def view(terminal: bool) -> tuple[DispatchView, io.StringIO]:
     out = io.StringIO()
     return DispatchView(Console(file=out, force_terminal=terminal, width=120, no_color=True)), out
@@ -231,7 +242,7 @@ def engine(judged, monkeypatch):
     monkeypatch.setattr(remote, "run_dvc", lambda *words: 0)
     monkeypatch.setattr(remote, "commit_runs", lambda runs: asked.extend(f"take {run.id}" for run in runs))
     monkeypatch.setattr(remote, "run_stages", lambda stages: asked.extend(f"repro {one}" for one in stages) or True)
-    monkeypatch.setattr(remote, "order_lock", lambda rung, runs: asked.append(f"settle {rung}"))
+    monkeypatch.setattr(remote, "order_lock", lambda rung, *_: asked.append(f"settle {rung}"))
     monkeypatch.setattr(remote, "is_committed", lambda rung, runs: True)
     runs = [run for run in runs_of(judged, "rung1") if run.config == "d1-c000"]
     outputs = {run.id: read_outputs(run) for run in runs}

@@ -224,6 +224,16 @@ def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc
     assert path.read_bytes() == expected
 
 
+def test_a_lock_that_listed_the_whole_rung_before_keeps_its_order(judged):
+    """That of a clone, which git holds: a repetition changes none of its bytes."""
+    done = list(read_rung_work(judged, "rung1").done)
+    path = write_lock("rung1", done[::-1])
+    before, expected = remote.list_stages("rung1"), path.read_bytes()
+    write_lock("rung1", done)
+    remote.order_lock("rung1", done, before)
+    assert path.read_bytes() == expected
+
+
 def test_a_lock_in_order_is_not_written(judged, monkeypatch):
     done = list(read_rung_work(judged, "rung1").done)
     write_lock("rung1", done)
