@@ -15,6 +15,7 @@ from stages.backtest.model import Model
 from stages.backtest.simulation import Design, halving_design, scaled_rules, simulate
 from stages.backtest.simulation_result import loads
 from stages.cli import main
+from stages.domain.study import load
 from tests.backtest.curves_csv import ruleset
 from tests.backtest.test_engine import parse_rules
 from tests.support.repo import PROJECT
@@ -122,7 +123,7 @@ def test_the_command_says_that_it_is_simulation(tmp_path, capsys) -> None:
     assert "Only 4 configurations were recorded at the largest budget" in out
     assert "No noise was measured at budget 0.5, 1" in out
     result = loads((tmp_path / "s.json").read_bytes(), "s.json")
-    assert result.sizes[0].designs[0].name == "laptop"
+    assert result.sizes[0].designs[0].name == load(PROJECT / "params.yaml").study.name
     assert result.dumps() == (tmp_path / "s.json").read_bytes()
 
 
