@@ -3,7 +3,7 @@
     python -m stages.gate rung3        (run by `dvc repro`)
 
 Writes artifacts/gates/gateN/decision.json (one canonical line: every rule, every candidate, every margin) and
-promotions.yaml (the tickets). With `study.mode: exploratory` the rules and roles of params.yaml decide instead; the
+promotions.json (the tickets). With `study.mode: exploratory` the rules and roles of params.yaml decide instead; the
 decision says so, and tickets that only they grant read `what-if`, which trains nothing.
 """
 

@@ -5,7 +5,8 @@
 For every rung it writes artifacts/protocol/rungN.json: the digests of the lock of gate N, of the runner and of the
 corpus, and everything that the lock froze. A run reads nothing else but its own configuration and ticket. A gate that
 is not frozen yet leaves its rung's contract closed: earlier rungs may run, this one says what to do first.
-`configs.json` beside them tells which model each configuration builds.
+`configs.json` beside them tells which model each configuration builds, and knobs/CONFIG.json has what a run of it is
+given: DVC compares it for every run, and a file of their own spares it parsing params.yaml as often.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 from stages.domain import canonical, files, locks, names
-from stages.domain.contract import SCHEMA, ClosedContract, from_lock
+from stages.domain.contract import KNOBS_KEY, SCHEMA, ClosedContract, from_lock
 from stages.domain.errors import main_guard
 from stages.domain.locks import LockRefused
 from stages.domain.study import Study, load
@@ -113,19 +114,27 @@ def validate(study: Study) -> StudyModels:
     return runner_of(study.runner).validate(study)
 
 
+def _remove_stale(study: Study) -> None:
+    """Take away the files of rungs and configurations that the study no longer has."""
+    kept = {*(names.PROTOCOL / f"{rung}.json" for rung in study.rungs), *map(names.knobs_path, study.configs)}
+    for path in (*names.PROTOCOL.glob("rung*.json"), *names.PROTOCOL.glob("knobs/*.json")):
+        if path not in kept:
+            path.unlink()
+
+
 def main() -> None:
     """Check the locks and write artifacts/protocol/."""
     study = load()
     corpus = corpus_digest()
     models = validate(study)
     frozen = check(study, runner_digest(study), corpus)
-    for stale in names.PROTOCOL.glob("rung*.json"):
-        if stale.stem not in study.rungs:
-            stale.unlink()
+    _remove_stale(study)
     for rung in study.rungs:
         lock = frozen.get(names.gate_of(rung))
         contract = from_lock(lock) if lock else ClosedContract(rung)
         files.write_whole(names.PROTOCOL / f"{rung}.json", contract.to_bytes())
+    for config, knobs in study.configs.items():
+        files.write_whole(names.knobs_path(config), canonical.dumps({"schema": SCHEMA, KNOBS_KEY: knobs}))
     content = {"schema": SCHEMA, "configs": dict(models.by_config)}
     files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps(content))
     for note in models.notes:

@@ -15,18 +15,23 @@ from pathlib import Path
 
 from stages.domain import names
 from stages.domain.hindsight import FOLDER
-from stages.domain.runs import all_runs, hindsight_runs, runs_of
+from stages.domain.runs import all_runs, hindsight_runs
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
+from stages.rungs import pipeline_files
 
 
 def prune(study: Study) -> list[str]:
     """Remove what no run of the study accounts for; returns the paths and stages that are gone."""
-    declared = {rung: {"gate", *(run.stage_name for run in runs_of(study, rung))} for rung in study.rungs}
-    declared[FOLDER] = {"summary", *(run.stage_name for run in hindsight_runs(study))}
+    declared = {
+        Path(file.lock): {*file.runs, *file.others}
+        for rung in (*study.rungs, FOLDER)
+        for file in pipeline_files(study, rung)
+    }
+    present = sorted([*names.LADDER.glob("*/dvc.lock"), *names.LADDER.glob("*/*/dvc.lock")])
     return [
         *_remove_outputs(study),
-        *(entry for rung, known in declared.items() for entry in _remove_entries(rung, known)),
+        *(entry for path in present for entry in _remove_entries(path, declared.get(path, set()))),
     ]
 
 
@@ -53,9 +58,8 @@ def _drop_empty(folder: Path, top: Path) -> None:
         folder = folder.parent
 
 
-def _remove_entries(rung: str, declared: set[str]) -> Iterator[str]:
-    """Entries of a rung's dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
-    path = lockfile.path_of(rung)
+def _remove_entries(path: Path, declared: set[str]) -> Iterator[str]:
+    """Entries of a dvc.lock that its dvc.yaml no longer stands for. The others stay as DVC wrote them."""
     head, stages = lockfile.read(path)
     kept = {name: text for name, text in stages.items() if name in declared}
     if len(kept) < len(stages):

@@ -4,7 +4,7 @@
     python -m stages.run rung3 d2-ar64 cpu-fp32 901 --floor    an A/A run of the reference, which needs no ticket
     python -m stages.run rung5 d2-ar64 cpu-fp32 501 --hindsight    what was stopped, after the last decision
 
-Reads artifacts/protocol/rungN.json, its line of the previous gate's promotions.yaml and its own configuration.
+Reads artifacts/protocol/rungN.json, its line of the previous gate's promotions.json and its own configuration.
 Writes artifacts/records/.../SEED.json (the evidence) and artifacts/traces/.../SEED/ (the curve); what only its machine
 and its clock say goes elsewhere (`stages/dvcfiles/telemetry.py`). The record is written last and whole, so a run that
 is killed leaves no evidence. Torch is imported only if something trains.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.domain import canonical, files, names, promotions, yamlio
-from stages.domain.contract import Contract, read_open
+from stages.domain.contract import KNOBS_KEY, Contract, read_open
 from stages.domain.errors import Invalid, Refused, main_guard
 
 if TYPE_CHECKING:
@@ -107,10 +107,17 @@ def write_outputs(
 
 
 def read_knobs(config: str) -> Json:
-    """The configuration's knobs from params.yaml."""
-    knobs = _read_section("configs").get(config)
+    """The configuration's knobs, as the stage `protocol` took them from params.yaml."""
+    path, remedy = names.knobs_path(config), "`dvc repro --force protocol` writes it anew"
+    try:
+        value = canonical.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise Refused(f"{path.as_posix()} is missing; {remedy}") from None
+    except canonical.NotCanonical as error:
+        raise Invalid.at(path.as_posix(), f"{error}; {remedy}") from None
+    knobs = value.get(KNOBS_KEY) if isinstance(value, dict) else None
     if not isinstance(knobs, dict):
-        raise Invalid(f"params.yaml: configs.{config}: missing, but {config} is to be trained")
+        raise Invalid.at(path.as_posix(), f"found no {KNOBS_KEY}; {remedy}")
     return knobs
 
 

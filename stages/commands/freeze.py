@@ -230,7 +230,7 @@ def run(arguments: argparse.Namespace) -> int:
     study = load()
     if study.study.mode != "frozen":
         raise Refused("params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen")
-    patterns = ("dvc.*", "locks/*.yaml", "stages/rung*/dvc.*", "ledger/*.json*")
+    patterns = ("dvc.*", "locks/*.yaml", "stages/ladder/**/dvc.*", "ledger/*.json*")
     refuse_conflicts(sorted(path for pattern in patterns for path in Path().glob(pattern)))
     done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None, arguments.sign)
     for gate, change in done.items():
@@ -239,8 +239,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{gate}: {change}, {len(lock.frozen.rules)} rules, {lock.digest[:16]}")
         if arguments.sign:
             print(f"  signed: {_signature_path(names.lock_path(gate)).as_posix()}")
+    removed = prune(study)
     write_rungs(study)
-    if removed := prune(study):
+    if removed:
         count, first = len(removed), removed[0]
         print(f"taken away, {count} outputs and dvc.lock entries of runs that no rule asks for, such as {first}")
     from stages.repo.dvc_entries import restore_entries

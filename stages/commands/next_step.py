@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from stages.commands.freeze import plan_locks
@@ -68,7 +69,10 @@ def _rule_files(study: Study, trained: Sequence[str]) -> list[str]:
     folder = f"{source.root}/" if isinstance(source, DataFiles) else ""
     texts = [] if isinstance(source, PackageSource) else [f"{folder}{file.path}" for file in source.files]
     program = study.command.files if study.command else []
-    pipelines = [f"stages/{rung}" + "/dvc.yaml" * (rung in trained) for rung in study.rungs] if trained else ["stages"]
+    ladder = names.LADDER.as_posix()
+    pipelines = (
+        [f"{ladder}/{rung}" + "/*dvc.yaml" * (rung in trained) for rung in study.rungs] if trained else ["stages"]
+    )
     return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]
 
 
@@ -81,7 +85,7 @@ def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:
     changed = [entry[3:].removeprefix(git.prefix) for entry in listed]
     if [path for path in changed if path] == [LOCK.as_posix()] and differs_in_telemetry_alone(git):
         return None
-    to_add = [path for path in inside if any(name == path or name.startswith(f"{path}/") for name in changed)]
+    to_add = [path for path in inside if any(fnmatch(name, path) or name.startswith(f"{path}/") for name in changed)]
     return f"git add {shlex.join(to_add)} && git commit -m {shlex.quote(message)}" if to_add else None
 
 

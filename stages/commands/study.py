@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 STUDIES = Path("studies")
 #: What git holds of a study that is cleared for another one.
-CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/rung*", "stages/hindsight")
+CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/ladder")
 #: Section of params.yaml -> what is made anew when it differs.
 INVALIDATES = {
     "study": "the site and the ledger",

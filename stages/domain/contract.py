@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stages.domain.locks import Lock
 
 SCHEMA = 1
+#: The key of artifacts/protocol/knobs/CONFIG.json under which the knobs stand.
+KNOBS_KEY = "knobs"
 Scalar = int | float | str | bool | None
 
 

@@ -31,6 +31,8 @@ WINNER = Path("artifacts/winner")
 LOCKS = Path("locks")
 LEDGER = Path("ledger")
 SITE = Path("site")
+#: The dvc.yaml and dvc.lock files of rungs and hindsight, generated and apart from code.
+LADDER = Path("stages/ladder")
 SCRATCH = Path("scratch")
 #: Not in scratch/, which DVC ignores: `dvc plots` and the VS Code extension follow this folder (see dvc.yaml).
 LIVE = Path("live")
@@ -70,7 +72,20 @@ def gate_before(rung: str) -> str | None:
 
 def promotions_path(gate: str) -> Path:
     """The tickets that a gate hands out."""
-    return GATES / gate / "promotions.yaml"
+    return GATES / gate / "promotions.json"
+
+
+def knobs_path(config: str) -> Path:
+    """The knobs of one configuration, which its runs read as a DVC parameter."""
+    return PROTOCOL / "knobs" / f"{config}.json"
+
+
+def pipeline_folder(rung: str, config: str | None = None) -> Path:
+    """The folder of the dvc.yaml and dvc.lock of a configuration's runs at a rung; without one, of the rung's gate.
+
+    `rung` is also `hindsight`, which has a summary in the place of the gate.
+    """
+    return LADDER / rung / config if config else LADDER / rung
 
 
 def decision_path(gate: str) -> Path:

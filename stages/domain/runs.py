@@ -6,6 +6,7 @@ Light to import: names alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from stages.domain import names
@@ -34,16 +35,23 @@ class Run:
 
     @property
     def stage_name(self) -> str:
-        """The name of its stage in the rung's dvc.yaml."""
-        if self.purpose == "floor":
-            return f"floor@{self.host}-{self.seed}"
-        return f"run@{self.config}-{self.host}-{self.seed}"
+        """The name of its stage in its dvc.yaml."""
+        return f"{'floor' if self.purpose == 'floor' else 'run'}@{self.host}-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its dvc.yaml and dvc.lock stand."""
+        return names.pipeline_folder(self.purpose if self.purpose == "hindsight" else self.rung, self.config)
+
+    @property
+    def lock_path(self) -> Path:
+        """The dvc.lock that has its entry."""
+        return self.folder / "dvc.lock"
 
     @property
     def stage(self) -> str:
         """Its address in DVC."""
-        folder = self.purpose if self.purpose == "hindsight" else self.rung
-        return f"stages/{folder}/dvc.yaml:{self.stage_name}"
+        return f"{self.folder.as_posix()}/dvc.yaml:{self.stage_name}"
 
     @property
     def command(self) -> list[str]:
@@ -107,7 +115,7 @@ def hindsight_runs(study: Study) -> list[Run]:
 
 def gate_stage(rung: str) -> str:
     """The address in DVC of the gate that judges a rung."""
-    return f"stages/{rung}/dvc.yaml:gate"
+    return f"{names.pipeline_folder(rung).as_posix()}/dvc.yaml:gate"
 
 
 def ledger_order(run: RunKey) -> tuple[int, bool, str, str, int]:

@@ -1,7 +1,7 @@
 """dvc.lock without DVC: parsed, with the digests that DVC recorded, or as text whose stages can be put in order.
 
-    parse(data, "stages/rung1/dvc.lock")        what each stage ran, read, was given and wrote
-    read(path_of("rung1"))                      the text of each stage as DVC wrote it
+    parse(data, "dvc.lock")      what each stage ran, read, was given and wrote
+    read(Path("dvc.lock"))       the text of each stage as DVC wrote it
 
 DVC writes locks in one plain form, which `_plain` reads ten times faster than a YAML parser could: a lock of 20,000
 runs has 600,000 lines. It gives up on every line that could mean anything else in YAML, and the YAML parser, with its
@@ -234,11 +234,6 @@ def _plain(data: bytes) -> dict[str, object] | None:
 
 
 _STAGE = re.compile(r"^  ([a-z]\S*):\n", re.MULTILINE)
-
-
-def path_of(rung: str) -> Path:
-    """Where the dvc.lock of a rung lies."""
-    return Path("stages") / rung / "dvc.lock"
 
 
 def read(path: Path) -> tuple[str, dict[str, str]]:

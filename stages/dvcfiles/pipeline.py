@@ -1,15 +1,15 @@
 """What DVC should record in its locks. Never imports DVC.
 
-    rung_stages(dvc_yaml, runs_of(study, "rung3"), where)      a stage for every declared run, and the gate
-    root_stages(dvc_yaml, where)                               the stages of the hand-written dvc.yaml at the root
+    fill_templates(templates, runs)      a stage for each of the runs, by its name, and those that are no templates
+    root_stages(dvc_yaml, where)         the stages of the hand-written dvc.yaml at the root
 
-The dvc.yaml of a rung is generated (`stages/rungs.py`): its two templates are filled in for each run that the study
-declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
+The dvc.yaml files of a rung are generated (`stages/rungs.py`): their templates are filled in for each run that the
+study declares. The root's dvc.yaml holds no templates, so its stages are read as plain data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stages.domain.errors import Invalid
@@ -88,23 +88,16 @@ def parse_templates(value: Mapping[str, object], where: str) -> dict[str, Planne
     return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
 
 
-def rung_stages(value: Mapping[str, object], runs: Iterable[Run], where: str) -> dict[str, PlannedStage]:
-    """Every stage of a rung by the name that DVC gives it, from its generated dvc.yaml: its runs, then its gate.
-
-    Hindsight is as a rung, with its summary in the place of the gate.
-    """
-    templates = parse_templates(value, where)
-    stages = {}
-    for run in runs:
-        template = templates[run.stage_name.partition("@")[0]]
-        stages[run.stage_name] = template.filled(_variables(run))
+def fill_templates(templates: Mapping[str, PlannedStage], runs: Mapping[str, Run]) -> dict[str, PlannedStage]:
+    """Every stage of a generated dvc.yaml by the name that DVC gives it: its runs, then its gate or summary."""
+    stages = {name: templates[name.partition("@")[0]].filled(_variables(run)) for name, run in runs.items()}
     return stages | {name: template for name, template in templates.items() if name not in ("run", "floor")}
 
 
 def _variables(run: Run) -> dict[str, str]:
-    """What the variables of a rung's dvc.yaml stand for in the stage of one run, be it one of an earlier version."""
-    config = "roles.reference" if run.purpose == "floor" else "item.config"
-    return {config: run.config, "item.host": run.host, "item.seed": str(run.seed)}
+    """What variables of a generated dvc.yaml stand for in the stage of a run; the second is of versions to 0.1."""
+    config = run.config
+    return {"item.config": config, "roles.reference": config, "item.host": run.host, "item.seed": str(run.seed)}
 
 
 def root_stages(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:

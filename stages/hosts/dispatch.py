@@ -174,7 +174,6 @@ class Dispatcher:
         if work.closed:
             self.view.say(f"{rung}: {work.closed}")
             return 1
-        listed = remote.list_stages(rung)
         _record_stopped(work.to_stop)
         self._train(work)
         if self.failed:
@@ -185,7 +184,7 @@ class Dispatcher:
             return 2
         if not remote.run_stages([gate_stage(rung)]):
             raise Refused(f"{rung}: its gate could not judge; see above")
-        remote.order_lock(rung, runs_of(self.study, rung), listed)
+        remote.order_entries(runs_of(self.study, rung))
         return None
 
     def _train(self, work: RungWork) -> None:

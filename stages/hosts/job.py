@@ -77,7 +77,7 @@ class Job:
 def _list_inputs(run: Run) -> list[str]:
     gate = names.gate_before(run.rung)
     tickets = [] if gate is None else [names.promotions_path(gate).as_posix()]
-    return [path_of(run.rung), *tickets]
+    return [path_of(run.rung), names.knobs_path(run.config).as_posix(), *tickets]
 
 
 def make_job(run: Run) -> Job:

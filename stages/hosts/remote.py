@@ -32,8 +32,8 @@ class RemoteUnreachable(Refused):
 def restore_outputs(stages: Iterable[str], remote: str | None) -> int:
     """Check out the outputs of each of `stages` that the remote's run cache holds; the number of those stages.
 
-    Nothing runs. `stages` are addresses such as stages/rung1/dvc.yaml:run@d8-cpu-1. `Refused` where the remote cannot
-    have a run cache, `RemoteUnreachable` where it could not be read.
+    Nothing runs. `stages` are addresses such as stages/ladder/rung1/d8/dvc.yaml:run@cpu-1. `Refused` where the remote
+    cannot have a run cache, `RemoteUnreachable` where it could not be read.
     """
     from dvc.config import ConfigError
     from dvc.exceptions import DvcException
@@ -90,31 +90,31 @@ def push_results(remote: str | None) -> None:
 def find_uncommitted(runs: Iterable[Run]) -> list[Run]:
     """Those finished runs that DVC does not hold: trained elsewhere, just before a crash, or, in a clone, once more.
 
-    DVC holds a run whose record is in its rung's dvc.lock and in the cache. A clone has the lock from git and no cache:
+    DVC holds a run whose record is in its dvc.lock and in the cache. A clone has the lock from git and no cache:
     a run that is repeated there is in the lock already, and `dvc repro` would train it again if it were not cached.
     """
-    digests: dict[str, set[str]] = {}
+    digests: dict[Path, set[str]] = {}
     cache = cache_folder(Path())
     uncommitted = []
     for run in runs:
-        if run.rung not in digests:
-            digests[run.rung] = _read_digests(run.rung)
+        if run.lock_path not in digests:
+            digests[run.lock_path] = _read_digests(run.lock_path)
         md5 = md5_bytes(names.record_path(run.id).read_bytes())
-        if md5 not in digests[run.rung] or not (cache / md5[:2] / md5[2:]).is_file():
+        if md5 not in digests[run.lock_path] or not (cache / md5[:2] / md5[2:]).is_file():
             uncommitted.append(run)
     return uncommitted
 
 
-def _read_digests(rung: str) -> set[str]:
-    """The MD5 of everything that a rung's dvc.lock holds."""
-    path = lockfile.path_of(rung)
+def _read_digests(path: Path) -> set[str]:
+    """The MD5 of everything that a dvc.lock holds."""
     return set(_MD5.findall(path.read_text(encoding="utf-8"))) if path.is_file() else set()
 
 
 def is_committed(rung: str, runs: Iterable[Run]) -> bool:
-    """Whether a rung's dvc.lock holds these runs and the decision of its gate as they lie in the workspace."""
-    decision = names.GATES / names.gate_of(rung) / "decision.json"
-    return not find_uncommitted(runs) and md5_bytes(decision.read_bytes()) in _read_digests(rung)
+    """Whether a rung's dvc.lock files hold these runs and the decision of its gate as they lie in the workspace."""
+    decision = names.decision_path(names.gate_of(rung))
+    lock = names.pipeline_folder(rung) / "dvc.lock"
+    return not find_uncommitted(runs) and md5_bytes(decision.read_bytes()) in _read_digests(lock)
 
 
 def commit_runs(runs: Iterable[Run]) -> list[Run]:
@@ -127,15 +127,10 @@ def commit_runs(runs: Iterable[Run]) -> list[Run]:
     return uncommitted
 
 
-def list_stages(rung: str) -> list[str]:
-    """The stages in the dvc.lock of a rung, in its order."""
-    return list(lockfile.read(lockfile.path_of(rung))[1])
-
-
-def order_lock(rung: str, runs: Iterable[Run], before: Sequence[str] = ()) -> None:
-    """Sort the dvc.lock of a rung that was judged here; DVC lists stages in the order in which they ended.
-
-    One that listed all of them `before` the rung was begun, as in a clone that repeats it, keeps the order that it had.
-    """
-    order = [*(run.stage.rpartition(":")[2] for run in runs), "gate"]
-    lockfile.put_in_order(lockfile.path_of(rung), before if set(order) <= set(before) else order)
+def order_entries(runs: Iterable[Run]) -> None:
+    """Sort the dvc.lock files of these runs, all those of a rung; DVC lists stages in the order in which they ended."""
+    order: dict[Path, list[str]] = {}
+    for run in runs:
+        order.setdefault(run.lock_path, []).append(run.stage_name)
+    for path, stages in order.items():
+        lockfile.put_in_order(path, stages)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stages.domain.errors import Refused
@@ -85,7 +85,7 @@ class HostWorker:
 
     def _work_on(self, rung: str) -> int | None:
         """Work on one rung until its gate has decided; the exit status where this host has to stop before."""
-        reported, listed = "", remote.list_stages(rung)
+        reported = ""
         while True:
             work = self._refresh(rung)
             if is_finished(work):
@@ -97,7 +97,7 @@ class HostWorker:
                 return failed
             work = self._refresh(rung)
             if not work.to_train:
-                return self._judge(work, listed)
+                return self._judge(work)
             missing = ", ".join(f"{count(runs, 'run')} of {host}" for host, runs in work.waits_for().items())
             if missing != reported:
                 say(f"{rung}: waits for {missing}")
@@ -133,13 +133,13 @@ class HostWorker:
         )
         return 2
 
-    def _judge(self, work: RungWork, listed: Sequence[str]) -> int | None:
+    def _judge(self, work: RungWork) -> int | None:
         """Everything is trained: record the runs without a ticket, and run the gate. The same on every host."""
         if not remote.run_stages([run.stage for run in work.to_stop]):
             raise Refused(f"{work.name}: a stopped run could not be recorded; see above")
         if not remote.run_stages([gate_stage(work.name)]):
             raise Refused(f"{work.name}: its gate could not judge; see above")
-        remote.order_lock(work.name, runs_of(self.study, work.name), listed)
+        remote.order_entries(runs_of(self.study, work.name))
         self._push()
         return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.domain import locks, names
 from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_ledger
-from stages.domain.runs import runs_of
+from stages.domain.runs import Run, runs_of
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
@@ -61,14 +61,18 @@ def restore_entries(study: Study) -> list[str]:
 
 
 def _restore_rung(study: Study, rung: str, records: list[Record], git: Git) -> list[str]:
-    path, lock = lockfile.path_of(rung), locks.read(names.gate_of(rung))
+    lock = locks.read(names.gate_of(rung))
+    held = {record.id: record.md5 for record in records if lock and record.lock == lock.digest}
+    declared: dict[Path, list[Run]] = {}
+    for run in runs_of(study, rung):
+        declared.setdefault(run.lock_path, []).append(run)
+    return [entry for path, runs in declared.items() for entry in _restore_file(path, runs, held, git)]
+
+
+def _restore_file(path: Path, runs: list[Run], held: Mapping[str, str], git: Git) -> list[str]:
+    """`held` has the MD5 of records by run."""
     head, stages = lockfile.read(path)
-    declared = {run.id: run.stage_name for run in runs_of(study, rung)}
-    missing = {
-        name: record.md5
-        for record in records
-        if lock and record.lock == lock.digest and (name := declared.get(record.id)) and name not in stages
-    }
+    missing = {run.stage_name: held[run.id] for run in runs if run.id in held and run.stage_name not in stages}
     restored: dict[str, str] = {}
     for head_then, stages_then in _past_locks(path.as_posix(), git) if missing else ():
         head = head or head_then
@@ -78,7 +82,7 @@ def _restore_rung(study: Study, rung: str, records: list[Record], git: Git) -> l
             break
     if restored:
         lockfile.write(path, head, stages | restored)
-        lockfile.put_in_order(path, [*declared.values(), "gate"])
+        lockfile.put_in_order(path, [run.stage_name for run in runs])
     return [f"{path.as_posix()}: {name}" for name in restored]
 
 

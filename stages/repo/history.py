@@ -37,7 +37,8 @@ _RUNG = re.compile(r"rung[1-9][0-9]?")
 _GATE = re.compile(r"gate[1-9][0-9]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
-_DVC_LOCK_PATH = re.compile(r"stages/(rung[1-9][0-9]?)/dvc\.lock")
+#: Those of a rung; in versions to 0.2 each had one, outside of stages/ladder/.
+_DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
 
 #: What evidence commits to: (rung, digest of the lock that judges it). Empty where the evidence does not say.
 Commitment = tuple[str, str]
@@ -130,7 +131,7 @@ def parse_decision_commitment(data: bytes) -> Commitment | None:
 
 
 def holds_trained_run(data: bytes, where: str) -> bool:
-    """Whether a rung's dvc.lock speaks of a run that was trained. Yes, if nobody can read it."""
+    """Whether a dvc.lock of a rung speaks of a run that was trained. Yes, if nobody can read it."""
     try:
         stages = lockfile.parse(data, where)
     except Invalid:
@@ -142,7 +143,7 @@ def _had_ticket(stage: lockfile.LockedStage) -> bool:
     tickets = [
         ticket
         for file, values in stage.params.items()
-        if file.endswith("/promotions.yaml")
+        if file.endswith(("/promotions.json", "/promotions.yaml"))  # the latter to version 0.2
         for ticket in values.values()
     ]
     return not tickets or any(ticket is not False for ticket in tickets)
@@ -263,6 +264,7 @@ class _Reader:
         self._git, self._history = git, history
         self._workspace: dict[str, bytes] = {}
         self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
+        self._ladders: dict[str, dict[str, Entry]] = {}
         self._locks: dict[tuple[str, str], PastLock | None] = {}
         self._lines: dict[str, frozenset[bytes]] = {}
         self._commitments: dict[str, frozenset[Commitment]] = {}
@@ -278,12 +280,25 @@ class _Reader:
         locks, ledger, stages = map(self._inside, tops)
         files = {f"locks/{name}": entry for name, entry in locks.items()}
         files |= {f"ledger/{name}": entry for name, entry in ledger.items()}
-        for rung, folder in stages.items():
-            if _RUNG.fullmatch(rung):
-                files |= {f"stages/{rung}/{name}": entry for name, entry in self._inside(folder).items()}
+        for name, folder in stages.items():
+            if _RUNG.fullmatch(name):
+                files |= {f"stages/{name}/{file}": entry for file, entry in self._inside(folder).items()}
+            elif name == names.LADDER.name:
+                files |= self._ladder_files(folder)
         for path, entry in files.items():
             if _matters(path) and entry.mode not in (FOLDER, REPOSITORY):
                 yield path, entry.oid
+
+    def _ladder_files(self, ladder: Entry) -> dict[str, Entry]:
+        """The files of stages/ladder/, two folders deep."""
+        if ladder.oid not in self._ladders:
+            files: dict[str, Entry] = {}
+            for rung, folder in self._inside(ladder).items():
+                for name, entry in self._inside(folder).items():
+                    inside = {f"/{file}": each for file, each in self._inside(entry).items()} or {"": entry}
+                    files |= {f"{names.LADDER.as_posix()}/{rung}/{name}{file}": each for file, each in inside.items()}
+            self._ladders[ladder.oid] = files
+        return self._ladders[ladder.oid]
 
     def _inside(self, entry: Entry | None) -> dict[str, Entry]:
         return self._git.folder(entry.oid) if entry and entry.mode == FOLDER else {}

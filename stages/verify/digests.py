@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from stages.domain import names, promotions
+from stages.domain import names
 from stages.domain.contract import ClosedContract, from_lock
 from stages.domain.runs import runs_of
 from stages.domain.study import Study
@@ -30,6 +30,7 @@ from stages.verify.folders import (
     ignored_patterns,
     lock_folders,
 )
+from stages.verify.layout import read_layout
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, RUNS
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
@@ -75,11 +76,12 @@ def known_contents(case: Case) -> dict[str, Content]:
 def _gate_contents(case: Case) -> dict[str, Content]:
     """The decision and the tickets of every gate that decided."""
     gates = {}
+    layout = read_layout(case)
     for gate, tickets in case.get(Recomputed).tickets.items():
         decision = case.get(Ledger).decisions[gate]
         gates[f"artifacts/gates/{gate}/decision.json"] = digest_bytes(decision.data, DECISIONS)
         source = "the decision made again"
-        gates[f"artifacts/gates/{gate}/promotions.yaml"] = digest_bytes(promotions.dumps(tickets), source)
+        gates[layout.tickets_path(gate)] = digest_bytes(layout.dump_tickets(tickets), source)
     return gates
 
 
@@ -109,7 +111,7 @@ def check_digests(case: Case) -> Iterator[Problem]:
             yield run.problem("", "a run that no dvc.lock has", f"an out {record} in a dvc.lock", meaning)
     for gate, decision in ledger.decisions.items():
         if f"artifacts/gates/{gate}/decision.json" not in written:
-            expected = f"the stage gate in stages/{names.rung_of(gate)}/dvc.lock"
+            expected = f"the stage gate in the dvc.lock of {names.rung_of(gate)}"
             yield Problem(DECISIONS, gate, expected, "DVC never saw that gate decide", line=decision.line)
     for path, stages in sorted(changed_code(case).items()):
         ran = stages[0] if len(stages) == 1 else f"{len(stages)} stages"

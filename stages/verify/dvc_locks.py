@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
 from stages.domain.formatting import listed
 from stages.domain.hindsight import FOLDER
-from stages.domain.runs import hindsight_runs, runs_of
+from stages.domain.runs import all_runs, hindsight_runs
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
@@ -22,13 +22,15 @@ from stages.dvcfiles.pipeline import (
     OPTIONAL,
     PlannedStage,
     added_stages,
+    fill_templates,
     parse_templates,
     root_stages,
-    rung_stages,
 )
-from stages.rungs import hindsight_yaml, rung_yaml
+from stages.earlier_layout import earlier_file
+from stages.rungs import PipelineFile
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
+from stages.verify.layout import Layout, read_layout
 from stages.verify.ledger import Ledger
 from stages.verify.locks import PARAMS, Params
 from stages.verify.pending import EvidenceRules, evidence_study
@@ -42,12 +44,13 @@ _OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "re
 class DvcLocks:
     """What the dvc.lock files say and should say: stages by name, by the path of the lock.
 
-    `pipelines` are the dvc.yaml files, parsed, and `added` the stages that a team added to that of the root.
+    `edited` are the generated dvc.yaml files that are not as this project writes them, parsed, with what it writes;
+    `added` are the stages that a team added to the dvc.yaml of the root.
     """
 
     recorded: dict[str, dict[str, LockedStage]]
     planned: dict[str, dict[str, PlannedStage]]
-    pipelines: dict[str, dict[str, object]]
+    edited: list[tuple[PipelineFile, dict[str, object]]]
     added: list[str]
     #: The stages of the rungs under the locks of today, where the evidence is that of earlier ones.
     renewed: dict[str, dict[str, PlannedStage]] = field(default_factory=dict)
@@ -73,73 +76,95 @@ def check_dvc_locks(case: Case) -> Iterator[Problem]:
 
     Once every gate has decided it has all of them.
     """
-    study = case.get(Study)
-    folders = {"": None, **{f"stages/{rung}/": rung for rung in _rung_folders(study)}}
-    locks = DvcLocks({}, {}, {}, [])
-    for folder, rung in folders.items():
-        yield from _read_folder(case, folder, rung, locks)
+    study, then, layout = case.get(Study), evidence_study(case), read_layout(case)
+    present = _generated_files(layout, study)
+    locks = DvcLocks({}, {}, [], [])
+    yield from _read_root(case, locks)
+    for file in present.values():
+        yield from _read_generated(case, file, locks)
+    if then is study:
+        locks.planned.update(_plan(present.values()))
+    else:
+        past = _generated_files(layout, then)
+        locks.planned.update(_plan(past.values()))
+        locks.renewed.update(_plan(present.values()))
+        for file in past.values():
+            if file.path not in present:
+                yield from _read_generated(case, file, locks)
+        present = past | present
     evidence = case.get(Ledger).by_rung if case.knows(Ledger) else {}
-    yield from _unexpected_files(case, set(folders))
+    yield from _unexpected_files(case, {ROOT_YAML, ROOT, *present, *(file.lock for file in present.values())})
     if not locks.recorded and not evidence:
         raise Skip("DVC has recorded nothing yet", "dvc repro", applies=False)
     case.learn(locks)
+    yield from _missing_locks(case, locks, present)
     yield from _missing_stages(case, locks, list(evidence))
     for path, name, _ in locks.stages():
         if not locks.expected(path, name):
             yield Problem(path, name, "a stage of its dvc.yaml", "a run from nowhere", pointer=f"/stages/{name}")
 
 
-def _rung_folders(study: Study) -> list[str]:
-    """The folders under stages/ that may hold a dvc.yaml: those of the rungs, and that of hindsight."""
-    return [*study.rungs, *([FOLDER] if hindsight_runs(study) else [])]
+def _generated_files(layout: Layout, study: Study) -> dict[str, PipelineFile]:
+    """The generated dvc.yaml files of a study, by path: those of the rungs and of hindsight."""
+    rungs = [*study.rungs, *([FOLDER] if hindsight_runs(study) else [])]
+    return {file.path: file for rung in rungs for file in layout.files(study, rung)}
 
 
-def _read_folder(case: Case, folder: str, rung: str | None, locks: DvcLocks) -> Iterator[Problem]:
-    """Read dvc.yaml and dvc.lock of the root (`rung` is None) or of a rung into `locks`."""
-    yaml_path, lock_path = f"{folder}dvc.yaml", f"{folder}dvc.lock"
-    pipeline, lock = case.tree.read(yaml_path), case.tree.read(lock_path)
+def _read_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
+    pipeline, lock = case.tree.read(ROOT_YAML), case.tree.read(ROOT)
     if pipeline is not None:
-        value = locks.pipelines[lock_path] = yamlio.loads(pipeline, yaml_path)
-        if rung is None:
-            locks.planned[lock_path] = root_stages(value, yaml_path)
-            locks.added.extend(added_stages(value, yaml_path))
-        else:
-            parse_templates(value, yaml_path)
-            study = evidence_study(case)
-            locks.planned[lock_path] = _plan_rung(study, rung, yaml_path)
-            if study is not case.get(Study):
-                locks.renewed[lock_path] = _plan_rung(case.get(Study), rung, yaml_path)
+        value = yamlio.loads(pipeline, ROOT_YAML)
+        locks.planned[ROOT] = root_stages(value, ROOT_YAML)
+        locks.added.extend(added_stages(value, ROOT_YAML))
     if lock is not None:
-        locks.recorded[lock_path] = lockfile.parse(lock, lock_path)
+        locks.recorded[ROOT] = lockfile.parse(lock, ROOT)
     if pipeline is None and lock is not None:
-        yield Problem(yaml_path, "no file", f"the pipeline of {lock_path}", "nobody knows what was run")
+        yield Problem(ROOT_YAML, "no file", f"the pipeline of {ROOT}", "nobody knows what was run")
 
 
-def _plan_rung(study: Study, rung: str, where: str) -> dict[str, PlannedStage]:
-    """The stages of a rung, or of hindsight, in a study."""
-    runs = hindsight_runs(study) if rung == FOLDER else runs_of(study, rung)
-    return rung_stages(_generated_yaml(study, rung), runs, where)
+def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator[Problem]:
+    """Read a generated dvc.yaml and its dvc.lock."""
+    pipeline, lock = case.tree.read(file.path), case.tree.read(file.lock)
+    if pipeline is not None and pipeline != file.text.encode("utf-8"):
+        value = yamlio.loads(pipeline, file.path)
+        parse_templates(value, file.path)
+        locks.edited.append((file, value))
+    if lock is not None:
+        locks.recorded[file.lock] = lockfile.parse(lock, file.lock)
+    if pipeline is None and lock is not None:
+        yield Problem(file.path, "no file", f"the pipeline of {file.lock}", "nobody knows what was run")
 
 
-def _generated_yaml(study: Study, rung: str, *, earlier: bool = True) -> dict[str, object]:
-    """The dvc.yaml of a rung as `python -m stages.rungs` writes it; `earlier` is shorter, and plans the same."""
-    text = hindsight_yaml(study) if rung == FOLDER else rung_yaml(study, rung, earlier=earlier)
-    return yamlio.loads(text.encode("utf-8"), f"stages/{rung}/dvc.yaml")
+def _plan(files: Iterable[PipelineFile]) -> dict[str, dict[str, PlannedStage]]:
+    """The stages of generated dvc.yaml files by their dvc.lock.
+
+    Files that differ in the name of their configuration alone are parsed once: at 1,000 configurations a YAML parser
+    would take a minute.
+    """
+    templates: dict[str, dict[str, PlannedStage]] = {}
+    planned = {}
+    for file in files:
+        if file.template not in templates:
+            templates[file.template] = parse_templates(
+                yamlio.loads(file.template.encode("utf-8"), file.path), file.path
+            )
+        planned[file.lock] = fill_templates(templates[file.template], file.runs)
+    return planned
 
 
-def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
+def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
     """Files of DVC that are none of the study's: in its own folders they fail, elsewhere a note names them."""
     elsewhere: list[str] = []
     for path in case.tree.paths():
-        folder, name = path.removesuffix(path.rpartition("/")[2]), path.rpartition("/")[2]
-        pipeline = name in ("dvc.yaml", "dvc.lock") and folder not in folders
+        name = path.rpartition("/")[2]
+        pipeline = name in ("dvc.yaml", "dvc.lock") and path not in own
         if not pipeline and not (name.endswith(".dvc") and name != ".dvc"):
             continue
         if not path.startswith(_OWN_FOLDERS):
             elsewhere.append(path)
         elif pipeline:
-            meaning = "evidence of a rung that the study does not have"
-            yield Problem(path, "a file of no rung of params.yaml", "no such file", meaning)
+            meaning = "evidence of a rung or configuration that the study does not have"
+            yield Problem(path, "a file of nothing in params.yaml", "no such file", meaning)
         else:
             meaning = "DVC would bring files of its own among those of the study"
             yield Problem(path, "a file of DVC that nothing here writes", "no such file", meaning)
@@ -147,12 +172,20 @@ def _unexpected_files(case: Case, folders: set[str]) -> Iterator[Problem]:
         case.note(f"files of DVC that are none of the study's, which nothing here looks at: {listed(elsewhere)}")
 
 
+def _missing_locks(case: Case, locks: DvcLocks, files: Mapping[str, PipelineFile]) -> Iterator[Problem]:
+    """Every run in the ledger that the study asks for has its dvc.lock."""
+    if not case.knows(Ledger):
+        return
+    asked = {run.id for run in all_runs(case.get(Study))}
+    lock_of = {run.id: file.lock for file in files.values() for run in file.runs.values()}
+    recorded = (run.record for run in case.get(Ledger).runs if run.record.id in asked)
+    missing = {lock: record.rung for record in recorded if (lock := lock_of[record.id]) not in locks.recorded}
+    for path, rung in missing.items():
+        yield Problem(path, "no file", f"what DVC recorded of {rung}", "its evidence has no second witness")
+
+
 def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[Problem]:
-    """Every rung with evidence has a lock; the stages before the runs are recorded, and after the last gate all are."""
-    for rung in rungs:
-        path = f"stages/{rung}/dvc.lock"
-        if path not in locks.recorded:
-            yield Problem(path, "no file", f"what DVC recorded of {rung}", "its evidence has no second witness")
+    """The stages before the runs are recorded, and after the last gate all are."""
     decided = case.get(Ledger).decisions.keys() if case.knows(Ledger) else set()
     over = set(case.get(Study).gates) <= decided
     needed = [name for name in COMMANDS if name not in OPTIONAL] if over else ["corpus", "protocol"] if rungs else []
@@ -166,14 +199,12 @@ def _missing_stages(case: Case, locks: DvcLocks, rungs: list[str]) -> Iterator[P
 
 def check_parameters(case: Case) -> Iterator[Problem]:
     """What every stage ran, read, wrote and was given agrees with this project, params.yaml and the tickets."""
-    locks, params = case.get(DvcLocks), case.get(Params).value
+    locks, params, layout = case.get(DvcLocks), case.get(Params).value, read_layout(case)
     yield from _compare_pipelines(case, locks)
-    tickets: dict[str, Mapping[str, object]] = {}
-    for gate, handed in case.get(Recomputed).tickets.items():
-        file = f"artifacts/gates/{gate}/promotions.yaml"
-        tickets[file] = {name: ticket if ticket == "what-if" else ticket == "true" for name, ticket in handed.items()}
+    tickets = case.get(Recomputed).tickets
     rules = case.get(EvidenceRules) if case.knows(EvidenceRules) else None
-    values = {PARAMS: rules.params if rules else params, **tickets}
+    values = layout.parameters(rules.params if rules else params, tickets)
+    values_today = layout.parameters(params, tickets) if rules and rules.pending else values
     for path, name, stage in locks.stages():
         planned = locks.planned.get(path, {}).get(name)
         if planned is None:
@@ -181,7 +212,7 @@ def check_parameters(case: Case) -> Iterator[Problem]:
         problems = list(_compare_stage(path, name, stage, _without_unrun(planned, locks), values))
         if problems and rules and rules.pending:  # what ran since the rules are pending was given those of today
             today = _without_unrun(locks.renewed.get(path, {}).get(name, planned), locks)
-            problems = list(_compare_stage(path, name, stage, today, {PARAMS: params, **tickets})) and problems
+            problems = list(_compare_stage(path, name, stage, today, values_today)) and problems
         yield from (problem for problem in problems if rules is None or not _is_undecided(problem, path, name, rules))
 
 
@@ -208,17 +239,15 @@ def _without_unrun(planned: PlannedStage, locks: DvcLocks) -> PlannedStage:
 def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
     """The dvc.yaml of a rung is the generated one; of the one at the root, the commands of the stages are known."""
     stale: list[str] = []
-    for rung in _rung_folders(case.get(Study)):
-        path = f"stages/{rung}/dvc.yaml"
-        pipeline = locks.pipelines.get(f"stages/{rung}/dvc.lock")
-        if pipeline is not None:
-            generated = _comparable(_generated_yaml(case.get(Study), rung, earlier="vars" in pipeline))
-            for pointer, value, expected in differences(_comparable(pipeline), generated):
-                if "/matrix/" in pointer and not locks.recorded.get(f"stages/{rung}/dvc.lock"):
-                    stale.append(path)  # a gate that is not frozen may change its seeds in params.yaml
-                    continue
-                meaning = "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)"
-                yield Problem(path, repr(value)[:200], repr(expected)[:200], meaning, pointer=pointer)
+    for file, value in locks.edited:
+        text = file.text if "vars" not in value else _with_variables(case, file)
+        generated = _comparable(yamlio.loads(text.encode("utf-8"), file.path))
+        for pointer, actual, expected in differences(_comparable(value), generated):
+            if "/matrix/" in pointer and not locks.recorded.get(file.lock):
+                stale.append(file.path)  # a gate that is not frozen may change its seeds in params.yaml
+                continue
+            meaning = "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)"
+            yield Problem(file.path, repr(actual)[:200], repr(expected)[:200], meaning, pointer=pointer)
     for path in dict.fromkeys(stale):
         case.note(f"{path} lists other runs than params.yaml asks for now; `promotion freeze` writes it anew")
     planned = locks.planned.get(ROOT, {})
@@ -233,6 +262,11 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
             yield from _missing_from_stage(name, planned[name])
     if locks.added:
         case.note(f"dvc.yaml has stages of its own, which nothing here looks at: {', '.join(locks.added)}")
+
+
+def _with_variables(case: Case, file: PipelineFile) -> str:
+    """The dvc.yaml of a rung as versions to 0.1 wrote it."""
+    return earlier_file(case.get(Study), file.folder.rpartition("/")[2], variables=True).text
 
 
 def _missing_from_stage(name: str, stage: PlannedStage) -> Iterator[Problem]:
@@ -286,7 +320,7 @@ def _compare_stage(
     }
     params = {file: given for file, given in stage.params.items() if file in values or file not in planned.params}
     for pointer, was, should in differences(params, expected_params, f"{at}/params"):
-        ticket = "promotions.yaml" in pointer
+        ticket = "promotions." in pointer
         meaning = "it ran on a ticket that its gate did not give" if ticket else "it ran with another value"
         if should is ABSENT and not ticket:
             meaning = "a parameter that the stage does not have"
