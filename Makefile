@@ -19,7 +19,7 @@ study: $(VENV)/ready
 
 hindsight: $(VENV)/ready
 	$(BIN)/python -m stages.rungs --hindsight
-	$(BIN)/dvc repro stages/hindsight/dvc.yaml
+	$(BIN)/dvc repro stages/ladder/hindsight/dvc.yaml
 	$(BIN)/dvc repro
 
 test: $(VENV)/ready

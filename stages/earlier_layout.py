@@ -1,7 +1,7 @@
-"""The layout of DVC's files in versions to 0.2, as `promotion verify` meets it in older commits: a dvc.yaml a rung.
+"""The earlier layout of DVC's files, as `promotion verify` meets it in older commits: a dvc.yaml for every rung.
 
 Nothing writes it any more. stages/rungN/dvc.yaml had a matrix of configuration, host and seed, tickets were lines of
-promotions.yaml, and a run was given its knobs from params.yaml. In versions to 0.1 variables of DVC stood for the axes.
+promotions.yaml, and a run was given its knobs from params.yaml. In the earliest commits variables of DVC stood for the axes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ stages:
 
 
 def earlier_file(study: Study, rung: str, *, variables: bool = False) -> PipelineFile:
-    """The dvc.yaml of a rung or of hindsight; `variables` as versions to 0.1 wrote it."""
+    """The dvc.yaml of a rung or of hindsight; `variables` as in the earliest commits."""
     runs = hindsight_runs(study) if rung == FOLDER else runs_of(study, rung)
     text = _hindsight_yaml(study) if rung == FOLDER else _rung_yaml(study, rung, variables)
     template = text if rung == FOLDER else _rung_yaml(study, rung, variables=True)  # is shorter, and plans the same

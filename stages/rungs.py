@@ -245,7 +245,7 @@ def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -
     for file in written:
         files.write_whole(root / file.path, file.text.encode("utf-8"))
     kept = {root / file.folder for file in written}
-    # Those of versions to 0.2 stood beside the code: stages/rungN/, with promotions.yaml for promotions.json.
+    # In the earlier layout they stood beside the code: stages/rungN/, with promotions.yaml for promotions.json.
     earlier = [*(root / "stages").glob("rung[0-9]*"), root / "stages" / FOLDER]
     for folder in sorted([*ladder.glob("*"), *ladder.glob("*/*"), *earlier]):
         if folder.is_dir() and folder not in kept:

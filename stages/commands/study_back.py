@@ -63,7 +63,7 @@ def bring_back(name: str, *, yes: bool) -> int:
     print(report.summary())
     if any(path.startswith("stages/rung") for path in restored):
         print(
-            "its DVC files have the layout of version 0.2: it verifies, and its artifacts can be checked out; "
+            "its DVC files have an earlier layout: it verifies, and its artifacts can be checked out; "
             f"`git worktree add ../{name} {past.commit[:12]}` has the code of then, which repeats it"
         )
     bring = restore_command(Path())

@@ -24,7 +24,7 @@ from stages.domain.schema import explain
 SCHEMA = 1
 RESULT = names.HINDSIGHT / "hindsight.json"
 METRICS = names.HINDSIGHT / "metrics.json"
-REMEDY = "`dvc repro -s stages/hindsight/dvc.yaml:summary` writes it anew"
+REMEDY = "`dvc repro -s stages/ladder/hindsight/dvc.yaml:summary` writes it anew"
 
 Source = Literal["ladder", "hindsight", "missing", "unfinished"]
 

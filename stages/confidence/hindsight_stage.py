@@ -1,6 +1,6 @@
-"""What was trained in hindsight, as a stage of stages/hindsight/dvc.yaml.
+"""What was trained in hindsight, as a stage of stages/ladder/hindsight/dvc.yaml.
 
-    python -m stages.confidence.hindsight_stage        (run by `dvc repro stages/hindsight/dvc.yaml`)
+    python -m stages.confidence.hindsight_stage        (run by `dvc repro stages/ladder/hindsight/dvc.yaml`)
 
 Reads the records of artifacts/hindsight/ beside locks/ and ledger/. Writes git's copy of the records,
 ledger/hindsight.jsonl, and what they say, artifacts/hindsight/hindsight.json and metrics.json.

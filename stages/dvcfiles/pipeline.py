@@ -95,7 +95,7 @@ def fill_templates(templates: Mapping[str, PlannedStage], runs: Mapping[str, Run
 
 
 def _variables(run: Run) -> dict[str, str]:
-    """What variables of a generated dvc.yaml stand for in the stage of a run; the second is of versions to 0.1."""
+    """What variables of a generated dvc.yaml stand for in the stage of a run; the second is of the earliest commits."""
     config = run.config
     return {"item.config": config, "roles.reference": config, "item.host": run.host, "item.seed": str(run.seed)}
 

@@ -37,7 +37,7 @@ _RUNG = re.compile(r"rung[1-9][0-9]?")
 _GATE = re.compile(r"gate[1-9][0-9]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
-#: Those of a rung; in versions to 0.2 each had one, outside of stages/ladder/.
+#: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
 _DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
 
 #: What evidence commits to: (rung, digest of the lock that judges it). Empty where the evidence does not say.
@@ -143,7 +143,7 @@ def _had_ticket(stage: lockfile.LockedStage) -> bool:
     tickets = [
         ticket
         for file, values in stage.params.items()
-        if file.endswith(("/promotions.json", "/promotions.yaml"))  # the latter to version 0.2
+        if file.endswith(("/promotions.json", "/promotions.yaml"))  # the latter in the earlier layout
         for ticket in values.values()
     ]
     return not tickets or any(ticket is not False for ticket in tickets)

@@ -5,7 +5,7 @@ decision by its SHA-256, which did not exist before that decision, and no commit
 bytes are those that its run wrote under DVC (V18). No gate can read it: runs.jsonl may not have a record with its
 purpose (V07), and a stopped run may not be there as a candidate (V16).
 
-If the last decision changes, hindsight must be made again, or removed together with stages/hindsight/.
+If the last decision changes, hindsight must be made again, or removed together with stages/ladder/hindsight/.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LADDER_CHECKS: tuple[Callable[[Case], Iterable[Problem] | None], ...] = (
     check_input_of_record,
     check_facts_of_record,
 )
-_ANEW = "`make hindsight` makes it anew, or remove it with stages/hindsight/"
+_ANEW = "`make hindsight` makes it anew, or remove it with stages/ladder/hindsight/"
 
 
 def check_hindsight(case: Case) -> Iterator[Problem]:
@@ -118,7 +118,7 @@ def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision
             yield problem
         elif names.record_path(run.record.id).as_posix() not in written and not pending_gates(case):
             meaning = "a record that DVC never saw any run write"
-            yield run.problem("", "a run that no dvc.lock has", "an out in stages/hindsight/dvc.lock", meaning)
+            yield run.problem("", "a run that no dvc.lock has", "an out in a dvc.lock of stages/ladder/hindsight/", meaning)
     missing = sorted(declared - {run.record.id for run in lines})
     if missing:
         case.note(f"missing, such as {missing[0]}: {len(missing)} in all; `make hindsight` trains them")

@@ -1,4 +1,4 @@
-"""How the files of DVC are laid out in the tree under verification: as this version writes them, or as one to 0.2 did.
+"""How the files of DVC are laid out in the tree under verification: as this version writes them, or in the earlier way.
 
 Evidence is held against the layout of its own commit, so that older commits of a history verify by the code of today.
 """
@@ -22,7 +22,7 @@ _EARLIER = re.compile(r"stages/rung[0-9]+/dvc\.(yaml|lock)")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a study's generated dvc.yaml files stand, and what their stages are given; `earlier`: to version 0.2."""
+    """Where a study's generated dvc.yaml files stand, and what their stages are given; `earlier`: in the way of older commits."""
 
     earlier: bool
 

@@ -36,8 +36,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files.write_whole(root / ".gitignore", b"/artifacts/\n/site/\n")
     for path in (
         "dvc.lock",
-        "stages/rung1/dvc.lock",
-        "stages/rung5/dvc.lock",
+        "stages/ladder/rung1/dvc.lock",
+        "stages/ladder/rung5/dvc.lock",
         "ledger/runs.jsonl",
         "locks/gate1.yaml.sig",
     ):
@@ -60,10 +60,17 @@ def test_the_new_study_starts_clean(clone, capsys):
     assert use("smoke") == 0
     assert Path("params.yaml").read_bytes() == (PROJECT / "studies" / "smoke.yaml").read_bytes()  # comments and all
     assert [path.name for path in sorted(Path("locks").iterdir())] == ["README.md"]
-    for gone in ("dvc.lock", "artifacts", "site", "ledger/runs.jsonl", "stages/rung1/dvc.lock", "stages/rung4"):
+    for gone in (
+        "dvc.lock",
+        "artifacts",
+        "site",
+        "ledger/runs.jsonl",
+        "stages/ladder/rung1/dvc.lock",
+        "stages/ladder/rung4",
+    ):
         assert not Path(gone).exists(), gone
-    written = Path("stages/rung3/dvc.yaml").read_bytes().decode("utf-8")
-    assert written == rungs.rung_yaml(load(), "rung3")
+    for file in rungs.pipeline_files(load(), "rung3"):
+        assert Path(file.path).read_bytes().decode("utf-8") == file.text
     told = capsys.readouterr().out
     assert "differs in data: the corpus, and with it all evidence" in told
     assert "will be cleared: locks/gate5.yaml" in told
@@ -79,7 +86,7 @@ def test_git_keeps_the_old_study(clone):
 
 
 @pytest.mark.parametrize(
-    "path", ["params.yaml", "locks/gate2.yaml", "ledger/runs.jsonl", "dvc.lock", "stages/rung1/dvc.lock"]
+    "path", ["params.yaml", "locks/gate2.yaml", "ledger/runs.jsonl", "dvc.lock", "stages/ladder/rung1/dvc.lock"]
 )
 def test_uncommitted_changes_are_refused_unless_forced(clone, path):
     with Path(path).open("ab") as file:
@@ -132,10 +139,10 @@ def test_the_same_study_starts_afresh_once_somebody_agrees(clone, monkeypatch, c
         use("mine", yes=False, afresh=True)
     assert Path("locks/gate1.yaml").exists()
     assert use("mine", afresh=True) == 0
-    for gone in ("locks/gate1.yaml", "dvc.lock", "artifacts", "ledger/runs.jsonl", "stages/rung5/dvc.lock"):
+    for gone in ("locks/gate1.yaml", "dvc.lock", "artifacts", "ledger/runs.jsonl", "stages/ladder/rung5/dvc.lock"):
         assert not Path(gone).exists(), gone
     assert Path("params.yaml").read_bytes() == before
-    assert Path("stages/rung5/dvc.yaml").exists()
+    assert Path("stages/ladder/rung5/dvc.yaml").exists()
     assert 'promotion freeze --amend --reason "..."' in capsys.readouterr().out  # git holds its evidence
 
 
@@ -194,5 +201,5 @@ def test_a_switched_repository_is_one_that_dvc_can_run(tmp_path):
     (repo.root / "other.yaml").write_text(two[: two.index("  gate3:")], encoding="utf-8")
     repo.promotion("study", "use", "other.yaml", "--yes")
     listed = repo.dvc("stage", "list", "--all", "--name-only").stdout
-    assert "stages/rung2/dvc.yaml:run@d2-a-cpu-bf16-2" in listed
+    assert "stages/ladder/rung2/d2-a/dvc.yaml:run@cpu-bf16-2" in listed
     assert "rung3" not in listed

@@ -15,7 +15,7 @@ from stages.verify import Options, verify
 from tests.support import dvclock, synthetic
 from tests.support.repo import Repo, enter_copy
 
-OF_A_STUDY = ("params.yaml", "locks", "ledger", "dvc.lock", "dvc.yaml", "stages/rung*/dvc.*")
+OF_A_STUDY = ("params.yaml", "locks", "ledger", "dvc.lock", "dvc.yaml", "stages/ladder/**/dvc.*")
 
 
 def params(name: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def repo(built: Path, tmp_path: Path) -> Any:
 
 def content(repo: Repo, rev: str) -> str:
     return repo.git("ls-tree", "-r", rev, "--", "params.yaml", "locks", "ledger", "dvc.lock", "dvc.yaml") + repo.git(
-        "ls-tree", "-r", rev, "--", *(f"stages/rung{n}" for n in range(1, 6))
+        "ls-tree", "-r", rev, "--", "stages/ladder"
     )
 
 
@@ -69,11 +69,11 @@ def test_the_earlier_study_comes_back_byte_for_byte_and_verifies_when_it_is_comm
     assert [study.name for study in read_past_studies() if study.present] == ["first"]
     assert bring_back("second", yes=True) == 0
     assert not Path("locks/gate4.yaml").exists()
-    assert not Path("stages/rung4").exists()
+    assert not Path("stages/ladder/rung4").exists()
     assert verify(Path(), None, Options(depth="git")).verdict == "verified"
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "locks/gate2.yaml", "dvc.yaml", "stages/rung2/dvc.lock"])
+@pytest.mark.parametrize("path", ["params.yaml", "locks/gate2.yaml", "dvc.yaml", "stages/ladder/rung2/dvc.lock"])
 def test_uncommitted_changes_of_what_it_overwrites_are_refused(repo: Repo, path: str):
     with Path(path).open("ab") as file:
         file.write(b"# changed\n")
@@ -92,7 +92,12 @@ def test_what_does_not_verify_here_changes_nothing(repo: Repo):
     trainer = next(Path("trainer").glob("*.py"))
     trainer.write_bytes(trainer.read_bytes() + b"\n# another runner\n")
     repo.commit("another runner")
-    files = [*Path("locks").iterdir(), *Path("ledger").iterdir(), *Path("stages").glob("rung*/*"), Path("params.yaml")]
+    files = [
+        *Path("locks").iterdir(),
+        *Path("ledger").iterdir(),
+        *Path("stages").glob("ladder/**/dvc.*"),
+        Path("params.yaml"),
+    ]
     before = {path: path.read_bytes() for path in files}
     with pytest.raises(Refused, match=r"does not verify here, and nothing was changed: it failed at V10 one-runner"):
         bring_back("first", yes=True)

@@ -43,13 +43,13 @@ def test_a_study_without_a_reference_has_candidates_runs_alone():
 def test_a_run_has_one_name_one_stage_and_one_command():
     run = Run("rung3", "d2-a", "cpu-fp32", 301, "candidate")
     assert run.id == "rung3/d2-a/cpu-fp32/301"
-    assert run.stage == "stages/rung3/dvc.yaml:run@d2-a-cpu-fp32-301"
+    assert run.stage == "stages/ladder/rung3/d2-a/dvc.yaml:run@cpu-fp32-301"
     assert run.command == ["-m", "stages.run", "rung3", "d2-a", "cpu-fp32", "301"]
     floor = Run("rung3", "d2-a", "cpu-fp32", 901, "floor")
     assert floor.id == "rung3/d2-a/cpu-fp32/floor-901"
-    assert floor.stage == "stages/rung3/dvc.yaml:floor@cpu-fp32-901"
+    assert floor.stage == "stages/ladder/rung3/d2-a/dvc.yaml:floor@cpu-fp32-901"
     assert floor.command[-1] == "--floor"
-    assert gate_stage("rung3") == "stages/rung3/dvc.yaml:gate"
+    assert gate_stage("rung3") == "stages/ladder/rung3/dvc.yaml:gate"
 
 
 runs = st.builds(

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.domain import yamlio
-from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.lockfile import BadLock, parse
-from stages.dvcfiles.pipeline import BadPipeline, added_stages, root_stages, rung_stages
+from stages.dvcfiles.pipeline import BadPipeline, added_stages, fill_templates, parse_templates, root_stages
+from stages.rungs import pipeline_files
 from tests.support import dvclock as writer
 from tests.support.repo import Repo
 
@@ -50,8 +50,8 @@ stages:
 
 
 def test_the_locks_of_a_real_studys_rungs_are_read_by_the_fast_parser_and_say_what_yaml_says(smoke: Repo):
-    found = sorted(smoke.root.glob("stages/*/dvc.lock"))
-    assert len(found) == 3
+    found = sorted(smoke.root.glob("stages/ladder/**/dvc.lock"))
+    assert len(found) == 3 * (3 + 1)
     for path in found:
         fast = lockfile._plain(path.read_bytes())
         assert fast is not None, f"{path} is not in DVC's plain form any more; does DVC write locks anew?"
@@ -149,9 +149,9 @@ def test_a_folders_digest_does_not_depend_on_the_order_of_its_files():
 def test_the_stages_planned_for_a_study_are_those_that_dvc_recorded(smoke: Repo):
     study = parse_study(yamlio.loads((smoke.root / "params.yaml").read_bytes(), "params.yaml"), "params.yaml")
     planned = {"dvc.lock": root_stages(yamlio.read(smoke.root / "dvc.yaml", ""), "dvc.yaml")}
-    for rung in study.rungs:
-        pipeline = yamlio.read(smoke.root / "stages" / rung / "dvc.yaml", "")
-        planned[f"stages/{rung}/dvc.lock"] = rung_stages(pipeline, runs_of(study, rung), "dvc.yaml")
+    for file in (file for rung in study.rungs for file in pipeline_files(study, rung)):
+        templates = parse_templates(yamlio.read(smoke.root / file.path, ""), file.path)
+        planned[file.lock] = fill_templates(templates, file.runs)
     for path, stages in planned.items():
         recorded = parse((smoke.root / path).read_bytes(), path)
         assert stages.keys() == recorded.keys()
@@ -166,13 +166,14 @@ def test_the_stages_planned_for_a_study_are_those_that_dvc_recorded(smoke: Repo)
 def test_the_locks_written_for_synthetic_studies_are_those_of_the_real_dvc(tmp_path):
     writer.build(tmp_path / "study", 3)
     repo = Repo(tmp_path / "study")
-    lock = repo.root / "stages" / "rung3" / "dvc.lock"
-    written = parse(lock.read_bytes(), "dvc.lock")
-    lock.unlink()
+    locks = sorted((repo.root / "stages/ladder/rung3").rglob("dvc.lock"))
+    written = {lock: parse(lock.read_bytes(), "dvc.lock") for lock in locks}
     repo.dvc("init", "-q")
-    repo.dvc("commit", "-q", "-f", "stages/rung3/dvc.yaml")
-    assert parse(lock.read_bytes(), "dvc.lock") == written
-    assert any(name.startswith("floor@") for name in written)
+    for lock in locks:
+        lock.unlink()
+        repo.dvc("commit", "-q", "-f", lock.with_name("dvc.yaml").relative_to(repo.root).as_posix())
+    assert {lock: parse(lock.read_bytes(), "dvc.lock") for lock in locks} == written
+    assert any(name.startswith("floor@") for stages in written.values() for name in stages)
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,8 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     assert not {path.relative_to(repo.root / names.RECORDS).with_suffix("").as_posix() for path in before} & set(again)
 
     # The ledger holds every run once, made by the command that DVC knows: nothing is left to do for `dvc repro`.
-    status = repo.dvc("status", "stages/rung1/dvc.yaml").stdout
-    assert "up to date" in status
+    pipelines = [path.relative_to(repo.root).as_posix() for path in repo.root.glob("stages/ladder/rung1/**/dvc.yaml")]
+    assert "up to date" in repo.dvc("status", *pipelines).stdout
     done = repo.dvc("repro", "ledger")
     assert "stages.run" not in done.stdout
     lines = [canonical.loads(line) for line in (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines()]
@@ -263,7 +263,7 @@ def test_a_run_goes_to_a_worker_of_its_host_block_under_a_key_of_run_and_rule(ju
     lock = canonical.loads(Path("artifacts/protocol/rung1.json").read_bytes())["lock"]
     assert workers.submitted == [(run.id, {run.host: 1}, f"{run.id}-{lock[:16]}") for run in runs]
     assert [f"take {run.id}" for run in runs] == [one for one in asked if one.split()[-1] in outputs]
-    assert "repro stages/rung1/dvc.yaml:gate" in asked
+    assert "repro stages/ladder/rung1/dvc.yaml:gate" in asked
     assert "settle rung1" in asked and "settle rung2" not in asked
 
 

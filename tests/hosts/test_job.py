@@ -36,11 +36,12 @@ def test_a_job_brings_no_file_but_its_door_and_tickets(path):
 
 
 def test_a_job_of_the_first_rung_has_no_tickets(judged):
-    assert list(make_job(runs_of(judged, "rung1")[0]).files) == ["artifacts/protocol/rung1.json"]
-    assert list(make_job(runs_of(judged, "rung2")[0]).files) == [
-        "artifacts/protocol/rung2.json",
-        "artifacts/gates/gate1/promotions.yaml",
-    ]
+    first, second = (runs_of(judged, rung)[0] for rung in ("rung1", "rung2"))
+    knobs = f"artifacts/protocol/knobs/{first.config}.json"
+    assert list(make_job(first).files) == ["artifacts/protocol/rung1.json", knobs]
+    assert list(make_job(second).files) == [
+        "artifacts/protocol/rung2.json", knobs, "artifacts/gates/gate1/promotions.json"
+    ]  # fmt: skip
 
 
 def test_what_a_worker_sends_is_written_as_it_was(judged, run):
@@ -105,7 +106,7 @@ def test_a_worker_of_another_study_refuses(run):
 
 def test_a_worker_that_has_not_seen_the_gate_yet_gets_its_tickets_with_the_job(run):
     job = make_job(run)
-    path = names.GATES / "gate1" / "promotions.yaml"
+    path = names.GATES / "gate1" / "promotions.json"
     held = path.read_bytes()
     path.unlink()
     run_job(job, lambda seconds: None)

@@ -99,7 +99,7 @@ def wait_for_run(study: Repo, log: str) -> psutil.Process:
 @pytest.mark.slow
 def test_the_next_dvc_takes_up_what_an_orphan_finished(study):
     record = study.root / names.record_path("rung1/d1-a/cpu-fp32/1")
-    stage = "stages/rung1/dvc.yaml:run@d1-a-cpu-fp32-1"
+    stage = "stages/ladder/rung1/d1-a/dvc.yaml:run@cpu-fp32-1"
     evidence = record.read_bytes()
     measured = telemetry.stored_path(files.md5_bytes(evidence), study.root)
     lock = study.root / "stages" / "rung1" / "dvc.lock"

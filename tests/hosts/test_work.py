@@ -59,12 +59,12 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     wait_for("> python -m stages.run rung1 d1-b", logs["a"], killed)
     killed.kill()
     killed.wait()
-    lock = first.root / "stages" / "rung1" / "dvc.lock"
+    lock = first.root / "stages/ladder/rung1/d1-a/dvc.lock"
     lock.write_bytes(lock.read_bytes()[:300])
 
     # It is started again, and a second time beside itself; host B works at the same time.
     hosts = [work(start, first, "cpu-fp32", logs["a again"]), work(start, second, "cpu-bf16", logs["b"])]
-    wait_for("work: stages/rung1/dvc.lock was left half-written", logs["a again"], hosts[0])
+    wait_for("work: stages/ladder/rung1/d1-a/dvc.lock was left half-written", logs["a again"], hosts[0])
     twice = first.promotion("work", "--host", "cpu-fp32", check=False)
     assert twice.returncode == 2
     assert "held by another process of this clone: `promotion work` is running" in twice.stderr
@@ -89,7 +89,7 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     first.git("merge", "-q", "--no-edit", "FETCH_HEAD")
 
     # The third clone has the rules alone. It restores everything and trains nothing.
-    done = third.dvc("repro", "--pull", "stages/rung2/dvc.yaml:gate")
+    done = third.dvc("repro", "--pull", "stages/ladder/rung2/dvc.yaml:gate")
     assert "python -m stages.run" not in done.stdout
     assert "python -m stages.gate" not in done.stdout
     assert decisions(third) == decisions(first)
@@ -106,9 +106,9 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     third.git("merge", "-q", "--no-edit", "FETCH_HEAD", check=False)
     third.git("checkout", "--theirs", "--", "*dvc.lock", check=False)
     third.commit("Merged")
-    done = third.dvc("repro", "--pull", "stages/rung2/dvc.yaml:gate")
+    done = third.dvc("repro", "--pull", "stages/ladder/rung2/dvc.yaml:gate")
     assert "python -m" not in done.stdout
-    assert locks(third)["stages/rung2/dvc.lock"] == locks(first)["stages/rung2/dvc.lock"]
+    assert locks(third)["stages/ladder/rung2/dvc.lock"] == locks(first)["stages/ladder/rung2/dvc.lock"]
 
 
 class Hosts:
@@ -163,7 +163,7 @@ def test_a_host_runs_its_own_runs_pushes_them_and_waits_for_the_others(hosts, ca
     own, other = "rung1/d1-c000/cpu-fp32/1000", "rung1/d1-c000/cpu-bf16/1000"
     forget(own, other)
     assert worker().work() == 0
-    assert hosts.done == ["stages/rung1/dvc.yaml:run@d1-c000-cpu-fp32-1000", "push"]
+    assert hosts.done == ["stages/ladder/rung1/d1-c000/dvc.yaml:run@cpu-fp32-1000", "push"]
     assert "rung1: waits for 1 run of cpu-fp32, 1 run of cpu-bf16" in capsys.readouterr().out
 
 
@@ -195,13 +195,13 @@ def test_long_runs_are_pushed_one_by_one_and_short_ones_together(hosts):
     assert worker().work() == 0
     assert len(long) > 1
     each = [one for run in long for one in (run.stage, "push")]  # 720 s
-    assert hosts.done == [*each, "stages/rung5/dvc.yaml:gate", "push"]
+    assert hosts.done == [*each, "stages/ladder/rung5/dvc.yaml:gate", "push"]
 
     hosts.done.clear()
     short = lose(hosts, "rung1")
     assert worker().work() == 0
     together = [*(run.stage for run in short), "push"]  # 2 s each
-    assert hosts.done == [*together, "stages/rung1/dvc.yaml:gate", "push"]
+    assert hosts.done == [*together, "stages/ladder/rung1/dvc.yaml:gate", "push"]
 
 
 def test_an_unreachable_remote_does_not_end_the_work(hosts, capsys):

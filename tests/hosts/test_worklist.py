@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import types
 from pathlib import Path
 
@@ -78,11 +79,11 @@ def test_a_record_of_other_knobs_is_no_record(judged):
 
 
 def test_a_stopped_record_of_a_configuration_that_now_has_a_ticket_is_to_train(judged):
-    held = promotions.read(names.GATES / "gate2" / "promotions.yaml")
+    held = promotions.read(names.GATES / "gate2" / "promotions.json")
     stopped = next(name for name, ticket in held.items() if ticket == "false")
     run = next(one for one in runs_of(judged, "rung3") if one.config == stopped and one.purpose == "candidate")
     assert run in read_rung_work(judged, "rung3").done
-    (names.GATES / "gate2" / "promotions.yaml").write_bytes(promotions.dumps(held | {stopped: "true"}))
+    (names.GATES / "gate2" / "promotions.json").write_bytes(promotions.dumps(held | {stopped: "true"}))
     assert run in read_rung_work(judged, "rung3").to_train
 
 
@@ -107,18 +108,20 @@ def test_an_unfrozen_gate_closes_its_rung(judged):
 def test_stage_addresses_and_commands_are_those_of_the_dvc_files(judged):
     """The matrix is expanded by hand here, and by DVC's own rules: keys joined with '-', outer axis first."""
     for rung in judged.rungs:
-        stages = YAML(typ="safe").load(rung_files.rung_yaml(judged, rung))["stages"]
         expected = {}
         for config in judged.configs:
+            path = f"stages/ladder/{rung}/{config}/dvc.yaml"
+            (text,) = (file.text for file in rung_files.pipeline_files(judged, rung) if file.path == path)
+            stages = YAML(typ="safe").load(text)["stages"]
             for host, seed in judged.cells(rung):
-                item = {"config": config, "host": host, "seed": seed}
-                expected[f"run@{config}-{host}-{seed}"] = filled(stages["run"]["cmd"], item)
-        for host in judged.hosts:
-            for seed in judged.rungs[rung].floor_seeds:
-                expected[f"floor@{host}-{seed}"] = filled(stages["floor"]["cmd"], {"host": host, "seed": seed})
-        here = {one.stage.rpartition(":")[2]: " ".join(["python", *one.command]) for one in runs_of(judged, rung)}
-        assert here == expected
-        assert list(here) == list(expected)
+                item = {"host": host, "seed": seed}
+                expected[f"{path}:run@{host}-{seed}"] = filled(stages["run"]["cmd"], item)
+            for host in judged.hosts if "floor" in stages else ():
+                for seed in judged.rungs[rung].floor_seeds:
+                    expected[f"{path}:floor@{host}-{seed}"] = filled(
+                        stages["floor"]["cmd"], {"host": host, "seed": seed}
+                    )
+        assert {run.stage: " ".join(["python", *run.command]) for run in runs_of(judged, rung)} == expected
 
 
 def filled(command: str, item: dict) -> str:
@@ -155,16 +158,16 @@ def test_a_run_is_taken_in_only_once(judged, monkeypatch):
     monkeypatch.setattr(remote, "run_dvc", lambda *words: taken.append(words) or 0)
     assert remote.commit_runs(done) == done
     assert taken == [("commit", "--force", *(run.stage for run in done))]
-    lock = judged_lock("rung1", done[:-1])
+    write_locks(done[:-1])
     for run in done:
         cache(run)
-    assert remote.find_uncommitted(done) == [done[-1]], lock
+    assert remote.find_uncommitted(done) == [done[-1]]
 
 
 def test_what_a_clone_trains_again_is_taken_in_although_its_lock_knows_it(judged):
     """A clone has the dvc.lock files from git and no cache; DVC would train again what is not cached."""
     done = list(read_rung_work(judged, "rung1").done)
-    judged_lock("rung1", done)
+    write_locks(done)
     assert remote.find_uncommitted(done) == done
     cache(done[0])
     assert remote.find_uncommitted(done) == done[1:]
@@ -179,70 +182,59 @@ def cache(run: Run) -> None:
     path.write_bytes(data)
 
 
-def judged_lock(rung: str, done: list[Run]) -> str:
-    """A dvc.lock as far as `remote` reads it."""
-    text = "schema: '2.0'\nstages:\n"
+def write_locks(done: list[Run]) -> None:
+    """The dvc.lock files of these runs, in this order, as far as `remote` reads them, and that of their gate."""
+    texts = dict.fromkeys([run.lock_path for run in done], "schema: '2.0'\nstages:\n")
     for run in done:
         md5 = worklist.md5_bytes(names.record_path(run.id).read_bytes())
-        text += f"  {run.stage.rpartition(':')[2]}:\n    outs:\n    - path: x\n      md5: {md5}\n"
-    path = names.PARAMS.parent / "stages" / rung / "dvc.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return text
+        texts[run.lock_path] += f"  {run.stage_name}:\n    outs:\n    - path: x\n      md5: {md5}\n"
+    md5 = worklist.md5_bytes(names.decision_path(names.gate_of(done[0].rung)).read_bytes())
+    gate = f"schema: '2.0'\nstages:\n  gate:\n    outs:\n    - path: x\n      md5: {md5}\n"
+    for path, text in {**texts, names.pipeline_folder(done[0].rung) / "dvc.lock": gate}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
-def write_lock(rung: str, done: list[Run]) -> Path:
-    """A dvc.lock with these runs in this order and the decision that lies here."""
-    judged_lock(rung, done)
-    path = Path("stages") / rung / "dvc.lock"
-    md5 = worklist.md5_bytes((names.GATES / names.gate_of(rung) / "decision.json").read_bytes())
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"  gate:\n    outs:\n    - path: x\n      md5: {md5}\n")
-    return path
+def remove_locks(rung: str) -> None:
+    shutil.rmtree(names.pipeline_folder(rung), ignore_errors=True)
 
 
-def test_a_lock_holds_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
+def test_locks_hold_a_rung_in_any_order_but_not_without_a_run_or_this_decision(judged):
     done = list(read_rung_work(judged, "rung1").done)
+    remove_locks("rung1")
     assert not remote.is_committed("rung1", done)
     for run in done:
         cache(run)
     for held, holds in ((done, True), (done[::-1], True), (done[:-1], False)):
-        write_lock("rung1", held)
+        write_locks(held)
         assert remote.is_committed("rung1", done) is holds
-    write_lock("rung1", done)
-    decision = names.GATES / "gate1" / "decision.json"
+    write_locks(done)
+    decision = names.decision_path("gate1")
     decision.write_bytes(decision.read_bytes() + b" ")
     assert not remote.is_committed("rung1", done)
 
 
 def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc_wrote_it(judged):
     done = list(read_rung_work(judged, "rung1").done)
-    expected = write_lock("rung1", done).read_bytes()
-    path = write_lock("rung1", done[::-1])
-    assert path.read_bytes() != expected
-    remote.order_lock("rung1", done)
-    assert path.read_bytes() == expected
-
-
-def test_a_lock_that_listed_the_whole_rung_before_keeps_its_order(judged):
-    """That of a clone, which git holds: a repetition changes none of its bytes."""
-    done = list(read_rung_work(judged, "rung1").done)
-    path = write_lock("rung1", done[::-1])
-    before, expected = remote.list_stages("rung1"), path.read_bytes()
-    write_lock("rung1", done)
-    remote.order_lock("rung1", done, before)
-    assert path.read_bytes() == expected
+    write_locks(done)
+    expected = {run.lock_path: run.lock_path.read_bytes() for run in done}
+    write_locks(done[::-1])
+    assert {path: path.read_bytes() for path in expected} != expected
+    remote.order_entries(done)
+    assert {path: path.read_bytes() for path in expected} == expected
 
 
 def test_a_lock_in_order_is_not_written(judged, monkeypatch):
     done = list(read_rung_work(judged, "rung1").done)
-    write_lock("rung1", done)
+    write_locks(done)
     monkeypatch.setattr(lockfile, "write", lambda *_: pytest.fail("it was written"))
-    remote.order_lock("rung1", done)
+    remote.order_entries(done)
 
 
 def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
     done = list(read_rung_work(judged, "rung1").done)
-    path = write_lock("rung1", done)
-    remote.order_lock("rung1", done[:-1])
-    assert list(lockfile.read(path)[1])[-2:] == ["gate", done[-1].stage.rpartition(":")[2]]
+    write_locks(done)
+    path = done[0].lock_path
+    own = [run for run in done if run.lock_path == path]
+    remote.order_entries(own[1:])
+    assert list(lockfile.read(path)[1])[-1] == own[0].stage_name

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from stages import verify
 from stages.domain.errors import Invalid
-from stages.domain.runs import runs_of
+from stages.domain.runs import all_runs
 from stages.domain.study import parse_bytes
-from stages.rungs import write_rungs
+from stages.rungs import pipeline_files, write_rungs
 from stages.study_check import check_study
 from tests.support import dvclock, synthetic
 from tests.support.repo import PROJECT
@@ -99,13 +99,13 @@ def accepted(value: Params) -> bool:
 
 
 def dvc_stages(root: Path) -> dict[str, set[str]]:
-    """The stages that DVC itself makes of every rung's dvc.yaml."""
+    """The stages that DVC itself makes of every generated dvc.yaml, by its path."""
     from dvc.repo import Repo
 
     with chdir(root), Repo.init(str(root), no_scm=True, force=True) as repo:
         return {
-            path.parent.name: {str(stage.name) for stage in repo.stage.load_file(str(path))}
-            for path in sorted((root / "stages").glob("rung*/dvc.yaml"))
+            path.relative_to(root).as_posix(): {str(stage.name) for stage in repo.stage.load_file(str(path))}
+            for path in sorted((root / "stages").rglob("dvc.yaml"))
         }
 
 
@@ -116,7 +116,9 @@ def test_dvc_reads_the_pipeline_of_every_study_that_is_accepted(value: Params, t
     (root / "params.yaml").write_text(json.dumps(value), encoding="utf-8")
     study = parse_bytes(json.dumps(value).encode(), "params.yaml")
     write_rungs(study, root)
-    expected = {rung: {run.stage_name for run in runs_of(study, rung)} | {"gate"} for rung in study.rungs}
+    files = [file for rung in study.rungs for file in pipeline_files(study, rung)]
+    expected = {file.path: {*file.runs, *file.others} for file in files}
+    assert sum(len(file.runs) for file in files) == len(all_runs(study))
     assert dvc_stages(root) == expected
 
 

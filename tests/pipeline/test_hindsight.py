@@ -10,12 +10,12 @@ from tests.support.repo import Repo
 
 pytestmark = pytest.mark.slow
 
-PIPELINE = "stages/hindsight/dvc.yaml"
+PIPELINE = "stages/ladder/hindsight/dvc.yaml"
 HELD = (
     "ledger/runs.jsonl",
     "ledger/decisions.jsonl",
     "ledger/metrics.json",
-    "stages/rung3/dvc.lock",
+    "stages/ladder/rung3/dvc.lock",
     "locks/gate3.yaml",
 )
 
@@ -53,7 +53,7 @@ def test_what_was_stopped_is_trained_after_the_decision_and_changes_nothing_of_i
 
 def test_a_record_in_hindsight_among_those_of_a_rung_is_refused_by_its_gate(study: Repo):
     study.python("-m", "stages.rungs", "--hindsight")
-    study.dvc("repro", f"{PIPELINE}:run@d1-b-cpu-fp32-3")
+    study.dvc("repro", "stages/ladder/hindsight/d1-b/dvc.yaml:run@cpu-fp32-3")
     source = study.root / "artifacts/hindsight/records/d1-b/cpu-fp32/3.json"
     place = study.root / "artifacts/records/rung3/d1-b/cpu-fp32/3.json"
     place.unlink()
@@ -64,5 +64,7 @@ def test_a_record_in_hindsight_among_those_of_a_rung_is_refused_by_its_gate(stud
 
 def test_the_pipeline_of_hindsight_lists_the_cells_of_the_last_rung(study: Repo):
     study.python("-m", "stages.rungs", "--hindsight")
-    stages = YAML(typ="safe").load(study.root / PIPELINE)["stages"]
-    assert stages["run"]["matrix"]["seed"] == [3, 4] and list(stages) == ["run", "summary"]
+    for config in ("d1-a", "d1-b", "d2-a"):
+        stages = YAML(typ="safe").load(study.root / "stages/ladder/hindsight" / config / "dvc.yaml")["stages"]
+        assert stages["run"]["matrix"]["seed"] == [3, 4] and list(stages) == ["run"]
+    assert list(YAML(typ="safe").load(study.root / PIPELINE)["stages"]) == ["summary"]

@@ -115,7 +115,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     first = FREEZE.replace("stages", "stages studies/walked.yaml texts/text.txt small/train.py")
     assert walk(repo) == [
         first,
-        "dvc repro stages/rung1/dvc.yaml:gate",
+        "dvc repro stages/ladder/rung1/dvc.yaml:gate",
         "dvc repro -s ledger confidence site",
         EVIDENCE,
         "promotion freeze gate2",
@@ -146,7 +146,7 @@ def test_an_amendment_and_its_undoing_lead_to_the_end(study: Repo) -> None:
     assert show_next(study) == amend
     type_in(study, amend)
     commit = show_next(study)
-    assert commit == "git add locks params.yaml stages/rung2 && git commit -m 'Freeze the rules'"
+    assert commit == "git add locks params.yaml stages/ladder/rung2 && git commit -m 'Freeze the rules'"
     type_in(study, commit)
     assert show_next(study) == "dvc repro"
 

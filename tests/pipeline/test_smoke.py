@@ -19,8 +19,10 @@ def lines(repo: Repo, name: str) -> list[dict]:
     return [canonical.loads_canonical(one + b"\n") for one in (repo.root / "ledger" / name).read_bytes().splitlines()]
 
 
-def lock(repo: Repo, rung: str) -> dict:
-    return YAML(typ="safe").load(repo.root / "stages" / rung / "dvc.lock")["stages"]
+def locks(repo: Repo, rung: str) -> dict[str, dict]:
+    """The dvc.lock files of a rung by the name of their folder: of a configuration, or of the rung itself."""
+    paths = sorted((repo.root / "stages" / "ladder" / rung).rglob("dvc.lock"))
+    return {path.parent.name: YAML(typ="safe").load(path)["stages"] for path in paths}
 
 
 def decision(repo: Repo, gate: str) -> dict:
@@ -32,10 +34,11 @@ def ran(output: str) -> list[str]:
 
 
 def test_the_matrix_expands_to_every_configuration_host_and_seed(smoke):
-    stages = set(lock(smoke, "rung3"))
-    runs = {f"run@{c}-{h}-{s}" for c in ("d1-a", "d1-b", "d2-a") for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)}
+    runs = {f"run@{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)}
     floor = {f"floor@{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (31, 32)}
-    assert stages == runs | floor | {"gate"}
+    assert {folder: set(stages) for folder, stages in locks(smoke, "rung3").items()} == {
+        "rung3": {"gate"}, "d1-a": runs, "d1-b": runs, "d2-a": runs | floor
+    }  # fmt: skip
 
 
 def test_nothing_is_left_to_do_after_a_study(smoke):
@@ -46,7 +49,7 @@ def test_nothing_is_left_to_do_after_a_study(smoke):
 def test_the_ledgers_lines_are_the_files_that_dvc_locked(smoke):
     locked = {}
     for rung in ("rung1", "rung2", "rung3"):
-        for stage in lock(smoke, rung).values():
+        for stage in (stage for stages in locks(smoke, rung).values() for stage in stages.values()):
             locked |= {out["path"]: out["md5"] for out in stage["outs"]}
     data = (smoke.root / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
     assert len(data) == 6 + 6 + 12 + 4
@@ -71,10 +74,11 @@ def test_a_configuration_without_a_ticket_is_stopped_and_the_ticket_stands_in_th
     promoted = decision(smoke, "gate2")["promoted"]
     stopped = {run["config"] for run in lines(smoke, "runs.jsonl") if run["status"] == "stopped"}
     assert stopped and stopped == {"d1-a", "d1-b", "d2-a"} - set(promoted)
-    for name, stage in lock(smoke, "rung3").items():
-        if name.startswith("run@"):
-            ticket = stage["params"]["artifacts/gates/gate2/promotions.yaml"]
-            assert ticket == {name[4:8]: name[4:8] in promoted}
+    for config in ("d1-a", "d1-b", "d2-a"):
+        for name, stage in locks(smoke, "rung3")[config].items():
+            if name.startswith("run@"):
+                ticket = stage["params"]["artifacts/gates/gate2/promotions.json"]
+                assert ticket == {f"tickets.{config}": config in promoted}
 
 
 def test_two_runs_of_a_study_give_identical_ledgers(smoke, tmp_path):
@@ -119,14 +123,14 @@ def test_a_what_if_on_one_gate_trains_nothing_and_says_so(study):
         "study.mode=exploratory",
         "-S",
         "gates.gate2.R3.k=3",
-        "stages/rung2/dvc.yaml:gate",
+        "stages/ladder/rung2/dvc.yaml:gate",
     )
     assert set(ran(done.stdout)) == {"protocol", "gate"}
     made = decision(study, "gate2")
     assert made["mode"] == "exploratory"
     assert made["promoted"] == ["d1-a", "d1-b", "d2-a"]
-    held = (study.root / "artifacts" / "gates" / "gate2" / "promotions.yaml").read_text(encoding="utf-8")
-    assert sorted(one.split(": ")[1] for one in held.splitlines()).count("what-if") == 3 - len(made["frozen_promoted"])
+    held = json.loads((study.root / "artifacts" / "gates" / "gate2" / "promotions.json").read_bytes())["tickets"]
+    assert list(held.values()).count("what-if") == 3 - len(made["frozen_promoted"])
     shown = study.dvc("exp", "show", "--csv", "--only-changed").stdout
     assert "what-if" in shown and "study.mode" in shown
 
@@ -145,11 +149,12 @@ def test_a_whole_exploratory_study_trains_nothing_and_reads_as_unrun(study):
 
 def test_one_more_promoted_configuration_runs_only_its_own_runs(study):
     stopped = next(iter({"d1-a", "d1-b"} - set(decision(study, "gate2")["promoted"])))
-    path = study.root / "artifacts" / "gates" / "gate2" / "promotions.yaml"
-    path.write_bytes(path.read_bytes().replace(f"{stopped}: false".encode(), f"{stopped}: true".encode()))
-    told = json.loads(study.dvc("status", "--json", "stages/rung3/dvc.yaml", check=False).stdout)
-    changed = {name.split(":")[-1] for name in told}
-    assert changed == {f"run@{stopped}-{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)} | {"gate"}
+    path = study.root / "artifacts" / "gates" / "gate2" / "promotions.json"
+    path.write_bytes(path.read_bytes().replace(f'"{stopped}":false'.encode(), f'"{stopped}":true'.encode()))
+    changed = {name for name in json.loads(study.dvc("status", "--json", check=False).stdout) if "rung3" in name}
+    folder = "stages/ladder/rung3"
+    runs = {f"{folder}/{stopped}/dvc.yaml:run@{h}-{s}" for h in ("cpu-fp32", "cpu-bf16") for s in (3, 4)}
+    assert changed == runs | {f"{folder}/dvc.yaml:gate"}
 
 
 def refused(repo: Repo, *command: str) -> str:
@@ -250,7 +255,7 @@ def test_a_knob_that_nobody_froze_is_not_trained(study):
 def test_what_no_what_if_can_answer_is_refused_by_name(study):
     study.replace("params.yaml", "mode: frozen", "mode: exploratory")
     study.replace("params.yaml", "d1-b: {depth: 1, aspect: 16, batch_tokens: 256", "d1-b: {depth: 1, aspect: 16, batch_tokens: 512")  # fmt: skip
-    told = study.dvc("repro", "stages/rung1/dvc.yaml:gate", check=False)
+    told = study.dvc("repro", "stages/ladder/rung1/dvc.yaml:gate", check=False)
     assert told.returncode != 0 and ran(told.stdout) == ["protocol"]
     assert "locks/gate1.yaml: no what-if can answer this" in told.stderr
     assert "configs.d1-b.batch_tokens: frozen 256, now 512" in told.stderr
@@ -377,13 +382,13 @@ main()
 def test_a_second_repro_beside_the_first_is_told_to_wait(study):
     study.python("-c", "import shutil; shutil.rmtree('artifacts/records/rung1')")
     first = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--force", "stages/rung1/dvc.yaml"],
+        [sys.executable, "-m", "dvc", "repro", "--force", "stages/ladder/rung1/d1-a/dvc.yaml"],
         cwd=study.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            second = study.dvc("repro", "stages/rung1/dvc.yaml:run@d1-a-cpu-fp32-1", check=False)
+            second = study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml:run@cpu-fp32-1", check=False)
             if second.returncode:
                 break
         assert "another" in second.stderr.lower() or "lock" in second.stderr.lower()

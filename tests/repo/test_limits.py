@@ -93,7 +93,9 @@ def test_the_states_that_brought_a_line_are_known():
     }
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "locks/gate1.yaml", ".dvcignore", "dvc.yaml", "stages/rung1/dvc.yaml"])
+@pytest.mark.parametrize(
+    "path", ["params.yaml", "locks/gate1.yaml", ".dvcignore", "dvc.yaml", "stages/ladder/rung1/a/dvc.yaml"]
+)
 def test_a_file_that_people_write_is_small(tmp_path, path):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_bytes(b"\n" * MAX_SMALL)

@@ -21,13 +21,12 @@ from unittest import mock
 
 from stages import ledger, winner
 from stages.confidence import stored
-from stages.domain import canonical, files, names, promotions, yamlio
+from stages.domain import canonical, files, names, yamlio
 from stages.domain.contract import ClosedContract
-from stages.domain.runs import runs_of
 from stages.domain.study import parse_study
 from stages.dvcfiles.cache import folder_md5
-from stages.dvcfiles.pipeline import PlannedStage, root_stages, rung_stages
-from stages.rungs import write_rungs
+from stages.dvcfiles.pipeline import PlannedStage, fill_templates, parse_templates, root_stages
+from stages.rungs import pipeline_files, write_rungs
 from tests.support import synthetic
 from tests.support.repo import PROJECT, environment
 
@@ -103,23 +102,35 @@ def _stage(name: str, plan: PlannedStage, told: dict[str, dict[str, Any]], seen:
                 yield f"      nfiles: {count}"
 
 
-def write_locks(stems: list[str], only: tuple[str, ...] | None = None) -> None:
-    """Write the dvc.lock beside every dvc.yaml in `stems`, for the study in the current folder."""
-    params = yamlio.read(names.PARAMS, "")
-    study = parse_study(params, "params.yaml")
-    told: dict[str, dict[str, Any]] = {"params.yaml": params}
-    for path in names.GATES.glob("*/promotions.yaml"):
-        told[path.as_posix()] = {name: held == "true" for name, held in promotions.read(path).items()}
-    seen: dict[str, Any] = {}
-    for stem in stems:
-        pipeline = yamlio.read(Path(f"{stem}.yaml"), "")
-        runs = runs_of(study, Path(stem).parent.name) if stem != "dvc" else []
-        plans = rung_stages(pipeline, runs, stem) if runs else root_stages(pipeline, stem)
-        lines = ["schema: '2.0'", "stages:"]
-        for name, plan in plans.items():
-            if only is None or name in only:
-                lines += _stage(name, plan, told, seen)
-        Path(f"{stem}.lock").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+def write_locks(rungs: list[str]) -> None:
+    """Write the dvc.lock files of rungs of the study in the current folder."""
+    study = parse_study(yamlio.read(names.PARAMS, ""), "params.yaml")
+    told, seen = _given(), dict[str, Any]()
+    for rung in rungs:
+        for file in pipeline_files(study, rung):
+            templates = parse_templates(yamlio.loads(file.text.encode(), file.path), file.path)
+            _write_lock(Path(file.lock), fill_templates(templates, file.runs), told, seen)
+
+
+def write_root_lock(only: tuple[str, ...] | None = None) -> None:
+    """Write the dvc.lock at the root of the study in the current folder."""
+    plans = root_stages(yamlio.read(Path("dvc.yaml"), ""), "dvc.yaml")
+    chosen = {name: plan for name, plan in plans.items() if only is None or name in only}
+    _write_lock(Path("dvc.lock"), chosen, _given(), {})
+
+
+def _given() -> dict[str, dict[str, Any]]:
+    """What stages are given as parameters, by file."""
+    given = [*names.GATES.glob("*/promotions.json"), *names.PROTOCOL.glob("knobs/*.json")]
+    told = {path.as_posix(): canonical.loads(path.read_bytes()) for path in given}
+    return {"params.yaml": yamlio.read(names.PARAMS, ""), **told}
+
+
+def _write_lock(path: Path, plans: dict[str, PlannedStage], told: dict[str, dict[str, Any]], seen: Any) -> None:
+    lines = ["schema: '2.0'", "stages:"]
+    for name, plan in plans.items():
+        lines += _stage(name, plan, told, seen)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def build(root: Path, configs: int = 12, seeds: int = 2) -> None:
@@ -135,7 +146,7 @@ def build_study(root: Path, params: dict[str, Any], decided: int | None = None) 
     root.mkdir(parents=True)
     for name in CODE:
         source = PROJECT / name
-        ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "rung[0-9]*", "hindsight")
+        ignore = shutil.ignore_patterns("__pycache__", "dvc.lock", "ladder")
         shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(source, root / name)
     return add_study(root, params, decided, start=["init", "-q", "-b", "main"])
 
@@ -144,7 +155,7 @@ def add_study(
     root: Path, params: dict[str, Any], decided: int | None = None, start: list[str] | None = None
 ) -> dict[str, bytes]:
     """The same in a repository that is there already, in the place of the study that it holds."""
-    for path in [*root.glob("locks/gate*"), *root.glob("stages/rung*/dvc.lock"), root / "dvc.lock"]:
+    for path in [*root.glob("locks/gate*"), *root.glob("stages/ladder/**/dvc.lock"), root / "dvc.lock"]:
         path.unlink(missing_ok=True)
     for name in ("artifacts", "ledger", "site"):
         shutil.rmtree(root / name, ignore_errors=True)
@@ -158,10 +169,10 @@ def add_study(
             _close(rung)
         _commit(start or [], ["add", "-A", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
-        write_locks([f"stages/{rung}/dvc" for rung in study.rungs if rung not in to_come])
+        write_locks([rung for rung in study.rungs if rung not in to_come])
         if not to_come:
             _after_the_last_gate(study.last_rung)
-        write_locks(["dvc"], ("corpus", "protocol", "ledger") if to_come else None)
+        write_root_lock(("corpus", "protocol", "ledger") if to_come else None)
         _commit([], ["add", "-A"], "The evidence")
     return held
 

@@ -182,7 +182,7 @@ def _write(record: dict[str, Any]) -> None:
 
 def _rung(rung: str, study_: study.Study, contract: Contract) -> None:
     number = int(rung.removeprefix("rung"))
-    held = promotions.read(names.GATES / f"gate{number - 1}" / "promotions.yaml") if number > 1 else {}
+    held = promotions.read(names.GATES / f"gate{number - 1}" / "promotions.json") if number > 1 else {}
     for config in study_.configs:
         for host, seed in study_.cells(rung):
             if held.get(config, "true") == "true":
@@ -247,6 +247,8 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             for i, (name, knobs) in enumerate(study_.configs.items())
         }
         files.write_whole(names.PROTOCOL / "configs.json", canonical.dumps({"schema": 1, "configs": shapes}))
+        for config, knobs in study_.configs.items():
+            files.write_whole(names.knobs_path(config), canonical.dumps({"schema": 1, "knobs": knobs}))
         for rung in study_.rungs:
             gate = names.gate_of(rung)
             frozen = locks.frozen_of(study_, gate, runner=RUNNER, corpus=protocol.corpus_digest(), previous=previous)
@@ -257,7 +259,7 @@ def build(root: Path, value: dict[str, Any] | None = None) -> study.Study:
             _rung(rung, study_, contract)
             made, held = gate_stage.judge(rung, value)
             files.write_whole(names.GATES / gate / "decision.json", made.to_bytes())
-            files.write_whole(names.GATES / gate / "promotions.yaml", promotions.dumps(held))
+            files.write_whole(names.GATES / gate / "promotions.json", promotions.dumps(held))
     return study_
 
 

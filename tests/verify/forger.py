@@ -153,15 +153,18 @@ class Forger:
 
         def follow(stages: dict[str, Any]) -> None:
             for stage in stages.values():
-                told = stage.get("params", {}).get("params.yaml", {})
-                told.update({key: json.loads(json.dumps(_value(params, key))) for key in told})
+                for file, told in stage.get("params", {}).items():
+                    config = file.removeprefix("artifacts/protocol/knobs/").removesuffix(".json")
+                    given = {"knobs": params["configs"].get(config)} if config in params["configs"] else params
+                    if given is not params or file == "params.yaml":
+                        told.update({key: json.loads(json.dumps(_value(given, key))) for key in told})
 
         for lock in self.dvc_locks():
             self.dvc(lock, follow)
 
     def dvc_locks(self) -> list[str]:
         """The dvc.lock files that are here."""
-        found = [self.path("dvc.lock"), *self.root.glob("stages/*/dvc.lock")]
+        found = [self.path("dvc.lock"), *self.root.glob("stages/ladder/**/dvc.lock")]
         return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
 
     def dvc(self, lock: str, change: Edit) -> None:
@@ -172,6 +175,42 @@ class Forger:
         change(value["stages"])
         if json.dumps(value) != before:
             self.yaml(lock, value)
+
+    def rung(self, rung: str, change: Edit) -> None:
+        """Change the stages of a rung, or of hindsight, in its dvc.lock files, all at once.
+
+        A run is `run@CONFIG-HOST-SEED` here. What `change` adds goes beside the gate.
+        """
+        folder = f"stages/ladder/{rung}"
+        locks = [lock for lock in self.dvc_locks() if lock.startswith(f"{folder}/")]
+        merged: dict[str, Any] = {}
+        places: dict[str, tuple[str, str]] = {}
+        for lock in locks:
+            data = self.read(lock)
+            value = lockfile._plain(data) or yamlio.loads(data, lock)
+            config = lock.removeprefix(f"{folder}/").rpartition("/")[0]
+            for name, stage in value["stages"].items():
+                key = name.replace("run@", f"run@{config}-")
+                merged[key], places[key] = stage, (lock, name)
+        change(merged)
+
+        def put(lock: str) -> Edit:
+            def replace(stages: dict[str, Any]) -> None:
+                own = {name: key for key, (place, name) in places.items() if place == lock}
+                added = [key for key in merged if key not in places] if lock == f"{folder}/dvc.lock" else []
+                after = {name: merged[key] for name, key in own.items() if key in merged}
+                stages.clear()
+                stages.update(after | {key: merged[key] for key in added})
+
+            return replace
+
+        for lock in locks:
+            self.dvc(lock, put(lock))
+
+    def lock_of(self, rung: str, config: str | None = None) -> str:
+        """The dvc.lock of the runs of a configuration at a rung, the first one's if none is named."""
+        config = config or min(path.parent.name for path in self.root.glob(f"stages/ladder/{rung}/*/dvc.lock"))
+        return f"stages/ladder/{rung}/{config}/dvc.lock"
 
     # covering the tracks
 
@@ -192,16 +231,16 @@ class Forger:
         self._summary = folder_md5(inside)
         for number, held in enumerate(made.tickets.values(), start=2):
             if number <= len(study.rungs):
-                self._tickets(f"stages/rung{number}/dvc.lock", number - 1, held)
+                self._tickets(f"rung{number}", number - 1, held)
         self.digests({"artifacts/summary": self._summary})
 
-    def _tickets(self, lock: str, gate: int, held: dict[str, Any]) -> None:
+    def _tickets(self, rung: str, gate: int, held: dict[str, Any]) -> None:
         def change(stages: dict[str, Any]) -> None:
             for stage in stages.values():
-                for name in stage.get("params", {}).get(f"artifacts/gates/gate{gate}/promotions.yaml", {}):
-                    stage["params"][f"artifacts/gates/gate{gate}/promotions.yaml"][name] = held[name] == "true"
+                given = stage.get("params", {}).get(f"artifacts/gates/gate{gate}/promotions.json", {})
+                given.update({key: held[key.removeprefix("tickets.")] == "true" for key in given})
 
-        self.dvc(lock, change)
+        self.rung(rung, change)
 
     def digests(self, more: dict[str, str] | None = None) -> None:
         """Mend every digest in every dvc.lock that can be made from the bytes in git."""

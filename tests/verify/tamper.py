@@ -301,7 +301,7 @@ def dropped_cell_mended(f: Forger) -> None:
     gone, *rest = f.runs()
     f.save_runs(rest)
     name = f"run@{gone['config']}-{gone['host']}-{gone['seed']}"
-    f.dvc("stages/rung1/dvc.lock", lambda stages: stages.pop(name))
+    f.rung("rung1", lambda stages: stages.pop(name))
     f.judge()
 
 
@@ -310,7 +310,7 @@ def dropped_floor(f: Forger) -> None:
     runs = f.runs()
     gone = next(run for run in runs if run["purpose"] == "floor")
     f.save_runs([run for run in runs if run != gone])
-    f.dvc("stages/rung3/dvc.lock", lambda stages: stages.pop(f"floor@{gone['host']}-{gone['seed']}"))
+    f.rung("rung3", lambda stages: stages.pop(f"floor@{gone['host']}-{gone['seed']}"))
     f.judge()
 
 

@@ -108,4 +108,4 @@ def other_text_beside_corpus(f: Forger) -> None:
 def curve_garbage(f: Forger) -> None:
     path = sorted(f.root.glob("artifacts/traces/rung3/*/*/*/curve.csv"))[0].relative_to(f.root).as_posix()
     put(f, path, b"\xff\xfe,,,\nabc\n")
-    mend(f, path.rpartition("/")[0], "stages/rung3/dvc.lock")
+    mend(f, path.rpartition("/")[0], f.lock_of("rung3", path.split("/")[3]))

@@ -9,14 +9,15 @@ from stages.domain import yamlio
 from tests.verify.forger import METRICS, Forger
 from tests.verify.tamper import caught
 
-RUNG = "stages/rung3/dvc.yaml"
+#: Of the runs of the reference, which has A/A runs, and of the gate.
+RUNG, GATE = "stages/ladder/rung3/d2-a/dvc.yaml", "stages/ladder/rung3/dvc.yaml"
 
 
 # Pipelines
 
 
 def rung_lock(change: Callable[[dict[str, Any]], Any]) -> Callable[[Forger], None]:
-    return lambda f: f.dvc("stages/rung3/dvc.lock", change)
+    return lambda f: f.rung("rung3", change)
 
 
 def runs_of(stages: dict[str, Any]) -> list[dict[str, Any]]:
@@ -25,15 +26,15 @@ def runs_of(stages: dict[str, Any]) -> list[dict[str, Any]]:
 
 @caught("parameters", "another program in the dvc.yaml and the dvc.lock of a rung")
 def other_program(f: Forger) -> None:
-    f.replace(RUNG, "python -m stages.run rung3 ${item.config}", "python cheat.py rung3 ${item.config}")
+    f.replace(RUNG, "python -m stages.run rung3 d2-a", "python cheat.py rung3 d2-a")
     old, new = "python -m stages.run", "python cheat.py"
     rung_lock(lambda stages: [one.update(cmd=one["cmd"].replace(old, new)) for one in runs_of(stages)])(f)
 
 
 @caught("parameters", "the tickets dropped from the dvc.yaml and the dvc.lock of a rung")
 def no_tickets(f: Forger) -> None:
-    tickets = "artifacts/gates/gate2/promotions.yaml"
-    f.replace(RUNG, f"      - {tickets}:\n          - ${{item.config}}\n", "")
+    tickets = "artifacts/gates/gate2/promotions.json"
+    f.replace(RUNG, f"      - {tickets}:\n          - tickets.d2-a\n", "")
     rung_lock(lambda stages: [one["params"].pop(tickets) for one in runs_of(stages)])(f)
 
 
@@ -45,8 +46,21 @@ def other_ledger(f: Forger) -> None:
 
 @caught("dvc-locks", "a rung more than the study has, with evidence of its own")
 def foreign_rung(f: Forger) -> None:
+    for name in ("dvc.yaml", "dvc.lock", "d1-a/dvc.yaml", "d1-a/dvc.lock"):
+        rung3 = f.read(f"stages/ladder/rung3/{name}")
+        f.write(f"stages/ladder/rung4/{name}", rung3.replace(b"rung3", b"rung4"))
+
+
+@caught("dvc-locks", "a configuration more than the study has, with evidence of its own")
+def foreign_config(f: Forger) -> None:
     for name in ("dvc.yaml", "dvc.lock"):
-        f.write(f"stages/rung4/{name}", f.read(f"stages/rung3/{name}").replace(b"rung3", b"rung4"))
+        own = f.read(f"stages/ladder/rung3/d1-a/{name}")
+        f.write(f"stages/ladder/rung3/d9-z/{name}", own.replace(b"d1-a", b"d9-z"))
+
+
+@caught("dvc-locks", "a rung as an earlier version laid it out, beside those of this one")
+def earlier_rung(f: Forger) -> None:
+    f.write("stages/rung3/dvc.lock", f.read("stages/ladder/rung3/d1-a/dvc.lock"))
 
 
 def pipeline(text: str, name: str, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from stages.domain import canonical, locks, yamlio
@@ -12,15 +13,15 @@ from stages.domain.files import sha256_bytes
 from stages.domain.hindsight import DECISIONS, LEDGER
 from stages.domain.runs import Run, hindsight_runs
 from stages.domain.study import Study, parse_study
-from stages.dvcfiles.pipeline import PlannedStage, rung_stages
-from stages.rungs import hindsight_yaml
+from stages.dvcfiles.pipeline import PlannedStage, fill_templates, parse_templates
+from stages.rungs import pipeline_files
 from stages.runners import assign, runner_of
 from tests.verify.forger import RUNS, Forger
 from tests.verify.tamper import caught
 from trainer.shape import rated_steps, realise
 from trainer.spec import Spec
 
-HINDSIGHT, LOCK, YAML = LEDGER.as_posix(), "stages/hindsight/dvc.lock", "stages/hindsight/dvc.yaml"
+HINDSIGHT = LEDGER.as_posix()
 Json = dict[str, Any]
 
 
@@ -60,11 +61,12 @@ def honest(f: Forger, *, commit: bool = True) -> list[Json]:
             content = train(contract, study, run, round(3.5 + place / 1000, 6))
         names = {"config": run.config, "host": run.host, "seed": run.seed, "purpose": run.purpose}
         records.append({**contract.make_record(**names, **content), "decision": sha256_bytes(line)})
-    f.write(YAML, hindsight_yaml(study).encode())
-    stages = rung_stages(yamlio.loads(f.read(YAML), YAML), hindsight_runs(study), YAML)
     params = yamlio.loads(f.read("params.yaml"), "params.yaml")
-    lock = {"schema": "2.0", "stages": {name: locked(stage, params) for name, stage in stages.items()}}
-    f.yaml(LOCK, json.loads(json.dumps(lock)))  # nothing twice: DVC writes no aliases
+    for file in pipeline_files(study, "hindsight"):
+        f.write(file.path, file.text.encode())
+        stages = fill_templates(parse_templates(yamlio.loads(file.text.encode(), file.path), file.path), file.runs)
+        lock = {"schema": "2.0", "stages": {name: locked(stage, params) for name, stage in stages.items()}}
+        f.yaml(file.lock, json.loads(json.dumps(lock)))  # nothing twice: DVC writes no aliases
     save(f, records)
     if commit:
         f.commit("Hindsight")
@@ -78,9 +80,8 @@ def locked(stage: PlannedStage, params: Json) -> Json:
         return [{"path": path, "hash": "md5", "md5": "0" * 32, "size": 0} for path in sorted(paths)]
 
     value = {"cmd": stage.cmd, "deps": files(stage.deps), "outs": files(stage.outs)}
-    keys = [key for names in stage.params.values() for key in names]
-    given = {key: params["configs"][key.partition(".")[2]] for key in keys}
-    return value | ({"params": {"params.yaml": given}} if given else {})
+    given = {file: {"knobs": params["configs"][Path(file).stem]} for file in stage.params}
+    return value | ({"params": given} if given else {})
 
 
 def save(f: Forger, records: list[Json], *, mend: bool = True) -> None:
@@ -186,14 +187,14 @@ def hindsight_gone(f: Forger) -> None:
     records = honest(f)
     run = trained(records)
     records.remove(run)
-    f.dvc(LOCK, lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
+    f.rung("hindsight", lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
     save(f, records)
 
 
 @caught("hindsight", "hindsight: all of it gone after it was committed")
 def hindsight_all_gone(f: Forger) -> None:
     honest(f)
-    for path in (HINDSIGHT, LOCK):
+    for path in (HINDSIGHT, *(lock for lock in f.dvc_locks() if "hindsight" in lock)):
         f.delete(path)
     f.digests()
 
@@ -202,7 +203,7 @@ def hindsight_all_gone(f: Forger) -> None:
 def hindsight_unseen(f: Forger) -> None:
     records = honest(f, commit=False)
     run = trained(records)
-    f.dvc(LOCK, lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
+    f.rung("hindsight", lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
     f.digests()
 
 
@@ -253,13 +254,13 @@ def hindsight_as_candidate(f: Forger) -> None:
 @caught("parameters", "hindsight: its pipeline runs something else")
 def hindsight_pipeline(f: Forger) -> None:
     honest(f)
-    f.replace(YAML, "cmd: python -m stages.run", "cmd: python -m other.run")
+    f.replace("stages/ladder/hindsight/d1-a/dvc.yaml", "cmd: python -m stages.run", "cmd: python -m other.run")
 
 
 @caught("dvc-locks", "hindsight: a stage that its pipeline does not have")
 def hindsight_stage(f: Forger) -> None:
     honest(f)
-    f.dvc(LOCK, lambda stages: stages.update(other=dict(json.loads(json.dumps(stages["summary"])))))
+    f.rung("hindsight", lambda stages: stages.update(other=dict(json.loads(json.dumps(stages["summary"])))))
 
 
 @caught("artifacts", "hindsight: a record that no stage writes", depth="artifacts", committed=False)

@@ -104,7 +104,7 @@ def parameter_of_pending(f: Forger) -> None:
     def change(stages: dict[str, Any]) -> None:
         stages["gate"]["params"]["params.yaml"]["gates.gate2"]["R3"]["k"] = 3
 
-    f.dvc("stages/rung2/dvc.lock", change)
+    f.rung("rung2", change)
 
 
 @caught("rule-of-record", "a rule changed without an amendment, passed off as pending")
@@ -155,7 +155,7 @@ def pending_dropped(f: Forger) -> None:
     amend(f)
     f.commit("Amend")
     f.run(lambda run: run["facts"].update(val_bpb=0.5), rung="rung3")
-    f.dvc("stages/rung3/dvc.lock", lambda stages: [stages.pop(name) for name in list(stages) if name != "gate"])
+    f.rung("rung3", lambda stages: [stages.pop(name) for name in list(stages) if name != "gate"])
 
 
 def _locks(stage: dict[str, Any]) -> dict[str, Any]:

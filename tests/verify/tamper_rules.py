@@ -286,15 +286,16 @@ def summary_edited(f: Forger) -> None:
 # dvc.lock
 
 
-def stage(name: str, change: Any, lock: str = "stages/rung3/dvc.lock") -> Any:
-    """Change one stage of a dvc.lock, the first whose name starts so."""
-    return lambda f: f.dvc(lock, lambda stages: change(stages[next(key for key in stages if key.startswith(name))]))
+def stage(name: str, change: Any, rung: str = "rung3") -> Any:
+    """Change one stage of a rung in its dvc.lock, the first whose name starts so."""
+    return lambda f: f.rung(rung, lambda stages: change(stages[next(key for key in stages if key.startswith(name))]))
 
 
-TICKETS = "artifacts/gates/gate2/promotions.yaml"
+KNOBS = "artifacts/protocol/knobs/d1-a.json"
+TICKETS = "artifacts/gates/gate2/promotions.json"
 
 
-@caught("parameters", "a ticket in dvc.lock turned around (promotions.yaml edited)")
+@caught("parameters", "a ticket in dvc.lock turned around (promotions.json edited)")
 def ticket_edited(f: Forger) -> None:
     def turn(one: dict[str, Any]) -> None:
         held = one["params"][TICKETS]
@@ -303,9 +304,9 @@ def ticket_edited(f: Forger) -> None:
     stage("run@", turn)(f)
 
 
-@caught("digests", "the digest of promotions.yaml in dvc.lock")
+@caught("digests", "the digest of promotions.json in dvc.lock")
 def tickets_digest(f: Forger) -> None:
-    stage("gate", lambda one: one["outs"][1].update(md5="1" * 32), "stages/rung2/dvc.lock")(f)
+    stage("gate", lambda one: one["outs"][1].update(md5="1" * 32), "rung2")(f)
 
 
 @caught("parameters", "another command in dvc.lock")
@@ -315,12 +316,12 @@ def another_command(f: Forger) -> None:
 
 @caught("parameters", "a parameter in dvc.lock")
 def another_parameter(f: Forger) -> None:
-    stage("run@d1-a", lambda one: one["params"]["params.yaml"]["configs.d1-a"].update(matrix_lr=9.0))(f)
+    stage("run@d1-a", lambda one: one["params"][KNOBS]["knobs"].update(matrix_lr=9.0))(f)
 
 
 @caught("parameters", "a parameter left out of dvc.lock")
 def parameter_gone(f: Forger) -> None:
-    stage("run@d1-a", lambda one: one["params"]["params.yaml"].pop("configs.d1-a"))(f)
+    stage("run@d1-a", lambda one: one["params"][KNOBS].pop("knobs"))(f)
 
 
 @caught("parameters", "an output left out of dvc.lock")
@@ -345,22 +346,22 @@ def two_digests(f: Forger) -> None:
 
 @caught("digests", "a stage taken out of dvc.lock")
 def stage_gone(f: Forger) -> None:
-    f.dvc("stages/rung1/dvc.lock", lambda stages: stages.pop(next(iter(stages))))
+    f.rung("rung1", lambda stages: stages.pop(next(iter(stages))))
 
 
 @caught("dvc-locks", "a stage added to dvc.lock")
 def stage_added(f: Forger) -> None:
-    f.dvc("stages/rung1/dvc.lock", lambda stages: stages.update({"run@d9-z-cpu-fp32-1": {"cmd": "true"}}))
+    f.rung("rung1", lambda stages: stages.update({"run@d9-z-cpu-fp32-1": {"cmd": "true"}}))
 
 
 @caught("dvc-locks", "a dvc.lock that is not YAML")
 def lock_not_yaml(f: Forger) -> None:
-    f.write("stages/rung1/dvc.lock", f.read("stages/rung1/dvc.lock") + b"\t}{\n")
+    f.write(f.lock_of("rung1"), f.read(f.lock_of("rung1")) + b"\t}{\n")
 
 
 @caught("dvc-locks", "a dvc.lock that is gone")
 def dvc_lock_gone(f: Forger) -> None:
-    f.delete("stages/rung2/dvc.lock")
+    f.delete(f.lock_of("rung2"))
 
 
 @caught("dvc-locks", "a digest in dvc.lock that is none")
@@ -370,7 +371,7 @@ def no_digest(f: Forger) -> None:
 
 @caught("parameters", "another command in a rung's dvc.yaml")
 def pipeline_edited(f: Forger) -> None:
-    f.replace("stages/rung1/dvc.yaml", "python -m stages.run rung1", "python cheat.py rung1")
+    f.replace("stages/ladder/rung1/d1-a/dvc.yaml", "python -m stages.run rung1", "python cheat.py rung1")
 
 
 # The runner
@@ -495,9 +496,9 @@ def manifest_changed(f: Forger) -> None:
     f.write("artifacts/corpus/manifest.json", canonical.dumps(value))
 
 
-@caught("artifacts", "promotions.yaml in the workspace edited", depth="artifacts", committed=False)
+@caught("artifacts", "promotions.json in the workspace edited", depth="artifacts", committed=False)
 def promotions_changed(f: Forger) -> None:
-    name = "artifacts/gates/gate1/promotions.yaml"
+    name = "artifacts/gates/gate1/promotions.json"
     data = f.read(name)
     f.delete(name)
     f.write(name, data.replace(b"true", b"false", 1))

@@ -11,7 +11,7 @@ from stages.domain.files import md5_bytes
 from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 from tests.verify.tamper import caught
 from tests.verify.tamper_artifacts import MODEL, here, mend, put
-from tests.verify.tamper_files import RUNG
+from tests.verify.tamper_files import GATE, RUNG
 from tests.verify.tamper_past import GATES, _amend, _digest, put_back, take_away
 from tests.verify.tamper_rules import loosen
 
@@ -150,7 +150,10 @@ def renamed_key(text: str, name: str, section: str, field: str, old: str, new: s
         f.params(begin_another)
         f.params(lambda value: move(value[section]))
         f.params(lambda value: value.update(roles={r: new if n == old else n for r, n in value["roles"].items()}))
-        for path in (*f.dvc_locks(), *(f"stages/rung{number}/dvc.yaml" for number in (1, 2, 3))):
+        for path in (
+            *f.dvc_locks(),
+            *(path for path in f.git("ls-files", "stages/ladder").split() if path.endswith(".yaml")),
+        ):
             f.write(path, f.read(path).replace(old.encode(), new.encode()))
         rename_everywhere(f, change, frozen)
 
@@ -345,22 +348,28 @@ without_dependency("site", "ledger", "site_without_ledger")
 without_dependency("site", "report", "site_without_report")
 
 
-def rung_stage(check: str, text: str, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Register a change of the stages of a rung's dvc.yaml."""
+def rung_stage(check: str, text: str, name: str, change: Callable[[dict[str, Any]], Any], path: str = RUNG) -> None:
+    """Register a change of the stages of a generated dvc.yaml."""
 
     def make(f: Forger) -> None:
-        value = yamlio.loads(f.read(RUNG), RUNG)
+        value = yamlio.loads(f.read(path), path)
         change(value)
-        f.yaml(RUNG, value)
+        f.yaml(path, value)
 
     make.__name__ = name
     caught(check, text)(make)
 
 
 rung_stage(
-    "parameters", "a gate that DVC is not to judge", "frozen_gate", lambda v: v["stages"]["gate"].update(frozen=True)
+    "parameters",
+    "a gate that DVC is not to judge",
+    "frozen_gate",
+    lambda v: v["stages"]["gate"].update(frozen=True),
+    GATE,
 )
-rung_stage("parameters", "runs in another folder", "rung_wdir", lambda v: v["stages"]["run"].update(wdir="../../other"))
+rung_stage(
+    "parameters", "runs in another folder", "rung_wdir", lambda v: v["stages"]["run"].update(wdir="../../../../other")
+)
 rung_stage("parameters", "runs that no contract opens", "rung_without_door", lambda v: v["stages"]["run"].pop("deps"))
 rung_stage(
     "parameters",
@@ -370,15 +379,15 @@ rung_stage(
 )
 rung_stage(
     "parameters",
-    "a configuration of shell text in a rung's dvc.yaml",
+    "a host of shell text in a rung's dvc.yaml",
     "shell_text",
-    lambda v: v["stages"]["run"]["matrix"]["config"].append("$(touch owned)"),
+    lambda v: v["stages"]["run"]["matrix"]["host"].append("$(touch owned)"),
 )
 rung_stage(
     "parameters",
     "names of params.yaml in the command of a rung",
     "shell_variable",
-    lambda v: v.update(vars=["../../params.yaml"]) or v["stages"]["run"]["matrix"].update(config="${configs}"),
+    lambda v: v.update(vars=["../../params.yaml"]) or v["stages"]["run"]["matrix"].update(host="${hosts}"),
 )
 rung_stage(
     "parameters", "a stage of one's own in a rung", "own_stage", lambda v: v["stages"].update(own={"cmd": "true"})
@@ -421,7 +430,7 @@ def linked(text: str, name: str, path: str) -> None:
 linked("a ledger that lies elsewhere", "ledger_linked", RUNS)
 linked("a folder of the ledger that lies elsewhere", "ledger_folder_linked", "ledger")
 linked("a lock that lies elsewhere", "lock_linked", "locks/gate2.yaml")
-linked("a rung's folder that lies elsewhere", "rung_linked", "stages/rung2")
+linked("a rung's folder that lies elsewhere", "rung_linked", "stages/ladder/rung2")
 linked("a runner that lies elsewhere", "trainer_linked", "trainer")
 linked("the stages that lie elsewhere", "stages_linked", "stages")
 linked("params.yaml that lies elsewhere", "params_linked", "params.yaml")
@@ -504,7 +513,7 @@ def listing_garbage(f: Forger) -> None:
                 if out["path"] == trace:
                     out["md5"] = f"{md5}.dir"
 
-    f.dvc("stages/rung3/dvc.lock", change)
+    f.rung("rung3", change)
 
 
 # The winner's description

@@ -175,7 +175,7 @@ def test_a_folder_that_belongs_to_somebody_else_is_refused_in_gits_own_words(own
 
 PLACES = [
     "params.yaml", "dvc.yaml", "dvc.lock", "locks/gate2.yaml", RUNS, DECISIONS, METRICS,
-    "stages/rung1/dvc.lock", "stages/rung2/dvc.yaml",
+    "stages/ladder/rung1/d1-a/dvc.lock", "stages/ladder/rung2/d1-a/dvc.yaml", "stages/ladder/rung1/dvc.lock",
 ]  # fmt: skip
 
 

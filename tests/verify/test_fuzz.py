@@ -32,7 +32,7 @@ PARSERS = {
     "locks/gate1.yaml": lambda data: locks.loads(data, "x"),
     RUNS: lambda data: parse_ledger(data, "x"),
     DECISIONS: parse_decision_lines,
-    "stages/rung1/dvc.lock": lambda data: lockfile.parse(data, "x"),
+    "stages/ladder/rung1/d1-a/dvc.lock": lambda data: lockfile.parse(data, "x"),
     "dvc.yaml": lambda data: root_stages(yamlio.loads(data, "x"), "x"),
 }
 MANY = budget(150)

@@ -226,13 +226,14 @@ def test_a_study_with_another_name_is_free_of_that_evidence(whole: Forger):
 
 def test_evidence_that_a_rungs_dvc_lock_alone_tells_of_binds_the_rule(whole: Forger):
     """A team that freezes late has no ledger yet when its first rung has run."""
-    kept = whole.read("stages/rung1/dvc.lock")
+    lock = whole.lock_of("rung1")
+    kept = whole.read(lock)
     whole.git("checkout", "-q", "--orphan", "late")
     old = locks_of(whole)["gate1"]
     for path in ("ledger/runs.jsonl", "ledger/decisions.jsonl", "ledger/metrics.json", *whole.dvc_locks()):
         whole.delete(path)
     whole.commit("Freeze")
-    whole.write("stages/rung1/dvc.lock", kept)
+    whole.write(lock, kept)
     whole.commit("The first rung has run")
     shutil.rmtree(whole.path("artifacts/records"), ignore_errors=True)
     whole.params(lambda value: value["gates"]["gate1"]["R2"].update(k=2))

@@ -13,7 +13,7 @@ from tests.support.repo import Repo
 from tests.verify.forger import Forger, failed
 from tests.verify.suite import MANIPULATIONS, Manipulation
 from tests.verify.tamper import describe_problem, read_places
-from tests.verify.tamper_hindsight import LOCK, honest, save, trained
+from tests.verify.tamper_hindsight import honest, save, trained
 
 PLACES = read_places()
 
@@ -76,7 +76,7 @@ def test_a_part_of_hindsight_verifies_and_the_rest_is_told_as_missing(clone: For
     records = honest(clone, commit=False)
     run = trained(records)
     records.remove(run)
-    clone.dvc(LOCK, lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
+    clone.rung("hindsight", lambda stages: stages.pop(f"run@{run['config']}-{run['host']}-{run['seed']}"))
     save(clone, records)
     results = clone.verify(clone.commit())
     assert failed(results) == []

@@ -13,7 +13,7 @@ from tests.verify.test_command import as_json, statuses, verify
 IGNORED = [
     "locks/.DS_Store", "locks/gate1.yaml~", "locks/.gate1.yaml.swp", "locks/#gate1.yaml#", "locks/__pycache__/notes",
     "locks/Thumbs.db", "ledger/runs.jsonl.orig", "ledger/.idea/workspace.xml", "ledger/plain name.bak",
-    "stages/rung1/.DS_Store", "stages/notes.bak", "trainer/.ipynb_checkpoints/x.ipynb", "trainer/README.bak",
+    "stages/ladder/rung1/.DS_Store", "stages/notes.bak", "trainer/.ipynb_checkpoints/x.ipynb", "trainer/README.bak",
 ]  # fmt: skip
 PATTERNS = (
     b".DS_Store\n*~\n*.swp\n\\#*\\#\n__pycache__\nThumbs.db\n*.orig\n.idea\n*.bak\n.ipynb_checkpoints\n"
