@@ -293,6 +293,7 @@ def wait_until_idle(study: Repo) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_a_study_that_is_killed_at_random_moments_ends_with_the_undisturbed_ledger(smoke, tmp_path):
     chance, total, end = random.Random(20261125), 0, time.monotonic() + KILL_SECONDS
     for number in range(1000):
