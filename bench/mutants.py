@@ -144,7 +144,7 @@ def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant
     by_room: dict[str, list[Mutant]] = defaultdict(list)
     for path in sorted(path for top in ROOTS for path in (root / top).rglob("*.py")):
         for mutant in mutants_of(path, root):
-            if (not rooms or mutant.room in rooms) and _parses(mutant.source):
+            if not rooms or mutant.room in rooms:
                 by_room[mutant.room].append(mutant)
     chance = random.Random(seed)
     for mutants in by_room.values():
@@ -152,8 +152,11 @@ def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant
     drawn: list[Mutant] = []
     while len(drawn) < count and any(by_room.values()):
         for room in sorted(by_room):
-            if by_room[room] and len(drawn) < count:
-                drawn.append(by_room[room].pop())
+            while by_room[room] and len(drawn) < count:
+                mutant = by_room[room].pop()
+                if _parses(mutant.source):
+                    drawn.append(mutant)
+                    break
     return drawn
 
 
