@@ -45,6 +45,8 @@ ROOTS = ("stages", "report", "trainer")
 LIMIT_SECONDS = 900
 #: Seconds (as measured under coverage.py) of the tests that are tried first and of those that follow.
 BATCHES = (30.0, 300.0)
+#: Seconds of a test that others of any name go before.
+SLOW_SECONDS = 3.0
 #: What pytest ends with where all tests pass, where it does not know one of them, and where there is none.
 _PASSED = (0, 4, 5)
 #: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
@@ -175,12 +177,12 @@ def _parses(source: str) -> bool:
 def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
     """The tests that run the changed lines, in the batches in which they are tried; empty where none does.
 
-    Those of the module's own name come first, then the quickest.
+    Those of the module's own name come first, then the quickest; behind them those that take more than a moment.
     """
     lines = tests.get(mutant.path, {})
     seconds = {test: time for line in range(mutant.line, mutant.last_line + 1) for test, time in lines.get(line, ())}
     own = f"test_{Path(mutant.path).stem}.py"
-    left = sorted(seconds, key=lambda test: (own not in test, seconds[test]))
+    left = sorted(seconds, key=lambda test: (seconds[test] > SLOW_SECONDS, own not in test, seconds[test]))
     batches = []
     for most in BATCHES:
         total, batch = 0.0, []
