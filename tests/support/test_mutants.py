@@ -74,8 +74,8 @@ def test_the_tests_that_run_the_changed_line_are_tried_those_of_its_name_first_t
         "tests/domain/test_m.py::own",
         "other",
     )
-    lines = {mutant.line: [(quick, 0.1), (own, 5.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
-    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick], [slow]]
+    lines = {mutant.line: [(quick, 0.1), (own, 2.0), (heavy, 25.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
+    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick, heavy], [slow]]
     assert select_tests(mutant, {"stages/domain/other.py": lines}) == []
 
 
