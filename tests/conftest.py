@@ -44,6 +44,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> repos.Repo:
     Where several processes share a session (`pytest -n`), the first one that asks runs it and each has a copy of its own.
     """
     own = tmp_path_factory.mktemp("smoke") / "study"
+    if finished := os.environ.get("STAGED_PROMOTION_SMOKE"):  # one that `make mutants` ran with the unchanged code
+        return repos.Repo(Path(finished)).copy(own)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return build_smoke(own)
     shared = tmp_path_factory.getbasetemp().parent / "smoke"
