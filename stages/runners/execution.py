@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -160,7 +161,11 @@ class CommandExecution:
 
     def _probe(self, paths: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Any]:
         """What `runner.probe` says of the trainer's environment, `name: value` a line."""
-        telemetry: dict[str, Any] = {"system": platform.platform(), "cpu": platform.processor() or platform.machine()}
+        telemetry: dict[str, Any] = {
+            "hostname": socket.gethostname(),
+            "system": platform.platform(),
+            "cpu": platform.processor() or platform.machine(),
+        }
         if self._settings.probe is None:
             return telemetry
         output: list[bytes] = []
