@@ -1,7 +1,7 @@
 """The earlier layout of DVC's files, as `promotion verify` meets it in older commits: a dvc.yaml for every rung.
 
 Nothing writes it any more. stages/rungN/dvc.yaml had a matrix of configuration, host and seed, tickets were lines of
-promotions.yaml, and a run was given its knobs from params.yaml. In the earliest commits variables of DVC stood for the axes.
+promotions.yaml, and a run was given its knobs from params.yaml. In the earliest commits the axes were variables of DVC.
 """
 
 from __future__ import annotations

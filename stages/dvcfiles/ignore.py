@@ -139,11 +139,11 @@ def _translate_name(name: str) -> str | None:
             at += 1
         elif sign != "[":
             pieces[-1] += re.escape(sign)
-        elif found := _SET.match(name, at - 1):
-            inside = found[0][1:-1]
+        elif match := _SET.match(name, at - 1):
+            inside = match[0][1:-1]
             negated = inside[:1] in ("!", "^") and inside[:1] != ""
             pieces[-1] += f"[{'^' if negated else ''}{_SIGN.sub(_ESCAPED, inside[negated:])}]"
-            at = found.end()
+            at = match.end()
         else:
             return None
     head, *middle = pieces

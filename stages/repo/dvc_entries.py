@@ -62,17 +62,17 @@ def restore_entries(study: Study) -> list[str]:
 
 def _restore_rung(study: Study, rung: str, records: list[Record], git: Git) -> list[str]:
     lock = locks.read(names.gate_of(rung))
-    held = {record.id: record.md5 for record in records if lock and record.lock == lock.digest}
+    recorded = {record.id: record.md5 for record in records if lock and record.lock == lock.digest}
     declared: dict[Path, list[Run]] = {}
     for run in runs_of(study, rung):
         declared.setdefault(run.lock_path, []).append(run)
-    return [entry for path, runs in declared.items() for entry in _restore_file(path, runs, held, git)]
+    return [entry for path, runs in declared.items() for entry in _restore_file(path, runs, recorded, git)]
 
 
-def _restore_file(path: Path, runs: list[Run], held: Mapping[str, str], git: Git) -> list[str]:
-    """`held` has the MD5 of records by run."""
+def _restore_file(path: Path, runs: list[Run], recorded: Mapping[str, str], git: Git) -> list[str]:
+    """`recorded` has the MD5 of records by run."""
     head, stages = lockfile.read(path)
-    missing = {run.stage_name: held[run.id] for run in runs if run.id in held and run.stage_name not in stages}
+    missing = {run.stage_name: recorded[run.id] for run in runs if run.id in recorded and run.stage_name not in stages}
     restored: dict[str, str] = {}
     for head_then, stages_then in _past_locks(path.as_posix(), git) if missing else ():
         head = head or head_then

@@ -118,7 +118,9 @@ def _compare_lines(case: Case, lines: tuple[RecordLine, ...], last: LastDecision
             yield problem
         elif names.record_path(run.record.id).as_posix() not in written and not pending_gates(case):
             meaning = "a record that DVC never saw any run write"
-            yield run.problem("", "a run that no dvc.lock has", "an out in a dvc.lock of stages/ladder/hindsight/", meaning)
+            yield run.problem(
+                "", "a run that no dvc.lock has", "an out in a dvc.lock of stages/ladder/hindsight/", meaning
+            )
     missing = sorted(declared - {run.record.id for run in lines})
     if missing:
         case.note(f"missing, such as {missing[0]}: {len(missing)} in all; `make hindsight` trains them")

@@ -22,7 +22,7 @@ _EARLIER = re.compile(r"stages/rung[0-9]+/dvc\.(yaml|lock)")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a study's generated dvc.yaml files stand, and what their stages are given; `earlier`: in the way of older commits."""
+    """Where a study's generated dvc.yaml files stand, and what their stages are given; `earlier` in older commits."""
 
     earlier: bool
 
