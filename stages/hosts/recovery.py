@@ -44,7 +44,7 @@ def heal(wait: float = 0.0) -> list[Path]:
 
 def remove_broken_files(wait: float = 0.0) -> list[Path]:
     """Remove dvc.lock files and an rwlock that are cut off, and an rwlock of dead processes; the paths cut off."""
-    locks = [Path("dvc.lock"), *sorted(Path("stages").glob("rung[0-9]*/dvc.lock"))]
+    locks = [Path("dvc.lock"), *sorted(names.LADDER.glob("**/dvc.lock"))]
     broken = [path for path in locks if path.is_file() and not _is_whole_lock(path)]
     broken += [RWLOCK] if RWLOCK.is_file() and _read_rwlock() is None else []
     if broken and _is_dvc_running(wait):

@@ -69,7 +69,11 @@ def restore_outputs(stages: Iterable[str], remote: str | None) -> int:
 
 def run_dvc(*arguments: str) -> int:
     """Run `dvc ARGUMENTS`, its output where this process's goes; its exit status. It ends when this process does."""
-    with processes.start_child(["-m", "stages.hosts.processes", "-m", "dvc", *arguments]) as child:
+    return _run_module("dvc", *arguments)
+
+
+def _run_module(*words: str) -> int:
+    with processes.start_child(["-m", "stages.hosts.processes", "-m", *words]) as child:
         return child.wait()
 
 
@@ -122,15 +126,18 @@ def commit_runs(runs: Iterable[Run]) -> list[Run]:
     uncommitted = find_uncommitted(runs)
     stages = [run.stage for run in uncommitted]
     for start in range(0, len(stages), BATCH):
-        if run_dvc("commit", "--force", *stages[start : start + BATCH]):
+        if _run_module("stages.hosts.dvc_commit", *stages[start : start + BATCH]):
             raise Refused(f"`dvc commit` refused {stages[start]} or one after it; see above")
     return uncommitted
 
 
 def order_entries(runs: Iterable[Run]) -> None:
-    """Sort the dvc.lock files of these runs, all those of a rung; DVC lists stages in the order in which they ended."""
-    order: dict[Path, list[str]] = {}
+    """Sort the dvc.lock files of these runs, all those of a rung; DVC lists stages in the order in which they ended.
+
+    The order is that in which `dvc repro` ends them: host by host, candidates before A/A runs.
+    """
+    order: dict[Path, dict[str, list[str]]] = {}
     for run in runs:
-        order.setdefault(run.lock_path, []).append(run.stage_name)
-    for path, stages in order.items():
-        lockfile.put_in_order(path, stages)
+        order.setdefault(run.lock_path, {}).setdefault(run.host, []).append(run.stage_name)
+    for path, hosts in order.items():
+        lockfile.put_in_order(path, [stage for stages in hosts.values() for stage in stages])

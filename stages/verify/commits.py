@@ -14,7 +14,7 @@ from stages.verify.locks import PARAMS
 #: A commit that touches none of these cannot change a verdict that rests on git alone.
 VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
 #: What a commit of the study's history touches.
-HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/*/dvc.lock")
+HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/**/dvc.lock")
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 

@@ -105,9 +105,10 @@ def _too_early(commitment: Commitment, state: HistoryState) -> Problem:
         text = f"brings evidence of {rung} {'together with' if together else 'without'} lock {digest[:12]}"
     else:
         text = f"brings evidence of {rung or 'an unknown rung'} that names no lock"
-    dvc_lock = f"stages/{rung}/dvc.lock"  # where there is no ledger yet, it is what speaks of trained runs
+    # Where there is no ledger yet, the dvc.lock files of the rung are what speaks of trained runs.
+    dvc_locks = [] if RUNS in state.oids else [path for path in sorted(state.oids) if f"/{rung}/" in path]
     return Problem(
-        f"locks/{gate}.yaml" if together else dvc_lock if dvc_lock in state.oids and RUNS not in state.oids else RUNS,
+        f"locks/{gate}.yaml" if together else next(iter(dvc_locks), RUNS),
         f"{state.title} {text}",
         "the lock in an ancestor of that commit",
         f"nothing shows that the rule of {gate} was fixed before its evidence was seen",

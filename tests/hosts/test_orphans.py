@@ -102,7 +102,7 @@ def test_the_next_dvc_takes_up_what_an_orphan_finished(study):
     stage = "stages/ladder/rung1/d1-a/dvc.yaml:run@cpu-fp32-1"
     evidence = record.read_bytes()
     measured = telemetry.stored_path(files.md5_bytes(evidence), study.root)
-    lock = study.root / "stages" / "rung1" / "dvc.lock"
+    lock = study.root / "stages/ladder/rung1/d1-a/dvc.lock"
     lock.unlink()
     study.python("-c", "import shutil; shutil.rmtree('.dvc/cache/runs')")
     with subprocess.Popen(
@@ -119,5 +119,5 @@ def test_the_next_dvc_takes_up_what_an_orphan_finished(study):
     done = study.dvc("repro", "-s", stage)
     assert "finished after its DVC was killed; that record is taken up" in done.stdout + done.stderr
     assert (record.read_bytes(), measured.read_bytes()) == (evidence, orphan)
-    assert "run@d1-a-cpu-fp32-1" in lock.read_text(encoding="utf-8")
+    assert "run@cpu-fp32-1" in lock.read_text(encoding="utf-8")
     assert not (study.root / orphans.ORPHANS / "rung1/d1-a/cpu-fp32/1").exists()

@@ -53,7 +53,7 @@ stages:
 @pytest.mark.parametrize("length", range(0, len(LOCK), 7))
 def test_a_lock_that_ends_anywhere_but_behind_a_stage_is_removed(tmp_path, monkeypatch, length):
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "stages" / "rung1" / "dvc.lock"
+    path = tmp_path / "stages/ladder/rung1/d1-a/dvc.lock"
     path.parent.mkdir(parents=True)
     path.write_text(LOCK[:length], encoding="utf-8")
     kept = LOCK[:length].endswith(("f1\n", "size: 1462\n", "79\n"))

@@ -155,9 +155,9 @@ def test_pending_as_json_holds_the_runs_of_every_host(judged, capsys):
 def test_a_run_is_taken_in_only_once(judged, monkeypatch):
     done = list(read_rung_work(judged, "rung1").done)
     taken: list[tuple[str, ...]] = []
-    monkeypatch.setattr(remote, "run_dvc", lambda *words: taken.append(words) or 0)
+    monkeypatch.setattr(remote, "_run_module", lambda *words: taken.append(words) or 0)
     assert remote.commit_runs(done) == done
-    assert taken == [("commit", "--force", *(run.stage for run in done))]
+    assert taken == [("stages.hosts.dvc_commit", *(run.stage for run in done))]
     write_locks(done[:-1])
     for run in done:
         cache(run)

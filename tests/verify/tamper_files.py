@@ -236,7 +236,7 @@ stranger("the runner with a space that nobody sees", "invisible", "train\u200ber
 stranger("the runner with a dot that Windows leaves out", "dot", "trainer./clock.py")
 stranger("the root's dvc.lock in capitals", "capital_lock", "DVC.lock")
 stranger("a module of the runner twice, once with a capital", "capital_module", "trainer/Clock.py")
-stranger("a rung's folder twice, once with a capital", "capital_rung", "stages/Rung1/dvc.yaml")
+stranger("a rung's folder twice, once with a capital", "capital_rung", "stages/ladder/Rung1/dvc.yaml")
 
 
 # What the workspace holds under names that are ignored at the root alone
