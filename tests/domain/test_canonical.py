@@ -3,6 +3,7 @@
 import doctest
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,25 @@ def test_the_examples_in_the_docstrings_hold():
 @given(values)
 def test_every_value_reads_back_as_itself(value):
     assert loads_canonical(dumps(value)) == value
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else 1
+
+
+whole_numbers = st.integers(-(10**23), 10**23) | st.sampled_from([10**21, 10**21 + 1, -(10**21) - 1])
+
+
+@given(values | st.text() | whole_numbers | st.integers(60, 70).map(nested) | st.dictionaries(st.text(), whole_numbers))
+def test_whatever_is_read_can_be_written(value):
+    data = json.dumps(value).encode("ascii")
+    try:
+        dumps(value)
+    except NotCanonical as error:
+        with pytest.raises(NotCanonical, match=re.escape(str(error))):
+            loads(data)
+    else:
+        assert loads(data) == value
 
 
 @given(st.dictionaries(text, st.integers(-(10**21), 10**21), min_size=2))
