@@ -14,6 +14,7 @@ stages.domain.canonical.NotCanonical: key 'a' stands twice in one object
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -30,8 +31,8 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 #: No whole number of a study is as large. Python has larger ones, and no float of them.
 MAX_WHOLE = 10**21
-#: Digits of a whole number that may be larger.
-_LONG = re.compile(rb"[0-9]{22}")
+#: The first digits of a whole number that may be larger; a digest stands in quotes.
+_LONG = re.compile(rb"(?:^|[:,\[-])[0-9]{22}")
 
 
 class NotCanonical(ValueError):
@@ -118,14 +119,19 @@ def loads(data: bytes) -> Any:
         raise NotCanonical("nested too deeply") from None
     except ValueError as error:
         raise error if isinstance(error, NotCanonical) else NotCanonical(str(error)) from None
-    # What else JSON leaves open takes an escape, that many digits, or that many brackets: most lines have none.
-    if b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH or _LONG.search(data):
-        _check(value, 0)
+    _check(value, 0)
     return value
 
 
 def loads_canonical(data: bytes) -> Any:
     """Like `loads`, and refuses bytes that are not exactly the canonical ones of their value."""
+    # Bytes that are those of their value hold no key twice and no NaN. What else JSON leaves open takes an escape, that
+    # many digits or that many brackets, and most lines have none of them.
+    if not (b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH or _LONG.search(data)):
+        with contextlib.suppress(ValueError):  # `loads` names what is wrong
+            value = json.loads(data.decode("utf-8"))
+            if _encode(value) == data:
+                return value
     value = loads(data)
     if _encode(value) != data:  # `loads` has checked the value
         raise NotCanonical("the bytes are not the canonical form of what they say")
