@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +50,11 @@ def _thin(rows: list[Item]) -> list[Item]:
     return [rows[place] for place in dict.fromkeys(places)]
 
 
+def _point(header: list[str], row: list[str]) -> CurvePoint:
+    values = dict(zip_longest(header, row[: len(header)], fillvalue=""))
+    return {key: _number(values[key]) for key in COLUMNS}
+
+
 def _read(path: Path) -> bytes | None:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return None
@@ -63,9 +69,10 @@ def read_trace(root: Path, run: str) -> Trace:
         problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; {FETCH} brings it"
     else:
         try:
-            rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+            header, *rows = list(csv.reader(io.StringIO(data.decode("utf-8")))) or [[]]
+            rows = list(filter(None, rows))
             count = len(rows)
-            points = [{key: _number(row[key]) for key in COLUMNS} for row in _thin(rows)]
+            points = [_point(header, row) for row in _thin(rows)]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
