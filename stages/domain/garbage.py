@@ -1,4 +1,4 @@
-"""Python's garbage collector, for work that reads much and keeps it: looking through that again and again finds none."""
+"""Python's garbage collector, for work that reads much and keeps it: what is searched again and again holds none."""
 
 from __future__ import annotations
 
