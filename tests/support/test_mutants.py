@@ -68,14 +68,10 @@ def test_a_seed_draws_as_many_of_each_room(module, tmp_path):
 
 def test_the_tests_that_run_the_changed_line_are_tried_those_of_its_name_first_then_the_quickest(module, tmp_path):
     mutant = next(one for one in mutants_of(module, tmp_path) if one.before == "g(a + 1)")
-    slow, quick, own, other = (
-        "tests/x/test_x.py::slow",
-        "tests/x/test_x.py::quick",
-        "tests/domain/test_m.py::own",
-        "other",
-    )
-    lines = {mutant.line: [(quick, 0.1), (own, 5.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
-    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick], [slow]]
+    slow, quick, other = "tests/x/test_x.py::slow", "tests/x/test_x.py::quick", "other"
+    own, heavy = "tests/domain/test_m.py::own", "tests/domain/test_m.py::heavy"
+    lines = {mutant.line: [(quick, 0.1), (own, 2.0), (heavy, 25.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
+    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick, heavy], [slow]]
     assert select_tests(mutant, {"stages/domain/other.py": lines}) == []
 
 
