@@ -97,8 +97,14 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
         yield lambda n: setattr(n, "value", not n.value)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: setattr(n, "value", n.value + 1)  # type: ignore[attr-defined]
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield lambda n: setattr(n, "value", ast.Constant(None))
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """Whether a value is empty or false whatever happens: who asks for its truth alone does not tell it from None."""
+    elements = [getattr(value, name) for name in ("elts", "keys") if hasattr(value, name)]
+    return not value.value if isinstance(value, ast.Constant) else elements == [[]]
 
 
 def droppable(body: Sequence[ast.stmt]) -> Iterator[int]:

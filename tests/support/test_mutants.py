@@ -56,6 +56,14 @@ def test_every_kind_of_change_is_there_and_nothing_else_changes(module, tmp_path
         assert one.source != SOURCE and one.source.endswith("LIMIT = 3\n")
 
 
+def test_what_is_returned_empty_is_not_returned_as_none_instead(tmp_path):
+    path = tmp_path / "m.py"
+    values = ["False", "0", "''", "[]", "{}", "()", "None", "[x]", "{x: 1}", "f()", "True"]
+    path.write_text("".join(f"def f{n}(x):\n    return {value}\n" for n, value in enumerate(values)), encoding="utf-8")
+    changed = [mutant.before for mutant in mutants_of(path, tmp_path) if mutant.after == "return None"]
+    assert changed == ["return [x]", "return {x: 1}", "return f()", "return True"]
+
+
 def test_a_seed_draws_as_many_of_each_room(module, tmp_path):
     other = tmp_path / "report" / "n.py"
     other.parent.mkdir()
