@@ -187,7 +187,7 @@ def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
     """
     lines = tests.get(mutant.path, {})
     seconds = {test: time for line in range(mutant.line, mutant.last_line + 1) for test, time in lines.get(line, ())}
-    own = f"test_{Path(mutant.path).stem}.py"
+    own = f"{Path(mutant.path).parent.name}/test_{Path(mutant.path).stem}.py"
     left = sorted(seconds, key=lambda test: (seconds[test] > SLOW_SECONDS, own not in test, seconds[test]))
     batches = []
     for most in BATCHES:
@@ -200,10 +200,10 @@ def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
 
 
 def name_tests(mutant: Mutant, root: Path) -> list[str]:
-    """The files of tests with the name of the module, or else of its folder."""
+    """The files of tests with the name of the module, in its room if there are some, or else of its folder."""
     path = Path(mutant.path)
-    for name in (path.stem, path.parent.name):
-        if files := sorted((root / "tests").rglob(f"test_{name}.py")):
+    for folder, name in ((path.parent.name, path.stem), ("", path.stem), ("", path.parent.name)):
+        if files := sorted((root / "tests" / folder).rglob(f"test_{name}.py")):
             return [file.relative_to(root).as_posix() for file in files]
     return []
 

@@ -91,6 +91,9 @@ def test_where_no_test_has_the_modules_name_those_of_its_folders_name_follow(mod
     assert name_tests(mutant, tmp_path) == ["tests/x/test_domain.py"]
     (tmp_path / "tests" / "test_m.py").write_bytes(b"")
     assert name_tests(mutant, tmp_path) == ["tests/test_m.py"]
+    (tmp_path / "tests" / "domain").mkdir()
+    (tmp_path / "tests" / "domain" / "test_m.py").write_bytes(b"")
+    assert name_tests(mutant, tmp_path) == ["tests/domain/test_m.py"]
 
 
 def test_a_mutant_stands_in_its_module_only_while_its_tests_run(module, tmp_path):
