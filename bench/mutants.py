@@ -49,6 +49,7 @@ BATCHES = (30.0, 300.0)
 SLOW_SECONDS = 3.0
 #: What pytest ends with where all tests pass, where it does not know one of them, and where there is none.
 _PASSED = (0, 4, 5)
+_FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (.*?)(?: - |$)|ImportError while loading conftest)", re.MULTILINE)
 #: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
 _PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.stats", "jinja2", "psutil",
               "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
@@ -218,6 +219,7 @@ class Clone:
     def fails(self, words: Sequence[str]) -> str | None:
         """The first of these tests that fails; None where all pass. A test that never ends fails."""
         log = self.root.parent / "pytest.log"
+        log.unlink(missing_ok=True)
         processes = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         with contextlib.suppress(AttributeError):
             processes.set_forkserver_preload(list(_PRELOADED))
@@ -228,10 +230,12 @@ class Clone:
             process.kill()
             process.join()
             return f"no end in {LIMIT_SECONDS} s"
-        if process.exitcode in _PASSED:
-            return None
-        failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - |$)", log.read_text(encoding="utf-8", errors="replace"), re.M)
-        return failed[1] if failed else "the collection of tests"
+        output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if failed := _FAILURE.search(output):
+            return failed[1] or "the import of what all tests share"
+        if process.exitcode not in _PASSED:  # no test has failed, so nothing is known of the mutant
+            raise RuntimeError(f"pytest ended with {process.exitcode} and names no test: {output[-2000:]}")
+        return None
 
     def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
         """The test that fails where the mutant stands in the place of its module."""

@@ -112,6 +112,18 @@ def test_a_mutant_stands_in_its_module_only_while_its_tests_run(module, tmp_path
     assert module.read_text(encoding="utf-8") == SOURCE
 
 
+def test_a_process_that_ends_without_the_name_of_a_test_kills_nothing(tmp_path):
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_m.py").write_text("import os\n\n\ndef test_m():\n    os._exit(1)\n", encoding="utf-8")
+    clone = Clone(tmp_path, dict(os.environ))
+    with pytest.raises(RuntimeError, match="pytest ended with 1 and names no test"):
+        clone.fails(["tests/test_m.py"])
+    assert clone.fails(["tests/none.py"]) is None
+    (tests / "conftest.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    assert clone.fails(["tests/test_m.py"]) == "the import of what all tests share"
+
+
 def test_the_map_says_which_passing_test_runs_which_line(tmp_path):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "m.py").write_text(
