@@ -166,13 +166,20 @@ def _run(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
         if row.decision is not None:
             continue
         if row.lock is not None:
-            return f"{row.rung}: {row.closed or row.outcome}", _run_command(study, rungs, row)
+            return f"{row.rung}: {_explain(row)}", _run_command(study, rungs, row)
         if not _is_in_ledger(rungs):
             return "what was decided so far is not in the ledger yet", WRITE_LEDGER
         if committed := _commit_evidence(git):
             return committed
         return _freeze(study, row.gate, f"{row.gate} is not frozen, so {row.rung} may not start")
     return None
+
+
+def _explain(row: RungStatus) -> str:
+    """Where a frozen rung stands. The protocol opens it, and `dvc repro` begins with the protocol."""
+    from stages.hosts.worklist import read_current_contract
+
+    return (row.closed or row.outcome) if read_current_contract(row.rung) else "its rules are frozen, so it may start"
 
 
 def _run_command(study: Study, rungs: list[RungStatus], row: RungStatus) -> str:
