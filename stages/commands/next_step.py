@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.commands.freeze import plan_locks
-from stages.domain import names
+from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
 from stages.domain.corpus import DataFiles, PackageSource
 from stages.domain.errors import Invalid, Refused
@@ -27,8 +27,9 @@ from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
 from stages.repo.objects import GitAbsent
 from stages.status import RungStatus, read_status
 
-#: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`.
+#: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`; and with params.yaml of now.
 WRITE_LEDGER = "dvc repro -s ledger confidence site"
+WRITE_ANEW = "dvc repro -s protocol ledger confidence site"
 ADD_REMOTE = "dvc remote add -d team PATH-OR-URL"
 COMMIT_REMOTE = "git add .dvc/config && git commit -m 'The remote of the team'"
 LOCK = Path("dvc.lock")
@@ -66,14 +67,24 @@ def commit_rules_command(study: Study) -> str | None:
     return step[1] if step else None
 
 
-def _rule_files(study: Study, begun: Sequence[str]) -> list[str]:
+def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
     """What belongs into the commit of the rules: the dvc.lock of a rung that is begun by now does not."""
     source = study.data.source
     folder = f"{source.root}/" if isinstance(source, DataFiles) else ""
     texts = [] if isinstance(source, PackageSource) else [f"{folder}{file.path}" for file in source.files]
     program = study.command.files if study.command else []
-    pipelines = [f"stages/{rung}" + "/dvc.yaml" * (rung in begun) for rung in study.rungs] if begun else ["stages"]
+    pipelines = ["stages"]
+    if begun:
+        deleted = map(Path, filter(None, git.ask("ls-files", "--deleted", "-z", "--", "stages").split("\0")))
+        gone = {path.parent.as_posix() for path in deleted if not path.parent.exists()}  # rungs of an earlier study
+        pipelines = [f"stages/{rung}" + "/dvc.yaml" * (rung in begun) for rung in study.rungs] + sorted(gone)
     return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]
+
+
+def _find_changed(git: Git, paths: Sequence[str]) -> list[str]:
+    """The files among `paths` that differ from HEAD, or that git does not know."""
+    listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths).split("\0")
+    return [path for entry in listed if (path := entry[3:].removeprefix(git.prefix))]
 
 
 def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:
@@ -84,9 +95,7 @@ def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:
     inside = [path for path in paths if not Path(path).is_absolute() and ".." not in Path(path).parts]
     if "locks" in inside and _is_ledger_cleared(git):  # `promotion study use` cleared another study
         inside += ["ledger", LOCK.as_posix()]
-    listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *inside).split("\0")
-    changed = [path for entry in listed if (path := entry[3:].removeprefix(git.prefix))]
-    ending = find_ending(git)
+    changed, ending = _find_changed(git, inside), find_ending(git)
     if changed == [LOCK.as_posix()] and ending is None and differs_in_telemetry_alone(git):
         return None
     to_add = [path for path in inside if any(name == path or name.startswith(f"{path}/") for name in changed)]
@@ -195,8 +204,11 @@ def _refreeze(study: Study, rungs: list[RungStatus]) -> Step | None:
 def _commit_rules(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
     if git is None or find_ending(git):  # a merge of rules is one commit with what it does to the evidence
         return None
-    begun = [row.rung for row in rungs if lockfile.path_of(row.rung).is_file()]
-    command = _commit(git, _rule_files(study, begun), "Freeze the rules")
+    begun = [row.rung for row in rungs if row.done or row.floor_done or row.decision is not None]
+    paths = _rule_files(study, begun, git)
+    if _find_changed(git, paths) == [names.PARAMS.as_posix()]:  # no rule: a title, which what is made anew goes with
+        return None
+    command = _commit(git, paths, "Freeze the rules")
     return ("the rules are frozen and not committed: they come before the evidence", command) if command else None
 
 
@@ -209,6 +221,8 @@ def _run(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
             return _train(study, rungs, row, git)
         if not _is_in_ledger(rungs):
             return "what was decided so far is not in the ledger yet", WRITE_LEDGER
+        if not _is_site_current(rungs):
+            return "ledger and site are not those of params.yaml as it is now", WRITE_ANEW
         if committed := _commit_evidence(study, git):
             return committed
         return _explain_block(rungs) or _freeze(
@@ -248,8 +262,11 @@ def _train(study: Study, rungs: list[RungStatus], row: RungStatus, git: Git | No
 def _finish(study: Study, rungs: list[RungStatus], git: Git | None) -> Step:
     if not _is_in_ledger(rungs):
         return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
-    if not _is_site_current():
-        return "the ledger is written, and the site that shows it is not built yet", "dvc repro"
+    if not _is_site_current(rungs):
+        return (
+            "the ledger is written, and the site that shows it is not built of it and of params.yaml yet",
+            "dvc repro",
+        )
     if committed := _commit_evidence(study, git):
         return committed
     return _explain_block(rungs) or ("the study is complete", "promotion verify")
@@ -267,16 +284,16 @@ def _explain_block(rungs: list[RungStatus]) -> Step | None:
 def _commit_evidence(study: Study, git: Git | None) -> Step | None:
     if git is None:
         return None
-    paths, why = ["ledger", LOCK.as_posix(), "stages"], "git does not hold the evidence yet"
+    paths, why = ["ledger", LOCK.as_posix(), "stages", names.PARAMS.as_posix()], "git does not hold the evidence yet"
     if find_ending(git):
-        paths += [path for path in _rule_files(study, []) if path not in paths]
+        paths += [path for path in _rule_files(study, [], git) if path not in paths]
         why = "every file of the merge is decided, and git has not ended it"
     command = _commit(git, paths, "The evidence")
     return (why, command) if command else None
 
 
-def _is_site_current() -> bool:
-    """Whether the site is built, and DVC recorded that it was built of the ledger that is here."""
+def _is_site_current(rungs: list[RungStatus]) -> bool:
+    """Whether the site is built, and DVC recorded that it was built of the ledger and the params.yaml that are here."""
     if not (names.SITE / "index.html").is_file():
         return False
     if not LOCK.is_file():
@@ -286,7 +303,16 @@ def _is_site_current() -> bool:
     except Invalid:
         return False
     ledger = site.deps.get(names.LEDGER.as_posix()) if site else None
-    return ledger is not None and ledger.md5 == md5_folder(names.LEDGER)
+    if site is None or ledger is None or ledger.md5 != md5_folder(names.LEDGER):
+        return False
+    present = yamlio.loads(names.PARAMS.read_bytes(), names.PARAMS.as_posix())
+    unfrozen = {name for row in rungs if row.lock is None for name in (row.rung, row.gate)}  # may change until frozen
+
+    def frozen(value: object) -> object:
+        return {key: value[key] for key in value if key not in unfrozen} if isinstance(value, dict) else value
+
+    recorded = site.params.get(names.PARAMS.as_posix(), {})
+    return all(frozen(present.get(key)) == frozen(value) for key, value in recorded.items())
 
 
 def _read_decisions() -> bytes:

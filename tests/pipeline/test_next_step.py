@@ -275,7 +275,11 @@ def test_a_merge_that_stopped_at_the_ledger_and_the_pipeline_leads_on(study: Rep
     assert show_next(study) == f"git checkout --ours -- {' '.join(paths)} && python -m stages.rungs && dvc repro"
     type_in(study, show_next(study))
     assert study.git("diff", "HEAD~1", "--", *paths) == ""
-    assert walk_without_history(study) == ["git add ledger stages && git commit --no-edit", "promotion verify"]
+    end = "git add ledger stages && git commit --no-edit"
+    assert show_next(study) == end
+    type_in(study, end)
+    assert show_next(study) == "promotion verify"
+    study.promotion("verify")
 
 
 def test_a_merge_that_stopped_at_the_study_itself_is_told_with_the_way_back(study: Repo) -> None:
@@ -283,6 +287,7 @@ def test_a_merge_that_stopped_at_the_study_itself_is_told_with_the_way_back(stud
     for branch, question in (("theirs", "Which one?"), ("main", "Which is it?")):
         study.git("checkout", "-q", branch)
         study.replace("params.yaml", "question: Which?", f"question: {question}")
+        study.dvc("repro", "-q")
         study.commit("Another question")
     study.run("git", "merge", "theirs", check=False)
     done = study.promotion("status", check=False)
@@ -290,12 +295,15 @@ def test_a_merge_that_stopped_at_the_study_itself_is_told_with_the_way_back(stud
     assert "params.yaml, line 5: found a merge conflict, expected one side of it; keep what should stand" in done.stderr
     assert "`git merge --abort`" in done.stderr
     study.git("merge", "--abort")
-    assert walk(study)[-1] == "promotion verify"
+    assert walk(study) == ["promotion verify"]
     study.run("git", "merge", "theirs", check=False)
     study.git("checkout", "--theirs", "params.yaml")
-    typed = walk(study)
-    assert typed[0] == "git add params.yaml"
-    assert typed[-2:] == ["git add params.yaml && git commit --no-edit", "promotion verify"]
+    assert walk(study) == [
+        "git add params.yaml",
+        "git checkout --ours -- dvc.lock && dvc repro",
+        "git add dvc.lock params.yaml && git commit --no-edit",
+        "promotion verify",
+    ]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -371,16 +379,41 @@ def test_runs_that_another_host_owes_are_waited_for_and_taken_in(tmp_path: Path)
         type_in(repo, add.replace("PATH-OR-URL", str(remote)))
         repo.git("clone", "-q", str(repo.root), str(tmp_path / "other"))
         other = Repo(tmp_path / "other")
-        for rung in ("rung1", "rung2"):
-            assert show_next(repo) == "promotion work --host here --once"
-            type_in(repo, "promotion work --host here --once")
+        work = "promotion work --host here --once"
+        assert show_next(repo) == work
+        type_in(repo, work)
+        for _ in ("nobody has pushed", "and still nobody"):
             assert show_next(repo) == "promotion pending --fetch"
             type_in(repo, "promotion pending --fetch")
-            assert show_next(repo) == "promotion pending --fetch", "nobody has pushed"
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
-            type_in(other, "promotion work --host there --once")
-            os.sched_setaffinity(0, {0})
-            type_in(repo, "promotion pending --fetch")
-            assert show_next(repo) == f"dvc repro stages/{rung}/dvc.yaml:gate"
-            type_in(repo, f"dvc repro stages/{rung}/dvc.yaml:gate")
-        assert walk(repo) == ["dvc repro", EVIDENCE, "promotion verify"]
+    type_in(other, work.replace("here", "there"))
+    with on_one_cpu():
+        type_in(repo, "promotion pending --fetch")
+        assert walk(repo) == [
+            "dvc repro stages/rung1/dvc.yaml:gate",
+            work,
+            "dvc repro",
+            EVIDENCE,
+            "promotion verify",
+        ]
+
+
+@pytest.mark.parametrize("text", ["question: Which?", "title: Walked"])
+def test_another_title_is_shown_before_it_is_committed(study: Repo, text: str) -> None:
+    study.replace("params.yaml", text, f"{text.rstrip('?')} after all")
+    end = "git add dvc.lock params.yaml && git commit -m 'The evidence'"
+    assert walk(study) == ["dvc repro", end, "promotion verify"]
+
+
+def test_another_title_between_two_gates_is_shown_before_it_is_committed(study: Repo) -> None:
+    study.git("reset", "-q", "--hard", "HEAD~2")
+    study.dvc("checkout", "--allow-missing", check=False)
+    study.replace("params.yaml", "question: Which?", "question: Which one?")
+    assert walk(study) == [
+        "dvc repro -s protocol ledger confidence site",
+        "git add dvc.lock params.yaml && git commit -m 'The evidence'",
+        "promotion freeze gate2",
+        "git add locks && git commit -m 'Freeze the rules'",
+        "dvc repro",
+        EVIDENCE,
+        "promotion verify",
+    ]
