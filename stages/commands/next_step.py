@@ -14,6 +14,7 @@ from stages.commands.freeze import plan_locks
 from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
 from stages.domain.corpus import DataFiles, PackageSource
+from stages.domain.dvc_remote import has_remote
 from stages.domain.errors import Invalid, Refused
 from stages.domain.runs import gate_stage
 from stages.domain.study import Study
@@ -21,7 +22,6 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
 from stages.repo.dvc_entries import differs_in_telemetry_alone
-from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
 from stages.repo.objects import GitAbsent

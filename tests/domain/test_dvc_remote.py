@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.repo.dvc_remote import restore_command
+from stages.domain.dvc_remote import restore_command
 
 REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/%(y)s\n"
 
