@@ -17,6 +17,7 @@ from typing import Any
 
 from stages.domain import canonical, files, names
 from stages.domain.canonical import JsonObject
+from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.summary.tables import csv_bytes
@@ -71,11 +72,16 @@ def keeps_weights(run: Record) -> bool:
     return (run.spec or {}).get("kind") != "command"
 
 
+def _missing(path: Path, run: Record) -> Refused:
+    bring = f"`dvc checkout` (or, where the cache lacks it, `{restore_command(Path())}`)"
+    return Refused(f"{path.as_posix()} is missing; {bring} brings back what {run.id} trained")
+
+
 def copy_weights(run: Record) -> Mapping[str, object]:
     """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
     source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
-        raise Refused(f"{source.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+        raise _missing(source, run)
     files.copy_whole(source, target)
     return {"file": WEIGHTS, "sha256": files.sha256_file(target), "bytes": target.stat().st_size}
 
@@ -110,7 +116,7 @@ def make_model_file(
 def _curve(run: Record) -> str:
     path = names.trace_path(run.id) / "curve.csv"
     if not path.is_file():
-        raise Refused(f"{path.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+        raise _missing(path, run)
     return path.read_text(encoding="utf-8")
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from stages import winner
 from stages.domain.dvc_remote import restore_command
+from stages.domain.errors import Refused
+from stages.runners.builtin import BuiltinRunner
 
 REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/%(y)s\n"
 
@@ -34,3 +40,14 @@ def test_a_study_in_a_folder_of_the_repository_has_the_remote_of_the_repository(
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text(REMOTE, encoding="utf-8")
     assert restore_command(tmp_path / "a" / "study") == "dvc pull"
+
+
+@pytest.mark.parametrize(("remote", "verb"), [(REMOTE, "pull"), ("", "repro")])
+def test_what_a_stage_misses_is_brought_by_what_works_in_this_repository(tmp_path, monkeypatch, remote, verb):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(remote, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=rf"manifest\.json is missing; `dvc {verb} corpus` brings it"):
+        BuiltinRunner().check_corpus("0" * 64, Path("artifacts/corpus"))
+    with pytest.raises(Refused, match=rf"is missing; `dvc checkout` \(or, where the cache lacks it, `dvc {verb}`\)"):
+        winner.copy_weights(SimpleNamespace(id="rung1/a/here/1"))

@@ -173,7 +173,7 @@ def test_a_what_if_trains_nothing_in_a_clone_without_cache_and_remote(study: Rep
     done = clone.dvc(*asked, check=False)
     assert done.returncode != 0
     told = done.stdout + done.stderr
-    assert "its evidence is not here, and an exploratory study trains nothing; `dvc pull` brings" in told
+    assert "its evidence is not here, and an exploratory study trains nothing; no DVC remote holds it either" in told
     assert ": finished" not in told
     assert clone.git("status", "--porcelain") == ""
     assert ": finished" not in study.dvc(*asked).stderr  # where the evidence is, the question is answered
