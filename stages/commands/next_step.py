@@ -263,10 +263,9 @@ def _finish(study: Study, rungs: list[RungStatus], git: Git | None) -> Step:
     if not _is_in_ledger(rungs):
         return "every gate has decided, but the ledger does not hold it yet", "dvc repro"
     if not _is_site_current(rungs):
-        return (
-            "the ledger is written, and the site that shows it is not built of it and of params.yaml yet",
-            "dvc repro",
-        )
+        if (names.SITE / "index.html").is_file():
+            return "the site is not that of ledger and params.yaml as they are now", "dvc repro"
+        return "the ledger is written, and the site that shows it is not built yet", "dvc repro"
     if committed := _commit_evidence(study, git):
         return committed
     return _explain_block(rungs) or ("the study is complete", "promotion verify")
