@@ -1,20 +1,35 @@
-"""Do the tests notice? Small changes of the code, drawn at random, each tried against the tests of its folder.
+"""Do the tests notice? Small changes of the code, drawn at random, each tried against the tests that run its line.
 
     make mutants SEED=1                                     100 mutants, as many of each folder as of any other
     python -m bench.mutants --seed 1 --count 12 --rooms stages/domain stages/repo
+    python -m bench.mutants --seed 2 --map FOLDER           uses the map of another seed again
 
 A mutant is one change of one node of a module's syntax: a comparison turned, a number one larger, `and` for `or`, a
-condition negated, a `return` of None, a statement left out. It is made in a copy of the files that git tracks, where
-the tests of the folder's room run until the first failure. Prints the score of each folder and every survivor.
+condition negated, a `return` of None, a statement left out. It is made in a clone of what git has of HEAD, never in the
+working tree.
+
+First the quick tests run once under coverage.py, which notes the lines that each test runs (`bench.coverage_map`; as
+long as the suite). Then the tests that run the changed line are tried, those of the module's own name first, then the
+quickest, until one fails or all have passed. Where that many seconds of them are left out, or no test in this process
+runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included.
+What still passes is a survivor. So a mutant that only a slow test of another name would notice counts as one: the score
+is a lower bound. The tests of one study share one that was run with the unchanged code.
+
+Prints the score of each folder and every survivor. With `--out FILE` each outcome is a line of JSON at once, and a
+mutant that stands there is not tried again.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import json
+import multiprocessing
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,9 +38,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.coverage_map import SMOKE, CoverageMap, read_map, record_map
+
 ROOTS = ("stages", "report", "trainer")
-#: Seconds for the tests of one mutant: one that loops for ever is killed by the limit.
+#: Seconds for one process of tests: a mutant that loops for ever is killed by the limit.
 LIMIT_SECONDS = 900
+#: Seconds (as measured under coverage.py) of the tests that are tried first and of those that follow.
+BATCHES = (30.0, 300.0)
+#: Seconds of a test that others of any name go before.
+SLOW_SECONDS = 3.0
+#: What pytest ends with where all tests pass, where it does not know one of them, and where there is none.
+_PASSED = (0, 4, 5)
+_FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (.*?)(?: - |$)|ImportError while loading conftest)", re.MULTILINE)
+#: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
+_PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.stats", "jinja2", "psutil",
+              "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -37,13 +64,19 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed module: its path, the line, the text before and after, and the whole changed source."""
+    """A changed module: its path, the lines of the change, the text before and after, and the whole changed source."""
 
     path: str
     line: int
+    last_line: int
     before: str
     after: str
     source: str
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other one."""
+        return f"{self.path}:{self.line}-{self.last_line}: {self.before!r} -> {self.after!r}"
 
     @property
     def room(self) -> str:
@@ -65,8 +98,14 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
         yield lambda n: setattr(n, "value", not n.value)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: setattr(n, "value", n.value + 1)  # type: ignore[attr-defined]
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield lambda n: setattr(n, "value", ast.Constant(None))
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """Whether a value is empty or false whatever happens: who asks for its truth alone does not tell it from None."""
+    elements = [getattr(value, name) for name in ("elts", "keys") if hasattr(value, name)]
+    return not value.value if isinstance(value, ast.Constant) else elements == [[]]
 
 
 def droppable(body: Sequence[ast.stmt]) -> Iterator[int]:
@@ -110,7 +149,7 @@ def _write(name: str, source: str, node: ast.AST, after: str) -> Mutant:
     data = source.encode("utf-8")
     text = f"({after})" if isinstance(node, ast.expr) else after
     changed = (data[:start] + text.encode("utf-8") + data[end:]).decode("utf-8")
-    return Mutant(name, node.lineno, data[start:end].decode("utf-8"), text, changed)
+    return Mutant(name, node.lineno, node.end_lineno or node.lineno, data[start:end].decode("utf-8"), text, changed)
 
 
 def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant]:
@@ -118,7 +157,7 @@ def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant
     by_room: dict[str, list[Mutant]] = defaultdict(list)
     for path in sorted(path for top in ROOTS for path in (root / top).rglob("*.py")):
         for mutant in mutants_of(path, root):
-            if (not rooms or mutant.room in rooms) and _parses(mutant.source):
+            if not rooms or mutant.room in rooms:
                 by_room[mutant.room].append(mutant)
     chance = random.Random(seed)
     for mutants in by_room.values():
@@ -126,8 +165,11 @@ def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant
     drawn: list[Mutant] = []
     while len(drawn) < count and any(by_room.values()):
         for room in sorted(by_room):
-            if by_room[room] and len(drawn) < count:
-                drawn.append(by_room[room].pop())
+            while by_room[room] and len(drawn) < count:
+                mutant = by_room[room].pop()
+                if _parses(mutant.source):
+                    drawn.append(mutant)
+                    break
     return drawn
 
 
@@ -139,41 +181,110 @@ def _parses(source: str) -> bool:
     return True
 
 
-def select_tests(mutant: Mutant, root: Path) -> list[str]:
-    """The tests of a mutant's room, those of the module's own name first; for stages itself those of the pipeline."""
-    parts = Path(mutant.path).parts
-    room = parts[1] if parts[0] == "stages" and len(parts) > 2 else parts[0]
-    folders = ["commands", "pipeline"] if room == "stages" else [room]
-    named = sorted((root / "tests").rglob(f"test_{Path(mutant.path).stem}.py"))  # those of its own name first
-    tests = [path.relative_to(root).as_posix() for path in named]
-    return tests + [f"tests/{folder}" for folder in folders if (root / "tests" / folder).is_dir()]
+def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
+    """The tests that run the changed lines, in the batches in which they are tried; empty where none does.
+
+    Those of the module's own name come first, then the quickest; behind them those that take more than a moment.
+    """
+    lines = tests.get(mutant.path, {})
+    seconds = {test: time for line in range(mutant.line, mutant.last_line + 1) for test, time in lines.get(line, ())}
+    own = f"{Path(mutant.path).parent.name}/test_{Path(mutant.path).stem}.py"
+    left = sorted(seconds, key=lambda test: (seconds[test] > SLOW_SECONDS, own not in test, seconds[test]))
+    batches = []
+    for most in BATCHES:
+        total, batch = 0.0, []
+        while left and (not batch or total + seconds[left[0]] <= most):
+            total += seconds[left[0]]
+            batch.append(left.pop(0))
+        batches.append(batch)
+    return [batch for batch in batches if batch]
 
 
-def is_killed(mutant: Mutant, copy_root: Path, only: Sequence[str]) -> bool:
-    """Whether a test of the room fails where the mutant stands in the place of its module."""
-    path = copy_root / mutant.path
-    whole = path.read_bytes()
-    path.write_text(mutant.source, encoding="utf-8", newline="\n")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *only]
-    words = [*command, *select_tests(mutant, copy_root)]
-    options = {**os.environ, "PYTHONPATH": str(copy_root), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(words, cwd=copy_root, env=options, capture_output=True, timeout=LIMIT_SECONDS)
-        return done.returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        path.write_bytes(whole)
+def name_tests(mutant: Mutant, root: Path) -> list[str]:
+    """The files of tests with the name of the module, in its room if there are some, or else of its folder."""
+    path = Path(mutant.path)
+    for folder, name in ((path.parent.name, path.stem), ("", path.stem), ("", path.parent.name)):
+        if files := sorted((root / "tests" / folder).rglob(f"test_{name}.py")):
+            return [file.relative_to(root).as_posix() for file in files]
+    return []
 
 
-def copy_tracked(root: Path, target: Path) -> None:
-    """Copy the files that git tracks, and the environment as a link."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout
-    for name in filter(None, listed.decode("utf-8").split("\0")):
-        if (root / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes((root / name).read_bytes())
-    subprocess.run(["git", "init", "-q"], cwd=target, check=True)
+@dataclass(frozen=True)
+class Clone:
+    """Where mutants are made: a clone, and the environment of its tests."""
+
+    root: Path
+    environment: dict[str, str]
+
+    def fails(self, words: Sequence[str]) -> str | None:
+        """The first of these tests that fails; None where all pass. A test that never ends fails."""
+        log = self.root.parent / "pytest.log"
+        log.unlink(missing_ok=True)
+        processes = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        with contextlib.suppress(AttributeError):
+            processes.set_forkserver_preload(list(_PRELOADED))
+        process = processes.Process(target=run_pytest, args=(self.root, self.environment, list(words), log))
+        process.start()
+        process.join(LIMIT_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            return f"no end in {LIMIT_SECONDS} s"
+        output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if failed := _FAILURE.search(output):
+            return failed[1] or "the import of what all tests share"
+        if process.exitcode not in _PASSED:  # no test has failed, so nothing is known of the mutant
+            raise RuntimeError(f"pytest ended with {process.exitcode} and names no test: {output[-2000:]}")
+        return None
+
+    def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
+        """The test that fails where the mutant stands in the place of its module."""
+        path = self.root / mutant.path
+        whole = path.read_bytes()
+        path.write_text(mutant.source, encoding="utf-8", newline="\n")
+        forget_compiled(path)
+        try:
+            batches = select_tests(mutant, tests)
+            killer = next(filter(None, map(self.fails, batches)), None)
+            named = name_tests(mutant, self.root)
+            return killer or (self.fails(named) if named else None)
+        finally:
+            path.write_bytes(whole)
+            forget_compiled(path)
+
+
+def forget_compiled(path: Path) -> None:
+    """Remove what Python compiled of a module: it goes by seconds, and a mutant may last less."""
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
+def run_pytest(root: Path, environment: dict[str, str], words: list[str], log: Path) -> None:
+    """The whole life of a process that runs some tests of a clone; it ends with pytest's exit status."""
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, str(root))
+    for name in [name for name in sys.modules if name.partition(".")[0] in (*ROOTS, "bench", "tests")]:
+        del sys.modules[name]  # those of the clone are meant
+    with log.open("wb") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    import pytest
+
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *words])))
+
+
+def make_clone(root: Path, folder: Path) -> Clone:
+    """A clone of HEAD, with a smoke study that its tests copy."""
+    target = folder / "clone"
+    subprocess.run(["git", "clone", "-q", str(root), str(target)], check=True)
+    smoke = folder / "smoke"
+    environment = {**os.environ, "PYTHONPATH": str(target), SMOKE: str(smoke)}
+    run_smoke = "import sys, pathlib; from tests.conftest import build_smoke; build_smoke(pathlib.Path(sys.argv[1]))"
+    words = [sys.executable, "-c", run_smoke, str(smoke)]
+    subprocess.run(words, cwd=target, env=environment, check=True, capture_output=True)
+    return Clone(target, environment)
 
 
 def main() -> None:
@@ -182,20 +293,54 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which mutants are drawn (%(default)s)")
     parser.add_argument("--count", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--rooms", nargs="*", default=[], metavar="FOLDER", help="such as stages/domain; default: all")
-    parser.add_argument("--quick", action="store_true", help="only tests that are neither slow nor need a browser")
+    parser.add_argument("--map", type=Path, metavar="FOLDER", help="keep the clone and the map of its tests here")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="add each outcome here, as a line of JSON")
     arguments = parser.parse_args()
-    root, only = Path.cwd(), ["-m", "not slow and not browser"] if arguments.quick else []
-    outcomes: dict[str, list[tuple[Mutant, bool]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copy_tracked(root, Path(folder))
-        for number, mutant in enumerate(draw(root, arguments.seed, arguments.count, arguments.rooms), start=1):
-            killed = is_killed(mutant, Path(folder), only)
-            outcomes[mutant.room].append((mutant, killed))
-            print(f"{number}: {'killed' if killed else 'SURVIVED'} {mutant.path}:{mutant.line}", file=sys.stderr)
-    for room, tried in sorted(outcomes.items()):
-        print(f"{room}: {sum(killed for _, killed in tried)} of {len(tried)} killed")
-    for mutant, killed in (pair for tried in outcomes.values() for pair in tried):
-        if not killed:
+    with contextlib.ExitStack() as stack:
+        folder = arguments.map or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
+        outcomes = try_mutants(folder.absolute(), arguments)
+    print_scores(outcomes)
+
+
+def try_mutants(folder: Path, arguments: argparse.Namespace) -> list[tuple[Mutant, str | None]]:
+    """Each mutant that is drawn, with the test that fails."""
+    root, maps = Path.cwd(), folder / "map"
+    ready = folder / "ready"
+    if not ready.exists():
+        clone = make_clone(root, folder)
+        maps.mkdir()
+        record_map(clone.root, clone.environment, maps)
+        ready.touch()
+    target = folder / "clone"
+    clone = Clone(target, {**os.environ, "PYTHONPATH": str(target), SMOKE: str(folder / "smoke")})
+    tests = read_map(target, maps)
+    known: dict[str, str | None] = {}
+    if arguments.out and arguments.out.exists():
+        rows = map(json.loads, arguments.out.read_text(encoding="utf-8").splitlines())
+        known = {row["mutant"]: row["killer"] for row in rows}
+    outcomes = []
+    for number, mutant in enumerate(draw(target, arguments.seed, arguments.count, arguments.rooms), start=1):
+        if mutant.key not in known:
+            known[mutant.key] = clone.find_killer(mutant, tests)
+            if arguments.out:
+                with arguments.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"mutant": mutant.key, "killer": known[mutant.key]}) + "\n")
+        killer = known[mutant.key]
+        print(f"{number}: {f'killed by {killer}' if killer else 'SURVIVED'}: {mutant.path}:{mutant.line}", flush=True)
+        outcomes.append((mutant, killer))
+    return outcomes
+
+
+def print_scores(outcomes: Sequence[tuple[Mutant, str | None]]) -> None:
+    """The score of each folder and of all, and every survivor."""
+    rooms: dict[str, list[bool]] = defaultdict(list)
+    for mutant, killer in outcomes:
+        rooms[mutant.room].append(killer is not None)
+        rooms["in all"].append(killer is not None)
+    for room, killed in sorted(rooms.items(), key=lambda pair: (pair[0] == "in all", pair[0])):
+        print(f"{room}: {sum(killed)} of {len(killed)} killed")
+    for mutant, killer in outcomes:
+        if killer is None:
             print(f"\nsurvived: {mutant.path}:{mutant.line}\n- {mutant.before}\n+ {mutant.after}")
 
 

@@ -132,7 +132,7 @@ def _with_unit(key: str, value: Any) -> str:
         return f"{formatting.number(number / 1e9, 1).removesuffix('.0')}{formatting.NB}GFLOP/s"
     if number is not None and unit == "tokens/s":
         return f"{formatting.plain(round(number))}{formatting.NB}tokens/s"
-    if last == "value_layers":  # indices, which alone would read as a count
+    if last == "value_layers" and isinstance(value, list):  # indices, which alone would read as a count
         return f"block{'s' if len(value) > 1 else ''} {formatting.leaf(last, value)}"
     text = formatting.leaf(last, value)
     return f"{text}{formatting.NB}{unit}" if unit else text

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from stages.domain import files, names
+from stages.dvcfiles import telemetry
 
 COLUMNS = ("step", "tokens", "seconds", "train_loss", "lr_factor")
 #: Points that a page and its files carry; the whole curve is the trace's, whose digest the page names.
@@ -21,7 +20,6 @@ MAX_BYTES = 16 << 20
 FETCH = "`dvc pull` (where a DVC remote is set up) or `dvc repro`"
 #: A row of the curve, by its columns; None for a number that is not finite.
 CurvePoint = dict[str, float | None]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,20 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _thin(rows: list[Item]) -> list[Item]:
-    """At most `MOST_POINTS` of the rows, closer where a loss falls steeply; the first and the last among them."""
-    if len(rows) <= MOST_POINTS:
-        return rows
-    places = (round((n / (MOST_POINTS - 1)) ** 1.5 * (len(rows) - 1)) for n in range(MOST_POINTS))
-    return [rows[place] for place in dict.fromkeys(places)]
+def _places(rows: int) -> frozenset[int]:
+    """At most `MOST_POINTS` of so many rows, closer where a loss falls steeply; the first and the last among them."""
+    if rows <= MOST_POINTS:
+        return frozenset(range(rows))
+    return frozenset(round((n / (MOST_POINTS - 1)) ** 1.5 * (rows - 1)) for n in range(MOST_POINTS))
 
 
-def _read(path: Path) -> bytes | None:
-    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+def _rows(data: bytes) -> Iterator[dict[str, str]]:
+    """The rows of a curve, one at a time: as a list, those of a large file take sixty times as much memory."""
+    return csv.DictReader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""))
+
+
+def _read(path: Path, most: int = MAX_BYTES) -> bytes | None:
+    if not path.is_file() or path.stat().st_size > most:
         return None
     return path.read_bytes()
 
@@ -63,26 +65,19 @@ def read_trace(root: Path, run: str) -> Trace:
         problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; {FETCH} brings it"
     else:
         try:
-            rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
-            count = len(rows)
-            points = [{key: _number(row[key]) for key in COLUMNS} for row in _thin(rows)]
+            count = sum(1 for _ in _rows(data))
+            places = _places(count)
+            points = [
+                {key: _number(row[key]) for key in COLUMNS} for place, row in enumerate(_rows(data)) if place in places
+            ]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []
-    telemetry = _read(root / names.telemetry_path(run))
-    digests = [None if part is None else files.sha256_bytes(part) for part in (data, telemetry)]
-    return Trace(points, count, digests[0], parse_telemetry(telemetry), digests[1], problem)
+    measured = _read(root / names.telemetry_path(run), telemetry.MAX_BYTES)
+    digests = [None if part is None else files.sha256_bytes(part) for part in (data, measured)]
+    return Trace(points, count, digests[0], telemetry.parse(measured), digests[1], problem)
 
 
 def read_telemetry(root: Path, run: str) -> Mapping[str, object]:
-    """A run's telemetry under `root`, as `parse_telemetry` takes it."""
-    return parse_telemetry(_read(root / names.telemetry_path(run)))
-
-
-def parse_telemetry(data: bytes | None) -> Mapping[str, object]:
-    """What the file holds. It is for people and read by no rule: what is not a JSON object is shown as absent."""
-    try:
-        value = json.loads(data or b"null")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    """A run's telemetry under `root`, as `stages.dvcfiles.telemetry` reads it."""
+    return telemetry.parse(_read(root / names.telemetry_path(run), telemetry.MAX_BYTES))

@@ -36,6 +36,11 @@ class StudyView:
         return f"{self.study.clock.kind} clock"
 
     @property
+    def has_builtin_runner(self) -> bool:
+        """Whether trainer/ trains, of whose model and text the pages know more than of a command's."""
+        return self.study.runner.get("kind") != "command"
+
+    @property
     def executed(self) -> list[LedgerRun]:
         """Every run that trained something, in the order of the ledger."""
         return self.files.executed

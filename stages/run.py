@@ -253,12 +253,9 @@ def main() -> None:
     status, reason = find_status(run)
     if not status:
         if _read_section("study").get("mode") == "exploratory":
-            from stages.domain.dvc_remote import has_remote
-
-            bring = "`dvc pull` brings what was trained" if has_remote(Path()) else "no DVC remote holds it either"
             raise Refused(
-                f"{run.id}: its evidence is not here, and an exploratory study trains nothing; {bring}, and "
-                "`promotion what-if` asks the ledger alone"
+                f"{run.id}: its evidence is not here, and an exploratory study trains nothing; `dvc pull` (where a "
+                "DVC remote is set up) brings what was trained, and `promotion what-if` asks the ledger alone"
             )
         train(run)
         return

@@ -17,7 +17,6 @@ from typing import Any
 
 from stages.domain import canonical, files, names
 from stages.domain.canonical import JsonObject
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused, main_guard
 from stages.domain.records import Record, parse_ledger
 from stages.summary.tables import csv_bytes
@@ -73,8 +72,8 @@ def keeps_weights(run: Record) -> bool:
 
 
 def _missing(path: Path, run: Record) -> Refused:
-    bring = f"`dvc checkout` (or, where the cache lacks it, `{restore_command(Path())}`)"
-    return Refused(f"{path.as_posix()} is missing; {bring} brings back what {run.id} trained")
+    bring = "`dvc checkout`, `dvc pull` (where a DVC remote is set up) or `dvc repro` brings back"
+    return Refused(f"{path.as_posix()} is missing; {bring} what {run.id} trained")
 
 
 def copy_weights(run: Record) -> Mapping[str, object]:

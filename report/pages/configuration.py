@@ -24,6 +24,8 @@ MODELS = Table(
     "params.yaml, artifacts/protocol/configs.json or the records, ledger/decisions.jsonl",
     note="Knobs that are the same everywhere are left out.",
 )
+#: Of the realised model, which the built-in runner alone records.
+BUILT = (("parameters", "Parameters"), ("flops_per_token", "FLOPs per token"), ("width", "Width"))
 RANKS = Table("ranks", "Ranks on each host block", "ledger/decisions.jsonl", tools=False)
 
 
@@ -66,9 +68,7 @@ def models_table(view: StudyView) -> Table:
         Column("roles", "Role", hidden=True, get=lambda path: ", ".join(path.roles)),
         Column("fate", "In the end", "state", get=lambda path: state(path.last.state) if path.last else None),
         Column("reached", "Rungs", "count", reached),
-        built("parameters", "Parameters"),
-        built("flops_per_token", "FLOPs per token"),
-        built("width", "Width"),
+        *(built(key, label) for key, label in BUILT if view.has_builtin_runner),
         *map(knob, varied),
     ]
     return MODELS.fill(columns, view.paths.values(), lambda path: path.config)

@@ -61,12 +61,20 @@ def pages(view: StudyView) -> Iterator[Page]:
         "text": text_of(view.study, corpus),
         "corpus": corpus,
         "source": labels.pairs(corpus.source if corpus else {}),
-        "runner": labels.pairs(dict(sorted(view.study.runner.items()))),
+        "runner": runner_pairs(view),
     }
     tables = [protocol_table(view), hosts_table(view.study.hosts, view.machines), published_table()]
-    if corpus:
+    if corpus and corpus.splits:
         tables.append(corpus_table(corpus))
     yield Page("method.html", "method.html", "Method and limits", context, tables)
+
+
+def runner_pairs(view: StudyView) -> list[tuple[str, str]]:
+    """The settings of the runner; those of a command by their keys in params.yaml, since variables are names."""
+    settings = dict(sorted(view.study.runner.items()))
+    if view.has_builtin_runner:
+        return labels.pairs(settings)
+    return [(key, formatting.value_text(value)) for key, value in formatting.leaves(settings) if value not in ([], {})]
 
 
 def declared(chains: Iterable[Chain]) -> str:
@@ -94,6 +102,9 @@ def _declared(chain: Chain) -> str:
 def text_of(study: Study, corpus: CorpusManifest | None) -> str:
     """Which text was trained on, in words."""
     source = study.data.source
+    if source.kind == "files":
+        listed = formatting.listed([file.path for file in source.files], 3)
+        return f"The trainer reads files of its own: {listed}."
     if source.kind == "package":
         text = f"The text is {source.file} of the Python package {source.package} {source.version}"
         text += f", one document for each {' and '.join(source.document)}" if source.document else ""

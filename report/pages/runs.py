@@ -20,6 +20,8 @@ from stages.domain.runs import Run
 
 #: Of the realised model: the rest stands on the page of the configuration.
 MODEL = ("depth", "width", "heads", "parameters", "flops_per_token")
+#: What the built-in runner's training loss is counted in.
+LOSS_UNIT = "nats per token"
 #: Telemetry that the page shows elsewhere or not at all.
 SHOWN_ELSEWHERE = frozenset({"schema", "run", "record", "status", "segments"})
 STATUSES = {
@@ -133,10 +135,11 @@ def _run_pages(view: StudyView) -> Iterator[Page]:
     for run in view.executed:
         siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
         trace = read_trace(view.files.root, run.record.id)
-        yield _run_page(run, siblings, trace, view.gates[names.gate_of(run.record.rung)])
+        unit = LOSS_UNIT if view.has_builtin_runner else "as the trainer prints it"
+        yield _run_page(run, siblings, trace, view.gates[names.gate_of(run.record.rung)], unit)
 
 
-def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView) -> Page:
+def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: GateView, loss_unit: str) -> Page:
     """The page of a run. `siblings` are the other runs of its configuration at its rung."""
     record = run.record
     stem = run_page(record.id).removesuffix(".html")
@@ -158,10 +161,10 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "named": gate.decision.evidence.get(record.id) if gate.decision else None,
             "gate": gate,
             "stage": Run(record.rung, record.config, record.host, record.seed, record.purpose).stage,
-            "figures": [curve_figure(trace, record.budget.clock)] if trace.points else [],
+            "figures": [curve_figure(trace, record.budget.clock, loss_unit)] if trace.points else [],
             "rung_page": rung_page(record.rung),
         },
-        tables=[curve_table(trace, record.id, f"{record.budget.clock} clock")] if trace.points else [],
+        tables=[curve_table(trace, record.id, f"{record.budget.clock} clock", loss_unit)] if trace.points else [],
         extra={f"{stem}.json": run.line.raw},
     )
 
@@ -207,21 +210,22 @@ def _telemetry(telemetry: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in telemetry.items() if key not in left_out}
 
 
-def curve_figure(trace: Trace, clock: str) -> Figure:
-    """Training loss of a run over its seconds, or over its steps where a trainer tells no seconds."""
-    key = "seconds" if any(point["seconds"] for point in trace.points) else "step"
+def curve_figure(trace: Trace, clock: str, loss_unit: str) -> Figure:
+    """Training loss of a run over its seconds, or over its steps where those are what it was given."""
+    key = "seconds" if clock != "given" and any(point["seconds"] for point in trace.points) else "step"
+    axis = "seconds" if key == "seconds" else "steps"
     x = [_short(point[key]) or 0.0 for point in trace.points]
     y = [_short(point["train_loss"]) for point in trace.points]
     line = scatter("lines", x, y, "%{x}: %{y:.4f}", line={"color": "@c1", "width": 2})
     layout = {
         "xaxis": {
-            "title": {"text": f"{key.capitalize()} ({f'{clock} clock' if key == 'seconds' else 'steps'})"},
+            "title": {"text": f"Seconds ({clock} clock)" if key == "seconds" else "Steps"},
             "rangemode": "tozero",
         },
-        "yaxis": {"title": {"text": "nats per token"}},
+        "yaxis": {"title": {"text": loss_unit}},
         "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
     }
-    alt = f"Line of the training loss over {key}; the table below holds the same points."
+    alt = f"Line of the training loss over {axis}; the table below holds the same points."
     narrow = {"margin": {"l": 48, "r": 8, "t": 8, "b": 52}}
     return Figure("figure.curve", "Training loss", alt, "curve", [line], layout, narrow, 300)
 
@@ -231,7 +235,7 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def curve_table(trace: Trace, run: str, clock: str) -> Table:
+def curve_table(trace: Trace, run: str, clock: str, loss_unit: str) -> Table:
     """The thinned curve."""
     of = f"{len(trace.points)} of {formatting.plain(trace.rows)} points"
 
@@ -245,7 +249,7 @@ def curve_table(trace: Trace, run: str, clock: str) -> Table:
         counted("step", "Step"),
         counted("tokens", "Tokens", hidden=True),
         measured("seconds", "Seconds", 3),
-        measured("train_loss", "Training loss, nats per token", 4),
+        measured("train_loss", f"Training loss, {loss_unit}", 4),
         measured("lr_factor", "Learning-rate factor", hidden=True),
     ]
     return Table(

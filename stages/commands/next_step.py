@@ -14,7 +14,6 @@ from stages.commands.freeze import plan_locks
 from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
 from stages.domain.corpus import DataFiles, PackageSource
-from stages.domain.dvc_remote import has_remote
 from stages.domain.errors import Invalid, Refused
 from stages.domain.runs import gate_stage
 from stages.domain.study import Study
@@ -22,6 +21,7 @@ from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
 from stages.repo.dvc_entries import differs_in_telemetry_alone
+from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
 from stages.repo.objects import GitAbsent
@@ -231,12 +231,19 @@ def _run(study: Study, rungs: list[RungStatus], git: Git | None) -> Step | None:
     return None
 
 
+def _explain(row: RungStatus) -> str:
+    """Where a frozen rung stands. The protocol opens it, and `dvc repro` begins with the protocol."""
+    from stages.hosts.worklist import read_current_contract
+
+    return (row.closed or row.outcome) if read_current_contract(row.rung) else "its rules are frozen, so it may start"
+
+
 def _train(study: Study, rungs: list[RungStatus], row: RungStatus, git: Git | None) -> Step:
     """`dvc repro`, of what is frozen; where runs need another machine, what this one can do."""
     from stages.hosts.machine import describe_machine, find_mismatches
     from stages.hosts.worklist import read_rung_work
 
-    why = f"{row.rung} is frozen and not begun" if row.closed else f"{row.rung}: {row.outcome}"
+    why = f"{row.rung}: {_explain(row)}"
     machine = describe_machine()
     fitting = [host for host, block in study.hosts.items() if not find_mismatches(block, machine)]
     if len(fitting) == len(study.hosts):
@@ -249,9 +256,8 @@ def _train(study: Study, rungs: list[RungStatus], row: RungStatus, git: Git | No
     others = ", ".join(host for host in left if host not in fitting)
     if others and not has_remote(Path()):
         why += f", some by {others}; machines exchange runs through a DVC remote, and there is none"
-        return why, ADD_REMOTE if git is None or not Path(
-            ".dvc/config"
-        ).is_file() else f"{ADD_REMOTE} && {COMMIT_REMOTE}"
+        kept = git is not None and Path(".dvc/config").is_file()
+        return why, f"{ADD_REMOTE} && {COMMIT_REMOTE}" if kept else ADD_REMOTE
     if own := next((host for host in left if host in fitting), None):
         return why, f"promotion work --host {own} --once"
     if work.closed:

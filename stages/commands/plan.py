@@ -22,6 +22,7 @@ from stages.domain import names
 from stages.domain.errors import Refused
 from stages.domain.formatting import count, duration, elapsed, spell, unit
 from stages.domain.study import Study
+from stages.dvcfiles import telemetry
 from stages.study_check import load_checked
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import Plan, plan
@@ -29,7 +30,6 @@ from stages.summary.wall_time import RunTimes, WallTime, describe, wall_time
 
 #: Telemetry of more runs than this tells nothing more.
 MOST_MEASURED = 2_000
-MAX_BYTES = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,16 +68,16 @@ def _count_slots(study: Study) -> int:
 def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
     """What the telemetry of finished runs here says; what is absent or unreadable is left out."""
     for rung, declared in study.rungs.items():
-        for path in sorted((root / names.TRACES / rung).glob("*/*/*/telemetry.json")):
-            if path.stat().st_size > MAX_BYTES:
-                continue
-            try:
-                value = json.loads(path.read_bytes())
-                training, process = float(value["train_seconds"]), float(value["process_seconds"])
-            except (ValueError, KeyError, TypeError):
-                continue
-            if value.get("status") == "finished" and 0 < training <= process:
-                yield RunTimes(path.parts[-3], declared.budget_seconds, training, process)
+        for path in sorted((root / names.TELEMETRY / rung).glob("*/*/*.json")):
+            measured = telemetry.parse(path.read_bytes()) if path.stat().st_size <= telemetry.MAX_BYTES else {}
+            training, process = measured.get("train_seconds"), measured.get("process_seconds")
+            if (
+                measured.get("status") == "finished"
+                and isinstance(training, int | float)
+                and isinstance(process, int | float)
+                and 0 < training <= process
+            ):
+                yield RunTimes(path.parts[-2], declared.budget_seconds, training, process)
 
 
 def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
+from stages.repo.dvc_remote import restore_command
 
 if TYPE_CHECKING:
     from stages.verify import Replayed

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
 from stages.domain.names import SITE
+from stages.repo.dvc_remote import restore_command
 
 #: The names under which a browser on this machine asks.
 HOSTS = ("127.0.0.1", "localhost")

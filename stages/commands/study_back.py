@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stages.commands.study import ask_to_go_on, clear, list_uncommitted
 from stages.domain import files, names
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
+from stages.repo.dvc_remote import restore_command
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.objects import EXECUTABLE, FILE
 from stages.repo.past_studies import PastStudy, read_past_studies

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.domain import files, names
+from stages.domain import canonical, files, names
 from stages.domain.canonical import JsonObject
 from stages.dvcfiles.cache import cache_folder
 
@@ -40,10 +40,14 @@ def store(record: str, data: bytes) -> None:
 
 
 def parse(data: bytes | None) -> JsonObject:
-    """A telemetry; empty where there is none, or nothing that can be read. It decides nothing."""
+    """A telemetry; empty where there is none, or nothing that can be read. It decides nothing.
+
+    What JSON leaves open is not read either (`canonical.loads`): whoever shows a value need not expect a number that is
+    none, or one that no float holds, or text that no file can hold.
+    """
     try:
-        value = json.loads(data or b"null")
-    except (ValueError, RecursionError):
+        value = canonical.loads(data or b"null")
+    except canonical.NotCanonical:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -21,10 +21,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.domain.dvc_remote import has_remote
 from stages.domain.errors import Invalid, Refused
 from stages.domain.formatting import count
 from stages.domain.study import Host
+from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git
 
 GPU_QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "compute_cap")

@@ -17,7 +17,6 @@ import trainer
 from stages.domain import canonical, files, names
 from stages.domain.contract import HostBlock
 from stages.domain.diff import differences
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Invalid, Refused
 from stages.domain.locks import LockRefused
 from stages.domain.records import Facts, Record
@@ -109,7 +108,10 @@ class BuiltinRunner:
         """Refuse a corpus that is not the frozen one: the manifest by its digest, every file by the manifest's."""
         manifest = folder / "manifest.json"
         if not manifest.is_file():
-            raise Refused(f"{manifest.as_posix()} is missing; `{restore_command(Path(), 'corpus')}` brings it")
+            raise Refused(
+                f"{manifest.as_posix()} is missing; `dvc repro corpus` builds it, `dvc pull corpus` (where a "
+                "DVC remote is set up) fetches it"
+            )
         digest = files.sha256_file(manifest)
         if digest != expected:
             raise Refused(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,14 +75,14 @@ class Point:
 
 @dataclass(frozen=True)
 class SeenProgress:
-    """Where a run is, as far as its output says."""
+    """Where a run is, as far as its output says; the rest is None."""
 
     step: int
-    steps: int | None
-    share: float
-    tokens_per_second: float
-    train_loss: float
-    eta: float | None
+    share: float | None
+    train_loss: float | None
+    steps: int | None = None
+    tokens_per_second: float | None = None
+    eta: float | None = None
 
 
 class CommandExecution:
@@ -160,7 +161,11 @@ class CommandExecution:
 
     def _probe(self, paths: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Any]:
         """What `runner.probe` says of the trainer's environment, `name: value` a line."""
-        telemetry: dict[str, Any] = {"system": platform.platform(), "cpu": platform.processor() or platform.machine()}
+        telemetry: dict[str, Any] = {
+            "hostname": socket.gethostname(),
+            "system": platform.platform(),
+            "cpu": platform.processor() or platform.machine(),
+        }
         if self._settings.probe is None:
             return telemetry
         output: list[bytes] = []
@@ -198,8 +203,8 @@ class CommandExecution:
         if time.monotonic() - self._shown >= PROGRESS_SECONDS:
             self._shown = time.monotonic()
             budget = self._spec["clock"]["seconds"]
-            share = min(1.0, elapsed / budget) if self._spec["clock"]["kind"] == "wall" else 0.0
-            self._observer.progress(SeenProgress(int(step), None, share, 0.0, loss or 0.0, None))
+            share = min(1.0, elapsed / budget) if self._spec["clock"]["kind"] == "wall" else None
+            self._observer.progress(SeenProgress(int(step), share, loss))
 
     def _curve(self) -> bytes:
         return (CURVE_HEADER + "".join(",".join(map(str, point)) + "\n" for point in self._points)).encode("utf-8")

@@ -10,11 +10,11 @@ from stages.domain import canonical, files, names
 from stages.domain.corpus import DataFiles
 from stages.domain.data_files import check_files, find_root
 from stages.domain.diff import differences
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
 from stages.dvcfiles.cache import Cache, Outputs, cache_folder, files_in, is_here, md5_path
 from stages.dvcfiles.lockfile import LockedFile
+from stages.repo.dvc_remote import restore_command
 from stages.runners import runner_of
 from stages.runners.output import MAX_LOG_BYTES
 from stages.verify.check import Case, Problem, Skip, path_in_study

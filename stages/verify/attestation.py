@@ -21,10 +21,10 @@ from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.decision import Decision
 from stages.domain.diff import differences
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
 from stages.domain.files import sha256_bytes, sha256_file
 from stages.dvcfiles.cache import md5_folder
+from stages.repo.dvc_remote import restore_command
 from stages.repo.git import open_git, why_no_git
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import open_tree

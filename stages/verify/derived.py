@@ -22,11 +22,11 @@ from pathlib import Path
 from stages import winner as winner_stage
 from stages.domain import canonical, files, names
 from stages.domain.diff import differences
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.records import Record
 from stages.dvcfiles.cache import Outputs, folder_md5, md5_file, md5_folder
+from stages.repo.dvc_remote import restore_command
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.digests import installed_root, other_code

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 from stages.domain import names
-from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.dvcfiles.cache import folder_md5
+from stages.dvcfiles.ignore import IgnoredNames, parse_ignore
 from stages.repo.git import Git
 from stages.repo.objects import FOLDER
 from stages.repo.tree import Tree, contents
 
 LOCKS = names.LOCKS.as_posix()
-MOST_WILDCARDS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,51 +43,27 @@ def digest_path(tree: Tree, path: str, patterns: IgnoredNames) -> Content | None
     data = tree.read(path) if tree.mode(path) else None
     if data is not None:
         return digest_bytes(data, path)
-    inside = dict(not_ignored(contents(tree, path), patterns))
+    inside = dict(not_ignored(path, contents(tree, path), patterns))
     return digest_folder(inside.items(), path) if inside else None
 
 
-@dataclass(frozen=True)
-class IgnoredNames:
-    """The patterns of .dvcignore, each for the name of a file or folder: what DVC leaves out of a folder's digest.
-
-    There may be as many names as people like; a pattern with a wildcard costs time at every file.
-    """
-
-    names: frozenset[str]
-    wildcards: tuple[str, ...]
-
-    def match(self, path: str) -> bool:
-        """Whether a file, by its path inside a folder, is left out."""
-        return any(
-            os.path.normcase(part) in self.names or any(fnmatch(part, pattern) for pattern in self.wildcards)
-            for part in path.split("/")
-        )
-
-
 def ignored_patterns(tree: Tree) -> IgnoredNames:
-    """The patterns of .dvcignore; `Invalid` where there are more wildcards than anybody writes."""
-    text = (tree.read(".dvcignore") or b"").decode("utf-8", "replace")
-    lines = list(io.StringIO(text, newline=None))  # DVC reads it as Python reads a text file
-    patterns = {line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")}
-    wildcards = tuple(sorted(pattern for pattern in patterns if any(sign in pattern for sign in "*?[")))
-    if len(wildcards) > MOST_WILDCARDS:
-        raise Invalid.at(
-            ".dvcignore", f"found {len(wildcards)} patterns with wildcards, expected at most {MOST_WILDCARDS}"
-        )
-    return IgnoredNames(frozenset(map(os.path.normcase, patterns.difference(wildcards))), wildcards)
+    """What .dvcignore leaves out; `Invalid` where DVC does not read it, or it is longer than anybody writes."""
+    return parse_ignore(tree.read(".dvcignore") or b"")
 
 
-def not_ignored(inside: Iterable[tuple[str, bytes]], patterns: IgnoredNames) -> Iterator[tuple[str, Content]]:
+def not_ignored(
+    folder: str, inside: Iterable[tuple[str, bytes]], patterns: IgnoredNames
+) -> Iterator[tuple[str, Content]]:
     """What DVC records of the files of a folder that it looks at, by their path inside."""
     for name, data in inside:
-        if not patterns.match(name):
+        if not patterns.match(f"{folder}/{name}"):
             yield name, digest_bytes(data, name)
 
 
 def digest_files(files: Iterable[tuple[str, bytes]], patterns: IgnoredNames) -> Content:
-    """What DVC records of a folder, from the bytes of its files by their path inside."""
-    return digest_folder(not_ignored(files, patterns), LOCKS)
+    """What DVC records of the folder locks/, from the bytes of its files by their path inside."""
+    return digest_folder(not_ignored(LOCKS, files, patterns), LOCKS)
 
 
 def lock_folders(git: Git, commit: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:

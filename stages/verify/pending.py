@@ -27,11 +27,12 @@ from stages.domain.locks import Lock
 from stages.domain.runs import all_runs, ledger_order
 from stages.domain.study import Study, parse_study
 from stages.dvcfiles import lockfile
+from stages.dvcfiles.ignore import IgnoredNames
 from stages.repo.git import UNSHALLOW, Git
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree, contents
 from stages.verify.check import Case, Problem
-from stages.verify.folders import LOCKS, IgnoredNames, digest_files, ignored_patterns, lock_folders
+from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import PARAMS, RUNS, Locks, Params, froze
 

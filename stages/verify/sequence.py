@@ -7,9 +7,9 @@ skipped check never counts as passed.
 
 from __future__ import annotations
 
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
 from stages.domain.study import Study
+from stages.repo.dvc_remote import restore_command
 from stages.verify import (
     artifacts,
     decisions,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain import names, study
+from stages.domain import files, names, study
 from stages.domain.errors import Refused
 from stages.domain.formatting import unit
 from stages.domain.rules import parse_rules
@@ -155,8 +155,8 @@ def test_what_was_decided_never_exceeds_the_bound(judged, promotion):
 
 
 def write_telemetry(rung: str, host: str, training: float, process: float, status: str = "finished") -> None:
-    path = names.TRACES / rung / "any" / host / str(len(list(names.TRACES.rglob("*.json")))) / "telemetry.json"
-    path.parent.mkdir(parents=True)
+    path = names.telemetry_path(f"{rung}/any/{host}/{len(list(names.TELEMETRY.rglob('*.json')))}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     telemetry = {"status": status, "train_seconds": training, "process_seconds": process}
     path.write_text(json.dumps(telemetry), encoding="utf-8")
 
@@ -184,6 +184,10 @@ def test_workers_share_the_runs_of_a_rung_and_none_begins_the_next_one(paper, pr
         promotion("plan", "--workers", "0")
 
 
+#: What a machine says that wants to break whoever adds it up.
+HUGE = b'{"status":"finished","train_seconds":1,"process_seconds":%s}'
+
+
 def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
     shutil.copy(PROJECT / "studies" / "laptop.yaml", tmp_path / "params.yaml")
     with chdir(tmp_path):
@@ -191,8 +195,8 @@ def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
             write_telemetry("rung5", "cpu-fp32", 25.0, 25.0 + process)
         write_telemetry("rung5", "cpu-fp32", 25.0, 1000.0, status="failed")
         write_telemetry("rung5", "unknown", 1.0, 1000.0)
-        (names.TRACES / "rung1/a/cpu-bf16/1").mkdir(parents=True)
-        (names.TRACES / "rung1/a/cpu-bf16/1/telemetry.json").write_bytes(b"{")
+        for seed, text in enumerate((b"{", b"[]", b"{}", HUGE % (b"9" * 400), HUGE % b"Infinity", HUGE % b'"1"')):
+            files.write_whole(names.telemetry_path(f"rung1/a/cpu-bf16/{seed}"), text)
         hosts, told = promotion.json("plan")["wall_time"]["hosts"], promotion("plan")
     measured = {"pace": 2.0, "start_seconds": 7.0 + UNSEEN_SECONDS, "measured": 3}
     assert {key: hosts["cpu-fp32"][key] for key in measured} == measured

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,39 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.domain import canonical
 from stages.domain.records import Record
-from tests.support.repo import Repo, create
+from tests.support.repo import PROJECT, Repo, create
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="the recipe was tried on Linux"),
 ]
 
+STUDY = PROJECT / "studies" / "litgpt.yaml"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-#: A tokenizer of 512 pieces, as litgpt wants to find it. Runs in the environment of litgpt.
-MAKE_TOKENIZER = """
-import json, sys
-from pathlib import Path
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-folder = Path(sys.argv[1])
-tokenizer = Tokenizer(models.BPE())
-tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-end = "<|endoftext|>"
-tokenizer.train([sys.argv[2]], trainers.BpeTrainer(vocab_size=512, special_tokens=[end], show_progress=False))
-tokenizer.save(str(folder / "tokenizer.json"))
-words = {"tokenizer_class": "GPTNeoXTokenizerFast", "bos_token": end, "eos_token": end}
-(folder / "tokenizer_config.json").write_text(json.dumps(words), encoding="utf-8")
-"""
-PROBE = (
-    "import importlib.metadata as m; [print(name + ':', m.version(name)) for name in ('litgpt', 'lightning', 'torch')]"
-)
-RULES = {
-    "R1": {"kind": "complete_cells"}, "R2": {"kind": "fixed_runner"}, "R3": {"kind": "fixed_data"},
-    "R4": {"kind": "fixed_environment"}, "R5": {"kind": "diverged"}, "R6": {"kind": "failed"},
-}  # fmt: skip
+#: The page's recipe, whose helper makes a tokenizer of 512 pieces, as litgpt wants to find it. Runs in the environment of litgpt.
+PAGE = PROJECT / "docs" / "your-trainer.md"
 
 
 def build_environment(folder: Path) -> None:
@@ -81,61 +64,18 @@ def build_data(folder: Path, python: Path) -> list[dict[str, str]]:
     first, *others = ("\n".join(verses) for verses in list(books.values())[:5])
     (text / "a.txt").write_bytes(first.encode("utf-8"))
     (text / "b.txt").write_bytes("\n".join(others).encode("utf-8"))
-    subprocess.run([python, "-c", MAKE_TOKENIZER, folder / "tok", text / "b.txt"], check=True)
+    (helper,) = re.findall(r"```python\n(# tokenizer\.py: .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run([python, "-c", helper, folder / "tok", text / "b.txt"], check=True)
     paths = ["text/a.txt", "text/b.txt", "tok/tokenizer.json", "tok/tokenizer_config.json"]
     return [{"path": path, "sha256": hashlib.sha256((folder / path).read_bytes()).hexdigest()} for path in paths]
 
 
 def make_params(files: list[dict[str, str]]) -> dict[str, Any]:
-    """params.yaml: which of three tiny models earns three times the tokens?"""
-    return {
-        "study": {
-            "schema": 1, "name": "litgpt", "title": "litgpt", "question": "Which tiny model earns more tokens?", "mode": "frozen",
-        },
-        "data": {"source": {"kind": "files", "root": "lit/data", "files": files}},
-        "runner": {
-            "kind": "command",
-            "files": ["lit/requirements.txt"],
-            "command": [
-                "lit/env/bin/litgpt", "pretrain", "pythia-14m",
-                "--model_config.n_layer={n_layer}", "--model_config.n_embd={n_embd}", "--model_config.n_head=2",
-                "--model_config.block_size=64", "--model_config.padded_vocab_size=512", "--tokenizer_dir={data}/tok",
-                "--data=TextFiles", "--data.train_data_path={data}/text", "--data.num_workers=0",
-                "--train.max_tokens={with.tokens}", "--train.max_seq_length=64", "--train.global_batch_size=8",
-                "--train.micro_batch_size=8", "--train.lr_warmup_steps=2", "--eval.max_iters=10", "--eval.interval=1000",
-                "--out_dir={out}", "--devices=1", "--precision=32-true", "--logger_name=csv", "--seed={seed}",
-            ],
-            "env": {"OMP_NUM_THREADS": "{threads}", "PYTHONWARNINGS": "ignore"},
-            "probe": ["lit/env/bin/python", "-c", PROBE],
-            "score": {"name": "val_loss", "unit": "nats/token", "line": "Final evaluation | val loss: {score} | {*}"},
-            "facts": {
-                "steps": "Epoch {*} step {value} | loss train: {*}", "seconds": "| - Training Time : {value} s",
-            },
-            "progress": "Epoch {*} step {step} | loss train: {loss}, {*}",
-            "failed": ["{*}CUDA out of memory{*}"],
-            "timeout": {"times": 10, "plus_seconds": 300},
-        },
-        "clock": {"kind": "given"},
-        "hosts": {
-            "cpu": {
-                "system": "any", "device": "any", "precision": "fp32", "threads": 1, "compile": False, "report": ["torch"],
-            },
-        },
-        "configs": {
-            "one-layer": {"n_layer": 1, "n_embd": 64},
-            "two-layers": {"n_layer": 2, "n_embd": 64},
-            "narrow": {"n_layer": 2, "n_embd": 32},
-        },
-        "roles": {"reference": "two-layers"},
-        "rungs": {
-            "rung1": {"budget_seconds": 10, "with": {"tokens": 20_480}, "seeds": [1]},
-            "rung2": {"budget_seconds": 30, "with": {"tokens": 61_440}, "seeds": [11, 12]},
-        },
-        "gates": {
-            "gate1": {**RULES, "R7": {"kind": "keep_role", "role": "reference"}, "R8": {"kind": "top_k", "k": 2}},
-            "gate2": {**RULES, "R7": {"kind": "first_in_all_cells", "role": "reference"}},
-        },
-    }  # fmt: skip
+    """params.yaml: the ready study, with the digests of these files."""
+    params: dict[str, Any] = YAML(typ="safe").load(STUDY.read_text(encoding="utf-8"))
+    assert [file["path"] for file in params["data"]["source"]["files"]] == [file["path"] for file in files]
+    params["data"]["source"]["files"] = files
+    return params
 
 
 @pytest.fixture(scope="module")

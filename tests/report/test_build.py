@@ -16,7 +16,7 @@ import pytest
 
 from report import build as builder
 from report.build import build
-from report.traces import MOST_POINTS, _thin
+from report.traces import MOST_POINTS, _places
 from stages.confidence import __main__ as confidence
 from stages.domain import files
 from stages.domain.errors import Invalid
@@ -223,7 +223,7 @@ def test_the_record_beside_a_run_is_the_ledgers_line(site: Path, default_study: 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 23, 24, 25, 30, 200, 5000])
 def test_a_thinned_curve_keeps_both_ends_and_the_order(rows: int) -> None:
-    kept = _thin(list(range(rows)))
+    kept = sorted(_places(rows))
     assert len(kept) <= MOST_POINTS
     assert kept == sorted(set(kept))
     assert kept[:1] + kept[-1:] == (list(range(rows))[:1] + list(range(rows))[-1:])

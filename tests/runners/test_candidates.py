@@ -20,7 +20,7 @@ from stages.runners import runner_of
 from stages.runners.candidates import CandidateFiles, check_out, read_candidate
 from tests.runners.conftest import make_settings
 from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
-from tests.support.repo import Repo, reading_git
+from tests.support.repo import PROJECT, Repo, reading_git
 
 HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 #: A trainer of which each version has another constant; the settings of the study reach all of them.
@@ -144,6 +144,23 @@ def test_the_section_is_written_in_the_place_of_the_one_that_stood_there(bare):
     assert [value["sha256"] for value in configs.values()] == [
         read_version(commit).digest for commit in (bare.commits[0], bare.commits[3])
     ]
+
+
+def test_a_study_of_the_built_in_runner_is_told_what_comes_first(bare):
+    Path("mine.yaml").write_text("runner: {sequence_length: 64}\nconfigs: {}\n", encoding="utf-8")
+    arguments = build_parser("candidates").parse_args(["candidates", bare.write_table(*ROWS), "--study", "mine.yaml"])
+    with pytest.raises(Refused, match="found the built-in runner, expected `command`, with `candidate`; write this"):
+        command.run(arguments)
+
+
+def test_the_ready_study_takes_the_configurations_of_a_table():
+    ready = (PROJECT / "studies" / "autoresearch.yaml").read_bytes()
+    configs = f'configs:\n  baseline: {{commit: "{"a" * 40}", sha256: "{"b" * 64}"}}\n'
+    written = command.replace_section(ready, configs, "the study").replace(
+        b"reference: 228791fb49", b"reference: baseline"
+    )
+    study = parse_study(yamlio.loads(written, "the study"), "the study")
+    assert list(study.configs) == ["baseline"]
 
 
 def test_a_file_in_which_the_section_cannot_be_told_apart_stays_as_it_is(bare):

@@ -63,6 +63,20 @@ def test_the_metric_has_its_own_name_wherever_it_is_shown(finished):
     assert "val_bpb" not in decisions
 
 
+def test_the_pages_say_nothing_that_is_true_of_the_built_in_runner_alone(finished):
+    site = finished.root / "site"
+    pages = "".join(path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html")))
+    for text in ("<b>wall clock</b>", "trainer/", "vocabulary of", "Locked split", "nats per token"):
+        assert text not in pages
+    assert "left facts" not in pages
+    assert "FLOPs per token" not in (site / "configs.html").read_text(encoding="utf-8")
+    method = (site / "method.html").read_text(encoding="utf-8")
+    assert "<b>given clock</b>" in method
+    assert "model is that of" not in method
+    assert "its runs report 1 machine" in method
+    assert "score.line" in method
+
+
 def test_a_run_is_repeated_to_the_same_record(finished):
     assert "identical" in finished.promotion("replay", "rung3/small/any/4").stderr
 

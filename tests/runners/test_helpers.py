@@ -31,7 +31,7 @@ if __name__ == "__main__":
 def folder(tmp_path: Path) -> Path:
     """The scripts, and every helper of the page."""
     helpers = dict(re.findall(r"```python\n# (\w+\.py): [^\n]*\n(.*?)```", PAGE, re.DOTALL))
-    assert helpers.keys() == {"seeded.py", "constants.py", "staged.py"}
+    assert helpers.keys() == {"seeded.py", "constants.py", "staged.py", "tokenizer.py"}
     for name, text in {**SCRIPTS, **helpers}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path

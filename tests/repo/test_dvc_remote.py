@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from stages import winner
-from stages.domain.dvc_remote import restore_command
 from stages.domain.errors import Refused
+from stages.repo.dvc_remote import restore_command
 from stages.runners.builtin import BuiltinRunner
 
-REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/%(y)s\n"
+REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/y\n"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"'
         ("", REMOTE, "dvc pull winner"),
         ("['remote \"store\"']\n    url = /x\n", None, "dvc repro winner"),  # `dvc pull` asks for a default
         ("no section = 1\n", None, "dvc repro winner"),
+        (REMOTE.replace("y\n", "%(y)s\n"), None, "dvc repro winner"),  # DVC refuses such a file
         (None, None, "dvc repro winner"),
     ],
 )
@@ -42,12 +43,11 @@ def test_a_study_in_a_folder_of_the_repository_has_the_remote_of_the_repository(
     assert restore_command(tmp_path / "a" / "study") == "dvc pull"
 
 
-@pytest.mark.parametrize(("remote", "verb"), [(REMOTE, "pull"), ("", "repro")])
-def test_what_a_stage_misses_is_brought_by_what_works_in_this_repository(tmp_path, monkeypatch, remote, verb):
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text(remote, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(Refused, match=rf"manifest\.json is missing; `dvc {verb} corpus` brings it"):
-        BuiltinRunner().check_corpus("0" * 64, Path("artifacts/corpus"))
-    with pytest.raises(Refused, match=rf"is missing; `dvc checkout` \(or, where the cache lacks it, `dvc {verb}`\)"):
-        winner.copy_weights(SimpleNamespace(id="rung1/a/here/1"))
+def test_a_stage_that_misses_something_names_both_ways_and_when_each_works():
+    with pytest.raises(
+        Refused, match=r"`dvc repro corpus` builds it, `dvc pull corpus` \(where a DVC remote is set up\)"
+    ):
+        BuiltinRunner().check_corpus("0" * 64, Path("none/corpus"))
+    both = r"is missing; `dvc checkout`, `dvc pull` \(where a DVC remote is set up\) or `dvc repro` brings back"
+    with pytest.raises(Refused, match=both):
+        winner.copy_weights(SimpleNamespace(id="rung1/none/here/1"))
