@@ -49,6 +49,7 @@ BATCHES = (30.0, 300.0)
 SLOW_SECONDS = 3.0
 #: What pytest ends with where all tests pass, where it does not know one of them, and where there is none.
 _PASSED = (0, 4, 5)
+_FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (.*?)(?: - |$)|ImportError while loading conftest)", re.MULTILINE)
 #: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
 _PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.stats", "jinja2", "psutil",
               "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
@@ -97,8 +98,14 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
         yield lambda n: setattr(n, "value", not n.value)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: setattr(n, "value", n.value + 1)  # type: ignore[attr-defined]
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield lambda n: setattr(n, "value", ast.Constant(None))
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """Whether a value is empty or false whatever happens: who asks for its truth alone does not tell it from None."""
+    elements = [getattr(value, name) for name in ("elts", "keys") if hasattr(value, name)]
+    return not value.value if isinstance(value, ast.Constant) else elements == [[]]
 
 
 def droppable(body: Sequence[ast.stmt]) -> Iterator[int]:
@@ -181,7 +188,7 @@ def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
     """
     lines = tests.get(mutant.path, {})
     seconds = {test: time for line in range(mutant.line, mutant.last_line + 1) for test, time in lines.get(line, ())}
-    own = f"test_{Path(mutant.path).stem}.py"
+    own = f"{Path(mutant.path).parent.name}/test_{Path(mutant.path).stem}.py"
     left = sorted(seconds, key=lambda test: (seconds[test] > SLOW_SECONDS, own not in test, seconds[test]))
     batches = []
     for most in BATCHES:
@@ -194,10 +201,10 @@ def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
 
 
 def name_tests(mutant: Mutant, root: Path) -> list[str]:
-    """The files of tests with the name of the module, or else of its folder."""
+    """The files of tests with the name of the module, in its room if there are some, or else of its folder."""
     path = Path(mutant.path)
-    for name in (path.stem, path.parent.name):
-        if files := sorted((root / "tests").rglob(f"test_{name}.py")):
+    for folder, name in ((path.parent.name, path.stem), ("", path.stem), ("", path.parent.name)):
+        if files := sorted((root / "tests" / folder).rglob(f"test_{name}.py")):
             return [file.relative_to(root).as_posix() for file in files]
     return []
 
@@ -212,6 +219,7 @@ class Clone:
     def fails(self, words: Sequence[str]) -> str | None:
         """The first of these tests that fails; None where all pass. A test that never ends fails."""
         log = self.root.parent / "pytest.log"
+        log.unlink(missing_ok=True)
         processes = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         with contextlib.suppress(AttributeError):
             processes.set_forkserver_preload(list(_PRELOADED))
@@ -222,10 +230,12 @@ class Clone:
             process.kill()
             process.join()
             return f"no end in {LIMIT_SECONDS} s"
-        if process.exitcode in _PASSED:
-            return None
-        failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - |$)", log.read_text(encoding="utf-8", errors="replace"), re.M)
-        return failed[1] if failed else "the collection of tests"
+        output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if failed := _FAILURE.search(output):
+            return failed[1] or "the import of what all tests share"
+        if process.exitcode not in _PASSED:  # no test has failed, so nothing is known of the mutant
+            raise RuntimeError(f"pytest ended with {process.exitcode} and names no test: {output[-2000:]}")
+        return None
 
     def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
         """The test that fails where the mutant stands in the place of its module."""

@@ -142,21 +142,18 @@ def _read_key(text: str) -> str | None:
 def _parse_options(text: str) -> dict[str, str] | None:
     """The options of a line by name; None where OpenSSH knows one of them not, or not so."""
     options: dict[str, str] = {}
-    left = text
-    while left:
-        option = _OPTION.match(left)
-        if option is None:
-            return None
+    at = 0
+    while option := _OPTION.match(text, at):
         name, value = (option[1] or option[3]).lower(), (option[2] or "").replace('\\"', '"')
         if name in options and not option[3]:
             return None
-        options[name], left = value, left[option.end() :]
-        if left in ("", ","):
-            return None if left else options
-        if not left.startswith(","):
+        options[name], at = value, option.end()
+        if at == len(text):
+            return options
+        if text[at] != ",":
             return None
-        left = left[1:]
-    return options
+        at += 1
+    return None if text else options
 
 
 def printable(name: str) -> str:

@@ -69,8 +69,8 @@ def test_a_file_is_read_up_to_its_limit_and_what_is_none_is_refused(tmp_path, mo
 @pytest.mark.parametrize(
     ("limit", "paths"),
     [
-        (MAX_SMALL, ["locks/gate1.yaml", ".dvcignore", "params.yaml", "dvc.yaml", "stages/rung1/dvc.yaml"]),
-        (MAX_LEDGER, ["ledger/runs.jsonl", "dvc.lock", "stages/rung1/dvc.lock", "locks/a.jsonl"]),
+        (MAX_SMALL, ["locks/gate1.yaml", ".dvcignore", "params.yaml", "dvc.yaml", "stages/ladder/rung1/a/dvc.yaml"]),
+        (MAX_LEDGER, ["ledger/runs.jsonl", "dvc.lock", "stages/ladder/rung1/a/dvc.lock", "locks/a.jsonl"]),
         (MAX_BYTES, ["trainer/loop.py", "x/params.yaml", "my-dvc.yaml", "README.md"]),
     ],
 )

@@ -114,7 +114,7 @@ def test_asking_for_a_what_if_that_has_not_decided_yet_is_another_warning(defaul
 def test_a_rule_tried_at_one_gate_before_the_ledger_is_made_again_breaks_nothing(
     default_study: Path, tmp_path: Path
 ) -> None:
-    """What `dvc exp run -S ... stages/rung3/dvc.yaml:gate` leaves: params.yaml says it, and the ledger does not yet."""
+    """What `dvc exp run -S ... stages/ladder/rung3/dvc.yaml:gate` leaves: params.yaml says it, and the ledger does not yet."""
     root = copy_of(default_study, tmp_path / "study")
 
     def change(value: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stages.verify.signatures import NAMESPACE, BadSignature, BadSigners, read_allowed_signers, sign, verify_signature
+from stages.verify.signatures import (
+    MAX_BYTES,
+    NAMESPACE,
+    BadSignature,
+    BadSigners,
+    read_allowed_signers,
+    sign,
+    verify_signature,
+)
 from tests.support.fuzzing import budget
 from tests.verify.test_signatures import keys
 
@@ -104,3 +113,19 @@ def test_a_key_may_sign_by_itself_where_ssh_keygen_lets_it(signed, keys, tmp_pat
     except BadSigners:
         may = False
     assert may is allows(signed, allowed), allowed.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "piece", ["\n", "a\n", "alice ssh-ed25519 AAAA\n", '"', '"a" ', "cert-authority,", 'other="', "a,", '\\"', " ", "#"]
+)
+@pytest.mark.parametrize("begin", ["", "alice ", 'alice namespaces="'])
+def test_a_file_as_large_as_one_may_be_is_read_in_bounded_memory(tmp_path, begin, piece):
+    """256 MB over its size, and in a time that grows with it: an eighth of it here."""
+    allowed = tmp_path / "allowed"
+    allowed.write_text(begin + piece * (MAX_BYTES // 8 // len(piece)), encoding="utf-8")
+    tracemalloc.start()
+    try:
+        read_allowed_signers(allowed)
+        assert tracemalloc.get_traced_memory()[1] < (256 << 20) // 8
+    finally:
+        tracemalloc.stop()
