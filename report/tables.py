@@ -155,10 +155,11 @@ _SHOW: dict[str, Callable[[Any], str]] = {
 
 def show_as(column: Column) -> Callable[[Any], str]:
     """How a column shows a value; None is a dash."""
-    if column.digits is None:
+    digits = column.digits
+    if digits is None:
         return _SHOW.get(column.kind, formatting.plain)
     write = formatting.signed if column.kind == "signed" else formatting.number
-    return lambda value: write(value, column.digits)
+    return lambda value: write(value, digits)
 
 
 def raw(value: Any) -> Any:
