@@ -13,7 +13,8 @@ long as the suite). Then the tests that run the changed line are tried, those of
 quickest, until one fails or all have passed. Where that many seconds of them are left out, or no test in this process
 runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included.
 What still passes is a survivor. So a mutant that only a slow test of another name would notice counts as one: the score
-is a lower bound. The tests of one study share one that was run with the unchanged code.
+is a lower bound. The tests of a study copy one that was run with the unchanged code; where such a test fails, it
+must fail with a study of its own too.
 
 Prints the score of each folder and every survivor. With `--out FILE` each outcome is a line of JSON at once, and a
 mutant that stands there is not tried again.
@@ -26,6 +27,7 @@ import ast
 import contextlib
 import copy
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -44,8 +46,16 @@ ROOTS = ("stages", "report", "trainer")
 LIMIT_SECONDS = 900
 #: Seconds (as measured under coverage.py) of the tests that are tried first and of those that follow.
 BATCHES = (30.0, 300.0)
-#: What pytest ends with where a test fails, or the tests cannot even be collected.
-_FAILED, _BROKEN = 1, 2
+#: Seconds of a test that others of any name go before.
+SLOW_SECONDS = 3.0
+#: What pytest ends with where all tests pass, where it does not know one of them, and where there is none.
+_PASSED = (0, 4, 5)
+_FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (.*?)(?: - |$)|ImportError while loading conftest)", re.MULTILINE)
+#: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
+_PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.stats", "jinja2", "psutil",
+              "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
+#: Rooms of tests that copy the shared study.
+_SHARING = tuple(f"tests/{room}/" for room in ("verify", "pipeline", "hosts", "repo", "dvcfiles", "commands"))
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -91,8 +101,14 @@ def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
         yield lambda n: setattr(n, "value", not n.value)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: setattr(n, "value", n.value + 1)  # type: ignore[attr-defined]
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield lambda n: setattr(n, "value", ast.Constant(None))
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """Whether a value is empty or false whatever happens: who asks for its truth alone does not tell it from None."""
+    elements = [getattr(value, name) for name in ("elts", "keys") if hasattr(value, name)]
+    return not value.value if isinstance(value, ast.Constant) else elements == [[]]
 
 
 def droppable(body: Sequence[ast.stmt]) -> Iterator[int]:
@@ -171,12 +187,12 @@ def _parses(source: str) -> bool:
 def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
     """The tests that run the changed lines, in the batches in which they are tried; empty where none does.
 
-    Those of the module's own name come first, then the quickest.
+    Those of the module's own name come first, then the quickest; behind them those that take more than a moment.
     """
     lines = tests.get(mutant.path, {})
     seconds = {test: time for line in range(mutant.line, mutant.last_line + 1) for test, time in lines.get(line, ())}
-    own = f"test_{Path(mutant.path).stem}.py"
-    left = sorted(seconds, key=lambda test: (own not in test, seconds[test]))
+    own = f"{Path(mutant.path).parent.name}/test_{Path(mutant.path).stem}.py"
+    left = sorted(seconds, key=lambda test: (seconds[test] > SLOW_SECONDS, own not in test, seconds[test]))
     batches = []
     for most in BATCHES:
         total, batch = 0.0, []
@@ -188,10 +204,10 @@ def select_tests(mutant: Mutant, tests: CoverageMap) -> list[list[str]]:
 
 
 def name_tests(mutant: Mutant, root: Path) -> list[str]:
-    """The files of tests with the name of the module, or else of its folder."""
+    """The files of tests with the name of the module, in its room if there are some, or else of its folder."""
     path = Path(mutant.path)
-    for name in (path.stem, path.parent.name):
-        if files := sorted((root / "tests").rglob(f"test_{name}.py")):
+    for folder, name in ((path.parent.name, path.stem), ("", path.stem), ("", path.parent.name)):
+        if files := sorted((root / "tests" / folder).rglob(f"test_{name}.py")):
             return [file.relative_to(root).as_posix() for file in files]
     return []
 
@@ -205,31 +221,70 @@ class Clone:
 
     def fails(self, words: Sequence[str]) -> str | None:
         """The first of these tests that fails; None where all pass. A test that never ends fails."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words]
-        try:
-            done = subprocess.run(
-                command, cwd=self.root, env=self.environment, capture_output=True, timeout=LIMIT_SECONDS
-            )
-        except subprocess.TimeoutExpired:
+        log = self.root.parent / "pytest.log"
+        log.unlink(missing_ok=True)
+        processes = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        with contextlib.suppress(AttributeError):
+            processes.set_forkserver_preload(list(_PRELOADED))
+        process = processes.Process(target=run_pytest, args=(self.root, self.environment, list(words), log))
+        process.start()
+        process.join(LIMIT_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
             return f"no end in {LIMIT_SECONDS} s"
-        if done.returncode not in (_FAILED, _BROKEN):
-            return None
-        output = done.stdout.decode("utf-8", "replace")
-        failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - |$)", output, re.MULTILINE)
-        return failed[1] if failed else "the collection of tests"
+        output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if failed := _FAILURE.search(output):
+            return failed[1] or "the import of what all tests share"
+        if process.exitcode not in _PASSED:  # no test has failed, so nothing is known of the mutant
+            raise RuntimeError(f"pytest ended with {process.exitcode} and names no test: {output[-2000:]}")
+        return None
+
+    def confirm_failure(self, words: Sequence[str]) -> str | None:
+        """The same. Where the study that tests share may be the reason, the test fails with one of its own too.
+
+        Verification compares the code here with the code that ran, so to some tests any change at all is another code.
+        """
+        failed = self.fails(words)
+        if failed is None or not failed.startswith(_SHARING) or SMOKE not in self.environment:
+            return failed
+        alone = {name: value for name, value in self.environment.items() if name != SMOKE}
+        return Clone(self.root, alone).fails([failed])
 
     def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
         """The test that fails where the mutant stands in the place of its module."""
         path = self.root / mutant.path
         whole = path.read_bytes()
         path.write_text(mutant.source, encoding="utf-8", newline="\n")
+        forget_compiled(path)
         try:
-            batches = select_tests(mutant, tests)
-            killer = next(filter(None, map(self.fails, batches)), None)
-            named = name_tests(mutant, self.root)
-            return killer or (self.fails(named) if named else None)
+            batches = [*select_tests(mutant, tests), name_tests(mutant, self.root)]
+            return next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
         finally:
             path.write_bytes(whole)
+            forget_compiled(path)
+
+
+def forget_compiled(path: Path) -> None:
+    """Remove what Python compiled of a module: it goes by seconds, and a mutant may last less."""
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
+def run_pytest(root: Path, environment: dict[str, str], words: list[str], log: Path) -> None:
+    """The whole life of a process that runs some tests of a clone; it ends with pytest's exit status."""
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, str(root))
+    for name in [name for name in sys.modules if name.partition(".")[0] in (*ROOTS, "bench", "tests")]:
+        del sys.modules[name]  # those of the clone are meant
+    with log.open("wb") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    import pytest
+
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *words])))
 
 
 def make_clone(root: Path, folder: Path) -> Clone:
@@ -237,7 +292,7 @@ def make_clone(root: Path, folder: Path) -> Clone:
     target = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(root), str(target)], check=True)
     smoke = folder / "smoke"
-    environment = {**os.environ, "PYTHONPATH": str(target), "PYTHONDONTWRITEBYTECODE": "1", SMOKE: str(smoke)}
+    environment = {**os.environ, "PYTHONPATH": str(target), SMOKE: str(smoke)}
     run_smoke = "import sys, pathlib; from tests.conftest import build_smoke; build_smoke(pathlib.Path(sys.argv[1]))"
     words = [sys.executable, "-c", run_smoke, str(smoke)]
     subprocess.run(words, cwd=target, env=environment, check=True, capture_output=True)

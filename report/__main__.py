@@ -20,6 +20,7 @@ from report.build import build, write_site
 from report.load import load
 from stages.domain import formatting
 from stages.domain.errors import main_guard
+from stages.domain.garbage import rare_collections
 from stages.domain.names import SITE
 
 QUIET_SECONDS = 2.0
@@ -51,7 +52,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--params", metavar="FILE", type=Path, help="with --out: a file in the place of params.yaml")
     parser.add_argument("--publish", metavar="FOLDER", type=Path, help="publish into this folder")
     parser.add_argument("--single-file", metavar="FILE", type=Path, help="write one page that holds the report")
-    chosen = parser.parse_args(arguments)
+    with rare_collections():
+        _build(parser.parse_args(arguments))
+
+
+def _build(chosen: argparse.Namespace) -> None:
+    """Build what was asked for, and say what that is."""
     if chosen.out is not None:
         write_site(load(Path(), chosen.params), chosen.out, Reporter())
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import inf, sqrt
 
 from report.decisions import Flips, RulesByEffect, rules_that_count
 from report.load import LedgerDecision, LedgerRun, LockFile, StudyFiles
@@ -146,6 +146,15 @@ class GateView:
     def ranking(self) -> list[RankedCandidate]:
         """Its candidates with a full set of finished cells, best mean first; empty while it has not decided."""
         return self.decision.ranking if self.decision else []
+
+    @cached_property
+    def host_ranks(self) -> dict[str, dict[str, int]]:
+        """By host block, the place of every ranked candidate by its mean there; one without a mean comes last."""
+        ranks: dict[str, dict[str, int]] = {}
+        for host in self.study.hosts:
+            order = sorted((row.hosts.get(host, inf), row.config) for row in self.ranking)
+            ranks[host] = {config: place for place, (_, config) in enumerate(order, start=1)}
+        return ranks
 
     @property
     def leader(self) -> str | None:

@@ -7,6 +7,7 @@ left out; the JSON beside the page holds everything.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from stages.domain import formatting
@@ -107,6 +108,7 @@ def _label(key: str) -> tuple[str, str]:
     return LABELS.get(key, (key.replace("_", " "), ""))
 
 
+@lru_cache(maxsize=1 << 10)
 def name(key: str) -> str:
     """The label of a key: `segments.0.from_step` -> segments 0 from step."""
     before, _, last = key.rpartition(".")

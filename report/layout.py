@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from report.gates import GateView
 from report.load import LedgerRun
@@ -148,6 +150,23 @@ def current(target: str, folder: str, path: str) -> str:
     return "page" if target == path else "true" if folder and path.startswith(folder) else ""
 
 
+def section_of(path: str) -> str:
+    """Pages of one section link to the navigation alike; any other page is one of its own."""
+    return next((folder for _, _, folder in PAGES if folder and path.startswith(folder)), path)
+
+
+def render_once() -> Callable[..., Markup]:
+    """A Jinja call block that is rendered for the first page that gives its key and copied into the others."""
+    rendered: dict[tuple[object, ...], Markup] = {}
+
+    def once(*key: object, caller: Callable[[], Markup]) -> Markup:
+        if key not in rendered:
+            rendered[key] = caller()
+        return rendered[key]
+
+    return once
+
+
 def shared(view: StudyView, provenance: Provenance | None = None) -> dict[str, object]:
     """The context of every page; `provenance` is that of a published site."""
     return {
@@ -160,6 +179,8 @@ def shared(view: StudyView, provenance: Provenance | None = None) -> dict[str, o
         "builtin": view.has_builtin_runner,
         "nav": navigation(view),
         "current": current,
+        "once": render_once(),
+        "section": section_of,
         "gates": list(view.gates),
         "warnings": warnings(view),
         "config_page": config_page,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +52,7 @@ def coded(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
+@lru_cache(maxsize=1 << 12)
 def link(prefix: str, target: str) -> str:
     """A link from a page to a target named from the root of the site; other schemes are refused."""
     path, _, fragment = target.partition("#")
@@ -62,14 +63,14 @@ def link(prefix: str, target: str) -> str:
 
 def prose(parts: Prose, to: Callable[[str], str]) -> Markup:
     """A sentence as a page shows it; `to` turns a target into a relative address."""
-    return Markup("").join(part if isinstance(part, str) else _element(part, to) for part in parts)
+    return Markup("".join(escape(part) if isinstance(part, str) else _element(part, to) for part in parts))
 
 
-def _element(span: Span, to: Callable[[str], str]) -> Markup:
-    css = Markup(' class="{}"').format(span.css) if span.css else ""
+def _element(span: Span, to: Callable[[str], str]) -> str:
+    css, text = f' class="{escape(span.css)}"' if span.css else "", escape(span.text)
     if span.href:
-        return Markup('<a{} href="{}">{}</a>').format(css, to(span.href), span.text)
-    return Markup("<{0}{1}>{2}</{0}>").format(span.tag, css, span.text) if span.text else Markup("<br>")
+        return f'<a{css} href="{escape(to(span.href))}">{text}</a>'
+    return f"<{span.tag}{css}>{text}</{span.tag}>" if text else "<br>"
 
 
 def environment() -> Environment:

@@ -13,6 +13,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from itertools import groupby
 from typing import Any, Literal, TypeVar
@@ -123,6 +124,12 @@ class Table:
         """The columns of the files."""
         return [column for column in self.columns if not column.page_only]
 
+    @cached_property
+    def values(self) -> list[list[Any]]:
+        """The rows of the files."""
+        keys = [column.key for column in self.kept]
+        return [[raw(row.cells.get(key)) for key in keys] for row in self.rows]
+
     @property
     def hints(self) -> list[tuple[str, str]]:
         """(label, what it means) of the columns that say more than their label."""
@@ -135,37 +142,23 @@ class Table:
         return [(name, len(list(many))) for name, many in groupby(headings)] if any(headings) else []
 
 
-_SHOW = {
+_SHOW: dict[str, Callable[[Any], str]] = {
     "count": formatting.plain,
     "number": formatting.plain,
     "bpb": formatting.bpb,
     "mean": formatting.bpb,
     "signed": formatting.signed,
     "hours": formatting.device_time,
+    "digest": lambda value: formatting.DASH if value is None else str(value)[:12],
 }
 
 
-def show(column: Column, value: Any) -> str:
-    """A value as its column shows it."""
-    kind = column.kind
-    if value is None:
-        return formatting.DASH
-    if column.digits is not None:
-        return formatting.signed(value, column.digits) if kind == "signed" else formatting.number(value, column.digits)
-    if kind == "digest":
-        return str(value)[:12]
-    if kind in _SHOW:
-        return _SHOW[kind](value)
-    return formatting.plain(value)
-
-
-def cell(column: Column, value: Any) -> Cell:
-    """The cell of a column with its shown text."""
-    whole = value if isinstance(value, Cell) else Cell(value)
-    if whole.text is not None:
-        return whole
-    note = whole.note or (str(whole.value) if column.kind == "digest" and whole.value else "")
-    return replace(whole, text=show(column, whole.value), note=note)
+def show_as(column: Column) -> Callable[[Any], str]:
+    """How a column shows a value; None is a dash."""
+    if column.digits is None:
+        return _SHOW.get(column.kind, formatting.plain)
+    write = formatting.signed if column.kind == "signed" else formatting.number
+    return lambda value: write(value, column.digits)
 
 
 def raw(value: Any) -> Any:
@@ -186,7 +179,7 @@ def as_json(table: Table, study: str, clock: str = "") -> bytes:
         "source": table.source,
         "clock": table.clock or clock,
         "columns": [{"key": column.key, "label": column.label, "kind": column.kind} for column in table.kept],
-        "rows": [[raw(row.cells.get(column.key)) for column in table.kept] for row in table.rows],
+        "rows": table.values,
     }
     # The canonical form, without the slow walk that checks what can only be text, numbers, booleans and None here.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -194,14 +187,11 @@ def as_json(table: Table, study: str, clock: str = "") -> bytes:
 
 
 def _csv(value: Any) -> Any:
-    value = raw(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return "'" + value
-    return value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def as_csv(table: Table) -> bytes:
@@ -209,7 +199,7 @@ def as_csv(table: Table) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.key for column in table.kept])
-    writer.writerows([[_csv(row.cells.get(column.key)) for column in table.kept] for row in table.rows])
+    writer.writerows([map(_csv, values) for values in table.values])
     return out.getvalue().encode("utf-8")
 
 
@@ -233,8 +223,8 @@ def holds(value: bool | None, effect: str) -> Cell:
 Link = Callable[[str], str]
 
 
-def _inner(content: Cell, link: Link) -> str:
-    text = escape(content.text or "")
+def _inner(content: Cell, text: str, link: Link) -> str:
+    text = escape(text)
     if content.href:
         text = f'<a href="{escape(link(content.href))}">{text}</a>'
     for tag in content.tags:
@@ -242,56 +232,47 @@ def _inner(content: Cell, link: Link) -> str:
     return text + (f"<small>{escape(content.small)}</small>" if content.small else "")
 
 
-def _attributes(column: Column, content: Cell, sortable: bool) -> str:
-    kind = "num" if column.numeric else "mono" if column.kind == "digest" else ""
-    marks = " ".join(filter(None, (kind, content.mark)))
-    text = f' class="{escape(marks)}"' if marks else ""
-    key = content.sort if content.sort is not None else content.value if column.numeric else None
-    if sortable and key is not None:
-        text += f' data-v="{escape(str(key))}"'
-    return text + (f' title="{escape(content.note)}"' if content.note else "")
+def _cell_writer(column: Column, link: Link, sortable: bool, head: bool) -> Callable[[object], str]:
+    """What writes the cells of a column; those of the first one head their rows and are text, whatever its kind."""
+    show, digest, numeric = show_as(column), column.kind == "digest", column.numeric and not head
+    css = "num" if numeric else "mono" if digest and not head else ""
+    tag, start = ("th", '<th scope="row"') if head else ("td", "<td")
+
+    def write(item: object) -> str:
+        content = item if isinstance(item, Cell) else None
+        value, text, note = (content.value, content.text, content.note) if content else (item, None, "")
+        if text is None:
+            text = show(value)
+            note = note or (str(value) if digest and value else "")
+        marks, key = css, value if numeric else None
+        if content:
+            marks = f"{css} {content.mark}".strip() if content.mark else css
+            key = content.sort if content.sort is not None else key
+        html = start + (f' class="{escape(marks)}"' if marks else "")
+        if sortable and not head and key is not None:
+            html += f' data-v="{escape(str(key))}"'
+        html += f' title="{escape(note)}">' if note else ">"
+        return f"{html}{_inner(content, text, link) if content else escape(text)}</{tag}>"
+
+    return write
 
 
-def _plain(column: Column, value: object, sortable: bool) -> str:
-    """A cell that holds a value and nothing else: most cells of a site, so the short way."""
-    text = show(column, value)
-    if not column.numeric:
-        if column.kind == "digest":
-            whole = f' title="{escape(str(value))}"' if value else ""
-            return f'<td class="mono"{whole}>{escape(text)}</td>'
-        return f"<td>{escape(text)}</td>"
-    data = f' data-v="{escape(str(value))}"' if sortable and value is not None else ""
-    return f'<td class="num"{data}>{escape(text)}</td>'
-
-
-def _row(shown: list[Column], cells: dict[str, object], link: Link, sortable: bool) -> str:
-    """The cells of one row; the first is its header."""
-    parts = []
-    for n, column in enumerate(shown):
-        value = cells.get(column.key)
-        if n and not isinstance(value, Cell):
-            parts.append(_plain(column, value, sortable))
-            continue
-        content = cell(column, value)
-        if n:
-            parts.append(f"<td{_attributes(column, content, sortable)}>{_inner(content, link)}</td>")
-        else:
-            first = Column(column.key, column.label)  # a header is text, whatever its kind
-            parts.append(f'<th scope="row"{_attributes(first, content, False)}>{_inner(content, link)}</th>')
-    return "".join(parts)
+def _row_writer(table: Table, link: Link, sortable: bool) -> Callable[[dict[str, object]], str]:
+    """What writes the cells of a row."""
+    writers = [(column.key, _cell_writer(column, link, sortable, not n)) for n, column in enumerate(table.shown)]
+    return lambda cells: "".join([write(cells.get(key)) for key, write in writers])
 
 
 def body(table: Table, link: Link, sortable: bool, anchor: Callable[[str], str]) -> Markup:
     """The rows of a table. `link` turns a target into a relative address, `anchor` a text into an id."""
-    lines, shown = [], table.shown
+    lines, write = [], _row_writer(table, link, sortable)
     for row in table.rows:
         head = f'<tr id="{escape(anchor(row.id))}">' if row.id else "<tr>"
-        lines.append(f"{head}{_row(shown, row.cells, link, sortable)}</tr>\n")
+        lines.append(f"{head}{write(row.cells)}</tr>\n")
     return Markup("".join(lines))
 
 
 def foot(table: Table, link: Link) -> Markup:
     """The line of sums, which neither sorts nor filters: what it has no sum of stays empty."""
     cells: dict[str, object] = {column.key: Cell(None, "") for column in table.shown}
-    cells |= table.foot or {}
-    return Markup(f"<tr>{_row(table.shown, cells, link, False)}</tr>")
+    return Markup(f"<tr>{_row_writer(table, link, False)(cells | (table.foot or {}))}</tr>")

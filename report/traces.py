@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from stages.domain import files, names
@@ -46,9 +47,15 @@ def _places(rows: int) -> frozenset[int]:
     return frozenset(round((n / (MOST_POINTS - 1)) ** 1.5 * (rows - 1)) for n in range(MOST_POINTS))
 
 
-def _rows(data: bytes) -> Iterator[dict[str, str]]:
-    """The rows of a curve, one at a time: as a list, those of a large file take sixty times as much memory."""
-    return csv.DictReader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""))
+def _rows(data: bytes) -> tuple[list[str], Iterator[list[str]]]:
+    """The header and the rows, one at a time: as a list, those of a large file take sixty times as much memory."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""))
+    return next(reader, []), filter(None, reader)
+
+
+def _point(header: list[str], row: list[str]) -> CurvePoint:
+    values = dict(zip_longest(header, row[: len(header)], fillvalue=""))
+    return {key: _number(values[key]) for key in COLUMNS}
 
 
 def _read(path: Path, most: int = MAX_BYTES) -> bytes | None:
@@ -65,11 +72,9 @@ def read_trace(root: Path, run: str) -> Trace:
         problem = f"{names.trace_path(run).as_posix()}/curve.csv is missing; {FETCH} brings it"
     else:
         try:
-            count = sum(1 for _ in _rows(data))
-            places = _places(count)
-            points = [
-                {key: _number(row[key]) for key in COLUMNS} for place, row in enumerate(_rows(data)) if place in places
-            ]
+            count = sum(1 for _ in _rows(data)[1])
+            places, (header, rows) = _places(count), _rows(data)
+            points = [_point(header, row) for place, row in enumerate(rows) if place in places]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []

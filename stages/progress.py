@@ -70,7 +70,8 @@ class Live:
             self._draw(now)
         elif at - self._reported >= PLAIN_SECONDS:
             self._reported = at
-            self._print(f"{now.share:.1%} of {self._budget}, {_describe(now)}")
+            share = "" if now.share is None else f"{now.share:.1%} of {self._budget}, "
+            self._print(f"{share}{_describe(now)}")
 
     def row(self, row: CurvePoint) -> None:
         """Keeps a point of the curve, and lets others follow once the run has gone on for long enough."""
@@ -112,12 +113,13 @@ class Live:
 
     def _draw(self, now: RunProgress) -> None:
         if self._bar is None:
-            self._bar = self._start_bar()
+            self._bar = self._start_bar(None if now.share is None else 1.0)
         assert self._task is not None
         self._bar.update(self._task, completed=now.share, text=_describe(now))
         self._bar.refresh()
 
-    def _start_bar(self) -> Bar:
+    def _start_bar(self, total: float | None) -> Bar:
+        """The bar of this run; without a total it moves to and fro."""
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Bar  # 0.1 s that a short run need not spend
 
@@ -130,7 +132,7 @@ class Live:
             TextColumn("{task.fields[text]}", markup=False),
         )
         bar = Bar(*columns, console=console(self._stream), auto_refresh=False, transient=True)
-        self._task = bar.add_task(self.run, total=1.0, text="")
+        self._task = bar.add_task(self.run, total=total, text="")
         bar.start()
         return bar
 
@@ -155,6 +157,11 @@ def _before(path: Path, step: int) -> list[str]:
 
 
 def _describe(now: RunProgress) -> str:
-    at = f"step {now.step}/{now.steps}" if now.steps else f"step {now.step}"
-    left = "" if now.eta is None else f", {elapsed(now.eta)} left"
-    return f"{at}, loss {now.train_loss:.4f}, {now.tokens_per_second:,.0f} tokens/s{left}"
+    parts = [f"step {now.step}/{now.steps}" if now.steps else f"step {now.step}"]
+    if now.train_loss is not None:
+        parts.append(f"loss {now.train_loss:.4f}")
+    if now.tokens_per_second is not None:
+        parts.append(f"{now.tokens_per_second:,.0f} tokens/s")
+    if now.eta is not None:
+        parts.append(f"{elapsed(now.eta)} left")
+    return ", ".join(parts)

@@ -254,8 +254,8 @@ def main() -> None:
     if not status:
         if _read_section("study").get("mode") == "exploratory":
             raise Refused(
-                f"{run.id}: its evidence is not here, and an exploratory study trains nothing; `dvc pull` brings what "
-                "was trained, and `promotion what-if` asks the ledger alone"
+                f"{run.id}: its evidence is not here, and an exploratory study trains nothing; `dvc pull` (where a "
+                "DVC remote is set up) brings what was trained, and `promotion what-if` asks the ledger alone"
             )
         train(run)
         return

@@ -71,11 +71,16 @@ def keeps_weights(run: Record) -> bool:
     return (run.spec or {}).get("kind") != "command"
 
 
+def _missing(path: Path, run: Record) -> Refused:
+    bring = "`dvc checkout`, `dvc pull` (where a DVC remote is set up) or `dvc repro` brings back"
+    return Refused(f"{path.as_posix()} is missing; {bring} what {run.id} trained")
+
+
 def copy_weights(run: Record) -> Mapping[str, object]:
     """Copy a run's weights to artifacts/winner/, whole; their name, digest and size."""
     source, target = names.trace_path(run.id) / KEPT, names.WINNER / WEIGHTS
     if not source.is_file():
-        raise Refused(f"{source.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+        raise _missing(source, run)
     files.copy_whole(source, target)
     return {"file": WEIGHTS, "sha256": files.sha256_file(target), "bytes": target.stat().st_size}
 
@@ -110,7 +115,7 @@ def make_model_file(
 def _curve(run: Record) -> str:
     path = names.trace_path(run.id) / "curve.csv"
     if not path.is_file():
-        raise Refused(f"{path.as_posix()} is missing; `dvc checkout` or `dvc pull` brings back what {run.id} trained")
+        raise _missing(path, run)
     return path.read_text(encoding="utf-8")
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.support import repo as repos
 
 # On a busy machine an example may take any time. With FUZZ=n the examples are new ones at every run, and fuzzers try
 # n times as many (tests/support/fuzzing.py); without, they are the same on every machine.
 settings.register_profile("project", deadline=None, derandomize="FUZZ" not in os.environ)
+if "STAGED_PROMOTION_SMOKE" in os.environ:  # `make mutants` asks whether a test fails, and not for its smallest example
+    phases = [phase for phase in Phase if phase not in (Phase.shrink, Phase.explain)]
+    settings.register_profile("project", settings.get_profile("project"), phases=phases)
 settings.load_profile("project")
 #: Seconds for a test that is slow, or whose fixture runs a whole study.
 SLOW_SECONDS = 900

@@ -173,9 +173,7 @@ def ranks_table(path: PromotionPath, gates: dict[str, GateView], hosts: list[str
 
 def _host_columns(config: str, gates: dict[str, GateView], host: str) -> list[Column]:
     def rank(step: PathStep) -> int:
-        ranking = gates[names.gate_of(step.rung)].ranking
-        order = sorted((row.hosts.get(host, float("inf")), row.config) for row in ranking)
-        return [name for _, name in order].index(config) + 1
+        return gates[names.gate_of(step.rung)].host_ranks[host][config]
 
     return [
         Column(f"{host}_rank", f"Rank, {host}", "count", get=rank),

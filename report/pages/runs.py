@@ -135,7 +135,7 @@ def _run_pages(view: StudyView) -> Iterator[Page]:
     for run in view.executed:
         siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
         trace = read_trace(view.files.root, run.record.id)
-        unit = LOSS_UNIT if view.has_builtin_runner else "as printed"
+        unit = LOSS_UNIT if view.has_builtin_runner else "as the trainer prints it"
         yield _run_page(run, siblings, trace, view.gates[names.gate_of(run.record.rung)], unit)
 
 
@@ -219,7 +219,7 @@ def curve_figure(trace: Trace, clock: str, loss_unit: str) -> Figure:
     line = scatter("lines", x, y, "%{x}: %{y:.4f}", line={"color": "@c1", "width": 2})
     layout = {
         "xaxis": {
-            "title": {"text": f"{key.capitalize()} ({f'{clock} clock' if key == 'seconds' else 'steps'})"},
+            "title": {"text": f"Seconds ({clock} clock)" if key == "seconds" else "Steps"},
             "rangemode": "tozero",
         },
         "yaxis": {"title": {"text": loss_unit}},

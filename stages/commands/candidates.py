@@ -191,6 +191,11 @@ def run(arguments: argparse.Namespace) -> int:
     study, where = arguments.study, arguments.table.as_posix()
     data = yamlio.read_bytes(study, "run this in the root of a study, or name its file with --study")
     runner = yamlio.loads(data, study.as_posix()).get("runner")
+    if not isinstance(runner, dict) or runner.get("kind") != "command":
+        raise Refused(
+            f"{study.as_posix()}: runner.kind: found the built-in runner, expected `command`, with `candidate`; write "
+            "this section first (docs/your-trainer.md), or name the file of another study with --study"
+        )
     settings = parse(CommandSettings, runner, f"{study.as_posix()}: runner")
     if not settings.candidate:
         raise Refused(f"{study.as_posix()}: runner.candidate: missing; name the file that the commits are versions of")

@@ -19,6 +19,8 @@ from itertools import count
 from typing import TYPE_CHECKING, cast
 
 from stages.domain import names
+from stages.domain.corpus import DataFiles
+from stages.domain.data_files import check_files
 from stages.domain.errors import Refused
 from stages.domain.metric import metric_of
 from stages.domain.rules import BudgetKept, FixedEnvironment, threshold_in_bpb
@@ -220,6 +222,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused(f"{arguments.config}: no such configuration; params.yaml has {', '.join(study.configs)}")
     if not (names.CORPUS / "manifest.json").is_file():
         raise Refused(f"{(names.CORPUS / 'manifest.json').as_posix()} is missing; `dvc repro corpus` writes it")
+    if isinstance(study.data.source, DataFiles):
+        check_files(study.data.source)
     host = choose_host(study, arguments.host)
     seed, other_seed = unused_seeds(study)
     plan = (("first", seed), ("again", seed), ("other", other_seed))

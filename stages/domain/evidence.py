@@ -138,7 +138,7 @@ def as_number(value: Fraction) -> float: ...
 def as_number(value: Fraction | None) -> float | None: ...
 def as_number(value: Fraction | None) -> float | None:
     """A fraction as it is written: rounded half-even to nine decimals. Comparisons never use this."""
-    return None if value is None else float(round(value, DECIMALS))
+    return None if value is None else round(value * 10**DECIMALS) / 10**DECIMALS
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:

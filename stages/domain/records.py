@@ -6,14 +6,18 @@ and to the corpus: it proves that its rule was there first. What differs from ru
 
 from __future__ import annotations
 
+import hashlib
 import io
+import sys
 from decimal import Decimal
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stages.domain import canonical, names
+from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.files import md5_bytes
 from stages.domain.metric import metric_of
@@ -36,6 +40,12 @@ class Budget(Strict):
 
     clock: ClockKind
     seconds: Annotated[float, Field(gt=0)]
+
+
+@lru_cache(maxsize=256)
+def _share_budget(budget: Budget) -> Budget:
+    """The first budget that was equal: the runs of a rung have one."""
+    return budget
 
 
 class Progress(Strict):
@@ -73,6 +83,8 @@ class CommandFacts(Strict):
 class Record(Strict):
     """One line of ledger/runs.jsonl."""
 
+    __slots__ = ("_md5",)
+
     schema_: Annotated[Literal[1], Field(alias="schema")]
     rung: RungName
     config: Key
@@ -85,11 +97,10 @@ class Record(Strict):
     lock: Sha256
     runner: Sha256
     corpus: Sha256
-    budget: Budget
+    budget: Annotated[Budget, AfterValidator(_share_budget)]
     environment: dict[Key, str] | None
     spec: dict[str, Any] | None
     facts: dict[str, Any] | None
-    _md5: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -117,7 +128,7 @@ class Record(Strict):
     @property
     def md5(self) -> str:
         """MD5 of the line that the record was read from: what DVC holds for its file."""
-        return self._md5
+        return getattr(self, "_md5", "")
 
     @property
     def executed(self) -> bool:
@@ -159,19 +170,40 @@ class HindsightRecord(Record):
 
 def parse_line(line: bytes, where: str) -> Record:
     """A record from its canonical line; `Invalid` says what is wrong at `where`."""
-    return _parse(Record, line, where)
+    return _parse(Record, line, where, {})
 
 
-def _parse(model: type[AnyRecord], line: bytes, where: str) -> AnyRecord:
+def _parse(model: type[AnyRecord], line: bytes, where: str, shared: dict[bytes, JsonObject]) -> AnyRecord:
     if len(line) > MAX_LINE:
         raise Invalid.at(where, f"{len(line)} bytes, expected a record of at most {MAX_LINE}")
     try:
         value = canonical.loads_canonical(line)
     except canonical.NotCanonical as error:
         raise Invalid.at(where, f"{error}; a record is one line of canonical JSON") from None
-    record = parse(model, value, where)
-    record._md5 = md5_bytes(line)
+    record = parse(model, _share(value, shared), where)
+    object.__setattr__(record, "_md5", md5_bytes(line))
+    object.__setattr__(record, "__pydantic_fields_set__", _fields_of(model))
     return record
+
+
+@cache
+def _fields_of(model: type[Record]) -> set[str]:
+    """The names of the fields, each of which every record sets: one set for all of them."""
+    return set(model.model_fields)
+
+
+def _share(value: Any, shared: dict[bytes, JsonObject], depth: int = 0) -> Any:
+    """The value of a record with one object for what many records say alike: names, digests, the model, the host.
+
+    A ledger then takes a third of the memory. `shared` are the objects inside spec and facts by their digest.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if not isinstance(value, dict):
+        return value
+    if depth == 2:
+        return shared.setdefault(hashlib.sha256(repr(value).encode("utf-8")).digest(), value)
+    return {sys.intern(key): _share(item, shared, depth + 1) for key, item in value.items()}
 
 
 def read(run: str) -> Record | None:
@@ -213,4 +245,5 @@ def _parse_lines(model: type[AnyRecord], data: bytes, where: str) -> list[tuple[
     if data and not data.endswith(b"\n"):
         raise Invalid.at(where, "the last line does not end; is the file whole?")
     lines = enumerate(io.BytesIO(data), start=1)  # one at a time: of a file of empty lines the first is refused
-    return [(_parse(model, line, f"{where}, line {number}"), line) for number, line in lines]
+    shared: dict[bytes, JsonObject] = {}
+    return [(_parse(model, line, f"{where}, line {number}", shared), line) for number, line in lines]

@@ -5,7 +5,6 @@ Outputs(root, recorded, workspace=True).files("artifacts/winner")      the files
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 
 from stages.domain import canonical, files, names
 from stages.domain.errors import Unreadable
+from stages.dvcfiles.config import BadConfig, read_config
 from stages.dvcfiles.lockfile import LockedFile
 
 MAX_LISTING = 256 << 20
@@ -24,15 +24,11 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps files by digest: `.dvc/cache/files/md5`, or what `dvc cache dir` was set to."""
-    folder = root / ".dvc" / "cache"
-    for name in ("config", "config.local"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(root / ".dvc" / name, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            continue
-        if configured := parser.get("cache", "dir", fallback=""):
-            folder = root / ".dvc" / configured
+    try:
+        configured = read_config(root / ".dvc").get("cache", {}).get("dir", "")
+    except BadConfig:
+        configured = ""
+    folder = root / ".dvc" / (configured or "cache")
     return folder / "files" / "md5"
 
 

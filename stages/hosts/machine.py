@@ -24,6 +24,7 @@ from typing import Any
 from stages.domain.errors import Invalid, Refused
 from stages.domain.formatting import count
 from stages.domain.study import Host
+from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git
 
 GPU_QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "compute_cap")
@@ -222,6 +223,13 @@ def format_block(block: Host) -> str:
     return f"system {block.system}, {device}, {block.precision}, {count(block.threads, 'thread')}{compiled}"
 
 
+def _take_pushed() -> str:
+    """How to take what another host has done, which travels through a DVC remote."""
+    if has_remote(Path()):
+        return "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"
+    return "and take it from there through a DVC remote: `dvc remote add -d team PATH-OR-URL` in both"
+
+
 def require_host(name: str, block: Host) -> None:
     """Refuse with `WrongHost` unless this machine matches the block called `name`."""
     machine = describe_machine()
@@ -231,8 +239,7 @@ def require_host(name: str, block: Host) -> None:
             f"params.yaml: hosts.{name}: this machine is not that host:\n{reasons}\n"
             f"  the block: {format_block(block)}\n"
             f"  this machine: {format_machine(machine)}\n"
-            f"  run {name}'s cells there (`promotion work --host {name}`), "
-            "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"
+            f"  run {name}'s cells there (`promotion work --host {name}`), {_take_pushed()}"
         )
 
 

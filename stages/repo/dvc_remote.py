@@ -7,10 +7,9 @@ Reads .dvc/config and .dvc/config.local as text, without DVC, whose import takes
 
 from __future__ import annotations
 
-import configparser
 from pathlib import Path
 
-MAX_BYTES = 1 << 20
+from stages.dvcfiles.config import BadConfig, read_config
 
 
 def restore_command(root: Path, target: str = "") -> str:
@@ -24,11 +23,7 @@ def has_remote(root: Path) -> bool:
     folder = next((place / ".dvc" for place in (root, *root.parents) if (place / ".dvc").is_dir()), None)
     if folder is None:
         return False
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    for path in (folder / "config", folder / "config.local"):
-        try:
-            if path.is_file() and path.stat().st_size <= MAX_BYTES:
-                config.read_string(path.read_text(encoding="utf-8"), path.as_posix())
-        except (OSError, UnicodeDecodeError, configparser.Error):
-            return False  # DVC does not read it either
-    return bool(config.get("core", "remote", fallback=""))
+    try:
+        return bool(read_config(folder).get("core", {}).get("remote"))
+    except (OSError, BadConfig):
+        return False  # DVC does not read it either

@@ -21,6 +21,8 @@ from stages.domain.errors import Invalid
 FOLDER, FILE, EXECUTABLE, LINK, REPOSITORY = "40000", "100644", "100755", "120000", "160000"
 #: Git wrote 100664 before 2005, and fsck still knows it.
 _MODES = frozenset({FOLDER, FILE, EXECUTABLE, LINK, REPOSITORY, "100664"})
+#: The same by their bytes: a folder may have a million entries, which share these.
+_MODE_OF = {mode.encode("ascii"): mode for mode in _MODES}
 _ID = rb"[0-9a-f]{40}(?:[0-9a-f]{24})?"
 _IDENT = rb"[^<>\n]* <[^<>\n]*> (?P<%s>0|[1-9][0-9]{0,18}) [+-][0-9]{4}"
 _COMMIT = re.compile(
@@ -52,7 +54,7 @@ class GitAbsent(GitRefused):
         self.reason, self.enable = message, enable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One name in a commit: its mode and the id of its content."""
 
@@ -106,7 +108,12 @@ def _entries(oid: str, data: bytes) -> Iterator[tuple[str, bytes, bytes]]:
         end = data.find(b"\0", space)
         if min(space, end) < 0 or end + 1 + size > len(data):
             raise _refused(oid, "an entry that is cut off in a folder")
-        yield data[at:space].decode("ascii", "replace"), data[space + 1 : end], data[end + 1 : end + 1 + size]
+        mode = data[at:space]
+        yield (
+            _MODE_OF.get(mode) or mode.decode("ascii", "replace"),
+            data[space + 1 : end],
+            data[end + 1 : end + 1 + size],
+        )
         at = end + 1 + size
 
 

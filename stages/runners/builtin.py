@@ -109,7 +109,8 @@ class BuiltinRunner:
         manifest = folder / "manifest.json"
         if not manifest.is_file():
             raise Refused(
-                f"{manifest.as_posix()} is missing; `dvc repro corpus` builds it, `dvc pull corpus` fetches it"
+                f"{manifest.as_posix()} is missing; `dvc repro corpus` builds it, `dvc pull corpus` (where a "
+                "DVC remote is set up) fetches it"
             )
         digest = files.sha256_file(manifest)
         if digest != expected:

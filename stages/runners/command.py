@@ -61,9 +61,7 @@ class CommandRunner:
 
     def validate(self, study: Study) -> StudyModels:
         """Refuse a study whose files are missing, here or in git. Nobody knows which model a command builds."""
-        for place, path in enumerate(self.settings.files):
-            if not Path(path).is_file():
-                raise LockRefused(f"params.yaml: runner.files.{place}: there is no file {path}; put it there")
+        self._require_files()
         models: dict[str, RunnerJson] = {name: {"same_model_as": []} for name in study.configs}
         if self.settings.candidate:
             from stages.runners.candidates import describe_candidates
@@ -71,6 +69,11 @@ class CommandRunner:
             for name, description in describe_candidates(study, self.settings).items():
                 models[name] |= description
         return StudyModels(models)
+
+    def _require_files(self) -> None:
+        for place, path in enumerate(self.settings.files):
+            if not Path(path).is_file():
+                raise LockRefused(f"params.yaml: runner.files.{place}: there is no file {path}; put it there")
 
     def make_given(self, assignment: Assignment) -> RunnerJson:
         """What the study says of a run's input, which is all of it."""
@@ -145,6 +148,7 @@ class CommandRunner:
         """Run the command. `Refused` where its ending is not understood: then there is no record."""
         from stages.runners.execution import CommandExecution
 
+        self._require_files()
         return CommandExecution(self.settings, spec, corpus, scratch, observer).run()
 
     def repeat(self, record: Record, corpus: Path, scratch: Path) -> RunResult:

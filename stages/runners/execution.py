@@ -75,14 +75,14 @@ class Point:
 
 @dataclass(frozen=True)
 class SeenProgress:
-    """Where a run is, as far as its output says."""
+    """Where a run is, as far as its output says; the rest is None."""
 
     step: int
-    steps: int | None
-    share: float
-    tokens_per_second: float
-    train_loss: float
-    eta: float | None
+    share: float | None
+    train_loss: float | None
+    steps: int | None = None
+    tokens_per_second: float | None = None
+    eta: float | None = None
 
 
 class CommandExecution:
@@ -203,8 +203,8 @@ class CommandExecution:
         if time.monotonic() - self._shown >= PROGRESS_SECONDS:
             self._shown = time.monotonic()
             budget = self._spec["clock"]["seconds"]
-            share = min(1.0, elapsed / budget) if self._spec["clock"]["kind"] == "wall" else 0.0
-            self._observer.progress(SeenProgress(int(step), None, share, 0.0, loss or 0.0, None))
+            share = min(1.0, elapsed / budget) if self._spec["clock"]["kind"] == "wall" else None
+            self._observer.progress(SeenProgress(int(step), share, loss))
 
     def _curve(self) -> bytes:
         return (CURVE_HEADER + "".join(",".join(map(str, point)) + "\n" for point in self._points)).encode("utf-8")

@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.domain.errors import Refused
+from stages.domain.garbage import rare_collections
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
@@ -281,7 +282,8 @@ def _verify_tree(root: Path, git: Git | None, tree: Tree, commit: str | None, op
         raise GitAbsent(message, "git sparse-checkout disable")
     depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")
     case = Case(root, tree, git, commit, replace(options, depth=depth))
-    return Report(tree.title, commit, depth, run_checks(case), options.required)
+    with rare_collections():
+        return Report(tree.title, commit, depth, run_checks(case), options.required)
 
 
 def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Options) -> list[CommitStep]:

@@ -6,7 +6,8 @@ evidence is judged by the locks of that digest: today's without the gates that w
 commit. They may differ from today's only in this:
 
 * a gate was frozen since (or frozen again), and the ledger has no record of its rung and no decision of it;
-* a gate was amended since, and the amendments in its lock name the earlier lock.
+* a gate was amended since, and the amendments in its lock name the earlier lock;
+* a gate was frozen again, and the ledger has only stopped runs of its rung: after one that was amended, or was blocked.
 
 Such gates are pending. With any other difference nothing is pending: the evidence is then checked against today's
 locks, and fails if it was made under other ones.
@@ -177,11 +178,17 @@ def _compare(then: Locks, now: Locks, ledger: Ledger) -> dict[str, Pending] | No
         evidence = names.rung_of(gate) in ledger.by_rung or gate in ledger.decisions
         if not evidence:
             pending[gate] = "frozen"
-        elif before is not None and _replaces(lock, before):
+        elif before is not None and (_replaces(lock, before) or not _has_judged(gate, before, lock, ledger)):
             pending[gate] = "amended"
         else:
             return None
     return pending
+
+
+def _has_judged(gate: str, before: Lock, lock: Lock, ledger: Ledger) -> bool:
+    """Whether a lock judged a run. One that saw stopped runs alone is frozen again without an amendment of its own."""
+    runs = ledger.by_rung.get(names.rung_of(gate), ())
+    return before.frozen.study != lock.frozen.study or any(run.record.executed for run in runs)
 
 
 def _replaces(lock: Lock, before: Lock) -> bool:

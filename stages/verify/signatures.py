@@ -6,7 +6,7 @@
 Signatures are SSH's, in the format that git uses for commits, made and verified by OpenSSH's own `ssh-keygen -Y`. The
 file of allowed signers is OpenSSH's too (`man ssh-keygen`, ALLOWED SIGNERS), a line a person and key:
 
-    "alice b",bob@example.org namespaces="git",valid-before="20270101" ssh-ed25519 AAAA... a comment
+    "alice b,bob@example.org" namespaces="git",valid-before="20270101" ssh-ed25519 AAAA... a comment
 
 Keep it outside the repository that it is to judge, or pin its digest. ssh-keygen reads it where it verifies;
 `read_allowed_signers` reads it for the signatures that ssh-keygen does not know.
@@ -34,8 +34,11 @@ from stages.verify.locks import Locks
 MAX_BYTES = 4 << 20
 #: What parts the words of a line for OpenSSH; other white space, and what Unicode takes for a line's end, is text.
 _BLANK = " \t\r"
-_WORD = re.compile(rf'(?:"[^"]*"|[^{_BLANK}"])+')
-_OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
+#: Names end at white space or with a quotation that begins anywhere in them; options do not end inside quotes.
+_NAMES = re.compile(rf'([^{_BLANK}"]*)(?:"([^"]*)"[{_BLANK}]*|[{_BLANK}]+)', re.S)
+_OPTIONS = re.compile(r'(?:\\"|"(?:\\"|[^"])*+"|[^" \t])++', re.S)
+_KEY = re.compile(r"([^ \t]+)[ \t]+([^ \t]+)", re.S)
+_OPTION = re.compile(r'(namespaces|valid-after|valid-before)="((?:\\"|[^"])*+)"|(cert-authority)', re.I)
 _TIMES = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
@@ -54,11 +57,18 @@ class AllowedSigner:
 
     def may(self, namespace: str, when: datetime) -> bool:
         """Whether its key may sign for this purpose at this time by itself, and not as an authority over other keys."""
-        patterns = self.options.get("namespaces", "*").split(",")
-        if "cert-authority" in self.options or not any(fnmatchcase(namespace, pattern.strip()) for pattern in patterns):
+        if "cert-authority" in self.options or not _matches(namespace, self.options.get("namespaces", "*")):
             return False
         after, before = (self.options.get(f"valid-{side}") for side in ("after", "before"))
         return not ((after and when < _time(after)) or (before and when > _time(before)))
+
+
+def _matches(text: str, patterns: str) -> bool:
+    """Whether a text is in OpenSSH's list of patterns, in which '*' and '?' are wildcards and '!' excludes."""
+    matching = [
+        pattern for pattern in patterns.split(",") if fnmatchcase(text, pattern.removeprefix("!").replace("[", "[[]"))
+    ]
+    return bool(matching) and not any(pattern.startswith("!") for pattern in matching)
 
 
 def _time(text: str) -> datetime:
@@ -100,13 +110,50 @@ def _is_key(text: str) -> bool:
 
 
 def _parse_signer(text: str) -> AllowedSigner | None:
-    words = _WORD.findall(text.partition("\0")[0])
-    if text.lstrip(_BLANK).startswith("#") or len(words) < 3:
+    """A line as OpenSSH reads it (sshsig.c, `parse_principals_key_and_options`); None for what it takes for none."""
+    line = text.partition("\0")[0].lstrip(_BLANK)
+    word = _NAMES.match(line)
+    if line.startswith("#") or word is None:
         return None
-    plain = words[1].startswith(("ssh-", "ecdsa-", "sk-"))
-    options = {} if plain else {key.lower(): value for key, value in _OPTION.findall(words[1])}
-    key = words[1:3] if plain else words[2:4]
-    return AllowedSigner(words[0].strip('"'), options, " ".join(key), text) if len(key) == 2 else None
+    rest, options = line[word.end() :], dict[str, str]()
+    key = _read_key(rest)
+    if key is None:
+        words = _OPTIONS.match(rest)
+        parsed = _parse_options(words[0]) if words else None
+        key = _read_key(rest[words.end() :].lstrip(" \t")) if words else None
+        if key is None or parsed is None:
+            return None
+        options = parsed
+    try:
+        signer = AllowedSigner((word[1] or "") + (word[2] or ""), options, key, text)
+        after, before = (_time(options[name]) if name in options else None for name in ("valid-after", "valid-before"))
+    except BadSigners:
+        return None
+    return None if after and before and after >= before else signer
+
+
+def _read_key(text: str) -> str | None:
+    """The key that a text begins with: its kind, and its bytes in base 64, in which white space means nothing."""
+    words = _KEY.match(text)
+    key = f"{words[1]} {''.join(words[2].split())}" if words else ""
+    return key if _is_key(key) else None
+
+
+def _parse_options(text: str) -> dict[str, str] | None:
+    """The options of a line by name; None where OpenSSH knows one of them not, or not so."""
+    options: dict[str, str] = {}
+    at = 0
+    while option := _OPTION.match(text, at):
+        name, value = (option[1] or option[3]).lower(), (option[2] or "").replace('\\"', '"')
+        if name in options and not option[3]:
+            return None
+        options[name], at = value, option.end()
+        if at == len(text):
+            return options
+        if text[at] != ",":
+            return None
+        at += 1
+    return None if text else options
 
 
 def printable(name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from stages.cli import build_parser
 from stages.commands import trial
 from stages.domain import files
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from tests.runners.conftest import place  # noqa: F401
 from tests.runners.foreign_study import make_params
 
@@ -57,6 +57,16 @@ def test_a_trainer_that_takes_longer_than_its_budget_would_break_the_rule_that_a
 def test_a_run_that_diverges_is_told_at_once(attempt) -> None:
     status, findings = attempt("nan")
     assert (status, findings[0]["what"]) == (1, "seed 6 diverged: its val_loss is nan")
+
+
+def test_a_file_of_the_trainer_or_of_the_data_that_is_not_there_is_named_before_anything_trains(attempt, place) -> None:  # noqa: F811
+    attempt()
+    (place / "small" / "train.py").rename(place / "small" / "aside.py")
+    with pytest.raises(Invalid, match=r"runner\.files\.0: there is no file small/train\.py; put it there"):
+        trial.run(build_parser("try").parse_args(["try", "small"]))
+    (place / "data" / "text.txt").unlink()
+    with pytest.raises(Refused, match=r"data\.source\.files\.0: there is no file data/text\.txt; put it there"):
+        trial.run(build_parser("try").parse_args(["try", "small"]))
 
 
 def test_a_configuration_that_is_not_there_is_named(attempt) -> None:

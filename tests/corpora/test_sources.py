@@ -306,6 +306,16 @@ def test_a_malformed_json_line_is_named(tmp_path: Path, field: str, line: str, e
     assert failure(lambda: read(data, tmp_path)) == f"a.jsonl: line 2: {expected}"
 
 
+@pytest.mark.parametrize(("keys", "ending"), [(20, "k18, k19"), (21, "k18, k19, ...")])
+def test_of_many_keys_the_first_twenty_are_named(tmp_path: Path, keys: int, ending: str) -> None:
+    record = json.dumps({f"k{number:02}": "" for number in range(keys)}).encode()
+    message = failure(lambda: read(source_of(tmp_path, "jsonl", "a.jsonl", record), tmp_path))
+    assert message == (
+        f"a.jsonl: line 1: no key 'text'; found {', '.join(f'k{n:02}' for n in range(18))}, {ending} "
+        "(params.yaml: data.source.text and data.source.document)"
+    )
+
+
 def test_json_of_a_thousand_times_its_size_in_memory_is_refused_unread(tmp_path: Path) -> None:
     data = source_of(tmp_path, "jsonl", "a.jsonl", b'{"text":"x","more":[' + b"{}," * 500_000 + b"{}]}\n")
     assert failure(lambda: read(data, tmp_path)) == (
@@ -363,10 +373,10 @@ def test_a_nested_column_without_text_is_named(tmp_path: Path, column: str, expe
     assert message.startswith(f"s.parquet: column {column!r}: {expected}")
 
 
-@pytest.mark.parametrize("value", [b"x\0y", "text".encode("utf-16-le")])
-def test_binary_data_in_a_binary_column_is_named_by_row(tmp_path: Path, value: bytes) -> None:
+@pytest.mark.parametrize(("value", "byte"), [(b"x\0y", 1), ("text".encode("utf-16-le"), 1), (b"\0x", 0)])
+def test_binary_data_in_a_binary_column_is_named_by_row(tmp_path: Path, value: bytes, byte: int) -> None:
     assert failure(shard(tmp_path, pa.array([b"fine", value], pa.binary()))) == (
-        "s.parquet: column 'text', row 1: byte 1 is NUL, which no text holds; is it binary data?"
+        f"s.parquet: column 'text', row 1: byte {byte} is NUL, which no text holds; is it binary data?"
     )
 
 

@@ -28,6 +28,31 @@ def test_every_value_reads_back_as_itself(value):
     assert loads_canonical(dumps(value)) == value
 
 
+def nested(levels):
+    return [nested(levels - 1)] if levels else 1
+
+
+whole_numbers = st.integers(-(10**23), 10**23) | st.sampled_from([10**21, 10**21 + 1, -(10**21) - 1])
+
+
+odd = st.text() | whole_numbers | st.integers(60, 70).map(nested) | st.dictionaries(st.text(), whole_numbers)
+odd_json = odd.map(lambda value: json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n")
+
+
+@given(values.map(dumps) | odd_json | st.sampled_from([b'{"a":1,"a":1}\n', b"NaN\n", b"1e999\n", b"1.50\n"]))
+def test_canonical_bytes_are_read_as_any_json_is_and_nothing_else_is(data):
+    def outcome(read):
+        try:
+            return repr(read(data))
+        except NotCanonical as error:
+            return error
+
+    expected, actual = outcome(loads), outcome(loads_canonical)
+    if isinstance(expected, str) and dumps(loads(data)) != data:
+        expected = NotCanonical("the bytes are not the canonical form of what they say")
+    assert (type(actual), str(actual)) == (type(expected), str(expected))
+
+
 @given(st.dictionaries(text, st.integers(-(10**21), 10**21), min_size=2))
 def test_the_order_of_keys_changes_no_byte(value):
     assert dumps(value) == dumps(dict(reversed(value.items())))
@@ -85,6 +110,7 @@ def test_a_huge_input_is_refused_before_it_is_parsed(monkeypatch):
     monkeypatch.setattr(canonical, "MAX_BYTES", 10)
     with pytest.raises(NotCanonical, match="11 bytes are more than the 10 that are read"):
         loads(b'"123456789"')
+    assert loads(b'"12345678"') == "12345678", "as long as it may be"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {1: 2}, object(), {"a": {3}}])

@@ -7,10 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import parse_yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.domain import yamlio
 from stages.domain.errors import Invalid
 from stages.domain.study import load, parse_bytes
+from tests.support.fuzzing import budget
 from tests.support.repo import PROJECT
 
 SMOKE = (PROJECT / "studies" / "smoke.yaml").read_text(encoding="utf-8")
@@ -139,3 +143,67 @@ def test_a_file_of_newlines_is_read_in_no_time_and_a_larger_one_not_at_all(tmp_p
     path.write_bytes(b"\n" * (yamlio.MAX_BYTES + 1))
     with pytest.raises(yamlio.BadYaml, match="4194305 bytes, expected at most 4194304"):
         load(path)
+
+
+SCALARS = st.sampled_from(
+    [
+        "1",
+        "01",
+        "0o17",
+        "0x1f",
+        "1_000",
+        "1e3",
+        "1.",
+        ".5",
+        "1e-5",
+        "1.0e+3",
+        "+1",
+        "-0",
+        "1:30",
+        "yes",
+        "No",
+        "on",
+        "TRUE",
+        "~",
+        "null",
+        "Null",
+        "",
+        "'a'",
+        '"a\\n"',
+        "a b",
+        "a#b",
+        "a #b",
+        "2024-01-01",
+        ".inf",
+        ".nan",
+        "!!str 1",
+        "!!int '1'",
+        "&x 1",
+        "*x",
+        "|\n  a\n  b",
+        ">\n  a\n  b",
+        "[1, a]",
+        "{b: 1}",
+        "{b, c}",
+        "[]",
+        "'",
+        "é",
+        "\u2028",
+        "<<",
+    ]
+)
+LINES = st.tuples(st.sampled_from(["a", "b", '"c"', "1", "on", "<<", "? a"]), SCALARS).map(": ".join)
+TEXTS = st.lists(LINES | SCALARS.map("- ".__add__) | st.just("a:\n  - 1\n  - x: 2"), min_size=1, max_size=4).map(
+    "\n".join
+)
+
+
+@given(TEXTS)
+@budget(300)
+def test_what_is_read_is_what_dvc_reads(text: str) -> None:
+    """DVC takes values of params.yaml into commands and dvc.lock, by its own reading."""
+    try:
+        value = yamlio.loads(text.encode(), "params.yaml")
+    except yamlio.BadYaml:
+        return
+    assert repr(value) == repr(parse_yaml(text, "params.yaml")), text

@@ -89,7 +89,15 @@ def test_compiling_for_the_cpu_needs_a_compiler():
     assert find_mismatches(on_cpu, make_machine(compiler="cl")) == []
 
 
-def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(monkeypatch):
+@pytest.mark.parametrize(
+    ("remote", "remedy"),
+    [
+        (True, "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"),
+        (False, "and take it from there through a DVC remote: `dvc remote add -d team PATH-OR-URL` in both"),
+    ],
+)
+def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(monkeypatch, remote, remedy):
+    monkeypatch.setattr(machine, "has_remote", lambda _: remote)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(machine, "describe_machine", lambda: make_machine(system="linux", gpus=(T4,)))
     with pytest.raises(WrongHost) as refused:
@@ -101,7 +109,7 @@ def test_a_run_on_the_wrong_machine_names_the_block_the_machine_and_the_remedy(m
         "  the block: system windows, cuda A100, bf16, 4 threads, compiled\n"
         "  this machine: linux, Xeon, 16 CPUs, Tesla T4\n"
         "  run windows-a100's cells there (`promotion work --host windows-a100`), "
-        "or take what it has pushed: `dvc pull --run-cache`, then `dvc repro --pull`"
+        f"{remedy}"
     )
 
 

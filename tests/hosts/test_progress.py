@@ -10,6 +10,7 @@ import pytest
 from stages.domain.formatting import elapsed
 from stages.domain.names import LIVE
 from stages.progress import Live
+from stages.runners.execution import SeenProgress
 from trainer.outcome import Progress, Row
 
 RUN = "rung3/d8/linux/301"
@@ -81,6 +82,17 @@ def test_a_long_run_without_a_terminal_tells_where_it_is_every_half_minute(clock
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[0] == (f"{RUN}: 29.0% of 10 min 0 s wall, step 29/100, loss 3.2100, 1,234 tokens/s, 1 min 11 s left")
+
+
+def test_what_a_trainer_does_not_tell_is_left_out(clock):
+    lines, bar = io.StringIO(), Terminal()
+    for out in (lines, bar):
+        with Live(RUN, 10.0, "given", out, now=clock) as live:
+            clock.at += 40.0
+            live.progress(SeenProgress(7, share=None, train_loss=None))
+    assert lines.getvalue() == f"{RUN}: step 7\n"
+    assert "step 7" in bar.getvalue()
+    assert "%" not in bar.getvalue()
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(clock):

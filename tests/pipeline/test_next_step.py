@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tests.support.repo import BIN, Failed, Repo, environment
 
 pytestmark = pytest.mark.slow
 LAST = ("promotion verify", "promotion serve")
+OURS = "git checkout --ours -- dvc.lock stages/rung2/dvc.lock && dvc repro"
 FREEZE = "git add locks params.yaml stages && git commit -m 'Freeze the rules'"
 EVIDENCE = "git add ledger dvc.lock stages && git commit -m 'The evidence'"
 
@@ -171,7 +175,7 @@ def test_a_what_if_trains_nothing_in_a_clone_without_cache_and_remote(study: Rep
     done = clone.dvc(*asked, check=False)
     assert done.returncode != 0
     told = done.stdout + done.stderr
-    assert "its evidence is not here, and an exploratory study trains nothing; `dvc pull` brings" in told
+    assert "its evidence is not here, and an exploratory study trains nothing; `dvc pull` (where a DVC remote" in told
     assert ": finished" not in told
     assert clone.git("status", "--porcelain") == ""
     assert ": finished" not in study.dvc(*asked).stderr  # where the evidence is, the question is answered
@@ -219,3 +223,199 @@ def test_a_clone_without_artifacts_verifies_and_a_folder_without_git_commits_not
     shutil.rmtree(study.root / ".git")
     shutil.rmtree(study.root / "site")
     assert show_next(study) == "dvc repro"
+
+
+def repeat(repo: Repo) -> None:
+    """Train a run of rung 2 again: the same record, another clock in its trace, so another rung2/dvc.lock."""
+    repo.dvc("repro", "-q", "-f", "-s", "--no-run-cache", "stages/rung2/dvc.yaml:run@a-here-2")
+    repo.dvc("repro", "-q")
+    assert "stages/rung2/dvc.lock" in repo.git("status", "--porcelain")
+
+
+def diverge(study: Repo, tmp_path: Path) -> None:
+    """Two people repeat the same run, and write the same line of a file of their own; the other one is `theirs`."""
+    other = study.copy(tmp_path / "other")
+    for repo in (study, other):
+        repeat(repo)
+        (repo.root / "NOTES.md").write_text(f"by {repo.root.name}\n", encoding="utf-8")
+        repo.commit(f"Repeated by {repo.root.name}")
+    study.git("fetch", "-q", str(other.root), "main:theirs")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("merge --no-edit theirs", "git commit --no-edit"),
+        ("rebase theirs", "git -c core.editor=true rebase --continue"),
+        ("cherry-pick theirs", "git -c core.editor=true cherry-pick --continue"),
+    ],
+)
+def test_a_merge_that_stopped_at_conflicts_leads_on(study: Repo, tmp_path: Path, begin: str, end: str) -> None:
+    diverge(study, tmp_path)
+    assert study.run("git", *begin.split(), check=False).returncode != 0
+    told = study.promotion("status").stdout
+    assert "a merge stopped at NOTES.md: keep what should stand and `git add` it" in told
+    assert show_next(study) == "git status"
+    (study.root / "NOTES.md").write_text("by both\n", encoding="utf-8")
+    typed = walk(study)
+    assert typed[:2] == ["git add NOTES.md", OURS]
+    assert typed[-2].endswith(end)
+    assert typed[-1] == "promotion verify"
+    assert study.git("log", "-1", "--format=%s", "--", "NOTES.md")
+
+
+def test_a_merge_that_stopped_at_the_ledger_and_the_pipeline_leads_on(study: Repo) -> None:
+    paths = ["ledger/decisions.jsonl", "ledger/metrics.json", "stages/rung1/dvc.yaml"]
+    study.git("branch", "theirs")
+    for branch in ("theirs", "main"):  # both lost an end of each file, and not the same one
+        study.git("checkout", "-q", branch)
+        for path in paths:
+            lines = (study.root / path).read_text(encoding="utf-8").splitlines()
+            (study.root / path).write_text("\n".join([*lines[:-1], f"# {branch}"]) + "\n", encoding="utf-8")
+        study.commit("Damaged")
+    study.run("git", "merge", "theirs", check=False)
+    assert show_next(study) == f"git checkout --ours -- {' '.join(paths)} && python -m stages.rungs && dvc repro"
+    type_in(study, show_next(study))
+    assert study.git("diff", "HEAD~1", "--", *paths) == ""
+    end = "git add ledger stages && git commit --no-edit"
+    assert show_next(study) == end
+    type_in(study, end)
+    assert show_next(study) == "promotion verify"
+    study.promotion("verify")
+
+
+def test_a_merge_that_stopped_at_the_study_itself_is_told_with_the_way_back(study: Repo) -> None:
+    study.git("branch", "theirs")
+    for branch, question in (("theirs", "Which one?"), ("main", "Which is it?")):
+        study.git("checkout", "-q", branch)
+        study.replace("params.yaml", "question: Which?", f"question: {question}")
+        study.dvc("repro", "-q")
+        study.commit("Another question")
+    study.run("git", "merge", "theirs", check=False)
+    done = study.promotion("status", check=False)
+    assert done.returncode == 2
+    assert "params.yaml, line 5: found a merge conflict, expected one side of it; keep what should stand" in done.stderr
+    assert "`git merge --abort`" in done.stderr
+    study.git("merge", "--abort")
+    assert walk(study) == ["promotion verify"]
+    study.run("git", "merge", "theirs", check=False)
+    study.git("checkout", "--theirs", "params.yaml")
+    assert walk(study) == [
+        "git add params.yaml",
+        "git checkout --ours -- dvc.lock && dvc repro",
+        "git add dvc.lock params.yaml && git commit --no-edit",
+        "promotion verify",
+    ]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_gate_that_blocks_leads_to_what_it_observed_and_its_amendment_on(tmp_path: Path, together: bool) -> None:
+    params = make_params()
+    params["rungs"]["rung1"]["floor_seeds"] = [91, 92]
+    params["gates"]["gate1"] |= {"R4": {"kind": "within_gap", "gap": 1e-7}, "R5": {"kind": "above_noise_floor"}}
+    params["gates"]["gate1"]["R5"]["multiple"] = 2.0
+    repo = create(tmp_path / "study", params)
+    repo.dvc("repro", "corpus")
+    repo.promotion("freeze", *([] if together else ["gate1"]))
+    gate = ["dvc repro stages/rung1/dvc.yaml:gate", "dvc repro -s ledger confidence site"]
+    assert walk(repo)[1:] == [*(["dvc repro"] if together else gate), EVIDENCE, "promotion serve"]
+    told = repo.promotion("status").stdout
+    assert "gate1 is blocked and promotes nobody" in told
+    assert "R5 must hold" in told
+
+    params["gates"]["gate1"]["R4"]["gap"] = 100.0
+    write(repo, params)
+    typed = walk(repo)
+    assert typed[0] == 'promotion freeze gate1 --amend --reason "..."'
+    assert typed[-1] == "promotion verify"
+
+
+def test_evidence_alone_that_is_not_committed_is_named_and_nothing_else(study: Repo) -> None:
+    study.git("reset", "-q", "HEAD~1")
+    assert walk(study) == [EVIDENCE, "promotion verify"]
+    for path, command in (
+        ("ledger/metrics.json", "git add ledger && git commit -m 'The evidence'"),
+        ("stages/rung2/dvc.lock", "git add stages && git commit -m 'The evidence'"),
+        ("dvc.lock", "git add dvc.lock && git commit -m 'The evidence'"),
+    ):
+        study.git("rm", "-q", "--cached", path)
+        study.git("commit", "-q", "-m", "Forgotten")
+        assert show_next(study) == command
+        type_in(study, command)
+        assert show_next(study) == "promotion verify"
+
+
+def test_evidence_that_was_made_before_the_rules_were_committed_comes_after_them(study: Repo) -> None:
+    study.git("reset", "-q", "HEAD~4")
+    typed = walk(study)
+    assert len(typed) == 3
+    assert typed[0].endswith("-m 'Freeze the rules'")
+    assert not {"ledger", "stages", "dvc.lock"} & set(typed[0].split())
+    assert typed[1:] == [EVIDENCE, "promotion verify"]
+
+
+@contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """The commands in between see a machine with a single CPU."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="needs two kinds of machine")
+def test_runs_that_another_host_owes_are_waited_for_and_taken_in(tmp_path: Path) -> None:
+    params = make_params()
+    params["hosts"]["there"] = params["hosts"]["here"] | {"title": "There", "threads": 2}
+    repo = create(tmp_path / "study", params)
+    repo.dvc("repro", "corpus")
+    repo.promotion("freeze")
+    commit, remote = show_next(repo), tmp_path / "remote"
+    type_in(repo, commit)
+    assert show_next(repo) == "dvc repro", "this machine is every host"
+    with on_one_cpu():
+        add = show_next(repo)
+        assert add.startswith("dvc remote add -d team PATH-OR-URL && git add .dvc/config")
+        type_in(repo, add.replace("PATH-OR-URL", str(remote)))
+        repo.git("clone", "-q", str(repo.root), str(tmp_path / "other"))
+        other = Repo(tmp_path / "other")
+        work = "promotion work --host here --once"
+        assert show_next(repo) == work
+        type_in(repo, work)
+        for _ in ("nobody has pushed", "and still nobody"):
+            assert show_next(repo) == "promotion pending --fetch"
+            type_in(repo, "promotion pending --fetch")
+    type_in(other, work.replace("here", "there"))
+    with on_one_cpu():
+        type_in(repo, "promotion pending --fetch")
+        assert walk(repo) == [
+            "dvc repro stages/rung1/dvc.yaml:gate",
+            work,
+            "dvc repro",
+            EVIDENCE,
+            "promotion verify",
+        ]
+
+
+@pytest.mark.parametrize("text", ["question: Which?", "title: Walked"])
+def test_another_title_is_shown_before_it_is_committed(study: Repo, text: str) -> None:
+    study.replace("params.yaml", text, f"{text.rstrip('?')} after all")
+    end = "git add dvc.lock params.yaml && git commit -m 'The evidence'"
+    assert walk(study) == ["dvc repro", end, "promotion verify"]
+
+
+def test_another_title_between_two_gates_is_shown_before_it_is_committed(study: Repo) -> None:
+    study.git("reset", "-q", "--hard", "HEAD~2")
+    study.dvc("checkout", "--allow-missing", check=False)
+    study.replace("params.yaml", "question: Which?", "question: Which one?")
+    assert walk(study) == [
+        "dvc repro -s protocol ledger confidence site",
+        "git add dvc.lock params.yaml && git commit -m 'The evidence'",
+        "promotion freeze gate2",
+        "git add locks && git commit -m 'Freeze the rules'",
+        "dvc repro",
+        EVIDENCE,
+        "promotion verify",
+    ]

@@ -398,7 +398,7 @@ def test_a_run_on_the_wrong_machine_names_both_and_says_how_to_get_the_artifact(
     value["hosts"]["cpu-fp32"]["system"] = "windows" if os.name == "posix" else "linux"
     contract.write_bytes(canonical.dumps(value))
     told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
-    assert "cpu-fp32" in told and "windows" in told.lower() and "dvc pull" in told
+    assert "cpu-fp32" in told and "windows" in told.lower() and "dvc remote add" in told
 
 
 def test_a_changed_corpus_file_is_refused(study):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from stages import winner
+from stages.domain.errors import Refused
 from stages.repo.dvc_remote import restore_command
+from stages.runners.builtin import BuiltinRunner
 
-REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/%(y)s\n"
+REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"']\n    url = s3://x/y\n"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +23,7 @@ REMOTE = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"'
         ("", REMOTE, "dvc pull winner"),
         ("['remote \"store\"']\n    url = /x\n", None, "dvc repro winner"),  # `dvc pull` asks for a default
         ("no section = 1\n", None, "dvc repro winner"),
+        (REMOTE.replace("y\n", "%(y)s\n"), None, "dvc repro winner"),  # DVC refuses such a file
         (None, None, "dvc repro winner"),
     ],
 )
@@ -34,3 +41,13 @@ def test_a_study_in_a_folder_of_the_repository_has_the_remote_of_the_repository(
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text(REMOTE, encoding="utf-8")
     assert restore_command(tmp_path / "a" / "study") == "dvc pull"
+
+
+def test_a_stage_that_misses_something_names_both_ways_and_when_each_works():
+    with pytest.raises(
+        Refused, match=r"`dvc repro corpus` builds it, `dvc pull corpus` \(where a DVC remote is set up\)"
+    ):
+        BuiltinRunner().check_corpus("0" * 64, Path("none/corpus"))
+    both = r"is missing; `dvc checkout`, `dvc pull` \(where a DVC remote is set up\) or `dvc repro` brings back"
+    with pytest.raises(Refused, match=both):
+        winner.copy_weights(SimpleNamespace(id="rung1/none/here/1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.repo.git import Git, object_id
+from stages.repo.git import MAX_FOLDER, Git, object_id
 from stages.repo.objects import Commit, Entry, GitRefused, parse_commit, parse_tree
 from tests.support.repo import environment
 
@@ -195,6 +196,21 @@ LINES = st.sampled_from(
 def test_whatever_commit_fsck_refuses_is_refused(root: Path, lines: list[bytes]):
     data = b"".join(line + b"\n" for line in lines) + b"\nwords\n"
     assert refuses("commit", data) or not fsck_refuses(root, "commit", data)
+
+
+def test_a_folder_of_as_many_files_as_one_may_have_is_read_in_bounded_memory():
+    """256 MB over its size; an eighth of it here."""
+    size, entries = MAX_FOLDER // 8, []
+    while size > 0:
+        entries.append(entry("100644", b"%x" % (0x100000 + len(entries)), f"{len(entries) + 1:040x}"))
+        size -= len(entries[-1])
+    data = b"".join(entries)
+    tracemalloc.start()
+    try:
+        assert len(parse_tree(LIKE, data)) == len(entries)
+        assert tracemalloc.get_traced_memory()[1] < (256 << 20) // 8
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_git_writes_is_read(root: Path):

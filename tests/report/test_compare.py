@@ -14,12 +14,12 @@ import pytest
 
 from report.compare import MOST_LISTED, as_html, as_text, main, sections
 from stages.domain.errors import Invalid
-from stages.repo.git import open_git
 from stages.repo.objects import GitRefused
-from stages.repo.tree import Tree, open_tree
+from stages.repo.tree import open_tree
 from stages.verify import compare_commits, compare_snapshots, read_snapshot
 from tests.report.conftest import EVIL, make_study
 from tests.report.pages import Seen
+from tests.support import repo as repos
 from tests.support import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -160,16 +160,11 @@ def test_evidence_is_counted_by_rung_and_status_above_a_list_that_is_bounded(his
 
 def test_a_gate_that_only_one_commit_decided_says_whom_it_promoted_or_who_leads(history: Path) -> None:
     """The first commit against one without decisions, in both directions."""
-    one = read_snapshot(open_tree_of(history, "HEAD~1"))
+    with repos.reading_git(history) as git:
+        one = read_snapshot(open_tree(history, git, git.resolve("HEAD~1")))
     none = replace_(one, decisions={})
     promoted = ", ".join(one.decisions["gate4"].promoted[:-1])
     found = compare_snapshots(none, one).decisions
     assert any(line.startswith(f"Gate 4: decided, promoted {promoted}") for line in found)
     assert "Gate 5: decided, d8-c007 leads" in found
     assert "Gate 5: no longer decided; it was decided, d8-c007 leads" in compare_snapshots(one, none).decisions
-
-
-def open_tree_of(root: Path, rev: str) -> Tree:
-    git_ = open_git(root)
-    assert git_ is not None
-    return open_tree(root, git_, git_.resolve(rev))

@@ -86,7 +86,7 @@ def test_whatever_a_curve_holds_is_read_as_points_or_called_no_curve(data: bytes
         trace = read_trace(Path(folder), RUN)
     assert not (trace.points and trace.problem)
     assert all(value is None or math.isfinite(value) for point in trace.points for value in point.values())
-    assert runs.curve_table(trace, RUN, "wall") is not None and runs.curve_figure(trace, "wall") is not None
+    assert runs.curve_table(trace, RUN, "wall", "nats") and runs.curve_figure(trace, "wall", "nats")
 
 
 def test_a_curve_as_large_as_one_may_be_is_read_in_bounded_memory(tmp_path: Path, folder: Path) -> None:

@@ -16,12 +16,11 @@ from stages.domain.command import CommandSettings, find_problems
 from stages.domain.errors import Invalid, Refused
 from stages.domain.schema import parse
 from stages.domain.study import parse_study
-from stages.repo.git import Git
 from stages.runners import runner_of
-from stages.runners.candidates import check_out, read_candidate
+from stages.runners.candidates import CandidateFiles, check_out, read_candidate
 from tests.runners.conftest import make_settings
 from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
-from tests.support.repo import Repo
+from tests.support.repo import PROJECT, Repo, reading_git
 
 HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 #: A trainer of which each version has another constant; the settings of the study reach all of them.
@@ -101,6 +100,12 @@ def settings_of() -> CommandSettings:
     return CommandSettings.model_validate(make_candidate_params({"a": {}})["runner"])
 
 
+def read_version(commit: str) -> CandidateFiles:
+    """A candidate's files, of the repository around the current folder."""
+    with reading_git(Path()) as git:
+        return read_candidate(git, settings_of(), commit)
+
+
 ROWS = (
     (0, "0.997900", "keep", "baseline"),
     (1, "0.000000", "crash", "double the width (OOM)"),
@@ -137,8 +142,25 @@ def test_the_section_is_written_in_the_place_of_the_one_that_stood_there(bare):
     configs = yamlio.loads(written.encode("utf-8"), "mine.yaml")["configs"]
     assert [value["commit"] for value in configs.values()] == [bare.commits[0], bare.commits[3]]
     assert [value["sha256"] for value in configs.values()] == [
-        read_candidate(Git(Path()), settings_of(), commit).digest for commit in (bare.commits[0], bare.commits[3])
+        read_version(commit).digest for commit in (bare.commits[0], bare.commits[3])
     ]
+
+
+def test_a_study_of_the_built_in_runner_is_told_what_comes_first(bare):
+    Path("mine.yaml").write_text("runner: {sequence_length: 64}\nconfigs: {}\n", encoding="utf-8")
+    arguments = build_parser("candidates").parse_args(["candidates", bare.write_table(*ROWS), "--study", "mine.yaml"])
+    with pytest.raises(Refused, match="found the built-in runner, expected `command`, with `candidate`; write this"):
+        command.run(arguments)
+
+
+def test_the_ready_study_takes_the_configurations_of_a_table():
+    ready = (PROJECT / "studies" / "autoresearch.yaml").read_bytes()
+    configs = f'configs:\n  baseline: {{commit: "{"a" * 40}", sha256: "{"b" * 64}"}}\n'
+    written = command.replace_section(ready, configs, "the study").replace(
+        b"reference: 228791fb49", b"reference: baseline"
+    )
+    study = parse_study(yamlio.loads(written, "the study"), "the study")
+    assert list(study.configs) == ["baseline"]
 
 
 def test_a_file_in_which_the_section_cannot_be_told_apart_stays_as_it_is(bare):
@@ -203,7 +225,7 @@ def test_a_commit_that_looks_like_a_number_is_a_name_all_the_same():
 
 
 def test_a_checkout_has_the_fixed_files_and_the_files_of_its_commit(bare):
-    version = read_candidate(Git(Path()), settings_of(), bare.commits[2][:9])
+    version = read_version(bare.commits[2][:9])
     check_out(settings_of(), {"commit": version.commit, "sha256": version.digest}, Path("place"))
     assert "RATE = 0.2" in Path("place/agent/train.py").read_text(encoding="utf-8")
     assert Path("place/agent/helper.py").read_text(encoding="utf-8") == "STEPS = 1\n"
@@ -213,7 +235,7 @@ def test_a_checkout_has_the_fixed_files_and_the_files_of_its_commit(bare):
 
 def test_a_digest_that_is_left_out_is_told_before_anything_is_frozen(bare):
     study = parse_study(make_candidate_params({"a": {"commit": bare.commits[0]}}), "params.yaml")
-    digest = read_candidate(Git(Path()), settings_of(), bare.commits[0]).digest
+    digest = read_version(bare.commits[0]).digest
     with pytest.raises(
         Invalid, match=f"configs.a.sha256: found nothing, expected {digest}, the digest of agent/train.py"
     ):
@@ -227,7 +249,7 @@ def test_a_commit_of_the_trainers_own_repository_has_its_files_at_the_root(bare)
     (repo.root / "train.py").write_text("print(1)\n", encoding="utf-8")
     repo.git("add", "train.py")
     repo.git("commit", "-q", "-m", "Somebody's own repository")
-    version = read_candidate(Git(Path()), settings_of(), repo.git("rev-parse", "HEAD"))
+    version = read_version(repo.git("rev-parse", "HEAD"))
     assert version.contents == (("agent/train.py", b"print(1)\n"),)
 
 
@@ -237,7 +259,7 @@ def test_a_link_in_the_place_of_a_candidate_is_refused(bare):
     (repo.root / "agent" / "train.py").symlink_to("/etc/passwd")
     commit = repo.commit("A link")
     with pytest.raises(Invalid, match=r"has no file agent/train\.py"):
-        read_candidate(Git(Path()), settings_of(), commit)
+        read_version(commit)
 
 
 DIGEST = "0" * 64

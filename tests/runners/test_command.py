@@ -190,6 +190,17 @@ def test_changed_data_is_refused_before_anything_starts(place):
         runner.check_corpus(digest, Path("corpus"))
 
 
+def test_another_manifest_than_the_frozen_one_and_none_at_all_are_refused(place):
+    runner, manifest = runner_of(make_settings()), place / "corpus" / "manifest.json"
+    with pytest.raises(
+        Refused, match=f"corpus/manifest.json: found sha256 [0-9a-f]{{64}}, expected the frozen {'0' * 64}"
+    ):
+        runner.check_corpus("0" * 64, Path("corpus"))
+    manifest.unlink()
+    with pytest.raises(Refused, match=r"corpus/manifest\.json is missing; `dvc repro corpus` writes it"):
+        runner.check_corpus("0" * 64, Path("corpus"))
+
+
 def test_the_digest_of_the_runner_changes_with_every_file_of_it(place):
     from stages.runners import Folder
 

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
+
+from stages.repo.git import Git
 
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -96,6 +98,13 @@ class Repo:
         """An independent copy, cache and all."""
         shutil.copytree(self.root, root, symlinks=True)
         return Repo(root)
+
+
+@contextmanager
+def reading_git(root: Path) -> Iterator[Git]:
+    """The repository around `root`, whose reader ends with the block."""
+    with closing(Git(root)) as git:
+        yield git
 
 
 @contextmanager

@@ -56,6 +56,14 @@ def test_every_kind_of_change_is_there_and_nothing_else_changes(module, tmp_path
         assert one.source != SOURCE and one.source.endswith("LIMIT = 3\n")
 
 
+def test_what_is_returned_empty_is_not_returned_as_none_instead(tmp_path):
+    path = tmp_path / "m.py"
+    values = ["False", "0", "''", "[]", "{}", "()", "None", "[x]", "{x: 1}", "f()", "True"]
+    path.write_text("".join(f"def f{n}(x):\n    return {value}\n" for n, value in enumerate(values)), encoding="utf-8")
+    changed = [mutant.before for mutant in mutants_of(path, tmp_path) if mutant.after == "return None"]
+    assert changed == ["return [x]", "return {x: 1}", "return f()", "return True"]
+
+
 def test_a_seed_draws_as_many_of_each_room(module, tmp_path):
     other = tmp_path / "report" / "n.py"
     other.parent.mkdir()
@@ -68,14 +76,10 @@ def test_a_seed_draws_as_many_of_each_room(module, tmp_path):
 
 def test_the_tests_that_run_the_changed_line_are_tried_those_of_its_name_first_then_the_quickest(module, tmp_path):
     mutant = next(one for one in mutants_of(module, tmp_path) if one.before == "g(a + 1)")
-    slow, quick, own, other = (
-        "tests/x/test_x.py::slow",
-        "tests/x/test_x.py::quick",
-        "tests/domain/test_m.py::own",
-        "other",
-    )
-    lines = {mutant.line: [(quick, 0.1), (own, 5.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
-    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick], [slow]]
+    slow, quick, other = "tests/x/test_x.py::slow", "tests/x/test_x.py::quick", "other"
+    own, heavy = "tests/domain/test_m.py::own", "tests/domain/test_m.py::heavy"
+    lines = {mutant.line: [(quick, 0.1), (own, 2.0), (heavy, 25.0), (slow, 40.0)], mutant.line + 1: [(other, 0.1)]}
+    assert select_tests(mutant, {mutant.path: lines}) == [[own, quick, heavy], [slow]]
     assert select_tests(mutant, {"stages/domain/other.py": lines}) == []
 
 
@@ -87,6 +91,9 @@ def test_where_no_test_has_the_modules_name_those_of_its_folders_name_follow(mod
     assert name_tests(mutant, tmp_path) == ["tests/x/test_domain.py"]
     (tmp_path / "tests" / "test_m.py").write_bytes(b"")
     assert name_tests(mutant, tmp_path) == ["tests/test_m.py"]
+    (tmp_path / "tests" / "domain").mkdir()
+    (tmp_path / "tests" / "domain" / "test_m.py").write_bytes(b"")
+    assert name_tests(mutant, tmp_path) == ["tests/domain/test_m.py"]
 
 
 def test_a_mutant_stands_in_its_module_only_while_its_tests_run(module, tmp_path):
@@ -103,6 +110,29 @@ def test_a_mutant_stands_in_its_module_only_while_its_tests_run(module, tmp_path
     assert clone.find_killer(by_change['raise ValueError("é")'], covered) == "tests/test_m.py::test_m"
     assert clone.find_killer(by_change["return True"], covered) is None
     assert module.read_text(encoding="utf-8") == SOURCE
+
+
+def test_a_process_that_ends_without_the_name_of_a_test_kills_nothing(tmp_path):
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_m.py").write_text("import os\n\n\ndef test_m():\n    os._exit(1)\n", encoding="utf-8")
+    clone = Clone(tmp_path, dict(os.environ))
+    with pytest.raises(RuntimeError, match="pytest ended with 1 and names no test"):
+        clone.fails(["tests/test_m.py"])
+    assert clone.fails(["tests/none.py"]) is None
+    (tests / "conftest.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    assert clone.fails(["tests/test_m.py"]) == "the import of what all tests share"
+
+
+def test_a_failure_for_the_shared_study_alone_is_no_kill(tmp_path):
+    tests = tmp_path / "tests" / "verify"
+    tests.mkdir(parents=True)
+    text = "import os\n\n\ndef test_a():\n    assert 'STAGED_PROMOTION_SMOKE' not in os.environ\n"
+    (tests / "test_m.py").write_text(f"{text}\n\ndef test_b():\n    assert False\n", encoding="utf-8")
+    clone = Clone(tmp_path, {**os.environ, "STAGED_PROMOTION_SMOKE": "x"})
+    assert clone.fails(["tests/verify/test_m.py::test_a"]) == "tests/verify/test_m.py::test_a"
+    assert clone.confirm_failure(["tests/verify/test_m.py::test_a"]) is None
+    assert clone.confirm_failure(["tests/verify/test_m.py::test_b"]) == "tests/verify/test_m.py::test_b"
 
 
 def test_the_map_says_which_passing_test_runs_which_line(tmp_path):

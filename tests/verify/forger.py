@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,32 +205,34 @@ class Forger:
 
     def digests(self, more: dict[str, str] | None = None) -> None:
         """Mend every digest in every dvc.lock that can be made from the bytes in git."""
-        case = self.case(None)
-        folder = digest_path(case.tree, "locks", ignored_patterns(case.tree))
-        for lock in self.dvc_locks():  # first of all: it says by which locks the evidence is judged
-            self.dvc(lock, lambda stages: _mend(stages, {"locks": folder}))
-        for check in SEQUENCE[: next(at for at, check in enumerate(SEQUENCE) if check.name == "digests")]:
-            with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
-                perform(check, case)
-        known: dict[str, Content | str | None] = {**known_contents(case)}
-        for lock in self.dvc_locks():
-            self.dvc(lock, lambda stages: _mend(stages, known | (more or {})))
+        with self.case(None) as case:
+            folder = digest_path(case.tree, "locks", ignored_patterns(case.tree))
+            for lock in self.dvc_locks():  # first of all: it says by which locks the evidence is judged
+                self.dvc(lock, lambda stages: _mend(stages, {"locks": folder}))
+            for check in SEQUENCE[: next(at for at, check in enumerate(SEQUENCE) if check.name == "digests")]:
+                with contextlib.suppress(CheckFailed, Skip, OutOfOrder):
+                    perform(check, case)
+            known: dict[str, Content | str | None] = {**known_contents(case)}
+            for lock in self.dvc_locks():
+                self.dvc(lock, lambda stages: _mend(stages, known | (more or {})))
 
     # the verification
 
-    def case(self, commit: str | None, depth: Depth = "git", signers: Path | None = None) -> Case:
+    @contextlib.contextmanager
+    def case(self, commit: str | None, depth: Depth = "git", signers: Path | None = None) -> Iterator[Case]:
+        """What the checks look at; git's reader ends with the block."""
         git: Git | None = open_git(self.root)
-        return Case(self.root, open_tree(self.root, git, commit), git, commit, Options(depth, signers))
+        try:
+            yield Case(self.root, open_tree(self.root, git, commit), git, commit, Options(depth, signers))
+        finally:
+            if git is not None:
+                git.close()
 
     def verify(
         self, commit: str | None = None, depth: Depth = "git", signers: Path | None = None
     ) -> tuple[CheckResult, ...]:
-        case = self.case(commit, depth, signers)
-        try:
+        with self.case(commit, depth, signers) as case:
             return run_checks(case)
-        finally:
-            if case.git is not None:
-                case.git.close()
 
     def link(self, name: str, to: str) -> None:
         """Put a symbolic link in the place of a file."""

@@ -23,7 +23,7 @@ from stages.dvcfiles.pipeline import root_stages
 from stages.repo import history, objects
 from stages.verify import artifacts, attestation, signatures
 from stages.verify.ledger import parse_decision_lines
-from stages.verify.sequence import SEQUENCE, run_checks
+from stages.verify.sequence import SEQUENCE
 from tests.support.fuzzing import budget
 from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 
@@ -230,7 +230,7 @@ def test_the_verification_of_a_spoilt_study_ends_in_results_and_never_in_a_trace
     whole = forger.read(name)
     try:
         forger.write(name, data.draw(spoilt(whole)))
-        assert len(run_checks(forger.case(None))) == len(SEQUENCE)
+        assert len(forger.verify()) == len(SEQUENCE)
     finally:
         forger.write(name, whole)
 
@@ -268,4 +268,4 @@ def test_a_bomb_of_json_is_refused(line):
 def test_folders_that_are_files_end_in_results(tmp_path: Path):
     (tmp_path / "ledger").write_bytes(b"")
     (tmp_path / "locks").write_bytes(b"")
-    assert {one.status for one in run_checks(Forger(tmp_path).case(None))} <= {"failed", "skipped", "passed"}
+    assert {one.status for one in Forger(tmp_path).verify()} <= {"failed", "skipped", "passed"}

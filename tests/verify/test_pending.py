@@ -36,10 +36,9 @@ def study(built: Path, tmp_path: Path) -> Forger:
 def freeze(f: Forger, gate: str) -> locks.Lock:
     """Write the lock of a gate for params.yaml as it is, upon that of the gate before."""
     number = int(gate.removeprefix("gate"))
-    before = locks.loads(f.read(f"locks/gate{number - 1}.yaml"), gate).frozen if number > 1 else None
-    assert before is not None
+    before = locks.loads(f.read(f"locks/gate{max(number - 1, 1)}.yaml"), gate).frozen
     study = parse_study(yamlio.loads(f.read("params.yaml"), "params.yaml"), "params.yaml")
-    previous = locks.digest_of(before)
+    previous = locks.digest_of(before) if number > 1 else None
     frozen = locks.frozen_of(study, gate, runner=before.runner, corpus=before.corpus, previous=previous)
     f.write(f"locks/{gate}.yaml", locks.dumps(frozen))
     return locks.loads(locks.dumps(frozen), gate)
@@ -159,6 +158,30 @@ def test_a_rule_changed_without_an_amendment_is_not_pending(study):
 def test_an_amendment_of_a_lock_that_never_judged_is_not_pending(study):
     amend(study, "gate2", wider)
     study.lock("gate2", lambda frozen: frozen["amendments"][0].update(replaces="0" * 64))
+    assert {"rule-of-record", "rule-stayed"} <= set(failed(head(study).results))
+
+
+def test_an_amendment_of_a_gate_that_blocked_verifies_with_the_gates_after_it_that_judged_nothing(tmp_path):
+    params = synthetic.params(4, 1)
+    params["rungs"]["rung1"]["floor_seeds"] = [1901, 1902]
+    params["gates"]["gate1"] |= {
+        "R98": {"kind": "within_gap", "gap": 1e-6},
+        "R99": {"kind": "above_noise_floor", "multiple": 100},
+    }
+    dvclock.build_study(tmp_path / "study", params, DECIDED)
+    study = Forger(tmp_path / "study")
+    assert failed(head(study).results) == []
+    assert b'"blocked_by":["R99"]' in study.read("ledger/decisions.jsonl")
+    amend(study, "gate1", lambda value: value["gates"]["gate1"].pop("R99"))
+    freeze(study, "gate2")  # its lock names the lock before it; it saw stopped runs alone
+    report = head(study)
+    assert (report.verdict, failed(report.results)) == ("verified", [])
+    assert "gate1 was amended" in " ".join(notes(report))
+
+
+def test_a_gate_that_judged_runs_is_not_frozen_anew_after_an_amendment_of_another(study):
+    amend(study, "gate1", lambda value: value["gates"]["gate1"]["R4"].update(k=2))
+    freeze(study, "gate2")
     assert {"rule-of-record", "rule-stayed"} <= set(failed(head(study).results))
 
 

@@ -203,7 +203,7 @@ def test_a_mistake_of_the_program_is_not_passed_off_as_one_of_the_study(tmp_path
 
 def test_a_study_is_learnt_even_from_an_exploratory_one_so_that_more_can_be_said(clone: Forger):
     clone.params(lambda value: value["study"].update(mode="exploratory"))
-    one = clone.case(None)
-    results = {result.check.id: result.status for result in run_checks(one)}
+    with clone.case(None) as workspace:
+        results = {result.check.id: result.status for result in run_checks(workspace)}
     assert results["V02"] == "failed"
-    assert one.knows(Study)
+    assert workspace.knows(Study)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.repo.git import Git
 from stages.verify import BadSignature, BadSigners, sign, verify_signature
 from stages.verify.signatures import read_allowed_signers, signature_path
+from tests.support.repo import reading_git
 from tests.verify.forger import Forger, failed
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
@@ -212,7 +212,8 @@ def test_a_commit_is_held_against_the_time_at_which_it_was_made(clone, keys):
 
 def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
     signed_commit(clone, keys / "alice")
-    data = Git(clone.root).commit(clone.git("rev-parse", "HEAD")).data
+    with reading_git(clone.root) as git:
+        data = git.commit(clone.git("rev-parse", "HEAD")).data
     other = data.replace(b"BEGIN SSH", b"BEGIN PGP").replace(b"END SSH", b"END PGP")
     made = subprocess.run(
         ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
@@ -232,7 +233,8 @@ def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
 
 def test_a_commit_whose_content_changed_under_its_signature_is_forged(clone, keys):
     signed_commit(clone, keys / "alice")
-    data = Git(clone.root).commit(clone.git("rev-parse", "HEAD")).data
+    with reading_git(clone.root) as git:
+        data = git.commit(clone.git("rev-parse", "HEAD")).data
     made = subprocess.run(
         ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
         cwd=clone.root,

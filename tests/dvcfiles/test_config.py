@@ -1,0 +1,123 @@
+"""The settings of a DVC repository say here what they say to DVC, however they are written."""
+
+from __future__ import annotations
+
+import pytest
+from configobj import ConfigObjError
+from dvc.config import Config, ConfigError
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stages.dvcfiles.cache import cache_folder
+from stages.dvcfiles.config import BadConfig, parse_config, read_config
+from stages.repo.dvc_remote import has_remote
+from tests.support.fuzzing import budget
+from tests.support.repo import Repo, create
+
+LINES = st.sampled_from(
+    [
+        "[core]",
+        "  [cache]",
+        "['cache']",
+        '["core"] # words',
+        "[ cache ]",
+        "[Core]",
+        "['remote \"a\"']",
+        "[[core]]",
+        "[core",
+        "remote = a",
+        "    remote = b",
+        "\tremote=c",
+        "REMOTE = d",
+        "'remote' = e",
+        "dir = /a b/c",
+        'dir = "/a#b, c"',
+        "dir = '/a'",
+        "dir = /a#b",
+        "dir = /a ; b",
+        "dir = a, b",
+        "dir = ,",
+        "dir = a,",
+        "dir =",
+        'dir = ""',
+        "dir = 'a",
+        "dir = a'b",
+        "dir = =",
+        "type = reflink,copy",
+        "dir: a",
+        "; dir = a",
+        "# dir = a",
+        "dir",
+        "dir = %(x)s",
+        "dir = 100%",
+        'dir = """a"""',
+        "",
+        "  ",
+        "  more",
+        "dir = é",
+        "dir = a\\",
+        'dir = "a" b',
+        '"dir = a',
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=6).map("\n".join) | st.text("[]'\"=#,% ab\n\t", max_size=16))
+@example("[cache]\ndir = a\n    type = b")
+@budget(500)
+def test_a_text_among_the_settings_is_the_one_that_dvc_reads(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "config"
+    path.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        expected = Config.load_file(str(path))
+    except (ConfigError, ConfigObjError, AttributeError):
+        return
+    try:
+        config = parse_config(text, "config")
+    except BadConfig:
+        assert any(mark in text for mark in ("[[", "[ [", "[\t[", '"""', "'''", "%(")) or _doubled(text), text
+        return
+    read = {section: values for section, values in expected.items() if isinstance(values, dict) and section in config}
+    for section, values in read.items():
+        texts = {key: value for key, value in values.items() if isinstance(value, str)}
+        assert {key: config[section][key] for key in texts} == texts
+        assert set(config[section]) == set(texts)
+
+
+def _doubled(text: str) -> bool:
+    """Sections that differ in capitals alone are one to DVC, which keeps the last: nobody writes them."""
+    names = [line.strip().lower() for line in text.split("\n") if line.strip().startswith("[")]
+    return any("[core" in name for name in names) and sum("core" in name for name in names) > 1
+
+
+@pytest.mark.parametrize("folder", ["/tmp/a b", "../elsewhere", "/tmp/a#b", "/tmp/a, b", "/tmp/it's"])
+def test_a_cache_that_dvc_was_told_of_is_found_where_dvc_puts_it(tmp_path, folder):
+    repo = create(tmp_path / "study")
+    repo.dvc("cache", "dir", folder)
+    place = Repo.python(repo, "-c", "from dvc.repo import Repo; print(Repo().cache.local.path)").stdout.strip()
+    assert str(cache_folder(repo.root).resolve()) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[core]\nremote\n", "config, line 2: found 'remote', expected `key = value` or `[section]`"),
+        (b"[core]\n[cache]\n[core]\n", "config, line 3: found '[core]' twice, expected it once"),
+        (b"[core]\nremote = a\nremote = b\n", "config, line 3: found 'remote = b' twice, expected it once"),
+        (b"\xff", "config: not UTF-8 at byte 0"),
+    ],
+)
+def test_what_dvc_does_not_read_is_refused_and_names_no_remote(tmp_path, text, message):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_bytes(text)
+    with pytest.raises(BadConfig) as caught:
+        read_config(tmp_path / ".dvc")
+    assert str(caught.value).endswith(message)
+    assert not has_remote(tmp_path)
+    assert cache_folder(tmp_path) == tmp_path / ".dvc" / "cache" / "files" / "md5"
+
+
+def test_local_settings_count_more(tmp_path):
+    (tmp_path / "config").write_text("[core]\nremote = a\n[cache]\ndir = b\n", encoding="utf-8")
+    (tmp_path / "config.local").write_text("[core]\n    remote = c # mine\n", encoding="utf-8")
+    assert read_config(tmp_path) == {"core": {"remote": "c"}, "cache": {"dir": "b"}}
