@@ -13,7 +13,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from itertools import groupby
 from typing import Any, Literal, TypeVar
@@ -157,8 +157,7 @@ def show_as(column: Column) -> Callable[[Any], str]:
     """How a column shows a value; None is a dash."""
     if column.digits is None:
         return _SHOW.get(column.kind, formatting.plain)
-    write = formatting.signed if column.kind == "signed" else formatting.number
-    return lambda value: write(value, column.digits)
+    return partial(formatting.signed if column.kind == "signed" else formatting.number, digits=column.digits)
 
 
 def raw(value: Any) -> Any:
