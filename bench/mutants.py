@@ -13,7 +13,8 @@ long as the suite). Then the tests that run the changed line are tried, those of
 quickest, until one fails or all have passed. Where that many seconds of them are left out, or no test in this process
 runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included.
 What still passes is a survivor. So a mutant that only a slow test of another name would notice counts as one: the score
-is a lower bound. The tests of one study share one that was run with the unchanged code.
+is a lower bound. The tests of a study copy one that was run with the unchanged code; where such a test fails, it
+must fail with a study of its own too.
 
 Prints the score of each folder and every survivor. With `--out FILE` each outcome is a line of JSON at once, and a
 mutant that stands there is not tried again.
@@ -53,6 +54,8 @@ _FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (.*?)(?: - |$)|ImportError while lo
 #: What most tests import; a process that has it already starts the tests of every mutant, in a fraction of the time.
 _PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.stats", "jinja2", "psutil",
               "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
+#: Rooms of tests that copy the shared study.
+_SHARING = tuple(f"tests/{room}/" for room in ("verify", "pipeline", "hosts", "repo", "dvcfiles", "commands"))
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -237,6 +240,17 @@ class Clone:
             raise RuntimeError(f"pytest ended with {process.exitcode} and names no test: {output[-2000:]}")
         return None
 
+    def confirm_failure(self, words: Sequence[str]) -> str | None:
+        """The same. Where the study that tests share may be the reason, the test fails with one of its own too.
+
+        Verification compares the code here with the code that ran, so to some tests any change at all is another code.
+        """
+        failed = self.fails(words)
+        if failed is None or not failed.startswith(_SHARING) or SMOKE not in self.environment:
+            return failed
+        alone = {name: value for name, value in self.environment.items() if name != SMOKE}
+        return Clone(self.root, alone).fails([failed])
+
     def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
         """The test that fails where the mutant stands in the place of its module."""
         path = self.root / mutant.path
@@ -244,10 +258,8 @@ class Clone:
         path.write_text(mutant.source, encoding="utf-8", newline="\n")
         forget_compiled(path)
         try:
-            batches = select_tests(mutant, tests)
-            killer = next(filter(None, map(self.fails, batches)), None)
-            named = name_tests(mutant, self.root)
-            return killer or (self.fails(named) if named else None)
+            batches = [*select_tests(mutant, tests), name_tests(mutant, self.root)]
+            return next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
         finally:
             path.write_bytes(whole)
             forget_compiled(path)

@@ -15,16 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages import ledger
+from stages.confidence import __main__ as confidence
 from stages.domain import names
 from tests.support import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = (names.PARAMS, names.LOCKS, names.LEDGER, names.PROTOCOL, names.SUMMARY, names.TRACES)
+PARTS = (names.PARAMS, names.LOCKS, names.LEDGER, names.PROTOCOL, names.SUMMARY, names.TRACES, names.CONFIDENCE)
 #: (configurations, seeds a host from rung 3 on): some 500, 2,000 and 5,000 executed runs.
 SIZES = ((32, 8), (124, 8), (310, 8))
 _PROBE = """
@@ -96,8 +97,9 @@ def measure_workspace(root: Path) -> SiteBuild:
 def measure_synthetic(root: Path, configs: int, seeds: int) -> SiteBuild:
     """The build of a synthetic study of so many configurations."""
     synthetic.build(root, synthetic.params(configs, seeds))
-    with chdir(root):
+    with chdir(root), redirect_stdout(sys.stderr):
         ledger.main()
+        confidence.main()
     return measure_build(root)
 
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.pipeline import split_seconds
+from bench.processes import split_seconds
 from stages.domain import names
 
 _SHIM = """#!{python} -IS

@@ -13,7 +13,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from itertools import groupby
 from typing import Any, Literal, TypeVar
@@ -158,8 +158,7 @@ def show_as(column: Column) -> Callable[[Any], str]:
     digits = column.digits
     if digits is None:
         return _SHOW.get(column.kind, formatting.plain)
-    write = formatting.signed if column.kind == "signed" else formatting.number
-    return lambda value: write(value, digits)
+    return partial(formatting.signed if column.kind == "signed" else formatting.number, digits=digits)
 
 
 def raw(value: Any) -> Any:

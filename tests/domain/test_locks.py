@@ -79,3 +79,10 @@ def test_a_difference_names_every_path_with_both_values():
     change = locks.difference(frozen(), now)
     assert change == {"rules.R7.k": {"was": 3, "is": 5}, "seeds": {"was": [3000, 3001], "is": [3000, 3007]}}
     assert locks.tell(change) == "  rules.R7.k: frozen 3, now 5\n  seeds: frozen [3000, 3001], now [3000, 3007]"
+
+
+def test_a_difference_in_one_line_names_six_places_and_counts_the_rest():
+    change = {f"k{n}": {"was": None, "is": n} for n in range(8)}
+    assert locks.tell_briefly(change) == ", ".join(f"k{n} none -> {n}" for n in range(6)) + ", 2 places more"
+    assert locks.tell_briefly({"k": {"was": "x" * 80, "is": "y" * 58}}) == f"k '{'x' * 56}... -> '{'y' * 58}'"
+    assert locks.tell_briefly({}) == "nothing"

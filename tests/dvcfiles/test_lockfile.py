@@ -199,3 +199,16 @@ def test_stages_that_a_team_added_are_named_and_not_read():
     value = {"stages": {"site": {"cmd": "python -m report"}, "mine": {"foreach": [1], "do": {"cmd": "x"}}}}
     assert list(root_stages(value, "x")) == ["site"]
     assert added_stages(value, "x") == ["mine"]
+
+
+def test_a_lock_is_written_in_the_order_of_its_stages_and_one_without_any_is_no_file(tmp_path):
+    path = tmp_path / "dvc.lock"
+    head, stages = "schema: '2.0'\nstages:\n", {"b": "    cmd: b\n", "a": "    cmd: a\n", "gate": "    cmd: g\n"}
+    lockfile.write(path, head, {})
+    assert not path.exists() and lockfile.read(path) == ("", {})
+    lockfile.write(path, head, stages)
+    assert lockfile.read(path) == (head, stages)
+    lockfile.put_in_order(path, ["a", "unknown", "gate"])
+    assert list(lockfile.read(path)[1]) == ["a", "gate", "b"]
+    lockfile.write(path, head, {})
+    assert not path.exists()

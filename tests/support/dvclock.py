@@ -167,11 +167,12 @@ def add_study(
         held = {path.as_posix(): path.read_bytes() for path in (names.lock_path(names.gate_of(r)) for r in to_come)}
         for rung in to_come:
             _close(rung)
+        _keep_weights(study.last_rung)
         _commit(start or [], ["add", "-A", "params.yaml", "locks", *CODE], "Freeze the rules")
         ledger.main()
         write_locks([rung for rung in study.rungs if rung not in to_come])
         if not to_come:
-            _after_the_last_gate(study.last_rung)
+            _after_the_last_gate()
         write_root_lock(("corpus", "protocol", "ledger") if to_come else None)
         _commit([], ["add", "-A"], "The evidence")
     return held
@@ -186,15 +187,18 @@ def _close(rung: str) -> None:
         shutil.rmtree(folder)
 
 
-def _after_the_last_gate(rung: str) -> None:
-    """A winner as its stage writes it, of weights that nobody trained; stand-ins for confidence and site."""
-    headline = canonical.loads((names.LEDGER / "metrics.json").read_bytes())
-    folder = names.TRACES / rung / str(headline["winner"])
-    for trace in folder.glob("*/*"):
-        (trace / winner.KEPT).write_bytes(f"the weights of {trace.as_posix()}".encode())
+def _keep_weights(rung: str) -> None:
+    """Weights that nobody trained, where the runs of the last rung that ran leave theirs."""
+    for curve in (names.TRACES / rung).glob("*/*/*/curve.csv"):
+        if curve.read_bytes().count(b"\n") > 1:
+            (curve.parent / winner.KEPT).write_bytes(f"the weights of {curve.parent.as_posix()}".encode())
+
+
+def _after_the_last_gate() -> None:
+    """A winner as its stage writes it; stand-ins for confidence and site."""
     winner.main()
     for path in (stored.RESULT, stored.METRICS):
-        files.write_whole(path, b"{}\n")
+        files.write_whole(path, canonical.dumps({}))
     files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
 
 

@@ -124,6 +124,17 @@ def test_a_process_that_ends_without_the_name_of_a_test_kills_nothing(tmp_path):
     assert clone.fails(["tests/test_m.py"]) == "the import of what all tests share"
 
 
+def test_a_failure_for_the_shared_study_alone_is_no_kill(tmp_path):
+    tests = tmp_path / "tests" / "verify"
+    tests.mkdir(parents=True)
+    text = "import os\n\n\ndef test_a():\n    assert 'STAGED_PROMOTION_SMOKE' not in os.environ\n"
+    (tests / "test_m.py").write_text(f"{text}\n\ndef test_b():\n    assert False\n", encoding="utf-8")
+    clone = Clone(tmp_path, {**os.environ, "STAGED_PROMOTION_SMOKE": "x"})
+    assert clone.fails(["tests/verify/test_m.py::test_a"]) == "tests/verify/test_m.py::test_a"
+    assert clone.confirm_failure(["tests/verify/test_m.py::test_a"]) is None
+    assert clone.confirm_failure(["tests/verify/test_m.py::test_b"]) == "tests/verify/test_m.py::test_b"
+
+
 def test_the_map_says_which_passing_test_runs_which_line(tmp_path):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "m.py").write_text(
