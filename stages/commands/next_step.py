@@ -77,8 +77,9 @@ def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
     pipelines = ["stages"]
     if begun:
         deleted = map(Path, filter(None, git.ask("ls-files", "--deleted", "-z", "--", "stages").split("\0")))
-        # Folders of rungs and configurations that the study had before.
-        gone = {next((up for up in reversed(path.parents) if not up.exists()), path).as_posix() for path in deleted}
+        # Folders of rungs and configurations that only the study before had.
+        missing = [[up for up in reversed(path.parents) if not up.exists()] for path in deleted]
+        gone = {folders[0].as_posix() for folders in missing if folders}
         ladder = names.LADDER.as_posix()
         pipelines = [f"{ladder}/{rung}" + "/*dvc.yaml" * (rung in begun) for rung in study.rungs] + sorted(gone)
     return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]

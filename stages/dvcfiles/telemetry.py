@@ -30,7 +30,7 @@ def stored_path(record: str, root: Path = Path()) -> Path:
 
 def dumps(run: str, record: str, content: JsonObject) -> bytes:
     """The telemetry of a run, which names its record by MD5."""
-    text = json.dumps({"schema": 1, "run": run, "record": record, **content}, indent=1, sort_keys=True)
+    text = json.dumps({**content, "schema": 1, "run": run, "record": record}, indent=1, sort_keys=True)
     return f"{text}\n".encode()
 
 

@@ -180,7 +180,7 @@ def test_freeze_and_status_print_the_same_command_to_commit_the_rules(workspace,
     change_params(workspace, lambda params: params["gates"]["gate3"]["R7"].update(k=4))
     printed = promotion("freeze", "gate3", "--amend", "--reason", "four were meant")
     shown = promotion.json("status")["next"]["command"]
-    assert shown.startswith("git add locks params.yaml stages/")
+    assert shown.startswith("git add locks params.yaml 'stages/ladder/rung1/*dvc.yaml'")
     assert f"commit this before the evidence: `{shown}`" in printed
 
 

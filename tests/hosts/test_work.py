@@ -32,7 +32,7 @@ def work(start: Start, repo: Repo, host: str, log: Path) -> subprocess.Popen[byt
 
 
 def locks(repo: Repo) -> dict[str, bytes]:
-    paths = [repo.root / "dvc.lock", *sorted((repo.root / "stages").glob("rung*/dvc.lock"))]
+    paths = [repo.root / "dvc.lock", *sorted((repo.root / "stages/ladder").rglob("dvc.lock"))]
     return {path.relative_to(repo.root).as_posix(): path.read_bytes() for path in paths}
 
 

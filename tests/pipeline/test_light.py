@@ -39,7 +39,7 @@ def test_a_gate_imports_neither_a_framework_nor_statistics(judged: Path) -> None
 
 
 def test_a_stopped_run_imports_neither_a_framework_nor_statistics(judged: Path) -> None:
-    tickets = promotions.read(judged / names.GATES / "gate2" / "promotions.yaml")
+    tickets = promotions.read(judged / names.GATES / "gate2" / "promotions.json")
     stopped = min(name for name, ticket in tickets.items() if ticket == "false")
     record = judged / names.record_path(names.run_id("rung3", stopped, "cpu-fp32", 3000))
     before = record.read_bytes()
