@@ -25,7 +25,7 @@ SCHEMA = 1
 WEIGHTS = "model.safetensors"
 #: What they are called in the trace of the run that trained them.
 KEPT = "weights.safetensors"
-CURVES = Path("artifacts/curves.csv")
+CURVES = names.CURVES
 COLUMNS = ("config", "host", "seed", "tokens", "seconds", "train_loss")
 #: A plot shows no more points of a curve than it has pixels to spare.
 POINTS = 200

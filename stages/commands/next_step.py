@@ -21,7 +21,7 @@ from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
-from stages.repo.dvc_entries import differs_in_telemetry_alone
+from stages.repo.dvc_entries import differs_by_repetition
 from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
@@ -100,7 +100,8 @@ def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:
     if "locks" in inside and _is_ledger_cleared(git):  # `promotion study use` cleared another study
         inside += ["ledger", LOCK.as_posix()]
     changed, ending = _find_changed(git, inside), find_ending(git)
-    if changed == [LOCK.as_posix()] and ending is None and differs_in_telemetry_alone(git):
+    locks = [path for path in map(Path, changed) if path.name == LOCK.name]
+    if len(locks) == len(changed) and ending is None and all(differs_by_repetition(git, path) for path in locks):
         return None
     to_add = [path for path in inside if any(fnmatch(name, path) or name.startswith(f"{path}/") for name in changed)]
     words = [f"git add {shlex.join(to_add)}"] if to_add else []

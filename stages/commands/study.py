@@ -166,9 +166,9 @@ def list_differing(old: bytes, new: bytes) -> list[str]:
 def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
     """Changes of what would be cleared that git does not hold; `Refused` outside git, which then keeps nothing.
 
-    A dvc.lock that a repetition with the same records left is none: it differs in telemetry, which is no evidence.
+    A dvc.lock that a repetition with the same records left is none: it differs in what is no evidence.
     """
-    from stages.repo.dvc_entries import differs_in_telemetry_alone
+    from stages.repo.dvc_entries import differs_by_repetition
     from stages.repo.git import open_git, why_no_git
 
     git = open_git(Path(), required=True)
@@ -176,8 +176,8 @@ def list_uncommitted(paths: Sequence[str] = CLEARED) -> list[str]:
         raise Refused(f"{why_no_git(Path())}, and so nothing keeps the old study; --force goes on")
     try:
         changes = git.ask("status", "--porcelain", "--", *paths).split("\n")[:-1]
-        lock = f"{git.prefix}dvc.lock"
-        return [line for line in changes if line[3:] != lock or not differs_in_telemetry_alone(git)]
+        files = {line: Path(line[3:].removeprefix(git.prefix)) for line in changes}
+        return [line for line, path in files.items() if path.name != "dvc.lock" or not differs_by_repetition(git, path)]
     finally:
         git.close()
 

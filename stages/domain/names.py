@@ -28,6 +28,7 @@ CONFIDENCE = Path("artifacts/confidence")
 #: Beside records and traces and not among them: whatever reads those would wait for hindsight, and could see it.
 HINDSIGHT = Path("artifacts/hindsight")
 WINNER = Path("artifacts/winner")
+CURVES = Path("artifacts/curves.csv")
 LOCKS = Path("locks")
 LEDGER = Path("ledger")
 SITE = Path("site")

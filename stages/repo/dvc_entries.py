@@ -16,12 +16,12 @@ from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.repo.git import Git, open_git
 
 
-def differs_in_telemetry_alone(git: Git) -> bool:
-    """Whether dvc.lock differs from HEAD's in artifacts/telemetry, and in the site that shows it, and in nothing else.
+def differs_by_repetition(git: Git, path: Path) -> bool:
+    """Whether a dvc.lock differs from HEAD's only in what a repetition with the same records leaves.
 
-    That is what a repetition with the same records leaves: another clock, and perhaps another machine.
+    That is another clock, and perhaps another machine: telemetry, the seconds in the curves of a trainer that measures
+    them, and the site, which shows both. None of it is evidence.
     """
-    path = Path("dvc.lock")
     entry = git.entry(git.head, path.as_posix()) if git.head and path.is_file() else None
     if entry is None:
         return False
@@ -29,14 +29,14 @@ def differs_in_telemetry_alone(git: Git) -> bool:
         past, present = (lockfile.parse(data, path.as_posix()) for data in (git.blob(entry.oid), path.read_bytes()))
     except Invalid:
         return False
-    return past != present and _without_telemetry(past) == _without_telemetry(present)
+    return past != present and _without_clock(past) == _without_clock(present)
 
 
-def _without_telemetry(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
-    shown = (names.TELEMETRY.as_posix(), names.SITE.as_posix())
+def _without_clock(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
+    shown = tuple(path.as_posix() for path in (names.TELEMETRY, names.SITE, names.TRACES, names.CURVES))
 
     def without(files: Mapping[str, LockedFile]) -> dict[str, LockedFile]:
-        return {path: file for path, file in files.items() if path not in shown}
+        return {path: file for path, file in files.items() if not path.startswith(shown)}
 
     return {name: replace(stage, deps=without(stage.deps), outs=without(stage.outs)) for name, stage in stages.items()}
 

@@ -232,6 +232,14 @@ def repeat(repo: Repo) -> None:
     assert "stages/ladder/rung2/a/dvc.lock" in repo.git("status", "--porcelain")
 
 
+def test_a_repetition_with_the_same_records_leaves_nothing_to_commit_and_stands_in_nobodys_way(study: Repo) -> None:
+    repeat(study)
+    assert show_next(study) == "promotion verify"
+    write(study, make_params("second", seed=7), "studies/second.yaml")
+    study.promotion("study", "use", "second", "--yes")
+    assert "name: second" in (study.root / "params.yaml").read_text(encoding="utf-8")
+
+
 def diverge(study: Repo, tmp_path: Path) -> None:
     """Two people repeat the same run, and write the same line of a file of their own; the other one is `theirs`."""
     other = study.copy(tmp_path / "other")
