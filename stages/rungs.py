@@ -233,6 +233,15 @@ def _tickets(gate: str) -> str:
     return names.promotions_path(gate).as_posix()
 
 
+#: Brings the artifacts of an earlier layout, writes the files of this one, and has DVC record what is there.
+TAKE_OVER = "dvc checkout && python -m stages.rungs && promotion dispatch && dvc repro"
+
+
+def find_earlier_layout(root: Path = Path()) -> list[Path]:
+    """The dvc.lock files of an earlier layout, with one for each rung beside the code."""
+    return sorted((root / "stages").glob("rung[0-9]*/dvc.lock"))
+
+
 def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -> None:
     """Write the dvc.yaml files of a study under `root`, and take away those of other rungs and configurations, with
     their locks.
@@ -240,7 +249,7 @@ def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -
     Those of hindsight are written where there are some already, or `hindsight` asks for them.
     """
     ladder = root / names.LADDER
-    extra = len(study.rungs) > 1 and (hindsight or (ladder / FOLDER).is_dir())
+    extra = len(study.rungs) > 1 and (hindsight or (ladder / FOLDER / "dvc.yaml").is_file())
     written = [file for rung in (*study.rungs, *([FOLDER] if extra else [])) for file in pipeline_files(study, rung)]
     for file in written:
         files.write_whole(root / file.path, file.text.encode("utf-8"))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 STUDIES = Path("studies")
 #: What git holds of a study that is cleared for another one.
-CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/ladder")
+CLEARED = ("params.yaml", "locks", "ledger", "dvc.lock", "stages/ladder", ":(glob)stages/*/dvc.lock")
 #: Section of params.yaml -> what is made anew when it differs.
 INVALIDATES = {
     "study": "the site and the ledger",
@@ -144,7 +144,7 @@ def list_belongings() -> list[Path]:
     """The files and folders that exist here and belong to the study at hand, sorted."""
     paths = [path for pattern in ("*.yaml", "*.yaml.sig") for path in names.LOCKS.glob(pattern)]
     paths += [names.LEDGER / name for name in ("runs.jsonl", "hindsight.jsonl", "decisions.jsonl", "metrics.json")]
-    paths += [Path("dvc.lock"), *names.LADDER.glob("**/dvc.lock")]
+    paths += [Path("dvc.lock"), *Path("stages").glob("**/dvc.lock")]
     paths += [Path("artifacts"), names.SITE]
     return sorted(path for path in paths if path.exists())
 

@@ -39,7 +39,8 @@ def bring_back(name: str, *, yes: bool) -> int:
     finally:
         git.close()
     paths = sorted({*restored, *_list_present()})
-    if changes := list_uncommitted(paths):
+    asked = {":(glob)stages/**/dvc.*" if path.startswith("stages/") else path for path in paths}
+    if changes := list_uncommitted(sorted(asked)):
         lines = "\n".join(f"  {line}" for line in changes)
         raise Refused(f"uncommitted changes would be lost; commit them first:\n{lines}")
     before = {path: Path(path).read_bytes() if Path(path).is_file() else None for path in paths}
@@ -101,15 +102,17 @@ def _list_present() -> list[str]:
 
 
 def _write(content: Mapping[str, bytes], paths: list[str]) -> None:
-    """Give each of the paths its content; one without is removed, and so is the folder that it leaves empty."""
+    """Give each of the paths its content; one without is removed, and so are the folders that it leaves empty."""
     for path in map(Path, paths):
         data = content.get(path.as_posix())
         if data is not None:
             files.write_whole(path, data)
         elif path.is_file():
             clear([path])
-            if path.parent != Path() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            folder = path.parent
+            while folder != Path() and not any(folder.iterdir()):
+                folder.rmdir()
+                folder = folder.parent
 
 
 def _announce(past: PastStudy, paths: list[str], restored: Mapping[str, bytes], built: list[Path]) -> None:

@@ -5,7 +5,7 @@
 
 Restores what other hosts have pushed, trains the runs of this host, pushes them, and judges a rung as soon as the runs
 of all hosts are there. Killed and started again it goes on; started twice in one clone, the second one says so. It
-touches no git: commit dvc.lock, stages/*/dvc.lock and ledger/ from one clone when the study is done.
+touches no git: commit dvc.lock, stages/ladder/ and ledger/ from one clone when the study is done.
 """
 
 from __future__ import annotations

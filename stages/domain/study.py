@@ -181,7 +181,6 @@ class Study(Strict):
             _answerable,
             _leads_on,
             _clock,
-            _stage_names,
             _factors,
         ):
             check(self)
@@ -346,19 +345,6 @@ def _clock(study: Study) -> None:
                 raise ValueError(
                     f"hosts.{name}.flops_per_second: missing; the rated clock turns seconds into steps with it"
                 )
-
-
-def _stage_names(study: Study) -> None:
-    """DVC joins configuration, host and seed with '-'; two runs must not end up with one name."""
-    seen: dict[str, str] = {}
-    for config in study.configs:
-        for host in study.hosts:
-            stage = f"{config}-{host}"
-            if stage in seen:
-                raise ValueError(
-                    f"configs.{config} on {host} and {seen[stage]} would both be the stage run@{stage}; rename one"
-                )
-            seen[stage] = f"{config} on {host}"
 
 
 def _factors(study: Study) -> None:

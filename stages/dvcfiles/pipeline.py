@@ -84,7 +84,7 @@ class PlannedStage:
 
 
 def parse_templates(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:
-    """The stages of a rung's dvc.yaml with their variables, or `BadPipeline` where one has another shape."""
+    """The stages of a generated dvc.yaml with their variables, or `BadPipeline` where one has another shape."""
     return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
 
 

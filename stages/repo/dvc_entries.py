@@ -33,7 +33,8 @@ def differs_by_repetition(git: Git, path: Path) -> bool:
 
 
 def _without_clock(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
-    shown = tuple(path.as_posix() for path in (names.TELEMETRY, names.SITE, names.TRACES, names.CURVES))
+    clocked = (names.TELEMETRY, names.SITE, names.TRACES, names.HINDSIGHT / "traces", names.CURVES)
+    shown = tuple(path.as_posix() for path in clocked)
 
     def without(files: Mapping[str, LockedFile]) -> dict[str, LockedFile]:
         return {path: file for path, file in files.items() if not path.startswith(shown)}

@@ -265,6 +265,7 @@ class _Reader:
         self._workspace: dict[str, bytes] = {}
         self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
         self._ladders: dict[str, dict[str, Entry]] = {}
+        self._trained: dict[str, bool] = {}
         self._locks: dict[tuple[str, str], PastLock | None] = {}
         self._lines: dict[str, frozenset[bytes]] = {}
         self._commitments: dict[str, frozenset[Commitment]] = {}
@@ -324,12 +325,17 @@ class _Reader:
         commitments = self._evidence(oids.get(RUNS, ""), lines) | self._decided(oids.get(DECISIONS, ""))
         for path, oid in oids.items():
             name = _DVC_LOCK_PATH.fullmatch(path)
-            if name and name[1] not in {rung for rung, _ in commitments} and holds_trained_run(self._load(oid), path):
+            if name and name[1] not in {rung for rung, _ in commitments} and self._holds_trained_run(oid, path):
                 commitments |= {(name[1], "")}
         before = (self._history.states[parent].locks_so_far for parent in parents)
         locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
         state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far)
         self._history.states[commit] = state
+
+    def _holds_trained_run(self, oid: str, path: str) -> bool:
+        if oid not in self._trained:
+            self._trained[oid] = holds_trained_run(self._load(oid), path)
+        return self._trained[oid]
 
     def _load(self, oid: str) -> bytes:
         return self._workspace[oid] if oid in self._workspace else self._git.blob(oid)

@@ -36,6 +36,7 @@ from stages.verify.locks import PARAMS, Params
 from stages.verify.pending import EvidenceRules, evidence_study
 
 ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
+_LADDER = f"{names.LADDER.as_posix()}/"
 #: Where no file of DVC stands but the study's.
 _OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "report", "site", "stages", "trainer"))
 
@@ -155,6 +156,8 @@ def _plan(files: Iterable[PipelineFile]) -> dict[str, dict[str, PlannedStage]]:
 def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
     """Files of DVC that are none of the study's: in its own folders they fail, elsewhere a note names them."""
     elsewhere: list[str] = []
+    unfrozen = not any(path.startswith("locks/gate") for path in case.tree.paths("locks"))
+    stale: list[str] = []
     for path in case.tree.paths():
         name = path.rpartition("/")[2]
         pipeline = name in ("dvc.yaml", "dvc.lock") and path not in own
@@ -162,12 +165,16 @@ def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
             continue
         if not path.startswith(_OWN_FOLDERS):
             elsewhere.append(path)
+        elif unfrozen and path.startswith(_LADDER) and case.tree.mode(path.replace("dvc.yaml", "dvc.lock")) is None:
+            stale.append(path)  # while nothing is frozen, configurations come and go in params.yaml
         elif pipeline:
             meaning = "evidence of a rung or configuration that the study does not have"
             yield Problem(path, "a file of nothing in params.yaml", "no such file", meaning)
         else:
             meaning = "DVC would bring files of its own among those of the study"
             yield Problem(path, "a file of DVC that nothing here writes", "no such file", meaning)
+    if stale:
+        case.note(f"{listed(stale)}: of nothing in params.yaml; `promotion freeze` takes away what is not asked for")
     if elsewhere:
         case.note(f"files of DVC that are none of the study's, which nothing here looks at: {listed(elsewhere)}")
 
@@ -240,7 +247,7 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
     """The dvc.yaml of a rung is the generated one; of the one at the root, the commands of the stages are known."""
     stale: list[str] = []
     for file, value in locks.edited:
-        earlier = "vars" in value and not file.folder.startswith(names.LADDER.as_posix())
+        earlier = "vars" in value and not file.folder.startswith(_LADDER)
         text = _with_variables(case, file) if earlier else file.text
         generated = _comparable(yamlio.loads(text.encode("utf-8"), file.path))
         for pointer, actual, expected in differences(_comparable(value), generated):
@@ -267,7 +274,8 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
 
 def _with_variables(case: Case, file: PipelineFile) -> str:
     """The dvc.yaml of a rung as in the earliest commits."""
-    return earlier_file(case.get(Study), file.folder.rpartition("/")[2], variables=True).text
+    study, rung = case.get(Study), file.folder.rpartition("/")[2]
+    return earlier_file(study, rung, variables=True).text if rung in study.rungs else file.text
 
 
 def _missing_from_stage(name: str, stage: PlannedStage) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from stages import gate, ledger
 from stages.confidence import __main__ as confidence
 from stages.confidence import stored
 from stages.domain import files, names, yamlio
+from stages.domain.errors import Refused
 from stages.domain.names import LIVE
 from stages.domain.records import read_rung
 from stages.dvcfiles import telemetry
@@ -323,3 +324,13 @@ def test_a_broken_result_is_named_and_the_ladder_is_still_shown(workspace, promo
     files.write_whole(workspace / stored.RESULT, b"{")
     shown = promotion("status")
     assert "rung5" in shown and "How sure? artifacts/confidence/confidence.json" in shown
+
+
+def test_an_earlier_layout_is_taken_over_before_anything_is_frozen(workspace, promotion):
+    lock = workspace / "stages" / "rung1" / "dvc.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_bytes(b"schema: '2.0'\n")
+    take_over = "dvc checkout && python -m stages.rungs && promotion dispatch && dvc repro"
+    assert promotion.json("status")["next"]["command"] == take_over
+    with pytest.raises(Refused, match="take it over first: `dvc checkout"):
+        promotion("freeze")

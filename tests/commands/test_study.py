@@ -203,3 +203,14 @@ def test_a_switched_repository_is_one_that_dvc_can_run(tmp_path):
     listed = repo.dvc("stage", "list", "--all", "--name-only").stdout
     assert "stages/ladder/rung2/d2-a/dvc.yaml:run@cpu-bf16-2" in listed
     assert "rung3" not in listed
+
+
+def test_a_lock_of_an_earlier_layout_counts_as_well(clone):
+    files.write_whole(Path("stages/rung1/dvc.lock"), b"x: 1\n")
+    with pytest.raises(Refused, match="uncommitted changes would be lost") as refused:
+        use("smoke")
+    assert "stages/rung1/" in str(refused.value)
+    git("add", "-A")
+    git("commit", "-q", "-m", "an earlier layout")
+    use("smoke")
+    assert not Path("stages/rung1").exists()

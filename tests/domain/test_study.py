@@ -6,6 +6,7 @@ import pytest
 
 from stages.domain import names, yamlio
 from stages.domain.errors import Invalid
+from stages.domain.runs import runs_of
 from stages.domain.study import load, parse_study
 from tests.support.synthetic import params
 
@@ -187,13 +188,13 @@ def test_a_list_that_is_too_short_is_told_in_words():
     assert told == "params.yaml: rungs.rung2.seeds: found [], expected at least 1 item"
 
 
-def test_two_configurations_whose_dvc_stage_names_collide_are_refused():
-    def change(value):
-        hosts = value["hosts"]
-        hosts["x"], hosts["b-x"] = copy.deepcopy(hosts["cpu-fp32"]), copy.deepcopy(hosts["cpu-fp32"])
-        value["configs"]["a-b"], value["configs"]["a"] = {}, {}
-
-    assert "would both be the stage run@a-b-x; rename one" in wrong(change)
+def test_configurations_and_hosts_whose_joined_names_are_the_same_have_stages_of_their_own():
+    value = params(4)
+    hosts, knobs = value["hosts"], next(iter(value["configs"].values()))
+    hosts["x"], hosts["b-x"] = copy.deepcopy(hosts["cpu-fp32"]), copy.deepcopy(hosts["cpu-fp32"])
+    value["configs"]["a-b"], value["configs"]["a"] = dict(knobs), dict(knobs)
+    stages = [run.stage for run in runs_of(parse_study(value, "params.yaml"), "rung1")]
+    assert len(stages) == len(set(stages))
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):

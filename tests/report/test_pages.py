@@ -124,13 +124,8 @@ def test_a_run_names_its_line_its_digests_and_the_command_that_repeats_it(site: 
             assert needed in text
         assert f"line {run.line.number}" in text
         assert f"promotion replay {run.record.id}" in text
-        seed = run.record.seed
-        stage = (
-            f"floor@{run.record.host}-{seed}"
-            if run.record.purpose == "floor"
-            else f"run@{run.record.config}-{run.record.host}-{seed}"
-        )
-        assert f"stages/{run.record.rung}/dvc.yaml:{stage}" in text
+        stage = f"{'floor' if run.record.purpose == 'floor' else 'run'}@{run.record.host}-{run.record.seed}"
+        assert f"stages/ladder/{run.record.rung}/{run.record.config}/dvc.yaml:{stage}" in text
 
 
 def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, default_study: Path) -> None:
