@@ -35,4 +35,4 @@ def test_a_configuration_renamed_before_anything_is_frozen_is_noted_and_no_failu
 def test_a_lock_of_a_configuration_that_nobody_has_fails_frozen_or_not(unfrozen: Forger) -> None:
     unfrozen.params(rename)
     unfrozen.write("stages/ladder/rung1/d1-a/dvc.lock", b"schema: '2.0'\nstages: {}\n")
-    assert failed(unfrozen.verify(unfrozen.commit("Renamed"))) == ["dvc-locks"]
+    assert "dvc-locks" in failed(unfrozen.verify(unfrozen.commit("Renamed")))
