@@ -16,12 +16,13 @@ from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
 from stages.domain.corpus import DataFiles, PackageSource
 from stages.domain.errors import Invalid, Refused
+from stages.domain.hindsight import FOLDER as HINDSIGHT
 from stages.domain.runs import gate_stage
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
-from stages.repo.dvc_entries import differs_by_repetition
+from stages.repo.dvc_entries import differs_by_repetition, list_committed_evidence
 from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
@@ -80,7 +81,7 @@ def commit_rules_command(study: Study) -> str | None:
 
 
 def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
-    """What belongs into the commit of the rules: the dvc.lock of a rung that is begun by now does not."""
+    """What belongs into the commit of the rules: no new evidence, such as the dvc.lock of a rung that is begun."""
     source = study.data.source
     folder = f"{source.root}/" if isinstance(source, DataFiles) else ""
     texts = [] if isinstance(source, PackageSource) else [f"{folder}{file.path}" for file in source.files]
@@ -93,6 +94,9 @@ def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
         gone = {folders[0].as_posix() for folders in missing if folders}
         ladder = names.LADDER.as_posix()
         pipelines = [f"{ladder}/{rung}" + "/*dvc.yaml" * (rung in begun) for rung in study.rungs] + sorted(gone)
+        pipelines.append(f"{ladder}/{HINDSIGHT}/*dvc.yaml")
+        whole = tuple(f"{folder}/" for folder in pipelines)
+        pipelines += [path for path in list_committed_evidence(git) if not path.startswith(whole)]
     return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from stages.domain import locks, names
 from stages.domain.errors import Invalid
-from stages.domain.records import Record, parse_ledger
-from stages.domain.runs import Run, runs_of
+from stages.domain.files import md5_bytes
+from stages.domain.records import Record, parse_hindsight, parse_ledger
+from stages.domain.runs import Run, all_runs, hindsight_runs
 from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
@@ -42,32 +43,58 @@ def _without_clock(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
     return {name: replace(stage, deps=without(stage.deps), outs=without(stage.outs)) for name, stage in stages.items()}
 
 
+def list_committed_evidence(git: Git) -> list[str]:
+    """The changed dvc.lock files under stages/ladder/ whose records are all in HEAD's ledger.
+
+    Entries that `restore_entries` brought back: evidence that git holds already, and not what was just trained.
+    """
+    listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", names.LADDER.as_posix()).split("\0")
+    changed = [path for entry in listed if (path := entry[3:].removeprefix(git.prefix)).endswith("/dvc.lock")]
+    held = {md5_bytes(line) for name in ("runs.jsonl", "hindsight.jsonl") for line in _lines_at_head(git, name)}
+    return [path for path in changed if (records := _recorded(Path(path))) and records <= held]
+
+
+def _lines_at_head(git: Git, name: str) -> list[bytes]:
+    entry = git.entry(git.head, f"{names.LEDGER.as_posix()}/{name}") if git.head else None
+    return git.blob(entry.oid).splitlines(keepends=True) if entry else []
+
+
+def _recorded(path: Path) -> set[str | None]:
+    """The MD5 of the records in a dvc.lock; none where it is gone or cannot be read."""
+    try:
+        stages = lockfile.parse(path.read_bytes(), path.as_posix()) if path.is_file() else {}
+    except Invalid:
+        return set()
+    return {file.md5 for stage in stages.values() for file in stage.outs.values() if file.path.endswith(".json")}
+
+
 def restore_entries(study: Study) -> list[str]:
     """Bring back, from git, the dvc.lock entries of runs whose records the ledger holds under the locks of today.
 
     Returns the stages that are back. Only an entry that names the very bytes of the record is taken.
     """
-    path = names.LEDGER / "runs.jsonl"
-    try:
-        records = [record for record, _ in parse_ledger(path.read_bytes(), path.as_posix())] if path.is_file() else []
-    except Invalid:  # `promotion verify` reports it
-        return []
+    records = [*_read_records("runs.jsonl", parse_ledger), *_read_records("hindsight.jsonl", parse_hindsight)]
     git = open_git(Path()) if records else None
     if git is None:
         return []
+    digests = {rung: lock.digest for rung in study.rungs if (lock := locks.read(names.gate_of(rung)))}
+    recorded = {record.id: record.md5 for record in records if record.lock == digests.get(record.rung)}
+    declared: dict[Path, list[Run]] = {}
+    for run in (*all_runs(study), *hindsight_runs(study)):
+        declared.setdefault(run.lock_path, []).append(run)
     try:
-        return [entry for rung in study.rungs for entry in _restore_rung(study, rung, records, git)]
+        return [entry for path, runs in declared.items() for entry in _restore_file(path, runs, recorded, git)]
     finally:
         git.close()
 
 
-def _restore_rung(study: Study, rung: str, records: list[Record], git: Git) -> list[str]:
-    lock = locks.read(names.gate_of(rung))
-    recorded = {record.id: record.md5 for record in records if lock and record.lock == lock.digest}
-    declared: dict[Path, list[Run]] = {}
-    for run in runs_of(study, rung):
-        declared.setdefault(run.lock_path, []).append(run)
-    return [entry for path, runs in declared.items() for entry in _restore_file(path, runs, recorded, git)]
+def _read_records(name: str, parse: Callable[[bytes, str], Iterable[tuple[Record, bytes]]]) -> list[Record]:
+    """The records of a ledger; none where it is not there or cannot be read, which `promotion verify` reports."""
+    path = names.LEDGER / name
+    try:
+        return [record for record, _ in parse(path.read_bytes(), path.as_posix())] if path.is_file() else []
+    except Invalid:
+        return []
 
 
 def _restore_file(path: Path, runs: list[Run], recorded: Mapping[str, str], git: Git) -> list[str]:

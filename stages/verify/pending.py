@@ -213,6 +213,7 @@ def _params_of_then(
     mixed = dict(now)
     if pending.get("gate1") == "amended":
         mixed |= {key: then[key] for key in _SHARED if key in then}
+        mixed["study"] = _with_origin(mixed.get("study"), then.get("study"))
     for section, name_of in (("gates", str), ("rungs", names.rung_of)):
         before, after = then.get(section), mixed.get(section)
         if not isinstance(before, dict) or not isinstance(after, dict):
@@ -220,6 +221,14 @@ def _params_of_then(
         keys = {name_of(gate) for gate in pending}
         mixed[section] = {key: before.get(key, value) if key in keys else value for key, value in after.items()}
     return mixed
+
+
+def _with_origin(study: object, then: object) -> object:
+    """The section `study` with the origin that it had then: gate 1 froze it, and the other words decide nothing."""
+    if not isinstance(study, dict) or not isinstance(then, dict):
+        return study
+    origin = {"from": then["from"]} if "from" in then else {}
+    return {key: value for key, value in study.items() if key != "from"} | origin
 
 
 def _gate_of(name: str) -> str | None:

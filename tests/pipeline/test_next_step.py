@@ -162,6 +162,25 @@ def test_an_amendment_and_its_undoing_lead_to_the_end(study: Repo) -> None:
     assert walk(study)[:3] == [amend, commit, "dvc repro"]
 
 
+def test_a_configuration_taken_out_and_taken_back_verifies_at_every_step(study: Repo) -> None:
+    """What came back was evidence before, so it is committed with the rules that ask for it again."""
+    before = (study.root / "params.yaml").read_bytes()
+    params = make_params()
+    params["configs"].pop("b")
+    write(study, params)
+    for start in ("promotion freeze gate1 --amend", "git add locks params.yaml"):
+        command = show_next(study)
+        assert command.startswith(start)
+        type_in(study, command)
+    (study.root / "params.yaml").write_bytes(before)
+    type_in(study, "promotion freeze")
+    commit = show_next(study)
+    assert "stages/ladder/rung1/b/dvc.lock" in commit or "stages/ladder/rung1 " in commit
+    type_in(study, commit)
+    assert study.promotion("verify", "--rev", "HEAD").returncode == 0
+    assert walk(study)[-1] == "promotion verify"
+
+
 def test_a_what_if_leads_back(study: Repo) -> None:
     study.replace("params.yaml", "mode: frozen", "mode: exploratory")
     study.dvc("repro", "ledger")

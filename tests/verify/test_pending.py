@@ -13,6 +13,7 @@ from stages.domain import canonical, locks, yamlio
 from stages.domain.errors import Refused
 from stages.domain.study import parse_study
 from stages.verify import Options, Report, attest_decision, verify
+from stages.verify.pending import _with_origin
 from tests.support import dvclock, synthetic
 from tests.verify.forger import METRICS, RUNS, Forger, failed
 
@@ -191,3 +192,9 @@ def test_nothing_of_a_pending_gate_is_attested(study):
     with pytest.raises(Refused, match="gate2 was amended, and its evidence is not made again yet"):
         attest_decision(study.root, commit, "gate2")
     assert attest_decision(study.root, commit, "gate1")
+
+
+def test_an_origin_that_an_amendment_took_away_is_that_of_the_evidence_until_it_is_made_anew() -> None:
+    now = {"name": "ladder", "title": "Another title"}
+    assert _with_origin(now, {"name": "ladder", "from": {"study": "screen"}}) == {**now, "from": {"study": "screen"}}
+    assert _with_origin({**now, "from": {"study": "screen"}}, {"name": "ladder"}) == now
