@@ -95,8 +95,6 @@ def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
         ladder = names.LADDER.as_posix()
         pipelines = [f"{ladder}/{rung}" + "/*dvc.yaml" * (rung in begun) for rung in study.rungs] + sorted(gone)
         pipelines.append(f"{ladder}/{HINDSIGHT}/*dvc.yaml")
-        whole = tuple(f"{folder}/" for folder in pipelines)
-        pipelines += [path for path in list_committed_evidence(git) if not path.startswith(whole)]
     return ["locks", names.PARAMS.as_posix(), *pipelines, f"studies/{study.study.name}.yaml", *texts, *program]
 
 
@@ -226,8 +224,10 @@ def _commit_rules(study: Study, rungs: list[RungStatus], git: Git | None) -> Ste
         return None
     begun = [row.rung for row in rungs if row.done or row.floor_done or row.decision is not None]
     paths = _rule_files(study, begun, git)
-    if _find_changed(git, paths) == [names.PARAMS.as_posix()]:  # no rule: a title, which what is made anew goes with
+    if _find_changed(git, paths) in ([], [names.PARAMS.as_posix()]):  # no rule: a title goes with what is made anew
         return None
+    whole = tuple(f"{folder}/" for folder in paths)
+    paths += [path for path in list_committed_evidence(git) if not path.startswith(whole)]
     command = _commit(git, paths, "Freeze the rules")
     return ("the rules are frozen and not committed: they come before the evidence", command) if command else None
 

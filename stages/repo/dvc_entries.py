@@ -50,13 +50,13 @@ def list_committed_evidence(git: Git) -> list[str]:
     """
     listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", names.LADDER.as_posix()).split("\0")
     changed = [path for entry in listed if (path := entry[3:].removeprefix(git.prefix)).endswith("/dvc.lock")]
-    held = {md5_bytes(line) for name in ("runs.jsonl", "hindsight.jsonl") for line in _lines_at_head(git, name)}
-    return [path for path in changed if (records := _recorded(Path(path))) and records <= held]
+    committed = {md5_bytes(line) for name in ("runs.jsonl", "hindsight.jsonl") for line in _lines_at_head(git, name)}
+    return [path for path in changed if (records := _recorded(Path(path))) and records <= committed]
 
 
 def _lines_at_head(git: Git, name: str) -> list[bytes]:
     entry = git.entry(git.head, f"{names.LEDGER.as_posix()}/{name}") if git.head else None
-    return git.blob(entry.oid).splitlines(keepends=True) if entry else []
+    return [line + b"\n" for line in git.blob(entry.oid).split(b"\n")] if entry else []
 
 
 def _recorded(path: Path) -> set[str | None]:
