@@ -233,13 +233,17 @@ def _tickets(gate: str) -> str:
     return names.promotions_path(gate).as_posix()
 
 
-#: Brings the artifacts of an earlier layout, writes the files of this one, and has DVC record what is there.
-TAKE_OVER = "dvc checkout && python -m stages.rungs && promotion dispatch && dvc repro"
-
-
-def find_earlier_layout(root: Path = Path()) -> list[Path]:
-    """The dvc.lock files of an earlier layout, with one for each rung beside the code."""
-    return sorted((root / "stages").glob("rung[0-9]*/dvc.lock"))
+def take_over_command() -> str | None:
+    """What brings the artifacts of an earlier layout, with its dvc.lock for each rung beside the code, writes the files
+    of this one, and has DVC record what is there, without training; None where there is no such layout."""
+    stages = names.LADDER.parent
+    if not any(stages.glob("rung[0-9]*/dvc.lock")):
+        return None
+    if not (stages / FOLDER / "dvc.lock").is_file():
+        return "dvc checkout && python -m stages.rungs && promotion dispatch && dvc repro"
+    hindsight = names.pipeline_folder(FOLDER).as_posix()
+    commands = ("dvc checkout", "python -m stages.rungs --hindsight", "promotion dispatch")
+    return " && ".join((*commands, f"dvc commit -f -R {hindsight}", "dvc repro"))
 
 
 def write_rungs(study: Study, root: Path = Path(), *, hindsight: bool = False) -> None:

@@ -28,7 +28,7 @@ from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import Study, load
 from stages.protocol import corpus_digest, executed_under, runner_digest, validate
 from stages.prune import prune
-from stages.rungs import TAKE_OVER, find_earlier_layout, write_rungs
+from stages.rungs import take_over_command, write_rungs
 
 if TYPE_CHECKING:
     from stages.repo.history import PastLock
@@ -232,8 +232,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused("params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen")
     patterns = ("dvc.*", "locks/*.yaml", "stages/ladder/**/dvc.*", "ledger/*.json*")
     refuse_conflicts(sorted(path for pattern in patterns for path in Path().glob(pattern)))
-    if find_earlier_layout():
-        raise Refused(f"stages/rungN/dvc.lock: an earlier layout of DVC's files; take it over first: `{TAKE_OVER}`")
+    if command := take_over_command():
+        raise Refused(f"stages/rungN/dvc.lock: an earlier layout of DVC's files; take it over first: `{command}`")
     done = freeze(study, arguments.gates, arguments.reason.strip() if arguments.amend else None, arguments.sign)
     for gate, change in done.items():
         lock = locks.read(gate)

@@ -27,7 +27,7 @@ from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
 from stages.repo.objects import GitAbsent
-from stages.rungs import TAKE_OVER, find_earlier_layout
+from stages.rungs import take_over_command
 from stages.status import RungStatus, read_status
 
 #: Writes down what was decided so far, where a gate that is not frozen stops `dvc repro`; and with params.yaml of now.
@@ -61,11 +61,8 @@ def find_next_step(study: Study, rungs: list[RungStatus]) -> Step:
 
 def _take_over() -> Step | None:
     """From a study whose DVC files have an earlier layout to one that can go on."""
-    return (
-        ("DVC's files have an earlier layout: what they record is taken over", TAKE_OVER)
-        if find_earlier_layout()
-        else None
-    )
+    command = take_over_command()
+    return ("DVC's files have an earlier layout: what they record is taken over", command) if command else None
 
 
 def commit_rules_command(study: Study) -> str | None:

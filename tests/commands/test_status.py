@@ -332,5 +332,12 @@ def test_an_earlier_layout_is_taken_over_before_anything_is_frozen(workspace, pr
     lock.write_bytes(b"schema: '2.0'\n")
     take_over = "dvc checkout && python -m stages.rungs && promotion dispatch && dvc repro"
     assert promotion.json("status")["next"]["command"] == take_over
+    hindsight = workspace / "stages" / "hindsight" / "dvc.lock"
+    hindsight.parent.mkdir()
+    hindsight.write_bytes(lock.read_bytes())
+    assert promotion.json("status")["next"]["command"] == (
+        "dvc checkout && python -m stages.rungs --hindsight && promotion dispatch && "
+        "dvc commit -f -R stages/ladder/hindsight && dvc repro"
+    )
     with pytest.raises(Refused, match="take it over first: `dvc checkout"):
         promotion("freeze")
