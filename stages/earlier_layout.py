@@ -1,6 +1,7 @@
 """The earlier layout of DVC's files, as `promotion verify` meets it in older commits: a dvc.yaml for every rung.
 
-Nothing writes it any more. stages/rungN/dvc.yaml had a matrix of configuration, host and seed, tickets were lines of
+Nothing writes it any more, and no change of `stages/rungs.py` may change how a past commit is read, so its texts stand
+here once more. stages/rungN/dvc.yaml had a matrix of configuration, host and seed, tickets were lines of
 promotions.yaml, and a run was given its knobs from params.yaml. In the earliest commits the axes were variables of DVC.
 """
 

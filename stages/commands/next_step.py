@@ -22,7 +22,7 @@ from stages.domain.study import Study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import md5_folder
 from stages.protocol import executed_runs
-from stages.repo.dvc_entries import differs_by_repetition, list_committed_evidence
+from stages.repo.dvc_entries import differs_by_repetition, find_committed_evidence
 from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git, open_git
 from stages.repo.merges import OURS, THEIRS, find_ending, list_unmerged
@@ -224,7 +224,8 @@ def _commit_rules(study: Study, rungs: list[RungStatus], git: Git | None) -> Ste
     if _find_changed(git, paths) in ([], [names.PARAMS.as_posix()]):  # no rule: a title goes with what is made anew
         return None
     whole = tuple(f"{folder}/" for folder in paths)
-    paths += [path for path in list_committed_evidence(git) if not path.startswith(whole)]
+    ladder = _find_changed(git, [names.LADDER.as_posix()])
+    paths += [path for path in find_committed_evidence(git, ladder) if not path.startswith(whole)]
     command = _commit(git, paths, "Freeze the rules")
     return ("the rules are frozen and not committed: they come before the evidence", command) if command else None
 

@@ -43,15 +43,14 @@ def _without_clock(stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
     return {name: replace(stage, deps=without(stage.deps), outs=without(stage.outs)) for name, stage in stages.items()}
 
 
-def list_committed_evidence(git: Git) -> list[str]:
-    """The changed dvc.lock files under stages/ladder/ whose records are all in HEAD's ledger.
+def find_committed_evidence(git: Git, changed: Iterable[str]) -> list[str]:
+    """Those of the changed files that are a dvc.lock whose records are all in HEAD's ledger.
 
     Entries that `restore_entries` brought back: evidence that git holds already, and not what was just trained.
     """
-    listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", names.LADDER.as_posix()).split("\0")
-    changed = [path for entry in listed if (path := entry[3:].removeprefix(git.prefix)).endswith("/dvc.lock")]
+    dvc_locks = [path for path in changed if path.endswith("/dvc.lock")]
     committed = {md5_bytes(line) for name in ("runs.jsonl", "hindsight.jsonl") for line in _lines_at_head(git, name)}
-    return [path for path in changed if (records := _recorded(Path(path))) and records <= committed]
+    return [path for path in dvc_locks if (records := _recorded(Path(path))) and records <= committed]
 
 
 def _lines_at_head(git: Git, name: str) -> list[bytes]:

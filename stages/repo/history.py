@@ -296,8 +296,9 @@ class _Reader:
             files: dict[str, Entry] = {}
             for rung, folder in self._inside(ladder).items():
                 for name, entry in self._inside(folder).items():
-                    inside = {f"/{file}": each for file, each in self._inside(entry).items()} or {"": entry}
-                    files |= {f"{names.LADDER.as_posix()}/{rung}/{name}{file}": each for file, each in inside.items()}
+                    place = f"{names.LADDER.as_posix()}/{rung}/{name}"
+                    files[place] = entry
+                    files |= {f"{place}/{file}": each for file, each in self._inside(entry).items()}
             self._ladders[ladder.oid] = files
         return self._ladders[ladder.oid]
 
