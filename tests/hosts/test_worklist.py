@@ -224,6 +224,20 @@ def test_what_was_judged_here_is_given_the_one_order_and_each_stage_stays_as_dvc
     assert {path: path.read_bytes() for path in expected} == expected
 
 
+def test_the_order_is_host_by_host_with_candidates_before_floors_as_dvc_repro_ends_them(judged):
+    done = list(read_rung_work(judged, "rung3").done)
+    reference = [run for run in done if run.config == judged.roles["reference"]]
+    write_locks(reference[::-1])
+    remote.order_entries(reference)
+    listed = list(lockfile.read(reference[0].lock_path)[1])
+    assert listed == [
+        f"{stage}@{host}-{seed}"
+        for host in judged.hosts
+        for stage, seeds in (("run", judged.rungs["rung3"].seeds), ("floor", judged.rungs["rung3"].floor_seeds))
+        for seed in seeds
+    ]
+
+
 def test_a_lock_in_order_is_not_written(judged, monkeypatch):
     done = list(read_rung_work(judged, "rung1").done)
     write_locks(done)
