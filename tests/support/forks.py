@@ -117,7 +117,7 @@ class Server:
         self.listener.listen(64)
 
     def serve(self, parent: int | None = None) -> NoReturn:
-        """Answer until the other end of `parent`, a pipe, is closed."""
+        """Answer until the other end of `parent`, a pipe, is closed; then kill what still runs."""
         poll = select.poll()
         for number in filter(None.__ne__, (self.listener.fileno(), parent)):
             poll.register(number, select.POLLIN)
@@ -125,6 +125,8 @@ class Server:
         while True:
             for number, _ in poll.poll():
                 if number == parent:
+                    for child, _, _ in commands.values():
+                        os.kill(child, signal.SIGKILL)
                     os._exit(0)
                 if number == self.listener.fileno():
                     connection = self.listener.accept()[0]
