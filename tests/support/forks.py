@@ -42,8 +42,28 @@ from typing import NoReturn
 
 PROJECT = Path(__file__).resolve().parents[2]
 OURS = ("stages", "trainer", "report")
-#: What DVC imports once it knows what is asked of it.
-DVC = ("cli", "commands.checkout", "commands.experiments.run", "commands.repro", "repo.reproduce", "stage.run")
+#: What DVC and the modules of this project import once they know what is asked of them.
+LATE = (
+    "dvc.cachemgr",
+    "dvc.cli.parser",
+    "dvc.commands.experiments.run",
+    "dvc.data_cloud",
+    "dvc.repo.graph",
+    "dvc.repo.reproduce",
+    "dvc.repo.trie",
+    "dvc.rwlock",
+    "dvc.stage.run",
+    "dvc.utils.strictyaml",
+    "dvc_data.hashfile.status",
+    "dvc_data.index.checkout",
+    "networkx",
+    "scipy.stats",
+    "scmrepo.git",
+    "statsmodels.regression.linear_model",
+    "statsmodels.stats.multitest",
+    "statsmodels.stats.power",
+    "torch",
+)
 #: Where the server listens.
 VARIABLE = "STAGED_PROMOTION_FORKS"
 #: Room in the server's own arguments for those of a fork.
@@ -285,9 +305,8 @@ def load() -> None:
     for name in OURS:
         files = list_code(PROJECT / name).items()
         CODE[name] = {file: (path.stat().st_mtime_ns, path.read_bytes()) for file, path in files}
-    for name in DVC:
-        importlib.import_module(f"dvc.{name}")
-    importlib.import_module("torch")
+    for name in LATE:
+        importlib.import_module(name)
     for name in OURS:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
