@@ -305,6 +305,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which mutants are drawn (%(default)s)")
     parser.add_argument("--count", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--rooms", nargs="*", default=[], metavar="FOLDER", help="such as stages/domain; default: all")
+    parser.add_argument("--tests", nargs="*", default=[], metavar="FOLDER", help="such as tests/hosts; default: all")
     parser.add_argument("--map", type=Path, metavar="FOLDER", help="keep the clone and the map of its tests here")
     parser.add_argument("--out", type=Path, metavar="FILE", help="add each outcome here, as a line of JSON")
     arguments = parser.parse_args()
@@ -319,12 +320,12 @@ def try_mutants(folder: Path, arguments: argparse.Namespace) -> list[tuple[Mutan
     root, maps = Path.cwd(), folder / "map"
     ready = folder / "ready"
     if not ready.exists():
-        clone = make_clone(root, folder)
+        make_clone(root, folder)
         maps.mkdir()
-        record_map(clone.root, clone.environment, maps)
         ready.touch()
     target = folder / "clone"
     clone = Clone(target, {**os.environ, "PYTHONPATH": str(target), SMOKE: str(folder / "smoke")})
+    record_map(target, clone.environment, maps, arguments.tests)
     tests = read_map(target, maps)
     known: dict[str, str | None] = {}
     if arguments.out and arguments.out.exists():

@@ -152,6 +152,36 @@ def test_another_runner_or_corpus_is_seen():
         assert holds({"kind": kind}, scores, extra=[other]) == {"ref": True, "cmp": False, "sen": True}
 
 
+def test_a_note_names_the_runs_that_the_rule_speaks_of():
+    bad = record("cmp", "h2", 32, None, status="diverged", reason="loss 12.1", runner="d" * 64, corpus="e" * 64)
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    notes = {
+        kind: outcome({"kind": kind}, scores, extra=[bad])["cmp"].note
+        for kind in ("fixed_runner", "fixed_data", "diverged", "failed")
+    }
+    assert notes == {
+        "fixed_runner": "another runner: rung3/cmp/h2/32",
+        "fixed_data": "another corpus: rung3/cmp/h2/32",
+        "diverged": "diverged: h2/32 (loss 12.1)",
+        "failed": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "note"),
+    [
+        ((31,), "missing: h1/31, h2/31"),
+        ((31, 32), "missing: h1/31, h1/32, h2/31, h2/32"),
+        ((31, 32, 33), "missing: h1/31, h1/32, h1/33, h2/31 and 2 more"),
+    ],
+)
+def test_a_note_names_four_cells_and_counts_what_is_left(seeds, note):
+    rules_of_gate = {"R1": {"kind": "complete_cells"}}
+    under = make_contract("rung3", hosts=HOSTS, rules=rules_of_gate, roles=ROLES, seeds=seeds)
+    (finding,) = judge_rules(gather(under, ["ref"], []))["R1"]
+    assert (finding.observed, finding.threshold, finding.note) == (0, 2 * len(seeds), note)
+
+
 def test_evidence_that_commits_to_another_lock_is_no_evidence():
     other = record("cmp", "h2", 32, 1.0, lock="d" * 64)
     scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}

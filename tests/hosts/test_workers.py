@@ -195,7 +195,10 @@ def test_a_worker_sees_the_gpus_of_its_slot_alone(tmp_path, monkeypatch):
         workers.processes, "start_child", lambda words, out, environment: environments.append(environment)
     )
     cluster = SimpleNamespace(make_arguments=list)
-    workers.start_workers([Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))], "tls://127.0.0.1:1", cluster)
+    slots = [Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))]
+    started = workers.start_workers(slots, "tls://127.0.0.1:1", cluster)
+    assert [worker.slot for worker in started] == slots
+    assert len({worker.log for worker in started if worker.log.is_file()}) == 2
     assert [environment.get("CUDA_VISIBLE_DEVICES") for environment in environments] == ["GPU-a,GPU-b", None]
 
 
