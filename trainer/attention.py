@@ -7,8 +7,6 @@
 - CUDA where the host compiles, a window shorter than the row: flex attention, which skips the blocks outside the
   window and is nothing but slow and vast without the compiler.
 - Anything else: torch's SDPA, with a mask where the window is shorter than the row.
-
-    python -m pytest tests/trainer/test_attention.py
 """
 
 from __future__ import annotations
