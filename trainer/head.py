@@ -50,7 +50,7 @@ def loss_of_slice(x: Tensor, weight: Tensor, targets: Tensor, scale: float) -> t
     at = targets.unsqueeze(1)
     chosen = u.gather(1, at)
     loss = total.log().sum() + 2.0 * CAP * chosen.double().sum()
-    slope = torch.addcmul(u, u, u, value=-1.0)
+    slope = u.addcmul_(u, u, value=-1.0)  # in place: what is not allocated stays in the cache
     grad = weights.mul_(total.reciprocal_().mul_(4.0 * scale))
     lower = lower_by_mask if x.device.type == "cuda" else lower_at
     lower(grad, at, 4.0 * scale)
