@@ -98,6 +98,21 @@ def words(*arguments: str) -> list[str]:
     return site_command.command(parser.parse_args(list(arguments)))
 
 
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_promotion_site_ends_as_its_generator_does(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    started = []
+
+    def end(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(site_command.subprocess, "run", end)
+    parser = argparse.ArgumentParser()
+    site_command.add_arguments(parser)
+    assert site_command.run(parser.parse_args(["--single-file", "r.html"])) == status
+    assert started == [[sys.executable, "-m", "report", "--single-file=r.html"]]
+
+
 def test_the_command_line_of_a_comparison() -> None:
     assert words() == ["report"]
     assert words("--publish", "public") == ["report", "--publish=public"]

@@ -8,9 +8,10 @@ streams to the server, waits, and ends as the command ended; where the client is
 
 A fork does what a process of its own would: it has imported modules and called none of them, and where anything is not
 as it was when the server started - the code in the study's folder, Python's variables, the processors allowed - or the
-module is not one of this project's or DVC, it becomes `python ARGUMENTS` by `exec`. A DVC has a server of its own for
-what it starts, so that it stands among the parents of its runs as it does everywhere, and each shows its own words in
-the list of processes. On other systems than Linux every command is a process from the start.
+module is not one of this project's or DVC, it becomes `python ARGUMENTS` by `exec`. What a fork starts as
+`sys.executable` is forked too; a DVC has a server of its own for what it starts as `python`, so that it stands among the
+parents of its runs as it does everywhere, and each shows its own words in the list of processes. On other systems than
+Linux every command is a process from the start.
 """
 
 from __future__ import annotations
@@ -34,13 +35,35 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 PROJECT = Path(__file__).resolve().parents[2]
 OURS = ("stages", "trainer", "report")
-#: What DVC imports once it knows what is asked of it.
-DVC = ("cli", "commands.checkout", "commands.experiments.run", "commands.repro", "repo.reproduce", "stage.run")
+#: What DVC and the modules of this project import once they know what is asked of them.
+LATE = (
+    "dvc.cachemgr",
+    "dvc.cli.parser",
+    "dvc.commands.experiments.run",
+    "dvc.data_cloud",
+    "dvc.repo.graph",
+    "dvc.repo.reproduce",
+    "dvc.repo.trie",
+    "dvc.rwlock",
+    "dvc.stage.run",
+    "dvc.utils.strictyaml",
+    "dvc_data.hashfile.status",
+    "dvc_data.index.checkout",
+    "networkx",
+    "scipy.stats",
+    "scmrepo.git",
+    "statsmodels.regression.linear_model",
+    "statsmodels.stats.multitest",
+    "statsmodels.stats.power",
+    "torch",
+)
 #: Where the server listens.
 VARIABLE = "STAGED_PROMOTION_FORKS"
 #: Room in the server's own arguments for those of a fork.
@@ -105,6 +128,18 @@ def variables() -> dict[str, str]:
     """What it has to find among its variables."""
     server = start_server()
     return {VARIABLE: server[0]} if server else {}
+
+
+@contextlib.contextmanager
+def in_place_of_python() -> Iterator[None]:
+    """What the code under test starts as `sys.executable` is forked meanwhile."""
+    before, sys.executable = sys.executable, python()
+    os.environ |= variables()
+    try:
+        yield
+    finally:
+        sys.executable = before
+        os.environ.pop(VARIABLE, None)
 
 
 class Server:
@@ -173,19 +208,25 @@ def become(words: list[str], folder: str, variables: dict[str, str], processors:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
-        del os.environ[VARIABLE]
-        if not usual or not _is_known(words):
+        address = os.environ.pop(VARIABLE)
+        safe = words[:1] == ["-P"]  # the code in the folder is not looked at
+        if not usual or not _is_known(words[safe:], safe):
             os.execv(sys.executable, [sys.executable, *words])
-        if words[1] == "dvc":
+        if ("-m", "dvc") in pairwise(words):
             own = Server(f"{server.address}.{os.getpid()}", server.clients)
             helper = os.fork()
             if helper == 0:
                 _end_with_parent()
                 own.serve()
             own.listener.close()
-            os.environ |= {VARIABLE: own.address, "PATH": f"{own.clients}{os.pathsep}{os.environ['PATH']}"}
-        _show([sys.executable, *words])
-        status = _run(words, folder)
+            address = own.address
+            os.environ["PATH"] = f"{own.clients}{os.pathsep}{os.environ['PATH']}"
+        os.environ[VARIABLE] = address
+        sys.orig_argv = [sys.executable, *words]
+        _show(sys.orig_argv)
+        sys.executable = str(Path(server.clients, "python"))
+        sys.path[:1] = [] if safe else [folder]
+        status = _run(words[1 + safe :])
     finally:
         if helper:
             os.kill(helper, signal.SIGKILL)
@@ -193,14 +234,14 @@ def become(words: list[str], folder: str, variables: dict[str, str], processors:
         os._exit(status)
 
 
-def _run(words: list[str], folder: str) -> int:
-    """What the interpreter does with `-m`, from the arguments to the end of the program."""
-    sys.path[0], sys.argv, sys.orig_argv = folder, words[1:], [sys.executable, *words]
-    if not hasattr(sys.modules[words[1]], "__path__"):  # of a package, `__main__` runs, which is not imported
-        del sys.modules[words[1]]
+def _run(words: list[str]) -> int:
+    """What the interpreter does with `-m WORDS`, from the arguments to the end of the program."""
+    sys.argv = words
+    if not hasattr(sys.modules[words[0]], "__path__"):  # of a package, `__main__` runs, which is not imported
+        del sys.modules[words[0]]
     status = 0
     try:
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if not isinstance(end.code, int | None):
@@ -220,11 +261,11 @@ def _pythons(variables: object) -> dict[str, str]:
     return {key: value for key, value in dict(variables).items() if key.startswith("PYTHON")}
 
 
-def _is_known(words: list[str]) -> bool:
+def _is_known(words: list[str], safe: bool) -> bool:
     """Whether the words name a module that a fork has, with the code that it has."""
     if words[:1] != ["-m"] or len(words) < 2:
         return False
-    return words[1] == "dvc" or (words[1].partition(".")[0] in OURS and all(map(_is_same, OURS)))
+    return words[1] == "dvc" or (words[1].partition(".")[0] in OURS and (safe or all(map(_is_same, OURS))))
 
 
 def _is_same(package: str) -> bool:
@@ -264,9 +305,8 @@ def load() -> None:
     for name in OURS:
         files = list_code(PROJECT / name).items()
         CODE[name] = {file: (path.stat().st_mtime_ns, path.read_bytes()) for file, path in files}
-    for name in DVC:
-        importlib.import_module(f"dvc.{name}")
-    importlib.import_module("torch")
+    for name in LATE:
+        importlib.import_module(name)
     for name in OURS:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):

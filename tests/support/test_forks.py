@@ -23,8 +23,7 @@ SEES = """\
 import json, os, psutil, sys
 print(json.dumps({
     "folder": os.getcwd(), "path": sys.path[0], "arguments": [*sys.argv, *sys.orig_argv], "variables": dict(os.environ),
-    "processors": sorted(os.sched_getaffinity(0)), "input": sys.stdin.read(), "python": sys.executable,
-    "shown": [word for word in psutil.Process().cmdline() if word], "forked": "torch" in sys.modules,
+    "processors": sorted(os.sched_getaffinity(0)), "input": sys.stdin.read(), "python": sys.executable, "shown": [word for word in psutil.Process().cmdline() if word], "forked": "torch" in sys.modules,
     "parents": [[word for word in parent.cmdline() if word] for parent in psutil.Process().parents()],
     "stages": sys.modules["stages"].__file__,
 }))
@@ -45,6 +44,8 @@ def test_it_sees_what_a_process_of_its_own_sees(tmp_path):
     forked, alone = (look(make_repo(tmp_path, SEES, alone=alone)) for alone in (False, True))
     assert forked.pop("parents") != alone.pop("parents")
     assert (forked.pop("forked"), alone.pop("forked")) == (True, False)
+    assert (forked.pop("python"), alone.pop("python")) == (forks.python(), sys.executable)
+    assert forked["variables"].pop(forks.VARIABLE)
     assert forked == alone
 
 
@@ -110,7 +111,19 @@ def test_what_dvc_starts_is_forked_too_and_has_dvc_above_it(tmp_path):
     seen = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
     assert seen["forked"]
     assert any(map(is_dvc_command, seen["parents"]))
-    assert forks.VARIABLE not in seen["variables"] or seen["variables"]["DVC_STAGE"]
+
+
+def test_what_a_command_starts_is_forked_too(tmp_path):
+    code = "import json, subprocess, sys; print(subprocess.check_output([sys.executable, *sys.argv[2:]], text=True))"
+    repo = make_repo(tmp_path, code)
+    (tmp_path / "other.py").write_text(SEES, encoding="utf-8")
+    for option in ([], ["-P"]):
+        inner = [*option, "-m", "stages.hosts.processes", "-m", "other"]
+        done = repo.python(*JOB, *inner, check=not option)
+        if option:
+            assert "No module named other" in done.stderr, "the folder is not where modules are looked for"
+        else:
+            assert json.loads(done.stdout)["forked"]
 
 
 def test_a_command_ends_with_the_client_that_asked_for_it(tmp_path):
