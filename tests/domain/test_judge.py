@@ -294,6 +294,28 @@ def test_a_failed_requirement_blocks_and_promotes_nobody():
     assert (made.outcome, made.blocked_by, made.promoted) == ("blocked", ["R1"], [])
 
 
+def test_what_blocks_a_gate_is_told_rule_by_rule_with_what_was_observed():
+    gate = {
+        "R1": {"kind": "complete_cells"},
+        "R2": {"kind": "min_host_agreement", "tau": 0.5},
+        "R3": {"kind": "fixed_runner"},
+        "R4": {"kind": "top_k", "k": 3},
+    }
+    blocked = decision.decide(evidence(gate, {name: [] if name == "a" else [1.0] * 3 for name in "abcdefg"}))
+    assert decision.why_blocked(blocked) == [
+        "R1 must hold: Every candidate has a run in every cell.",
+        "  a: does not hold, observed 0 against 4 (missing: h1/31, h1/32, h2/31, h2/32)",
+        *(f"  {name}: does not hold, observed 3 against 4 (missing: h2/32)" for name in "bcd"),
+        "  and 3 more",
+        "R2 must hold: Kendall's tau-b between any two hosts is at least 0.5.",
+        "  the gate: cannot be evaluated (h1 and h2: fewer than two comparable candidates)",
+        "R3 must hold: Every run was made by the frozen runner.",
+        "  a: cannot be evaluated (no run)",
+    ]
+    assert len(decision.why_blocked(blocked, most=7)) == 1 + 7 + 2 + 2
+    assert decision.why_blocked(decision.decide(evidence(gate, FLAT))) == []
+
+
 def test_stop_wins_over_promote_except_over_a_kept_role():
     gate = {
         "R1": {"kind": "top_k", "k": 3},
