@@ -155,7 +155,8 @@ def as_number(value: Fraction | None) -> float | None:
         return None
     whole, rest = divmod(value.numerator * 10**DECIMALS, value.denominator)
     twice = 2 * rest - value.denominator
-    return (whole + (twice > 0 or (twice == 0 and whole % 2))) / 10**DECIMALS
+    number: float = (whole + (twice > 0 or (twice == 0 and whole % 2))) / 10**DECIMALS
+    return number
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
