@@ -3,12 +3,13 @@
 #   make check   formatting, lint, types, workflows                  make bench   the figures of docs/log.md, as JSON
 #   make mutants SEED=1    do the tests notice? 100 small changes of the code, drawn at random
 #   make hindsight   after the study: what the gates stopped, trained at the last budget (never part of make study)
+#   make screen      the screen that chose the study's candidates, once more, in a clone of its own in scratch/screen
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: study hindsight test check bench clean
+.PHONY: study hindsight screen test check bench mutants clean
 
 # Cells side by side where the cores allow it, with the same bytes; `dvc repro` alone does it all in one lane.
 study: $(VENV)/ready
@@ -21,6 +22,13 @@ hindsight: $(VENV)/ready
 	$(BIN)/python -m stages.rungs --hindsight
 	$(BIN)/dvc repro stages/ladder/hindsight/dvc.yaml
 	$(BIN)/dvc repro
+
+# By the code of its own commit, which params.yaml names under study.from; the study here stays as it is.
+screen: $(VENV)/ready
+	rm -rf scratch/screen
+	git clone --quiet . scratch/screen
+	git -C scratch/screen checkout --quiet `sed -n 's/^    commit: //p' params.yaml`
+	cd scratch/screen && python -m stages.cli dispatch && dvc repro && python -m stages.cli status
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n logical --dist worksteal

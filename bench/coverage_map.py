@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ def list_rooms(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in folders)
 
 
-def record_map(root: Path, environment: dict[str, str], folder: Path) -> None:
+def record_map(root: Path, environment: dict[str, str], folder: Path, rooms: Sequence[str] = ()) -> None:
     """Run the tests of `root` under coverage.py, one process for each folder, and leave what they ran in `folder`.
 
-    A folder of tests that is there already is not run again.
+    With `rooms`, such as `tests/hosts`, those alone are run. A folder of tests that is there already is not run again.
     """
-    for room in list_rooms(root):
+    for room in rooms or list_rooms(root):
         place = folder / room.replace("/", "-")
         if place.with_suffix(".json").exists():
             continue

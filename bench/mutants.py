@@ -8,9 +8,10 @@ A mutant is one change of one node of a module's syntax: a comparison turned, a 
 condition negated, a `return` of None, a statement left out. It is made in a clone of what git has of HEAD, never in the
 working tree.
 
-First the quick tests run once under coverage.py, which notes the lines that each test runs (`bench.coverage_map`; as
-long as the suite). Then the tests that run the changed line are tried, those of the module's own name first, then the
-quickest, until one fails or all have passed. Where that many seconds of them are left out, or no test in this process
+First the quick tests of the module's name are tried. For what they let pass the quick tests run once under coverage.py,
+which notes the lines that each test runs (`bench.coverage_map`; as long as the suite, or as the folders of `--tests`).
+Then the tests that run the changed line are tried, those of the module's own name first, then the quickest, until one
+fails or all have passed. Where that many seconds of them are left out, or no test in this process
 runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included.
 What still passes is a survivor. So a mutant that only a slow test of another name would notice counts as one: the score
 is a lower bound. The tests of a study copy one that was run with the unchanged code; where such a test fails, it
@@ -39,7 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.coverage_map import SMOKE, CoverageMap, read_map, record_map
+from bench.coverage_map import QUICK, SMOKE, CoverageMap, read_map, record_map
 
 ROOTS = ("stages", "report", "trainer")
 #: Seconds for one process of tests: a mutant that loops for ever is killed by the limit.
@@ -251,14 +252,18 @@ class Clone:
         alone = {name: value for name, value in self.environment.items() if name != SMOKE}
         return Clone(self.root, alone).fails([failed])
 
-    def find_killer(self, mutant: Mutant, tests: CoverageMap) -> str | None:
-        """The test that fails where the mutant stands in the place of its module."""
+    def find_killer(self, mutant: Mutant, tests: CoverageMap | None = None) -> str | None:
+        """The test that fails where the mutant stands in the place of its module.
+
+        Without a map, of the quick tests that have the module's name.
+        """
         path = self.root / mutant.path
+        named = name_tests(mutant, self.root)
+        batches = [*select_tests(mutant, tests), named] if tests is not None else [[*QUICK, *named]] if named else []
         whole = path.read_bytes()
         path.write_text(mutant.source, encoding="utf-8", newline="\n")
         forget_compiled(path)
         try:
-            batches = [*select_tests(mutant, tests), name_tests(mutant, self.root)]
             return next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
         finally:
             path.write_bytes(whole)
@@ -305,6 +310,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which mutants are drawn (%(default)s)")
     parser.add_argument("--count", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--rooms", nargs="*", default=[], metavar="FOLDER", help="such as stages/domain; default: all")
+    parser.add_argument("--tests", nargs="*", default=[], metavar="FOLDER", help="such as tests/hosts; default: all")
     parser.add_argument("--map", type=Path, metavar="FOLDER", help="keep the clone and the map of its tests here")
     parser.add_argument("--out", type=Path, metavar="FILE", help="add each outcome here, as a line of JSON")
     arguments = parser.parse_args()
@@ -319,28 +325,33 @@ def try_mutants(folder: Path, arguments: argparse.Namespace) -> list[tuple[Mutan
     root, maps = Path.cwd(), folder / "map"
     ready = folder / "ready"
     if not ready.exists():
-        clone = make_clone(root, folder)
+        make_clone(root, folder)
         maps.mkdir()
-        record_map(clone.root, clone.environment, maps)
         ready.touch()
     target = folder / "clone"
     clone = Clone(target, {**os.environ, "PYTHONPATH": str(target), SMOKE: str(folder / "smoke")})
-    tests = read_map(target, maps)
     known: dict[str, str | None] = {}
     if arguments.out and arguments.out.exists():
         rows = map(json.loads, arguments.out.read_text(encoding="utf-8").splitlines())
         known = {row["mutant"]: row["killer"] for row in rows}
-    outcomes = []
-    for number, mutant in enumerate(draw(target, arguments.seed, arguments.count, arguments.rooms), start=1):
-        if mutant.key not in known:
-            known[mutant.key] = clone.find_killer(mutant, tests)
-            if arguments.out:
-                with arguments.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"mutant": mutant.key, "killer": known[mutant.key]}) + "\n")
-        killer = known[mutant.key]
-        print(f"{number}: {f'killed by {killer}' if killer else 'SURVIVED'}: {mutant.path}:{mutant.line}", flush=True)
-        outcomes.append((mutant, killer))
-    return outcomes
+
+    def note(mutant: Mutant, killer: str | None) -> None:
+        known[mutant.key] = killer
+        print(f"{f'killed by {killer}' if killer else 'SURVIVED'}: {mutant.path}:{mutant.line}", flush=True)
+        if arguments.out:
+            with arguments.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"mutant": mutant.key, "killer": killer}) + "\n")
+
+    drawn = draw(target, arguments.seed, arguments.count, arguments.rooms)
+    for mutant in drawn:
+        if mutant.key not in known and (killer := clone.find_killer(mutant)):
+            note(mutant, killer)
+    if left := [mutant for mutant in drawn if mutant.key not in known]:
+        record_map(target, clone.environment, maps, arguments.tests)
+        tests = read_map(target, maps)
+        for mutant in left:
+            note(mutant, clone.find_killer(mutant, tests))
+    return [(mutant, known[mutant.key]) for mutant in drawn]
 
 
 def print_scores(outcomes: Sequence[tuple[Mutant, str | None]]) -> None:

@@ -6,8 +6,8 @@
 One seed a host at rungs 1 and 2, as in the default study: 198, 1,926 and 16,006 runs. Each study is a committed
 repository with synthetic evidence, dvc.yaml files as `stages.rungs` writes them, dvc.lock files like DVC's and a full
 cache, so nothing is trained. Measured are `dvc status` and `dvc repro` with nothing to do, and a slice of the run
-stages: run by `dvc repro --single-item` with a `python` that puts their artifacts back, and committed by `dvc commit`
-as `promotion dispatch` does. From the slice follows what DVC takes for all stages of a study; the locks are whole
+stages: run by `dvc repro --single-item` with a `python` that puts their artifacts back, and committed as
+`promotion dispatch` commits them. From the slice follows what DVC takes for all stages of a study; the locks are whole
 already, so this is an upper bound. Compare CPU seconds: wall time is shared with whatever else runs.
 """
 
@@ -86,11 +86,18 @@ class Workspace:
 
     def time_dvc(self, *arguments: str, profile: Path | None = None, path: Path | None = None) -> Seconds:
         """How long `dvc ARGUMENTS` takes; `RuntimeError` where it fails. `path` comes first on its PATH."""
+        return self._time("dvc", *arguments, profile=profile, path=path)
+
+    def time_commit(self, addresses: Sequence[str], profile: Path | None = None) -> Seconds:
+        """How long dispatch takes to have DVC commit these stages."""
+        return self._time("stages.hosts.dvc_commit", *addresses, profile=profile)
+
+    def _time(self, module: str, *arguments: str, profile: Path | None = None, path: Path | None = None) -> Seconds:
         profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
         environment = {**os.environ, "PATH": os.pathsep.join([*([str(path)] if path else []), os.environ["PATH"]])}
         before, began = os.times(), time.perf_counter()
         done = subprocess.run(
-            [sys.executable, *profiler, "-m", "dvc", *arguments],
+            [sys.executable, *profiler, "-m", module, *arguments],
             cwd=self.root,
             env=environment,
             capture_output=True,
@@ -99,7 +106,9 @@ class Workspace:
         )
         wall, after = time.perf_counter() - began, os.times()
         if done.returncode:
-            raise RuntimeError(f"dvc {' '.join(arguments[:2])} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            raise RuntimeError(
+                f"{module} {' '.join(arguments[:2])} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            )
         cpu = after.children_user - before.children_user + after.children_system - before.children_system
         if arguments == ("status",) and "up to date" not in done.stdout:
             raise RuntimeError(f"the drawn study is not up to date:\n{done.stdout[:2000]}")
@@ -195,8 +204,8 @@ def measure_size(configs: int, profile: bool = False, length: int = SLICE) -> di
         status, idle = workspace.time_dvc("status"), workspace.time_dvc("repro")
         chosen = _choose_slice(workspace.runs, length)
         addresses = [run.stage for run in chosen]
-        start = workspace.time_dvc("commit", "--force", addresses[0])
-        commit = workspace.time_dvc("commit", "--force", *addresses).minus(start, len(chosen) - 1)
+        start = workspace.time_commit(addresses[:1])
+        commit = workspace.time_commit(addresses).minus(start, len(chosen) - 1)
         run = _time_runs(workspace, chosen).minus(_time_runs(workspace, chosen[:1]), len(chosen) - 1)
         calls = math.ceil(len(workspace.runs) / BATCH) + len({each.rung for each in workspace.runs})
         figures |= {
@@ -210,9 +219,10 @@ def measure_size(configs: int, profile: bool = False, length: int = SLICE) -> di
         }
         if profile:
             path = workspace.root.parent / "profile"
-            for what, arguments in {"status": ["status"], "commit": ["commit", "--force", *addresses]}.items():
-                workspace.time_dvc(*arguments, profile=path)
-                figures[f"{what}_share"] = _share(path)
+            workspace.time_dvc("status", profile=path)
+            figures["status_share"] = _share(path)
+            workspace.time_commit(addresses, profile=path)
+            figures["commit_share"] = _share(path)
         return figures
 
 

@@ -72,7 +72,18 @@ def run_spec(value: Mapping[str, object], corpus: Path) -> TrainedRun:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.json"
         path.write_text(json.dumps(value), encoding="utf-8")
-        command = [sys.executable, "-m", "trainer", "--spec", str(path), "--corpus", str(corpus), "--out", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "stages.cli",
+            "train",
+            "--spec",
+            str(path),
+            "--corpus",
+            str(corpus),
+            "--out",
+            folder,
+        ]
         began = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # stderr says what went wrong
         process = time.perf_counter() - began

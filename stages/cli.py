@@ -31,6 +31,7 @@ COMMANDS = {
     "dispatch": "hand pending runs to several workers",
     "what-if": "which outcomes other rules would have given the recorded evidence",
     "replay": "train recorded runs again and compare",
+    "train": "train one specification by hand with the built-in runner",
     "verify": "recompute every decision, from git alone",
     "attest": "export a decision as an in-toto statement, or check one",
     "site": "build the audit site, or compare two commits",

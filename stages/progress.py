@@ -1,4 +1,4 @@
-"""The live view of a run: time left in the terminal, and a curve that can be plotted while it grows.
+"""The view of a run: time left in the terminal, and a curve that can be plotted while it grows.
 
     dvc plots show live
 
@@ -33,10 +33,11 @@ QUIET_SECONDS = 4.0
 PLAIN_SECONDS = 30.0
 
 
-class Live:
+class ProgressLine:
     """An observer of one run (see `stages.runners.RunObserver`), and the context in which it trains.
 
-    `run` is the run's id, `seconds` its budget on `clock`, `stream` where people look. `now` is the source of time.
+    `run` is what the run is called, `seconds` its budget on `clock`, `stream` where people look. `now` is the source
+    of time.
     """
 
     def __init__(
@@ -45,9 +46,6 @@ class Live:
         self.run, self._stream, self._now = run, stream, now
         self._budget = f"{elapsed(seconds)} {clock}"
         self._began = self._reported = now()
-        self._rows: list[CurvePoint] = []
-        self._path = names.LIVE / f"{run}.csv"
-        self._open = False
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -74,36 +72,11 @@ class Live:
             self._print(f"{share}{_describe(now)}")
 
     def row(self, row: CurvePoint) -> None:
-        """Keeps a point of the curve, and lets others follow once the run has gone on for long enough."""
-        self._rows.append(row)
-        if self._now() - self._began >= QUIET_SECONDS:
-            with contextlib.suppress(OSError):  # a view that cannot be written must not end the run
-                self._write()
+        """The line shows no curve."""
 
     def warning(self, text: str) -> None:
         """Passes a warning on at once."""
         self._print(f"warning: {text}")
-
-    def done(self, record: dict[str, Any], telemetry: Mapping[str, Any]) -> None:
-        """One line on how it ended; the trace now holds the curve, so the live one goes."""
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
-        facts = record["facts"] or {}
-        parts = [record["status"]]
-        score = metric_of(record["spec"] or {}).name
-        value = facts.get("score", facts.get("val_bpb"))
-        if value is not None:
-            parts.append(f"{score} {value:.6f}")
-        if facts.get("steps") is not None:
-            parts.append(f"{facts['steps']} steps")
-        if record["reason"]:
-            parts.append(record["reason"])
-        if telemetry.get("resumed_at_step"):
-            trained = elapsed(telemetry["train_seconds"])
-            parts.append(f"{trained} of training in all, resumed at step {telemetry['resumed_at_step']}")
-        else:
-            parts.append(elapsed(self._now() - self._began))
-        self._print(", ".join(parts))
 
     def _print(self, text: str) -> None:
         if self._bar is not None and self._bar.live.is_started:
@@ -135,6 +108,46 @@ class Live:
         self._task = bar.add_task(self.run, total=total, text="")
         bar.start()
         return bar
+
+
+class Live(ProgressLine):
+    """The progress line of a run of the study, whose id `run` is, and its live curve."""
+
+    def __init__(
+        self, run: str, seconds: float, clock: str, stream: TextIO, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(run, seconds, clock, stream, now)
+        self._rows: list[CurvePoint] = []
+        self._path = names.LIVE / f"{run}.csv"
+        self._open = False
+
+    def row(self, row: CurvePoint) -> None:
+        """Keeps a point of the curve, and lets others follow once the run has gone on for long enough."""
+        self._rows.append(row)
+        if self._now() - self._began >= QUIET_SECONDS:
+            with contextlib.suppress(OSError):  # a view that cannot be written must not end the run
+                self._write()
+
+    def done(self, record: dict[str, Any], telemetry: Mapping[str, Any]) -> None:
+        """One line on how it ended; the trace now holds the curve, so the live one goes."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        facts = record["facts"] or {}
+        parts = [record["status"]]
+        score = metric_of(record["spec"] or {}).name
+        value = facts.get("score", facts.get("val_bpb"))
+        if value is not None:
+            parts.append(f"{score} {value:.6f}")
+        if facts.get("steps") is not None:
+            parts.append(f"{facts['steps']} steps")
+        if record["reason"]:
+            parts.append(record["reason"])
+        if telemetry.get("resumed_at_step"):
+            trained = elapsed(telemetry["train_seconds"])
+            parts.append(f"{trained} of training in all, resumed at step {telemetry['resumed_at_step']}")
+        else:
+            parts.append(elapsed(self._now() - self._began))
+        self._print(", ".join(parts))
 
     def _write(self) -> None:
         """Appends the points that are not yet in the file. A resumed run goes on behind what the killed one wrote."""

@@ -6,6 +6,8 @@ python -m tests.test_docs          write docs/commands.md anew
 from __future__ import annotations
 
 import argparse
+import doctest
+import importlib
 import io
 import re
 import shutil
@@ -138,6 +140,18 @@ def page_of_commands() -> str:
 
 
 @pytest.mark.skipif(sys.version_info[:2] >= (3, 13), reason="argparse of Python 3.13 words its help otherwise")
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)],
+    ids=lambda path: path.relative_to(PROJECT).as_posix(),
+)
+def test_every_example_of_a_docstring_gives_what_it_says(path):
+    module = importlib.import_module(".".join(path.relative_to(PROJECT).with_suffix("").parts))
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0
+
+
 def test_the_page_of_commands_is_what_help_says():
     assert COMMANDS.read_text(encoding="utf-8") == page_of_commands(), REGENERATE
 

@@ -1,9 +1,10 @@
 """The fixed runner: one specification in, one set of facts and one curve out.
 
-Everything in this folder changes a result and nothing else is in it: its digest is frozen into the rule locks.
-It knows no rule, no gate and no study. Importing the package costs nothing; `trainer.loop` is what imports torch.
-
-    python -m trainer --spec spec.json --corpus artifacts/corpus
+What a run's facts depend on is in this folder, with the checkpoints by which a killed run ends with the same facts. Its
+digest is frozen into the rule locks. What only shows or describes a run is elsewhere: its progress in a terminal
+(`stages/progress.py`), machine, versions and peak of the GPU (`stages/runners/device.py`), the command that trains by
+hand (`promotion train`). It knows no rule, no gate and no study. Importing the package costs nothing; `trainer.loop` is
+what imports torch.
 """
 
 import os

@@ -4,8 +4,6 @@ A checkpoint is NAME.safetensors (tensors) and NAME.json (the rest, the tensors'
 named after the digest of specification, corpus and runner. The JSON is written last: a checkpoint without it is
 not one. A newest checkpoint that is damaged, or that the run cannot take up, gives way to the older one, which is
 reported. A scratch folder belongs to one run: when it ends, what other versions of it left there goes too.
-
-    python -m pytest tests/trainer/test_checkpoint.py
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
 - `WallClock`: measured seconds of steps, start-up, the first 10 steps (compilation) and evaluation left out. The
   schedule sees its progress in ticks of 1/4096, and the first step of every tick is kept.
 - `ReplayClock`: those kept steps, so a run on the wall clock can be repeated step for step.
-
-    python -m pytest tests/trainer/test_clock.py
 """
 
 from __future__ import annotations

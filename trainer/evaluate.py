@@ -1,8 +1,6 @@
 """Bits per byte over a fixed number of tokens of a split, the same rows for every configuration.
 
 bpb = nats of the target tokens / (ln 2 x their UTF-8 bytes); tokens of zero bytes (BOS) are in neither sum.
-
-    python -m pytest tests/trainer/test_evaluate.py
 """
 
 from __future__ import annotations

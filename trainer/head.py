@@ -3,8 +3,6 @@
 Logits are 15 tanh(z / 15). With u = sigmoid(-2z / 15) that is 15 - 30 u and its derivative 4 u (1 - u): one
 exponential instead of a tanh (8 ms against 19 ms for 4096 x 2048 logits on 2 cores), and logits are bounded, so
 the softmax needs no maximum. The full matrix of logits never exists.
-
-    python -m pytest tests/trainer/test_head.py
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ def loss_of_slice(x: Tensor, weight: Tensor, targets: Tensor, scale: float) -> t
     at = targets.unsqueeze(1)
     chosen = u.gather(1, at)
     loss = total.log().sum() + 2.0 * CAP * chosen.double().sum()
-    slope = torch.addcmul(u, u, u, value=-1.0)
+    slope = u.addcmul_(u, u, value=-1.0)  # in place: what is not allocated stays in the cache
     grad = weights.mul_(total.reciprocal_().mul_(4.0 * scale))
     lower = lower_by_mask if x.device.type == "cuda" else lower_at
     lower(grad, at, 4.0 * scale)

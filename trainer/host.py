@@ -1,20 +1,13 @@
-"""The machine: set up for a run, described in its telemetry. Nothing here is in a record.
-
-python -c "from trainer.host import describe; import torch; print(describe(torch.device('cpu')))"
-"""
+"""The machine, set up for a run: threads, determinism, memory, and what compiles for its device."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
 import os
-import platform
 import shutil
 import socket
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,17 +15,6 @@ from trainer.errors import HostError
 from trainer.spec import Host
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Dense peaks in FLOP/s of bf16 and of fp32, whose products run in TF32, from the makers' data sheets, for model FLOPs
-# utilisation. The first line counts whose words are all in the device's name; a GPU of no line has no MFU.
-PEAKS: tuple[tuple[set[str], dict[str, float]], ...] = (
-    ({"H100", "PCIe"}, {"bf16": 756e12, "fp32": 378e12}),
-    ({"H100", "NVL"}, {"bf16": 835e12, "fp32": 417e12}),
-    ({"H100"}, {"bf16": 989.5e12, "fp32": 494.7e12}),
-    ({"H200", "NVL"}, {"bf16": 835e12, "fp32": 417e12}),
-    ({"H200"}, {"bf16": 989.5e12, "fp32": 494.7e12}),
-    ({"A100"}, {"bf16": 312e12, "fp32": 156e12}),
-    ({"L40S"}, {"bf16": 362e12, "fp32": 183e12}),
-)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -122,56 +104,3 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
-
-
-def peak_flops(device: torch.device, precision: str) -> float | None:
-    """The device's peak in FLOP/s at `precision`, where it is known."""
-    return None if device.type != "cuda" else peak_of(torch.cuda.get_device_name(device), precision)
-
-
-def peak_of(name: str, precision: str) -> float | None:
-    """The peak of the GPU that calls itself `name`; None for a slice of one (MIG) and for one that is not known."""
-    words = set(name.replace("-", " ").split())
-    if "MIG" in words:
-        return None
-    return next((peaks[precision] for known, peaks in PEAKS if known <= words), None)
-
-
-def describe(device: torch.device) -> dict[str, Any]:
-    """What ran: versions, processor, device (the GPU, or the processor again) and driver, hostname."""
-    found: dict[str, Any] = {
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
-        "hostname": hostname(),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-        "device_name": _cpu(),
-        "driver": None,
-    }
-    if device.type == "cuda":
-        found["device_name"] = torch.cuda.get_device_name(device)
-        found["driver"] = _driver()
-    return found
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _driver() -> str | None:
-    """The GPU driver's version as nvidia-smi says it, the same way on Linux and Windows."""
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.split("\n", 1)[0].strip() or None

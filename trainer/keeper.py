@@ -2,8 +2,6 @@
 
 All checkpoints of a run, the one at its end counted in beforehand, take one `SHARE`th of its training time at most.
 What the first one will take is expected from its size; from then on, what the last one took.
-
-    python -m pytest tests/trainer/test_keeper.py
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class _Loop:
         self.reported_at = now()
 
     def outcome(self, started: float, checkpoint_seconds: float) -> Outcome:
-        """Sets up, trains to the end of the budget, scores, and gathers what was found."""
+        """Sets up, trains to the end of the budget, scores, and gathers the facts."""
         try:
             return self._run(started, checkpoint_seconds)
         except (RuntimeError, MemoryError) as error:
@@ -150,7 +150,7 @@ class _Loop:
         weights: dict[str, torch.Tensor] | None = None,
     ) -> Outcome:
         curve = [row._asdict() for row in self.tally.curve]
-        outcome = Outcome(status, reason, facts, curve, telemetry, weights, self.shape.to_json())
+        outcome = Outcome(status, reason, facts, curve, telemetry, weights)
         return outcome if self.store is None else replace(outcome, clear=self.store.clear)
 
     def _restore(self, session: Session, step: int, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
@@ -252,19 +252,17 @@ class _Loop:
     def _score(self, session: Session, facts: dict[str, Any]) -> str | None:
         """Adds the scores to the facts; the reason where the model turns out to be broken."""
         weight = session.head_weight()
-        found = {f"{split}_bpb": self.scorer.score(split, session.trunk, weight) for split in ("val", "locked")}
-        for name, value in found.items():
+        scores = {f"{split}_bpb": self.scorer.score(split, session.trunk, weight) for split in ("val", "locked")}
+        for name, value in scores.items():
             if value is not None and not math.isfinite(value):
                 return f"{name} is not finite"
-        facts.update(found)
+        facts.update(scores)
         return None
 
     def _telemetry(self, setup: float, evaluation: float) -> dict[str, Any]:
         tally = self.tally
         speed = tally.steps_per_second() * self.spec.config.batch_tokens
-        peak = host.peak_flops(self.device, self.spec.host.precision)
         return {
-            **host.describe(self.device),
             "setup_seconds": round(setup, 6),
             "train_seconds": round(tally.train_seconds, 6),
             "first_steps_seconds": round(tally.first_seconds, 6),
@@ -273,7 +271,6 @@ class _Loop:
             "checkpoints": tally.checkpoints,
             "tokens_per_second": round(speed, 3),
             "model_flops_per_second": round(speed * self.shape.flops_per_token, 3),
-            "mfu": None if peak is None else round(speed * self.shape.flops_per_token / peak, 6),
             "peak_memory_bytes": host.peak_memory(self.device),
             "resumed_at_step": self.first_step or None,
             "segments": tally.segments_now(host.hostname()),

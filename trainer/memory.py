@@ -1,7 +1,4 @@
-"""What to say when a batch does not fit: the largest device batch that would, found by halving.
-
-python -m pytest tests/trainer/test_memory.py
-"""
+"""What to say when a batch does not fit: the largest device batch that would, found by halving."""
 
 from __future__ import annotations
 

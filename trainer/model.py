@@ -5,8 +5,6 @@ in by a gate per head, a residual and a first-input scalar per layer, an untied 
 Matrices of one shape share one tensor, so the optimiser works on stacks without copying, and every embedding table
 is a column block of one table, so a batch is looked up once. Parameters are fp32; products run in the host's
 precision.
-
-    python -m pytest tests/trainer/test_model.py
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Muon is momentum, orthogonalised by polar express (Amsel et al. 2025), with NorM
 cautious weight decay, on whole banks at once. Its schedule and constants are those of autoresearch and are the
 same for every run. AdamW is torch's fused kernel, called without torch.optim, whose first step imports the
 compiler for a second.
-
-    python -m pytest tests/trainer/test_muon.py
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 torch's automatic backward of these takes two to three times the passes over memory, which at the widths of a
 CPU study costs as much as the matrix products. Each function is checked against automatic differentiation.
-
-    python -m pytest tests/trainer/test_ops.py
 """
 
 from __future__ import annotations

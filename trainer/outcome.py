@@ -1,7 +1,4 @@
-"""What a run hands back, and what it tells an observer while it runs.
-
-python -m trainer --spec spec.json --corpus artifacts/corpus --out run
-"""
+"""What a run hands back, and what it tells an observer while it runs."""
 
 from __future__ import annotations
 
@@ -79,7 +76,6 @@ class Outcome:
     curve: list[dict[str, Any]]
     telemetry: dict[str, Any]
     weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
-    model: Mapping[str, Any] | None = field(default=None, repr=False)
     clear: Callable[[], None] = field(default=_nothing, repr=False)
 
     def curve_csv(self) -> str:

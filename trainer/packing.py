@@ -4,8 +4,6 @@ A row is filled with the largest waiting piece that fits, the oldest of its size
 pieces longer than a row the one that has waited longest, or, where none of those waits, the oldest of the smallest
 size. Its rest goes to the end of the queue as a piece of its own (so a batch does not fill up with one long document).
 Every piece is preceded by BOS. The order of documents is a function of seed and epoch alone.
-
-    python -m pytest tests/trainer/test_packing.py
 """
 
 from __future__ import annotations

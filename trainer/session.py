@@ -1,7 +1,4 @@
-"""One model being trained: parameters, optimiser and batches, and the state that a checkpoint holds of them.
-
-python -m pytest tests/trainer/test_session.py
-"""
+"""One model being trained: parameters, optimiser and batches, and the state that a checkpoint holds of them."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Two settings of the knobs can build one model; `Shape.digest` tells. FLOPs per t
 of every matrix that a token meets and of attention: 6 x (matrices + gates + head) + the sum over layers of
 12 x heads x head_dim x window (Chowdhery et al. 2022, PaLM, appendix B, with each layer's own window; the same
 count as nanochat's and autoresearch's). Embedding look-ups and the optimiser count nothing.
-
-    python -c "from trainer.shape import rated_steps; print(rated_steps(3_000_000, 4096, 2, 40_000_000_000))"
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 `Spec.from_json` refuses unknown keys, wrong types and impossible combinations, and names key, value and remedy.
 Nothing outside the specification and the corpus changes a result. Imports no torch.
-
-    python -c "import json; from trainer.spec import Spec; Spec.from_json(json.load(open('spec.json')))"
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a run counts besides the model: steps, the smoothed loss, the curve, and seconds, over all its processes.
-
-python -m pytest tests/trainer/test_tally.py
-"""
+"""What a run counts besides the model: steps, the smoothed loss, the curve, and seconds, over all its processes."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A folder holds manifest.json, token_bytes.bin and one little-endian uint16 file a split, each document being a
 BOS and its tokens. Every digest of the manifest that training relies on is checked before the first step.
-
-    python -c "from pathlib import Path; from trainer.tokens import Corpus; print(Corpus(Path('artifacts/corpus')))"
 """
 
 from __future__ import annotations

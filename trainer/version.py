@@ -1,7 +1,4 @@
-"""The digest of the runner's own source, so that a checkpoint of another version is never taken up.
-
-python -c "from trainer.version import source_digest; print(source_digest())"
-"""
+"""The digest of the runner's own source, so that a checkpoint of another version is never taken up."""
 
 from __future__ import annotations
 

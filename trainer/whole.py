@@ -1,7 +1,4 @@
-"""Files that appear whole or not at all, whatever writes them.
-
-python -m pytest tests/trainer/test_whole.py
-"""
+"""Files that appear whole or not at all, whatever writes them."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class _Assessment:
         tail = f"; {formatting.count(len(unknown), 'other')} not known" if unknown else ""
         if regret == 0:
             return f"the ladder chose the best {among}{tail}; {_dropped_text(gates)}"
-        return f"{best} is better than the ladder's choice by {float(regret):.4f} {among}{tail}"
+        return f"{among}, {best} is better than the ladder's choice by {float(regret):.4f}{tail}"
 
 
 def _dropped_text(gates: Sequence[GateHindsight]) -> str:

@@ -26,6 +26,7 @@ from stages.domain.formatting import count
 from stages.domain.study import Host
 from stages.repo.dvc_remote import has_remote
 from stages.repo.git import Git
+from stages.runners.device import read_cpu_name
 
 GPU_QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "compute_cap")
 BF16_CAPABILITY = (8, 0)
@@ -66,7 +67,7 @@ def describe_machine() -> MachineDescription:
     return MachineDescription(
         system=platform.system().lower(),
         machine=platform.machine(),
-        cpu=_read_cpu_name(),
+        cpu=read_cpu_name(),
         threads=count_usable_cpus(),
         gpus=list_gpus(),
         compiler=next((name for name in COMPILERS if shutil.which(name)), None),
@@ -79,17 +80,6 @@ def count_usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _read_cpu_name() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def list_gpus() -> tuple[Gpu, ...]:

@@ -245,7 +245,7 @@ class Runner(Protocol):
         """Train one run. `scratch` keeps what lets a killed run go on."""
         ...
 
-    def repeat(self, record: Record, corpus: Path, scratch: Path) -> RunResult:
+    def repeat(self, record: Record, corpus: Path, scratch: Path, observer: RunObserver) -> RunResult:
         """Train what a record was given once more, step for step where the clock is that of the wall."""
         ...
 

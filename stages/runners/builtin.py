@@ -32,9 +32,11 @@ from stages.runners import (
     StudyModels,
     parse_facts,
 )
+from stages.runners.device import compute_mfu, describe_device
 from trainer.errors import SpecError
 from trainer.shape import rated_steps, realise
 from trainer.spec import Config, Runner, Spec
+from trainer.spec import Host as TrainerHost
 
 if TYPE_CHECKING:
     from trainer.outcome import Outcome
@@ -139,21 +141,27 @@ class BuiltinRunner:
             gc.enable()
         gc.freeze()
 
-    def train(self, spec: RunnerJson, corpus: Path, scratch: Path, observer: RunObserver) -> RunResult:
-        """Train one run; a killed one goes on from the checkpoints in `scratch`."""
+    def train(
+        self,
+        spec: RunnerJson,
+        corpus: Path,
+        scratch: Path | None,
+        observer: RunObserver,
+        progress: RunnerJson | None = None,
+    ) -> RunResult:
+        """Train one run; a killed one goes on from the checkpoints in `scratch`.
+
+        `progress` is that of the facts of a run on the wall clock, which is then repeated step for step.
+        """
         from trainer.loop import train
 
-        return _result_of(train(Spec.from_json(spec), corpus, scratch=scratch, observer=observer))
+        read = Spec.from_json(spec)
+        outcome = train(read, corpus, scratch=scratch, observer=observer, replay_progress=progress)
+        return _result_of(outcome, read.host)
 
-    def repeat(self, record: Record, corpus: Path, scratch: Path) -> RunResult:
+    def repeat(self, record: Record, corpus: Path, scratch: Path, observer: RunObserver) -> RunResult:
         """Train a recorded run again; on the wall clock by its recorded progress, step for step."""
-        from trainer.line import ProgressLine
-        from trainer.loop import train
-
-        progress = (record.facts or {}).get("progress")
-        with ProgressLine() as line:
-            spec = Spec.from_json(record.spec or {})
-            return _result_of(train(spec, corpus, scratch=scratch, observer=line, replay_progress=progress))
+        return self.train(record.spec or {}, corpus, scratch, observer, (record.facts or {}).get("progress"))
 
     def check_trace(self, record: Record, trace: Mapping[str, bytes]) -> Iterator[FactMismatch]:
         """Nothing: the trainer's score is made of tokens, which no log holds."""
@@ -164,12 +172,18 @@ class BuiltinRunner:
         return BuiltinFactsCheck(study.data.vocab_size)
 
 
-def _result_of(outcome: Outcome) -> RunResult:
+def _result_of(outcome: Outcome, host: TrainerHost) -> RunResult:
+    """What came of a run, its telemetry completed by what ran it."""
+    flops = outcome.telemetry["model_flops_per_second"]
     return RunResult(
         status=outcome.status,
         reason=outcome.reason,
         facts=outcome.facts,
-        telemetry=outcome.telemetry,
+        telemetry={
+            **describe_device(host.device),
+            **outcome.telemetry,
+            "mfu": compute_mfu(flops, host.device, host.precision),
+        },
         trace={"curve.csv": outcome.curve_csv().encode("utf-8")},
         large={} if outcome.weights is None else {WEIGHTS: outcome.save_weights},
         clear=outcome.clear,
@@ -185,6 +199,11 @@ def parse_spec(value: RunnerJson, config: str, where: str = "params.yaml") -> Sp
         for section, path in (("config", f"configs.{config}"), ("runner", "runner"), ("clock", "clock")):
             text = text.replace(f"spec.{section}", path)
         raise Invalid(f"{where}: {text}") from None
+
+
+def complete_spec(value: RunnerJson) -> RunnerJson:
+    """A specification by itself, outside of any study, with the trainer's defaults spelled out; `SpecError`."""
+    return Spec.from_json(value).to_json()
 
 
 def _with_whole_numbers(value: RunnerJson) -> RunnerJson:

@@ -151,9 +151,9 @@ class CommandRunner:
         self._require_files()
         return CommandExecution(self.settings, spec, corpus, scratch, observer).run()
 
-    def repeat(self, record: Record, corpus: Path, scratch: Path) -> RunResult:
+    def repeat(self, record: Record, corpus: Path, scratch: Path, observer: RunObserver) -> RunResult:
         """Run what a record was given once more."""
-        return self.train(record.spec or {}, corpus, scratch, _Silent())
+        return self.train(record.spec or {}, corpus, scratch, observer)
 
     def make_facts_check(self, study: Study) -> CommandFactsCheck:
         """A check of the facts of this study's records."""
@@ -179,11 +179,3 @@ class CommandRunner:
         for status, line in (("failed", readings.failed), ("diverged", readings.diverged)):
             if line is not None and record.status == "finished":
                 yield FactMismatch("/status", record.status, status, f"the log of the run says: {shorten(line)}")
-
-
-class _Silent:
-    """An observer that shows nothing."""
-
-    def progress(self, now: object) -> None: ...
-    def row(self, row: object) -> None: ...
-    def warning(self, text: str) -> None: ...

@@ -13,6 +13,7 @@ smallest difference that a rule of the default study looks at.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from stages.domain.metric import BUILTIN_NAME
 from stages.domain.records import Record, parse_ledger, parse_line
 from stages.dvcfiles import lockfile, telemetry
 from stages.dvcfiles.cache import md5_folder
+from stages.progress import ProgressLine
 from stages.runners import Folder, report_environment, runner_of
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.ledger import Ledger
@@ -134,7 +136,8 @@ def replay_run(record: Record, data: bytes, root: Path, tolerance: float, same_k
     _check_place(record, lock, root)
     machine = recorded_machine(record, root)
     scratch = root / names.SCRATCH / "replay" / record.id
-    result = runner_of(lock.frozen.settings).repeat(record, root / names.CORPUS, scratch)
+    with ProgressLine(record.id, record.budget.seconds, record.budget.clock, sys.stderr) as line:
+        result = runner_of(lock.frozen.settings).repeat(record, root / names.CORPUS, scratch, line)
     result.clear()
     repeated = canonical.loads(data)
     repeated.update(status=result.status, reason=result.reason, facts=result.facts)

@@ -120,7 +120,7 @@ def test_the_command_says_that_it_is_simulation(tmp_path, capsys) -> None:
     out = capsys.readouterr().out
     assert out.startswith("This is a simulation: ")
     assert out.count("(simulation)") == 2
-    assert "Only 4 configurations were recorded at the largest budget" in out
+    assert "Only 3 configurations were recorded at the largest budget" in out
     assert "No noise was measured at budget 0.5, 1" in out
     result = loads((tmp_path / "s.json").read_bytes(), "s.json")
     assert result.sizes[0].designs[0].name == load(PROJECT / "params.yaml").study.name

@@ -20,7 +20,8 @@ def test_a_drawn_study_is_whole_for_dvc_and_each_of_its_costs_is_measured() -> N
         assert figures[what]["cpu"] > 0, what
     assert figures["dispatch_cpu_minutes"] > 0 and figures["repro_cpu_minutes"] > 0
     assert all(0 <= share < 1 for share in figures["status_share"].values())
-    assert figures["status_share"]["yaml"] > 0 and figures["commit_share"]["git_index"] > 0
+    assert figures["status_share"]["yaml"] > 0 and figures["commit_share"]["yaml"] > 0
+    assert figures["commit_share"]["git_index"] == 0, "dispatch has DVC commit without a look at git's index"
 
 
 def test_the_exponent_of_what_doubles_with_the_stages_is_one_and_of_what_quadruples_two() -> None:

@@ -147,3 +147,19 @@ def test_so_many_connections_at_a_time_are_served_and_the_next_one_when_one_ends
         idle[1].close()
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(ValueError("a mistake of ours"), True), (ConnectionResetError(), False), (TimeoutError(), False)],
+)
+def test_a_mistake_of_ours_is_shown_and_a_client_that_goes_away_is_not(port, monkeypatch, capsys, error, shown):
+    def fail(handler):
+        raise error
+
+    monkeypatch.setattr(serve.SiteHandler, "send_head", fail)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(port, "/")
+    monkeypatch.undo()
+    assert ask(port, "/")[0] == 200, "the server goes on"
+    assert ("a mistake of ours" in capsys.readouterr().err) is shown

@@ -129,3 +129,56 @@ def test_val_bpb_always_has_six_decimals() -> None:
 )
 def test_time_that_passed_is_rounded_once_and_carries_over(seconds, text):
     assert formatting.elapsed(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "nothing"),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        (0.05, "0.05"),
+        ("a word", "a word"),
+        ([], "nothing"),
+        ({}, "nothing"),
+        ([1, "b", True], "1, b, true"),
+        ((1, 2), "1, 2"),
+        (
+            {"kind": "gap", "at": {"rung": 3, "seeds": [1, 2]}, "sure": False},
+            "kind: gap, at.rung: 3, at.seeds: 1, 2, sure: false",
+        ),
+    ],
+)
+def test_values_read_in_the_words_of_params_yaml(value: object, text: str) -> None:
+    assert formatting.value_text(value) == text
+
+
+def test_gates_and_rungs_are_called_by_their_numbers() -> None:
+    assert (formatting.gate_title("gate3"), formatting.rung_title("rung12")) == ("Gate 3", "Rung 12")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.99999, "99.9 %"), (0.00001, "0.1 %"), (0.1234, "12.3 %")],
+)
+def test_a_share_says_always_and_never_only_where_it_is_so(share: float, text: str) -> None:
+    assert formatting.percent(share) == text
+
+
+@pytest.mark.parametrize("hours", [0.0001, 0.0166, 1 / 60, 0.5, 0.9999, 1.0, 144.0])
+def test_the_unit_of_a_table_is_the_one_in_which_device_time_reads(hours: float) -> None:
+    factor, unit = formatting.time_unit(hours)
+    number = float(formatting.device_time(hours).removesuffix(unit))
+    assert number == pytest.approx(hours * factor, rel=0.01)
+
+
+def test_one_item_more_than_fits_is_shown_and_two_more_are_counted() -> None:
+    letters = list("abcdefgh")
+    assert formatting.first_few(letters[:7], 6) == (letters[:7], 0)
+    assert formatting.first_few(letters, 6) == (letters[:6], 2)
+    assert formatting.listed(letters, 6) == "a, b, c, d, e, f and 2 more"
+
+
+def test_a_sentence_begins_with_a_capital_and_keeps_the_rest() -> None:
+    assert (formatting.capital("val_bpb of GPUs"), formatting.capital("")) == ("Val_bpb of GPUs", "")

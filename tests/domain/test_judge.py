@@ -152,6 +152,36 @@ def test_another_runner_or_corpus_is_seen():
         assert holds({"kind": kind}, scores, extra=[other]) == {"ref": True, "cmp": False, "sen": True}
 
 
+def test_a_note_names_the_runs_that_the_rule_speaks_of():
+    bad = record("cmp", "h2", 32, None, status="diverged", reason="loss 12.1", runner="d" * 64, corpus="e" * 64)
+    scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
+    notes = {
+        kind: outcome({"kind": kind}, scores, extra=[bad])["cmp"].note
+        for kind in ("fixed_runner", "fixed_data", "diverged", "failed")
+    }
+    assert notes == {
+        "fixed_runner": "another runner: rung3/cmp/h2/32",
+        "fixed_data": "another corpus: rung3/cmp/h2/32",
+        "diverged": "diverged: h2/32 (loss 12.1)",
+        "failed": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "note"),
+    [
+        ((31,), "missing: h1/31, h2/31"),
+        ((31, 32), "missing: h1/31, h1/32, h2/31, h2/32"),
+        ((31, 32, 33), "missing: h1/31, h1/32, h1/33, h2/31 and 2 more"),
+    ],
+)
+def test_a_note_names_four_cells_and_counts_what_is_left(seeds, note):
+    rules_of_gate = {"R1": {"kind": "complete_cells"}}
+    under = make_contract("rung3", hosts=HOSTS, rules=rules_of_gate, roles=ROLES, seeds=seeds)
+    (finding,) = judge_rules(gather(under, ["ref"], []))["R1"]
+    assert (finding.observed, finding.threshold, finding.note) == (0, 2 * len(seeds), note)
+
+
 def test_evidence_that_commits_to_another_lock_is_no_evidence():
     other = record("cmp", "h2", 32, 1.0, lock="d" * 64)
     scores = {**FLAT, "cmp": [1.0, 1.0, 1.0]}
@@ -262,6 +292,28 @@ def test_a_failed_requirement_blocks_and_promotes_nobody():
     }
     made = decision.decide(evidence(gate, {**FLAT, "cmp": [1.0]}))
     assert (made.outcome, made.blocked_by, made.promoted) == ("blocked", ["R1"], [])
+
+
+def test_what_blocks_a_gate_is_told_rule_by_rule_with_what_was_observed():
+    gate = {
+        "R1": {"kind": "complete_cells"},
+        "R2": {"kind": "min_host_agreement", "tau": 0.5},
+        "R3": {"kind": "fixed_runner"},
+        "R4": {"kind": "top_k", "k": 3},
+    }
+    blocked = decision.decide(evidence(gate, {name: [] if name == "a" else [1.0] * 3 for name in "abcdefg"}))
+    assert decision.why_blocked(blocked) == [
+        "R1 must hold: Every candidate has a run in every cell.",
+        "  a: does not hold, observed 0 against 4 (missing: h1/31, h1/32, h2/31, h2/32)",
+        *(f"  {name}: does not hold, observed 3 against 4 (missing: h2/32)" for name in "bcd"),
+        "  and 3 more",
+        "R2 must hold: Kendall's tau-b between any two hosts is at least 0.5.",
+        "  the gate: cannot be evaluated (h1 and h2: fewer than two comparable candidates)",
+        "R3 must hold: Every run was made by the frozen runner.",
+        "  a: cannot be evaluated (no run)",
+    ]
+    assert len(decision.why_blocked(blocked, most=7)) == 1 + 7 + 2 + 2
+    assert decision.why_blocked(decision.decide(evidence(gate, FLAT))) == []
 
 
 def test_stop_wins_over_promote_except_over_a_kept_role():

@@ -74,6 +74,14 @@ def test_a_block_that_asks_for_several_gpus_needs_as_many_of_that_name():
     assert find_mismatches(any_device, make_machine(gpus=())) == ["device: found no CUDA GPU, expected one"]
 
 
+def test_several_gpus_of_which_some_lack_the_precision_are_told_by_their_number():
+    old, older = (replace(A100, uuid=f"GPU-{number}", capability=f"7.{number}") for number in (5, 0))
+    assert find_mismatches(declared(gpus=2), make_machine(gpus=(T4, A100, old, older))) == [
+        "precision: found compute capability 7.0 on 2 of 3 GPUs, expected 8.0 or more for bf16"
+    ]
+    assert find_mismatches(declared(gpus=2, precision="fp32"), make_machine(gpus=(T4, A100, old))) == []
+
+
 def test_the_gpus_of_a_block_are_shown_to_its_trainer_by_uuid(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "untouched")
     monkeypatch.setattr(machine, "list_gpus", lambda: (T4, A100, replace(A100, uuid="GPU-bbbb")))

@@ -9,7 +9,7 @@ import pytest
 
 from stages.domain.formatting import elapsed
 from stages.domain.names import LIVE
-from stages.progress import Live
+from stages.progress import Live, ProgressLine
 from stages.runners.execution import SeenProgress
 from trainer.outcome import Progress, Row
 
@@ -82,6 +82,16 @@ def test_a_long_run_without_a_terminal_tells_where_it_is_every_half_minute(clock
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[0] == (f"{RUN}: 29.0% of 10 min 0 s wall, step 29/100, loss 3.2100, 1,234 tokens/s, 1 min 11 s left")
+
+
+def test_a_line_by_itself_keeps_no_curve(clock):
+    out = io.StringIO()
+    with ProgressLine("spec.json", 600.0, "wall", out, now=clock) as line:
+        clock.at += 31.0
+        line.row(point(1))
+        line.progress(where(0.5))
+    assert out.getvalue().startswith("spec.json: 50.0% of 10 min 0 s wall, step 50/100, ")
+    assert not LIVE.exists()
 
 
 def test_what_a_trainer_does_not_tell_is_left_out(clock):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from stages.domain import files
 from stages.hosts import recovery
 from stages.hosts.processes import is_alive
 from tests.hosts.conftest import PATIENCE
+from tests.support import forks
 from tests.support.repo import Repo, environment
 
 
@@ -212,13 +213,13 @@ def test_a_file_that_is_written_again_takes_the_place_of_what_was_left(folder):
     assert [path.name.split(".")[1] for path in folder.glob(".*part")] == ["2"]
 
 
-#: So many kills, wherever they fit in; without it as many as fit into two minutes.
+#: So many kills, wherever they fit in; without it as many as fit into this time.
 KILLS = int(os.environ.get("STAGED_PROMOTION_KILLS", "0"))
-KILL_SECONDS = 120.0
+KILL_SECONDS = 45.0
 #: Seconds for a whole smoke study, however busy the machine is.
 REPRO_SECONDS = 3000.0
-#: Seconds of the start of DVC on an idle machine: on a busier one, kills come later by as much.
-START_SECONDS = 3.0
+#: DVC is killed within so many times the seconds of its start here, long enough for a rung.
+STARTS = 3.0
 
 
 def copy_unrun(smoke: Repo, root: Path) -> Repo:
@@ -243,11 +244,18 @@ def list_processes(study: Repo) -> list[psutil.Process]:
     return processes
 
 
+def is_dvc(process: psutil.Process) -> bool:
+    try:
+        return recovery.is_dvc_command(process.cmdline())
+    except psutil.Error:  # it has ended
+        return False
+
+
 def kill_some(study: Repo, chance: random.Random) -> None:
     """Kill DVC alone, or what it runs alone, or both."""
     victims = list_processes(study)
-    dvc = [one for one in victims if recovery.is_dvc_command(one.cmdline())]
-    others = [one for one in victims if one not in dvc]
+    dvc = [process for process in victims if is_dvc(process)]
+    others = [process for process in victims if process not in dvc]
     for process in chance.choice([dvc, others, victims]) or victims:
         try:
             process.kill()
@@ -259,15 +267,15 @@ def repeat_with_kills(study: Repo, chance: random.Random, log: Path, kills: int,
     """Start `dvc repro` until it ends well, and kill it at random moments meanwhile; the number of kills."""
     killed, begin = 0, time.monotonic()
     study.dvc("repro", "protocol")
-    longest = 12.0 * max(1.0, (time.monotonic() - begin) / START_SECONDS)
+    longest = STARTS * (time.monotonic() - begin)
     while True:
         before = killed
         with (
             log.open("wb") as output,
             subprocess.Popen(
-                [sys.executable, "-m", "dvc", "repro", "ledger"],
+                [forks.python(), "-m", "dvc", "repro", "ledger"],
                 cwd=study.root,
-                env=environment(),
+                env=environment() | forks.variables(),
                 stdout=output,
                 stderr=output,
             ) as process,
@@ -283,6 +291,7 @@ def repeat_with_kills(study: Repo, chance: random.Random, log: Path, kills: int,
                     killed += 1
                     if process.poll() is None and not chance.randrange(2):
                         process.kill()
+        wait_until_idle(study, is_dvc)
         text = log.read_text(encoding="utf-8")
         assert "rwlock" not in text.lower() and "dvc.lock' is" not in text, text
         if status == 0:
@@ -293,11 +302,12 @@ def repeat_with_kills(study: Repo, chance: random.Random, log: Path, kills: int,
         study.promotion("heal")
 
 
-def wait_until_idle(study: Repo) -> None:
+def wait_until_idle(study: Repo, counts: Callable[[psutil.Process], bool] = is_alive) -> None:
+    """Wait until no process that counts runs in the study's folder."""
     end = time.monotonic() + PATIENCE
-    while list_processes(study):
-        assert time.monotonic() < end, list_processes(study)
-        time.sleep(0.1)
+    while processes := list(filter(counts, list_processes(study))):
+        assert time.monotonic() < end, processes
+        time.sleep(0.02)
 
 
 @pytest.mark.slow

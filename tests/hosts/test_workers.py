@@ -120,6 +120,20 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(judged, monkeypa
     assert str(refused.value).startswith(told)
 
 
+def test_a_machine_that_is_no_host_does_not_join_and_is_told_why(judged, monkeypatch):
+    pytest.importorskip("distributed", reason="the extra staged-promotion[dispatch] is not installed")
+    monkeypatch.setattr("stages.hosts.cluster.read_cluster", lambda folder: None)
+    monkeypatch.setattr(workers, "describe_machine", lambda: make_machine(threads=1, gpus=()))
+    monkeypatch.setattr(workers, "wait_for_scheduler", lambda scheduler: pytest.fail("it went to the scheduler"))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(Refused) as refused:
+        command.run(parser.parse_args(["--join", "tls://127.0.0.1:1", "--cluster", "cluster"]))
+    first, *others = str(refused.value).split("\n")
+    assert first == "no host block of params.yaml fits this machine; see `promotion host`"
+    assert "\n".join(others).count("threads: found 1 usable CPU, expected at least 2") == 2
+
+
 def study(**hosts: dict):
     value = synthetic.params(4, 1)
     value["hosts"] = hosts or value["hosts"]
@@ -195,7 +209,10 @@ def test_a_worker_sees_the_gpus_of_its_slot_alone(tmp_path, monkeypatch):
         workers.processes, "start_child", lambda words, out, environment: environments.append(environment)
     )
     cluster = SimpleNamespace(make_arguments=list)
-    workers.start_workers([Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))], "tls://127.0.0.1:1", cluster)
+    slots = [Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))]
+    started = workers.start_workers(slots, "tls://127.0.0.1:1", cluster)
+    assert [worker.slot for worker in started] == slots
+    assert len({worker.log for worker in started if worker.log.is_file()}) == 2
     assert [environment.get("CUDA_VISIBLE_DEVICES") for environment in environments] == ["GPU-a,GPU-b", None]
 
 

@@ -51,7 +51,7 @@ def test_params_yaml_is_the_default_study():
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("laptop", "laptop-2"), ("screen", "screen"), ("paper", "paper"), ("smoke", "smoke")]
+    ("file", "name"), [("laptop", "laptop-3"), ("screen", "screen-2"), ("paper", "paper"), ("smoke", "smoke")]
 )
 def test_every_ready_study_is_valid(file, name):
     assert study.load(PROJECT / "studies" / f"{file}.yaml").study.name == name

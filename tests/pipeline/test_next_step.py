@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,9 @@ from ruamel.yaml import YAML
 
 from stages.domain import files
 from tests.runners.conftest import STUB, TEXT, make_settings
+from tests.support import forks
 from tests.support import repo as repos
-from tests.support.repo import BIN, Failed, Repo, environment
+from tests.support.repo import Failed, Repo, environment
 
 pytestmark = pytest.mark.slow
 LAST = ("promotion verify", "promotion serve")
@@ -83,13 +83,13 @@ def show_next(repo: Repo) -> str:
 
 def type_in(repo: Repo, command: str) -> None:
     """Type a command into a shell, as it is printed."""
-    programs = {"promotion ": f"{sys.executable} -m stages.cli ", "dvc ": f"{BIN / 'dvc'} "}
+    programs = {"promotion ": f"{forks.python()} -m stages.cli ", "dvc ": f"{forks.python()} -m dvc "}
     line = re.sub(r"(?<![^ ])(promotion|dvc) ", lambda match: programs[match[0]], command)
     done = subprocess.run(
         line,
         shell=True,
         cwd=repo.root,
-        env=environment(),
+        env=environment() | forks.variables(),
         capture_output=True,
         encoding="utf-8",
     )

@@ -82,7 +82,7 @@ def test_a_configuration_without_a_ticket_is_stopped_and_the_ticket_stands_in_th
 
 
 def test_two_runs_of_a_study_give_identical_ledgers(smoke, tmp_path):
-    again = Repo(tmp_path / "again")
+    again = Repo(tmp_path / "again", alone=True)  # every process starts by itself, with a hash seed of its own
     again.root.mkdir()
     again.git("clone", "-q", str(smoke.root), ".")
     before = {path.name: path.read_bytes() for path in (again.root / "ledger").iterdir()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,19 @@ def test_what_the_commit_does_not_hold_is_not_published_under_its_name(root: Pat
     assert (root / "public" / "manifest.json").read_bytes() == before
     commit(root, "a line")
     publish(root, root / "public")
+
+
+def test_what_no_commit_holds_is_not_published(root: Path) -> None:
+    shutil.rmtree(root / ".git")
+    missing = (
+        rf"^{re.escape(root.resolve().as_posix())} has no commit, and a published site names one; `git commit` first"
+    )
+    with pytest.raises(Refused, match=missing):
+        publish(root, root / "public")
+    git(root, "init", "-q", "-b", "main")
+    with pytest.raises(Refused, match=missing):
+        publish(root, root / "public")
+    assert not (root / "public").exists()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(root: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 
 from stages.repo.git import Git
+from tests.support import forks
 
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -51,33 +52,38 @@ class Failed(AssertionError):
 
 
 class Repo:
-    """A repository at `root` and the commands that a person would type in it."""
+    """A repository at `root` and the commands that a person would type in it.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `python`, and so `promotion` and `dvc`, are forks of a server that has imported what they import
+    (tests/support/forks.py); with `alone`, processes from the start, as on a team's machines.
+    """
+
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        self.root, self.alone = root, alone
 
     def run(self, *command: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a command in the repository; with `check`, a bad exit status fails the test with its output."""
+        variables = environment() | ({} if self.alone else forks.variables())
         done = subprocess.run(
-            command, cwd=self.root, env=environment(), capture_output=True, encoding="utf-8", timeout=timeout
+            command, cwd=self.root, env=variables, capture_output=True, encoding="utf-8", timeout=timeout
         )
         if check and done.returncode:
             raise Failed(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def python(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def python(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `python WORDS`."""
-        return self.run(sys.executable, *words, **kwargs)
+        return self.run(sys.executable if self.alone else forks.python(), *words, **kwargs)
 
-    def promotion(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def promotion(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `promotion WORDS`."""
         return self.python("-m", "stages.cli", *words, **kwargs)
 
-    def dvc(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def dvc(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `dvc WORDS`."""
         return self.python("-m", "dvc", *words, **kwargs)
 
-    def git(self, *words: str, **kwargs: bool) -> str:
+    def git(self, *words: str, **kwargs: bool | float) -> str:
         """Run `git WORDS`; what it printed."""
         return self.run("git", *words, **kwargs).stdout.strip()
 
@@ -97,7 +103,7 @@ class Repo:
     def copy(self, root: Path) -> Repo:
         """An independent copy, cache and all."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Repo(root)
+        return Repo(root, alone=self.alone)
 
 
 @contextmanager

@@ -34,13 +34,16 @@ def reference(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     return (scores.softmax(-1) @ v).transpose(1, 2)
 
 
-@pytest.mark.parametrize("window", [1, 12, LENGTH])
-@pytest.mark.parametrize("kind", ["short", "sdpa"])
-def test_values_and_gradients_equal_the_reference(kind: str, window: int) -> None:
+@pytest.mark.parametrize("window", [1, 7, 12, LENGTH])
+@pytest.mark.parametrize("kind", ["short", "blocks", "sdpa"])
+def test_values_and_gradients_equal_the_reference(monkeypatch: pytest.MonkeyPatch, kind: str, window: int) -> None:
+    if kind == "blocks":  # of 7 queries, the last one shorter, and of 4 of the 6 heads at a time
+        monkeypatch.setattr(attention, "BLOCK", 7)
+        monkeypatch.setattr(attention, "CACHED", 4 * 7 * LENGTH)
     attend = (
-        attention.short_attend(LENGTH, window, CPU, torch.float32)
-        if kind == "short"
-        else attention.sdpa_attend(LENGTH, window, CPU)
+        attention.sdpa_attend(LENGTH, window, CPU)
+        if kind == "sdpa"
+        else attention.short_attend(LENGTH, window, CPU, torch.float32)
     )
     results = []
     for function in (attend, lambda q, k, v: reference(q, k, v, window)):
@@ -48,8 +51,8 @@ def test_values_and_gradients_equal_the_reference(kind: str, window: int) -> Non
         out = function(*leaves)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
         results.append([out, *(leaf.grad for leaf in leaves)])
-    for found, expected in zip(*results, strict=True):
-        assert torch.allclose(found, expected, atol=1e-5)
+    for computed, expected in zip(*results, strict=True):
+        assert torch.allclose(computed, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

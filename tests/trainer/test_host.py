@@ -1,4 +1,4 @@
-"""The machine: what is refused before training, how CUDA is set up, and the peaks that MFU is held against."""
+"""The machine: what is refused before training, and how CUDA is set up."""
 
 from __future__ import annotations
 
@@ -70,27 +70,3 @@ def test_nothing_compiles_without_a_compiler(monkeypatch: pytest.MonkeyPatch, de
 def test_on_windows_triton_brings_its_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, "win32")
     assert host.prepare(block("cuda")).type == "cuda"
-
-
-@pytest.mark.parametrize(
-    ("name", "bf16", "fp32"),
-    [
-        ("NVIDIA A100-SXM4-80GB", 312e12, 156e12),
-        ("NVIDIA A100 80GB PCIe", 312e12, 156e12),
-        ("NVIDIA L40S", 362e12, 183e12),
-        ("NVIDIA H100 80GB HBM3", 989.5e12, 494.7e12),
-        ("NVIDIA H100 PCIe", 756e12, 378e12),
-        ("NVIDIA H100 NVL", 835e12, 417e12),
-        ("NVIDIA H200", 989.5e12, 494.7e12),
-        ("NVIDIA GH200 480GB", None, None),
-        ("NVIDIA L40", None, None),
-        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, None),
-        ("NVIDIA GeForce RTX 5090", None, None),
-    ],
-)
-def test_the_peak_is_that_of_the_device_and_of_the_precision(name: str, bf16: float | None, fp32: float | None) -> None:
-    assert (host.peak_of(name, "bf16"), host.peak_of(name, "fp32")) == (bf16, fp32)
-
-
-def test_a_processor_has_no_peak() -> None:
-    assert host.peak_flops(torch.device("cpu"), "bf16") is None

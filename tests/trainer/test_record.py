@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from stages.runners import builtin
 from tests.support.contracts import make_contract
 from trainer import loop
 from trainer.outcome import Outcome
+from trainer.spec import Host
 
 CONTRACT = make_contract(hosts=("here",), budget_seconds=1.0)
+HOST = Host(device="cpu", precision="fp32", threads=1)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -33,13 +36,20 @@ def test_checkpoints_go_when_the_record_is_on_the_disk_and_not_before(
             raise OSError("no space left")
         happened.append("written")
 
-    outcome = Outcome("finished", None, {"val_bpb": 1.0}, [], {}, clear=lambda: happened.append("cleared"))
+    outcome = Outcome(
+        "finished",
+        None,
+        {"val_bpb": 1.0},
+        [],
+        {"model_flops_per_second": 0.0},
+        clear=lambda: happened.append("cleared"),
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine, "require_host", lambda *_: None)
     monkeypatch.setattr(builtin.BuiltinRunner, "digest", lambda *_: CONTRACT.runner)
     monkeypatch.setattr(builtin.BuiltinRunner, "check_corpus", lambda *_: None)
     monkeypatch.setattr(builtin.BuiltinRunner, "make_spec", lambda *_: {})
-    monkeypatch.setattr(builtin.Spec, "from_json", lambda _: None)
+    monkeypatch.setattr(builtin.Spec, "from_json", lambda _: SimpleNamespace(host=HOST))
     monkeypatch.setattr(loop, "train", lambda *_, **__: outcome)
     monkeypatch.setattr(progress, "Live", Observer)
     monkeypatch.setattr(run, "read_knobs", lambda _: {})

@@ -1,4 +1,4 @@
-"""`python -m trainer` by hand: its summary, its files, its exit codes."""
+"""`promotion train`: a specification by hand, its summary, its files, its exit codes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,26 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 
+from stages import cli
 from tests.support.repo import PROJECT
-from tests.trainer.conftest import spec_json
+from tests.trainer.conftest import spec_json, write_corpus
 from trainer import keeper, loop
-from trainer.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def main(words: list[str]) -> int:
+    """The exit status of `promotion train WORDS`."""
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["train", *words])
+    assert isinstance(ending.value.code, int)
+    return ending.value.code
 
 
 @pytest.fixture
@@ -30,15 +44,18 @@ def test_a_run_prints_its_summary_and_writes_its_files(
 ) -> None:
     out = tmp_path / "out"
     assert main(["--spec", str(spec_path), "--corpus", str(corpus_dir), "--out", str(out)]) == 0
-    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    summary = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     facts = json.loads((out / "facts.json").read_text(encoding="utf-8"))
-    assert told["status"].strip() == "finished"
-    assert float(told["val_bpb"]) == facts["val_bpb"]
+    assert summary["status"].strip() == "finished"
+    assert float(summary["val_bpb"]) == facts["val_bpb"]
+    telemetry = json.loads((out / "telemetry.json").read_text(encoding="utf-8"))
+    assert (telemetry["torch"], telemetry["threads"], telemetry["mfu"]) == (torch.__version__, 1, None)
+    assert telemetry["tokens_per_second"] > 0
     assert sorted(path.name for path in out.iterdir()) == [
         "curve.csv",
         "facts.json",
-        "model.safetensors",
         "telemetry.json",
+        "weights.safetensors",
     ]
 
 
@@ -72,14 +89,14 @@ def test_a_disk_that_is_full_at_the_end_costs_neither_the_summary_nor_the_checkp
     with monkeypatch.context() as patch:
         patch.setattr(safetensors.torch, "save_file", full)
         assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert f"error: {out / 'model.safetensors'}: could not be written (" in told.err
-    assert "val_bpb" in told.out
-    assert not (out / "model.safetensors.part").exists()
+    printed = capsys.readouterr()
+    assert f"error: {out / 'weights.safetensors'}: could not be written (" in printed.err
+    assert "val_bpb" in printed.out
+    assert not (out / "weights.safetensors.part").exists()
     assert list(scratch.rglob("step-*.json"))
     monkeypatch.setattr(loop.Session, "step", None)  # it shall not train again
     assert main(arguments) == 0
-    assert (out / "model.safetensors").is_file()
+    assert (out / "weights.safetensors").is_file()
     assert not list(scratch.iterdir())
 
 
@@ -102,7 +119,8 @@ def test_a_refused_specification_exits_with_2_and_one_line(
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "cannot be read"), ("{", "not JSON"), ("[]", "spec is list, expected a mapping")]
+    ("text", "message"),
+    [(None, "is missing; give its path"), ("{", "not JSON"), ("[]", "found list, expected an object")],
 )
 def test_an_unreadable_specification_is_named(
     spec_path: Path, corpus_dir: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str
@@ -115,10 +133,10 @@ def test_an_unreadable_specification_is_named(
 def test_a_wall_clock_run_can_be_replayed_from_its_facts(spec_path: Path, corpus_dir: Path, tmp_path: Path) -> None:
     spec_path.write_text(json.dumps(spec_json(clock__kind="wall", clock__seconds=0.1)), encoding="utf-8")
     arguments = ["--spec", str(spec_path), "--corpus", str(corpus_dir)]
-    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
-    facts = tmp_path / "one" / "facts.json"
-    assert main([*arguments, "--out", str(tmp_path / "two"), "--replay", str(facts)]) == 0
-    assert (tmp_path / "two" / "facts.json").read_bytes() == facts.read_bytes()
+    assert main([*arguments, "--out", str(tmp_path / "first")]) == 0
+    facts = tmp_path / "first" / "facts.json"
+    assert main([*arguments, "--out", str(tmp_path / "again"), "--replay", str(facts)]) == 0
+    assert (tmp_path / "again" / "facts.json").read_bytes() == facts.read_bytes()
 
 
 def test_facts_without_progress_cannot_be_replayed(
@@ -127,7 +145,7 @@ def test_facts_without_progress_cannot_be_replayed(
     facts = tmp_path / "facts.json"
     facts.write_text('{"progress": null}', encoding="utf-8")
     assert main(["--spec", str(spec_path), "--corpus", str(corpus_dir), "--replay", str(facts)]) == 2
-    assert "only a run on the wall clock can be repeated" in capsys.readouterr().err
+    assert "facts.json: found no progress, expected that of a run on the wall clock" in capsys.readouterr().err
 
 
 def test_a_failed_run_exits_with_1(

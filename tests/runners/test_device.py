@@ -1,0 +1,68 @@
+"""What is said of the machine that ran: in the record, so that a rule can see a change, and against the peak of a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.runners import REPORTABLE, device, report_environment
+
+EVERYTHING = sorted(REPORTABLE)
+
+
+def seen(monkeypatch: pytest.MonkeyPatch, kind: str, gpu: str = "", driver: str = "") -> dict[str, str]:
+    """The environment that a run on such a machine writes into its record."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: gpu)
+    monkeypatch.setattr(device, "_read_driver_version", lambda: driver)
+    environment = report_environment(EVERYTHING, device.describe_device(kind))
+    assert environment is not None
+    return environment
+
+
+def test_on_cuda_the_device_is_the_gpu_and_another_gpu_or_driver_is_another_environment(monkeypatch):
+    a100 = seen(monkeypatch, "cuda", "NVIDIA A100-SXM4-80GB", "550.54")
+    assert (a100["device"], a100["driver"]) == ("NVIDIA A100-SXM4-80GB", "550.54")
+    assert seen(monkeypatch, "cuda", "NVIDIA A100-PCIE-40GB", "550.54") != a100
+    assert seen(monkeypatch, "cuda", "NVIDIA A100-SXM4-80GB", "560.28") != a100
+
+
+def test_on_the_cpu_the_device_is_the_processor(monkeypatch):
+    environment = seen(monkeypatch, "cpu")
+    assert environment["device"] == device.read_cpu_name()
+    assert environment["driver"] == "unknown"
+
+
+def test_the_runner_tells_every_fact_that_a_block_may_ask_for(monkeypatch):
+    assert "unknown" not in seen(monkeypatch, "cuda", "NVIDIA L40S", "550.54").values()
+
+
+def test_a_block_that_asks_for_nothing_has_no_environment():
+    assert report_environment([], device.describe_device("cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16", "fp32"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312e12, 156e12),
+        ("NVIDIA A100 80GB PCIe", 312e12, 156e12),
+        ("NVIDIA L40S", 362e12, 183e12),
+        ("NVIDIA H100 80GB HBM3", 989.5e12, 494.7e12),
+        ("NVIDIA H100 PCIe", 756e12, 378e12),
+        ("NVIDIA H100 NVL", 835e12, 417e12),
+        ("NVIDIA H200", 989.5e12, 494.7e12),
+        ("NVIDIA GH200 480GB", None, None),
+        ("NVIDIA L40", None, None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, None),
+        ("NVIDIA GeForce RTX 5090", None, None),
+    ],
+)
+def test_the_peak_is_that_of_the_device_and_of_the_precision(name: str, bf16: float | None, fp32: float | None) -> None:
+    assert (device.find_peak(name, "bf16"), device.find_peak(name, "fp32")) == (bf16, fp32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpu", "mfu"), [("cpu", "", None), ("cuda", "NVIDIA L40S", 0.5), ("cuda", "new", None)]
+)
+def test_mfu_is_the_share_of_the_peak_of_a_gpu_that_is_known(monkeypatch, kind, gpu, mfu):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: gpu)
+    assert device.compute_mfu(181e12, kind, "bf16") == mfu
