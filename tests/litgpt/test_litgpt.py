@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import venv
 from importlib import metadata
 from pathlib import Path
@@ -92,7 +91,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     repo.dvc("repro", "corpus")
     repo.promotion("freeze")
     repo.commit("Freeze the rules")
-    repo.run(sys.executable, "-m", "dvc", "repro", timeout=3600)  # on a busy machine a run takes minutes
+    repo.dvc("repro", timeout=3600)  # on a busy machine a run takes minutes
     repo.commit("The evidence")
     return repo
 

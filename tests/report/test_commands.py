@@ -92,6 +92,19 @@ def test_the_last_page_is_not_counted_again_before_the_line_that_says_what_was_b
     assert capsys.readouterr().err == "site: 5 of 10 pages\n"
 
 
+def test_a_build_says_nothing_for_a_moment_and_then_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(generator.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(generator, "QUIET_SECONDS", 2.0)
+    reporter = generator.Reporter()
+    for done, at in ((1, 100.0), (2, 101.9), (3, 102.0), (4, 103.9), (5, 104.0), (6, 107.0), (7, 108.9), (9, 120.0)):
+        now[0] = at
+        reporter(done, 9)
+    assert capsys.readouterr().err == "".join(f"site: {done} of 9 pages\n" for done in (3, 5, 6))
+
+
 def words(*arguments: str) -> list[str]:
     parser = argparse.ArgumentParser()
     site_command.add_arguments(parser)

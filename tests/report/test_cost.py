@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from report.build import build
+from report.cost import StudyCost
 from report.layout import shared
 from report.pages.cost import cost_figure, decisions_table, rungs_table
 from report.tables import Table
@@ -30,6 +32,18 @@ def test_the_noise_floor_is_part_of_what_was_executed(default_study: Path) -> No
     assert view.cost.total == pytest.approx(totals.executed_hours + totals.floor_hours)
     text = " ".join(read(default_study / "site" / "index.html").text.split())
     assert "of device time was used, of which 1 min for the A/A floor" in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "last", "hatched"),
+    [((40.0, 90.0), 30.0, 60.0), ((20.0,), 30.0, 0.0), ((), 30.0, 0.0), ((40.0,), None, 0.0)],
+)
+def test_what_an_early_rung_would_have_cost_at_the_last_one_is_more_than_that_or_nothing(
+    hours: tuple[float, ...], last: float | None, hatched: float
+) -> None:
+    rungs = {} if last is None else {"rung5": SimpleNamespace(executed_hours=last - 1, floor_hours=1)}
+    cases = [SimpleNamespace(hours=each) for each in hours]
+    assert StudyCost(rungs, [], cases, "rung5").hatched == hatched  # type: ignore[arg-type]
 
 
 def test_the_sums_stand_below_the_rungs_and_not_in_the_files(default_study: Path) -> None:

@@ -156,6 +156,63 @@ def test_one_pair_of_candidates_changes_order_and_two_change_it(default_study: P
         assert words in agreement.slope_figure(counted, view.paths, view.stars).alt
 
 
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (PathStep("rung1", "promoted", by=("R2", "R3"), unmet=("R4",)), "promoted by R2, R3"),
+        (PathStep("rung1", "stopped", by=("R6", "R7"), unmet=("R2",)), "stopped by R6, R7"),
+        (PathStep("rung1", "stopped", unmet=("R2", "R3")), "stopped, R2, R3 not met"),
+        (PathStep("rung1", "kept", by=("R4", "R5"), unmet=("R2",)), "kept by role (R4, R5)"),
+        (PathStep("rung1", "kept", by=("R5",), against=("R7", "R8")), "kept by role (R5) against R7, R8"),
+        (PathStep("rung1", "blocked", by=("R2",)), "gate blocked; R2 would have promoted it"),
+        (PathStep("rung1", "blocked", by=("R6",), unmet=("R2",)), "gate blocked"),
+        (PathStep("rung1", "missing"), "missing"),
+    ],
+)
+def test_what_became_of_a_configuration_is_told_with_the_rules_that_decided(step: PathStep, text: str) -> None:
+    assert step_text(step) == text
+
+
+def test_the_text_for_who_sees_no_figure_names_the_candidates_the_winner_and_another_first_leader(
+    default_study: Path,
+) -> None:
+    view = view_study(default_study)
+    gates, paths = list(view.gates.values()), list(view.paths.values())
+    first = view.stars.first
+    assert first is not None
+    ranks = ", ".join(str(step.rank) for step in view.paths[first].steps if step.rank)
+    other = next(path.config for path in paths if path.config != first)
+    told = {
+        early: path_figure(paths, gates, Stars(first, early), "paths").alt.split("stopped it. ")
+        for early in (None, first, other)
+    }
+    for begin, _ in told.values():
+        assert begin.startswith("Candidates at each rung: 12 → 12 → 10 → 4 → 2. Each line is a configuration's rank")
+    assert told[None][1] == told[first][1] == f"The winner, {first}, ranked {ranks}."
+    assert told[other][1] == f"The winner, {first}, ranked {ranks}. {other} led the first rung."
+
+
+def test_a_cell_of_the_table_holds_the_rank_the_mean_and_the_rule_that_stopped_or_kept(default_study: Path) -> None:
+    view = view_study(default_study)
+    rows = {row.id: row.cells for row in path_table(view.paths.values(), list(view.gates.values())).rows}
+    seen = set()
+    for config, way in view.paths.items():
+        for step in way.steps:
+            cell = rows[f"path.{config}"][step.rung]
+            seen.add(step.state)
+            if step.state == "absent":
+                assert (cell.text, cell.small, cell.href) == ("", "", "")
+                continue
+            assert cell.text.endswith(f" #{step.rank}")
+            mean, *rule = cell.small.split(" · ")
+            assert float(mean) == pytest.approx(step.mean, abs=0.0001)
+            assert rule == (
+                [step.by[0]] if step.state == "kept" else [step.decisive] if step.state == "stopped" else []
+            )
+            assert cell.note == step_text(step)
+    assert {"winner", "finalist", "promoted", "kept", "stopped", "absent"} <= seen
+
+
 def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_have_made(tmp_path: Path) -> None:
     value = synthetic.params(6)
     value["gates"]["gate3"]["R8"]["gap"] = 0.012

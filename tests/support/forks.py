@@ -35,7 +35,6 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -130,18 +129,6 @@ def variables() -> dict[str, str]:
     return {VARIABLE: server[0]} if server else {}
 
 
-@contextlib.contextmanager
-def in_place_of_python() -> Iterator[None]:
-    """What the code under test starts as `sys.executable` is forked meanwhile."""
-    before, sys.executable = sys.executable, python()
-    os.environ |= variables()
-    try:
-        yield
-    finally:
-        sys.executable = before
-        os.environ.pop(VARIABLE, None)
-
-
 class Server:
     """Forks for whoever connects to `address`. `clients` is the folder of the client, which is called `python`."""
 
@@ -209,8 +196,7 @@ def become(words: list[str], folder: str, variables: dict[str, str], processors:
         os.environ.clear()
         os.environ.update(variables)
         address = os.environ.pop(VARIABLE)
-        safe = words[:1] == ["-P"]  # the code in the folder is not looked at
-        if not usual or not _is_known(words[safe:], safe):
+        if not usual or not _is_known(words):
             os.execv(sys.executable, [sys.executable, *words])
         if ("-m", "dvc") in pairwise(words):
             own = Server(f"{server.address}.{os.getpid()}", server.clients)
@@ -225,8 +211,8 @@ def become(words: list[str], folder: str, variables: dict[str, str], processors:
         sys.orig_argv = [sys.executable, *words]
         _show(sys.orig_argv)
         sys.executable = str(Path(server.clients, "python"))
-        sys.path[:1] = [] if safe else [folder]
-        status = _run(words[1 + safe :])
+        sys.path[0] = folder
+        status = _run(words[1:])
     finally:
         if helper:
             os.kill(helper, signal.SIGKILL)
@@ -261,11 +247,11 @@ def _pythons(variables: object) -> dict[str, str]:
     return {key: value for key, value in dict(variables).items() if key.startswith("PYTHON")}
 
 
-def _is_known(words: list[str], safe: bool) -> bool:
+def _is_known(words: list[str]) -> bool:
     """Whether the words name a module that a fork has, with the code that it has."""
     if words[:1] != ["-m"] or len(words) < 2:
         return False
-    return words[1] == "dvc" or (words[1].partition(".")[0] in OURS and (safe or all(map(_is_same, OURS))))
+    return words[1] == "dvc" or (words[1].partition(".")[0] in OURS and all(map(_is_same, OURS)))
 
 
 def _is_same(package: str) -> bool:

@@ -71,19 +71,19 @@ class Repo:
             raise Failed(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def python(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def python(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `python WORDS`."""
         return self.run(sys.executable if self.alone else forks.python(), *words, **kwargs)
 
-    def promotion(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def promotion(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `promotion WORDS`."""
         return self.python("-m", "stages.cli", *words, **kwargs)
 
-    def dvc(self, *words: str, **kwargs: bool) -> subprocess.CompletedProcess[str]:
+    def dvc(self, *words: str, **kwargs: bool | float) -> subprocess.CompletedProcess[str]:
         """Run `dvc WORDS`."""
         return self.python("-m", "dvc", *words, **kwargs)
 
-    def git(self, *words: str, **kwargs: bool) -> str:
+    def git(self, *words: str, **kwargs: bool | float) -> str:
         """Run `git WORDS`; what it printed."""
         return self.run("git", *words, **kwargs).stdout.strip()
 

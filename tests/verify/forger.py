@@ -30,7 +30,6 @@ from stages.verify.ledger import DecisionLine, Ledger, RecordLine
 from stages.verify.locks import Locks
 from stages.verify.result import CheckResult
 from stages.verify.sequence import SEQUENCE, run_checks
-from tests.support import forks
 from tests.support.repo import environment
 
 RUNS, DECISIONS, METRICS = "ledger/runs.jsonl", "ledger/decisions.jsonl", "ledger/metrics.json"
@@ -271,7 +270,7 @@ class Forger:
     def verify(
         self, commit: str | None = None, depth: Depth = "git", signers: Path | None = None
     ) -> tuple[CheckResult, ...]:
-        with forks.in_place_of_python(), self.case(commit, depth, signers) as case:
+        with self.case(commit, depth, signers) as case:
             return run_checks(case)
 
     def link(self, name: str, to: str) -> None:
