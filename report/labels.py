@@ -124,7 +124,7 @@ def pairs(value: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
 
 
-@lru_cache(maxsize=1 << 14, typed=True)
+@lru_cache(maxsize=1 << 11, typed=True)
 def _scalar_with_unit(key: str, value: object) -> str:
     """The same as `_with_unit`: runs of one configuration or host share most of their values."""
     return _with_unit(key, value)

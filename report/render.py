@@ -78,7 +78,7 @@ def pair_rows(items: Iterable[tuple[str, object]]) -> Markup:
     return Markup("".join([_pair_row(label, value) for label, value in items]))
 
 
-@lru_cache(maxsize=1 << 14, typed=True)
+@lru_cache(maxsize=1 << 11, typed=True)
 def _pair_row(label: str, value: object) -> str:
     return f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>\n"
 
