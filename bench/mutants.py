@@ -85,8 +85,12 @@ class Mutant:
     @property
     def room(self) -> str:
         """The folder by which scores are counted."""
-        parts = Path(self.path).parts
-        return "/".join(parts[:2]) if len(parts) > 2 else parts[0]
+        return room_of(Path(self.path))
+
+
+def room_of(path: Path) -> str:
+    """The folder of a module, by its path from the root: `stages/domain`, `report`."""
+    return "/".join(path.parts[:2]) if len(path.parts) > 2 else path.parts[0]
 
 
 def changes_of(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
@@ -160,9 +164,9 @@ def draw(root: Path, seed: int, count: int, rooms: Sequence[str]) -> list[Mutant
     """So many mutants, as many of each room as of any other, the same ones for the same seed and code."""
     by_room: dict[str, list[Mutant]] = defaultdict(list)
     for path in sorted(path for top in ROOTS for path in (root / top).rglob("*.py")):
-        for mutant in mutants_of(path, root):
-            if not rooms or mutant.room in rooms:
-                by_room[mutant.room].append(mutant)
+        room = room_of(path.relative_to(root))
+        if not rooms or room in rooms:
+            by_room[room] += mutants_of(path, root)
     chance = random.Random(seed)
     for mutants in by_room.values():
         chance.shuffle(mutants)

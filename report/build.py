@@ -57,17 +57,17 @@ class _Writer:
         self.folder = folder
         self.metric = metric
         self.files: dict[str, dict[str, str | int]] = {}
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file; the same name twice is a mistake of the generator."""
         if name in self.files:
             raise AssertionError(f"{name} was written twice")
-        path = self.folder / name
+        path, parent = Path(f"{self.folder}/{name}"), name.rpartition("/")[0]
         with naming(path):
-            if path.parent not in self._made:
+            if parent not in self._made:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._made.add(path.parent)
+                self._made.add(parent)
             path.write_bytes(data)
         self.files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 

@@ -118,7 +118,16 @@ def name(key: str) -> str:
 def pairs(value: Mapping[str, object]) -> list[tuple[str, str]]:
     """(label, text with its unit) of everything in a nested value that is not empty, in the order of `LABELS`."""
     ordered = dict(sorted(value.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))))
-    return [(name(key), _with_unit(key, item)) for key, item in formatting.leaves(_full(ordered))]
+    return [
+        (name(key), _with_unit(key, item) if isinstance(item, list) else _scalar_with_unit(key, item))
+        for key, item in formatting.leaves(_full(ordered))
+    ]
+
+
+@lru_cache(maxsize=1 << 11, typed=True)
+def _scalar_with_unit(key: str, value: object) -> str:
+    """The same as `_with_unit`: runs of one configuration or host share most of their values."""
+    return _with_unit(key, value)
 
 
 def _with_unit(key: str, value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,16 @@ def _element(span: Span, to: Callable[[str], str]) -> str:
     return f"<{span.tag}{css}>{text}</{span.tag}>" if text else "<br>"
 
 
+def pair_rows(items: Iterable[tuple[str, object]]) -> Markup:
+    """The rows of a list of labels and values; a value may be markup."""
+    return Markup("".join([_pair_row(label, value) for label, value in items]))
+
+
+@lru_cache(maxsize=1 << 11, typed=True)
+def _pair_row(label: str, value: object) -> str:
+    return f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>\n"
+
+
 def environment() -> Environment:
     """The one environment. A name that a template misspells is an error."""
     env = Environment(
@@ -107,6 +117,7 @@ def environment() -> Environment:
         foot=tables.foot,
         anchor=anchor,
         prose=prose,
+        pair_rows=pair_rows,
         STATES=formatting.STATES,
         HOLDS=formatting.HOLDS,
         csp=CSP,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from html import escape
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 from markupsafe import Markup
@@ -54,10 +55,6 @@ class Column:
     def numeric(self) -> bool:
         """Whether values stand to the right and sort as numbers."""
         return self.kind in NUMERIC
-
-    def value(self, item: object) -> object:
-        """The value or `Cell` of this column for an item."""
-        return self.get(item) if self.get else getattr(item, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,8 @@ class Table:
         foot: dict[str, object] | None = None,
     ) -> Table:
         """The table with a row for every item; `anchor` gives the id of a row."""
-        rows = [TableRow(anchor(item), {column.key: column.value(item) for column in columns}) for item in items]
+        getters = [(column.key, column.get or attrgetter(column.key)) for column in columns]
+        rows = [TableRow(anchor(item), {key: get(item) for key, get in getters}) for item in items]
         return replace(self, columns=columns, rows=rows, foot=foot)
 
     @property
@@ -128,7 +126,8 @@ class Table:
     def values(self) -> list[list[Any]]:
         """The rows of the files."""
         keys = [column.key for column in self.kept]
-        return [[raw(row.cells.get(key)) for key in keys] for row in self.rows]
+        rows = [[row.cells.get(key) for key in keys] for row in self.rows]
+        return [[value.value if isinstance(value, Cell) else value for value in values] for values in rows]
 
     @property
     def hints(self) -> list[tuple[str, str]]:
@@ -238,21 +237,25 @@ def _cell_writer(column: Column, link: Link, sortable: bool, head: bool) -> Call
     css = "num" if numeric else "mono" if digest and not head else ""
     tag, start = ("th", '<th scope="row"') if head else ("td", "<td")
 
+    empty = Cell()
+    plain_start = start + (f' class="{css}"' if css else "") + ">"
+    number = numeric and not sortable
+
     def write(item: object) -> str:
-        content = item if isinstance(item, Cell) else None
-        value, text, note = (content.value, content.text, content.note) if content else (item, None, "")
+        if number and (type(item) is float or type(item) is int):  # most cells: nothing of them needs an escape
+            return f"{plain_start}{show(item)}</{tag}>"
+        content = item if isinstance(item, Cell) else empty
+        value, text, note = (item if content is empty else content.value), content.text, content.note
         if text is None:
             text = show(value)
             note = note or (str(value) if digest and value else "")
-        marks, key = css, value if numeric else None
-        if content:
-            marks = f"{css} {content.mark}".strip() if content.mark else css
-            key = content.sort if content.sort is not None else key
+        marks = f"{css} {content.mark}".strip() if content.mark else css
+        key = content.sort if content.sort is not None else value if numeric else None
         html = start + (f' class="{escape(marks)}"' if marks else "")
         if sortable and not head and key is not None:
             html += f' data-v="{escape(str(key))}"'
         html += f' title="{escape(note)}">' if note else ">"
-        return f"{html}{_inner(content, text, link) if content else escape(text)}</{tag}>"
+        return f"{html}{_inner(content, text, link)}</{tag}>"
 
     return write
 

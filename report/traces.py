@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from stages.domain import files, names
@@ -53,9 +52,9 @@ def _rows(data: bytes) -> tuple[list[str], Iterator[list[str]]]:
     return next(reader, []), filter(None, reader)
 
 
-def _point(header: list[str], row: list[str]) -> CurvePoint:
-    values = dict(zip_longest(header, row[: len(header)], fillvalue=""))
-    return {key: _number(values[key]) for key in COLUMNS}
+def _point(columns: dict[str, int], row: list[str]) -> CurvePoint:
+    """`columns`: the place of each by its name. A row that ends early has nothing there."""
+    return {key: _number(row[columns[key]] if columns[key] < len(row) else "") for key in COLUMNS}
 
 
 def _read(path: Path, most: int = MAX_BYTES) -> bytes | None:
@@ -74,7 +73,8 @@ def read_trace(root: Path, run: str) -> Trace:
         try:
             count = sum(1 for _ in _rows(data)[1])
             places, (header, rows) = _places(count), _rows(data)
-            points = [_point(header, row) for place, row in enumerate(rows) if place in places]
+            columns = {key: place for place, key in enumerate(header)}
+            points = [_point(columns, row) for place, row in enumerate(rows) if place in places]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             problem = f"{names.trace_path(run).as_posix()}/curve.csv is no curve: {type(error).__name__}: {error}"
             points = []

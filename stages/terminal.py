@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Where nothing says how wide it is: a pipe, a file, a log of continuous integration.
 COLUMNS = 140
+#: More columns than any table has.
+WIDEST = 10_000
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -58,6 +60,7 @@ def add_columns(table: Table, *heads: str, justify: Literal["left", "right"] = "
 def print_table(to: Console, table: Table) -> None:
     """Print a table; where it does not fit, its lines run over the edge."""
     width = to.width
-    to.width = max(width, table.__rich_measure__(to, to.options).minimum)
+    unbounded = to.options.update_width(WIDEST)  # in the options of `to` no cell is wider than the terminal
+    to.width = max(width, table.__rich_measure__(to, unbounded).minimum)
     to.print(table)
     to.width = width

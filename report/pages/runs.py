@@ -151,7 +151,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
             "lead": _lead(record),
             "record": record,
             "line": run.line,
-            "siblings": [other.record for other in siblings],
+            "siblings": _list_siblings(siblings),
             **_groups(run, trace),
             "trace": trace,
             "trace_path": names.trace_path(record.id).as_posix(),
@@ -167,6 +167,18 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         tables=[curve_table(trace, record.id, f"{record.budget.clock} clock", loss_unit)] if trace.points else [],
         extra={f"{stem}.json": run.line.raw},
     )
+
+
+def _list_siblings(siblings: list[LedgerRun]) -> Prose:
+    """The other runs of its configuration at its rung, each with its score; empty where there is none."""
+    shown, more = formatting.first_few(siblings, 8)
+    parts: Prose = []
+    for other in (run.record for run in shown):
+        purpose = "A/A " if other.purpose == "floor" else ""
+        score = "" if other.val_bpb is None else f" {formatting.number(float(other.val_bpb), 4)}"
+        link = Span(f"{other.host} · {purpose}{other.seed}", run_page(other.id), "name")
+        parts += [", ", link, score] if parts else [link, score]
+    return [*parts, f" and {more} more"] if more else parts
 
 
 def _lead(record: Record) -> Prose:

@@ -18,7 +18,6 @@ import contextlib
 import hashlib
 import json
 import math
-import re
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -31,8 +30,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 #: No whole number of a study is as large. Python has larger ones, and no float of them.
 MAX_WHOLE = 10**21
-#: The first digits of a whole number that may be larger; a digest stands in quotes.
-_LONG = re.compile(rb"(?:^|[:,\[-])[0-9]{22}")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class NotCanonical(ValueError):
@@ -42,16 +40,14 @@ class NotCanonical(ValueError):
 def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels")
-    if value is None or isinstance(value, bool):
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_text(value)
+    elif value is None or isinstance(value, bool):
         return
-    if isinstance(value, int):
+    elif isinstance(value, int):
         if abs(value) > MAX_WHOLE:
             raise NotCanonical(f"a whole number of {value.bit_length()} bits, expected at most {MAX_WHOLE:.0e}")
-    elif isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise NotCanonical("a string holds a lone surrogate, which UTF-8 cannot say") from None
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise NotCanonical(f"{value} is not a finite number")
@@ -59,13 +55,21 @@ def _check(value: Any, depth: int) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise NotCanonical(f"key {key!r} is {type(key).__name__}, not str")
-            _check(key, depth + 1)
+            if not key.isascii():
+                _check_text(key)
             _check(item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
             _check(item, depth + 1)
     else:
         raise NotCanonical(f"{type(value).__name__} has no canonical form")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NotCanonical("a string holds a lone surrogate, which UTF-8 cannot say") from None
 
 
 def dumps(value: Any) -> bytes:
@@ -75,8 +79,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _encode(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8") + b"\n"
+    return _ENCODER.encode(value).encode("utf-8") + b"\n"
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -96,6 +99,15 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise NotCanonical(f"{text} is too large for a number")
     return value
+
+
+def _small(digits: str) -> int:
+    if len(digits) > 21:
+        raise ValueError("perhaps larger than MAX_WHOLE")
+    return int(digits)
+
+
+_PLAIN_DECODER = json.JSONDecoder(parse_int=_small)
 
 
 def loads(data: bytes) -> Any:
@@ -125,11 +137,11 @@ def loads(data: bytes) -> Any:
 
 def loads_canonical(data: bytes) -> Any:
     """Like `loads`, and refuses bytes that are not exactly the canonical ones of their value."""
-    # Bytes that are those of their value hold no key twice and no NaN. What else JSON leaves open takes an escape, that
-    # many digits or that many brackets, and most lines have none of them.
-    if not (b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH or _LONG.search(data)):
+    # Bytes that are those of their value hold no key twice and no NaN. What else JSON leaves open takes an escape, a
+    # long number or that many brackets, and most lines have none of them.
+    if not (b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH):
         with contextlib.suppress(ValueError):  # `loads` names what is wrong
-            value = json.loads(data.decode("utf-8"))
+            value = _PLAIN_DECODER.decode(data.decode("utf-8"))
             if _encode(value) == data:
                 return value
     value = loads(data)

@@ -13,6 +13,7 @@ decimals.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -131,12 +132,9 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
 
     `frozen_promoted` goes with an exploratory decision: whom the frozen rules promoted on the same evidence.
     """
-    findings = judge_rules(evidence)
-    contract = evidence.contract
+    judgment, contract = Judgment(evidence), evidence.contract
+    blocked, fates = bool(judgment.blocked_by), judgment.fates
     metric = metric_of(contract.settings)
-    blocked = [rule_id for rule_id in _rules_with(evidence, "require") if not _all_hold(findings[rule_id])]
-    answers = {rule_id: {finding.candidate: finding.holds for finding in rows} for rule_id, rows in findings.items()}
-    fates = {name: _Fate(name, evidence, answers) for name in evidence.candidates}
     records = sorted([*evidence.runs.values(), *evidence.floor], key=lambda record: record.id)
     return Decision(
         schema_=SCHEMA,
@@ -144,19 +142,19 @@ def decide(evidence: Evidence, mode: Mode = "frozen", frozen_promoted: Iterable[
         rung=contract.rung,
         mode=mode,
         lock=contract.lock,
-        outcome="blocked" if blocked else "decided",
-        blocked_by=blocked,
+        outcome=judgment.outcome,
+        blocked_by=judgment.blocked_by,
         candidates=list(evidence.candidates),
-        promoted=[] if blocked else sorted(name for name, fate in fates.items() if fate.promoted),
+        promoted=judgment.promoted,
         stopped={
             name: StopReason(by=fate.stopped_by, unmet=fate.unmet)
             for name, fate in fates.items()
             if blocked or not fate.promoted
         },
         promoted_by={name: fate.promoted_by for name, fate in fates.items() if fate.promoted and not blocked},
-        verdicts={rule_id: _verdict(findings[rule_id]) for rule_id in _rules_with(evidence, "verdict")},
+        verdicts=judgment.verdicts,
         ranking=[_ranked(name, evidence) for name in evidence.ranking()],
-        rules=[_outcome(rule_id, rule, findings[rule_id], metric) for rule_id, rule in r.in_order(evidence.rules)],
+        rules=[_outcome(id_, rule, judgment.findings[id_], metric) for id_, rule in r.in_order(evidence.rules)],
         floor=_floor(evidence),
         evidence={record.id: record.md5 for record in records},
         frozen_promoted=None if frozen_promoted is None else list(frozen_promoted),
@@ -188,10 +186,6 @@ def _observation(finding: RecordedFinding) -> str:
     return f"{answer}{observed}{limit}" + (f" ({finding.note})" if finding.note else "")
 
 
-def _rules_with(evidence: Evidence, effect: r.Effect) -> list[str]:
-    return [rule_id for rule_id, rule in r.in_order(evidence.rules) if r.EFFECTS[rule.kind] == effect]
-
-
 def _all_hold(findings: list[Finding]) -> bool:
     return bool(findings) and all(finding.holds is True for finding in findings)
 
@@ -201,17 +195,40 @@ def _verdict(findings: list[Finding]) -> bool | None:
     return None if not answers or None in answers else all(answers)
 
 
+@dataclass(frozen=True)
 class _Fate:
-    """What became of one candidate. `answers` is, by rule and candidate, whether the rule holds."""
+    """What became of one candidate, and by which rules."""
 
-    def __init__(self, name: str, evidence: Evidence, answers: dict[str, dict[str, bool | None]]) -> None:
-        def answered(effect: r.Effect, *wanted: bool | None) -> list[str]:
-            return [rule_id for rule_id in _rules_with(evidence, effect) if answers[rule_id].get(name) in wanted]
+    promoted: bool
+    promoted_by: list[str]
+    stopped_by: list[str]
+    unmet: list[str]
 
-        self.promoted_by, self.stopped_by = answered("promote", True), answered("stop", True, None)
-        kept = any(evidence.rules[rule_id].kind == "keep_role" for rule_id in self.promoted_by)
-        self.promoted = bool(self.promoted_by) and (kept or not self.stopped_by)
-        self.unmet = [rule_id for rule_id in _rules_with(evidence, "promote") if rule_id not in self.promoted_by]
+
+class Judgment:
+    """What the rules of a gate make of its evidence: what `decide` records, without the record."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.findings = judge_rules(evidence)
+        self._rules = evidence.rules
+        self._with: dict[r.Effect, list[str]] = {"require": [], "promote": [], "stop": [], "verdict": []}
+        for rule_id, rule in r.in_order(evidence.rules):
+            self._with[r.EFFECTS[rule.kind]].append(rule_id)
+        answers = {rule_id: {row.candidate: row.holds for row in rows} for rule_id, rows in self.findings.items()}
+        self.fates = {name: self._decide_fate(name, answers) for name in evidence.candidates}
+        self.blocked_by = [rule_id for rule_id in self._with["require"] if not _all_hold(self.findings[rule_id])]
+        self.outcome: Outcome = "blocked" if self.blocked_by else "decided"
+        going_on = [] if self.blocked_by else [name for name, fate in self.fates.items() if fate.promoted]
+        self.promoted = sorted(going_on)
+        self.verdicts = {rule_id: _verdict(self.findings[rule_id]) for rule_id in self._with["verdict"]}
+
+    def _decide_fate(self, name: str, answers: dict[str, dict[str, bool | None]]) -> _Fate:
+        """The fate of a candidate. `answers` is, by rule and candidate, whether the rule holds."""
+        promoted_by = [rule_id for rule_id in self._with["promote"] if answers[rule_id].get(name)]
+        stopped_by = [rule_id for rule_id in self._with["stop"] if answers[rule_id].get(name) is not False]
+        kept = any(self._rules[rule_id].kind == "keep_role" for rule_id in promoted_by)
+        unmet = [rule_id for rule_id in self._with["promote"] if rule_id not in promoted_by]
+        return _Fate(bool(promoted_by) and (kept or not stopped_by), promoted_by, stopped_by, unmet)
 
 
 def _ranked(name: str, evidence: Evidence) -> RankedCandidate:

@@ -18,6 +18,7 @@ class _Absent:
 
 
 ABSENT = _Absent()
+_PLAIN = frozenset({str, int, float, bool})
 
 
 def equal(left: Any, right: Any) -> bool:
@@ -33,9 +34,12 @@ def differences(
     Lists of one length are compared item by item, or with `into_lists=False` as a whole.
     """
     if isinstance(actual, dict) and isinstance(expected, dict):
-        for key in sorted({*actual, *expected}):
+        for key in sorted(actual.keys() | expected.keys()):
+            value, should = actual.get(key, ABSENT), expected.get(key, ABSENT)
+            if value is should or (type(value) is type(should) and type(value) in _PLAIN and value == should):
+                continue
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from differences(actual.get(key, ABSENT), expected.get(key, ABSENT), at, into_lists=into_lists)
+            yield from differences(value, should, at, into_lists=into_lists)
     elif into_lists and isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
         for place, items in enumerate(zip(actual, expected, strict=True)):
             yield from differences(*items, f"{pointer}/{place}")

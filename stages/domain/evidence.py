@@ -62,13 +62,20 @@ class Evidence:
         """The executed runs of a candidate in the order of the cells."""
         return [self.runs[candidate, cell] for cell in self.contract.cells if (candidate, cell) in self.runs]
 
+    @cached_property
+    def _means(self) -> dict[tuple[str, str | None], Fraction | None]:
+        """What `mean` has answered: many rules ask for it."""
+        return {}
+
     def mean(self, candidate: str, host: str | None = None) -> Fraction | None:
         """Mean val_bpb over all cells (or one host's), or None unless every one of them finished."""
-        cells = [cell for cell in self.contract.cells if host in (None, cell[0])]
-        scores = self.scores.get(candidate, {})
-        if not cells or any(cell not in scores for cell in cells):
-            return None
-        return sum((scores[cell] for cell in cells), Fraction(0)) / len(cells)
+        key = candidate, host
+        if key not in self._means:
+            cells = [cell for cell in self.contract.cells if host in (None, cell[0])]
+            scores = self.scores.get(candidate, {})
+            known = bool(cells) and all(cell in scores for cell in cells)
+            self._means[key] = _mean([scores[cell] for cell in cells]) if known else None
+        return self._means[key]
 
     def worst_host(self, candidate: str) -> Fraction | None:
         """The largest of the hosts' means, or None unless every cell finished."""
@@ -132,13 +139,24 @@ def gather(contract: Contract, candidates: Iterable[str], records: Iterable[Reco
     return Evidence(contract, judged, runs, tuple(floor))
 
 
+def _mean(values: Sequence[Fraction]) -> Fraction:
+    """Exactly; over one denominator, because `sum` would look for a new one at every step."""
+    common = math.lcm(*(value.denominator for value in values))
+    return Fraction(sum(value.numerator * (common // value.denominator) for value in values), common * len(values))
+
+
 @overload
 def as_number(value: Fraction) -> float: ...
 @overload
 def as_number(value: Fraction | None) -> float | None: ...
 def as_number(value: Fraction | None) -> float | None:
     """A fraction as it is written: rounded half-even to nine decimals. Comparisons never use this."""
-    return None if value is None else round(value * 10**DECIMALS) / 10**DECIMALS
+    if value is None:
+        return None
+    whole, rest = divmod(value.numerator * 10**DECIMALS, value.denominator)
+    twice = 2 * rest - value.denominator
+    number: float = (whole + (twice > 0 or (twice == 0 and whole % 2))) / 10**DECIMALS
+    return number
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -24,6 +24,8 @@ _HIDDEN = re.compile(
     "\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
+#: The letters of ASCII that show as they are: a page is nearly all of them, and the expression is slow.
+_PLAIN = bytes(byte for byte in range(128) if not _HIDDEN.match(chr(byte)))
 #: What would end a cell of a table in Markdown, or the code in it.
 _MARKDOWN = str.maketrans({"|": r"\x7c", "`": r"\x60"})
 #: A longer cell is cut: a comment under a pull request has a limit.
@@ -39,7 +41,8 @@ def _escape(match: re.Match[str]) -> str:
 
 def visible(text: str) -> str:
     """The text with everything that does not show, or moves what shows, as an escape; tabs and newlines stay."""
-    return _HIDDEN.sub(_escape, text)
+    others = text.encode("utf-8", "surrogatepass").translate(None, _PLAIN).decode("utf-8", "surrogatepass")
+    return _HIDDEN.sub(_escape, text) if _HIDDEN.search(others) else text
 
 
 def one_line(text: str) -> str:

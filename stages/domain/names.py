@@ -106,8 +106,14 @@ def run_id(rung: str, config: str, host: str, seed: int, purpose: str = "candida
 
 def record_path(run: str) -> Path:
     """Where the record of a run lies, given its `run_id`."""
+    return Path(record_name(run))
+
+
+def record_name(run: str) -> str:
+    """The same as text, with '/'."""
     folder, _, name = run.partition("/")
-    return HINDSIGHT / "records" / f"{name}.json" if folder == "hindsight" else RECORDS / f"{run}.json"
+    place = f"{HINDSIGHT.as_posix()}/records/{name}" if folder == "hindsight" else f"{RECORDS.as_posix()}/{run}"
+    return f"{place}.json"
 
 
 def trace_path(run: str) -> Path:

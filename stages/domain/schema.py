@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -69,6 +70,7 @@ _OTHER_THAN_TEXT = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def _key(text: str) -> str:
     if names.is_device(text):
         raise ValueError("another name: Windows keeps this one for a device")

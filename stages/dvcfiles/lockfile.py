@@ -3,9 +3,10 @@
     parse(data, "dvc.lock")      what each stage ran, read, was given and wrote
     read(Path("dvc.lock"))       the text of each stage as DVC wrote it
 
-DVC writes locks in one plain form, which `_plain` reads ten times faster than a YAML parser could: a lock of 20,000
-runs has 600,000 lines. It gives up on every line that could mean anything else in YAML, and the YAML parser, with its
-limits, then reads the whole file. A test holds both equal on whatever the fast one accepts.
+DVC writes locks in one plain form, which `_plain` reads far faster than a YAML parser could: those of 20,000 runs have
+600,000 lines. It gives up on every line that could mean anything else in YAML, and the YAML parser, with its limits,
+then reads the whole file. A test holds both equal on whatever the fast one accepts. The stages of a lock say much
+alike, such as what they depend on: that is read once and is one object in all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class BadLock(Invalid):
     """A dvc.lock that DVC did not write."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LockedFile:
     """A dependency or an output: its path and what DVC recorded of it; `at` is its place in the list.
 
@@ -45,7 +46,7 @@ class LockedFile:
     at: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LockedStage:
     """One stage of a dvc.lock. `deps` and `outs` are by path, `params` by file and key."""
 
@@ -69,19 +70,24 @@ def parse(data: bytes, where: str) -> dict[str, LockedStage]:
     stages = value.get("stages") or {}
     if not isinstance(stages, dict):
         raise BadLock.at(where, f"found {type(stages).__name__}, expected a mapping", "stages")
-    return {name: _stage(stage, where, f"stages.{name}") for name, stage in stages.items()}
+    known: dict[int, dict[str, LockedFile]] = {}
+    return {name: _stage(stage, where, f"stages.{name}", known) for name, stage in stages.items()}
 
 
-def _stage(value: Any, where: str, at: str) -> LockedStage:
+def _stage(value: Any, where: str, at: str, known: dict[int, dict[str, LockedFile]]) -> LockedStage:
+    """`known`: the files of every list that was read already, by the identity of the list."""
     if not isinstance(value, dict) or not isinstance(value.get("cmd"), str):
         raise BadLock.at(where, "expected a mapping with a `cmd`", at)
-    if unknown := sorted(set(value) - {"cmd", "deps", "outs", "params"}):
-        raise BadLock.at(where, "no such key, expected cmd, deps, params, outs", f"{at}.{unknown[0]}")
+    if not value.keys() <= _STAGE_KEYS:
+        unknown = min(value.keys() - _STAGE_KEYS)
+        raise BadLock.at(where, "no such key, expected cmd, deps, params, outs", f"{at}.{unknown}")
     params = value.get("params", {})
     if not isinstance(params, dict) or not all(isinstance(keys, dict) for keys in params.values()):
         raise BadLock.at(where, "expected keys by file", f"{at}.params")
-    deps, outs = (_items(value.get(kind), where, f"{at}.{kind}") for kind in ("deps", "outs"))
-    return LockedStage(value["cmd"], deps, outs, params)
+    for kind in ("deps", "outs"):
+        if id(value.get(kind)) not in known:
+            known[id(value.get(kind))] = _items(value.get(kind), where, f"{at}.{kind}")
+    return LockedStage(value["cmd"], known[id(value.get("deps"))], known[id(value.get("outs"))], params)
 
 
 def _items(value: Any, where: str, at: str) -> dict[str, LockedFile]:
@@ -94,11 +100,12 @@ def _items(value: Any, where: str, at: str) -> dict[str, LockedFile]:
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or path in files:
             raise BadLock.at(where, f"found {path!r}, expected a path, once", f"{at}.{number}.path")
-        if unknown := sorted(item.keys() - set(_KEYS)):
-            raise BadLock.at(where, f"no such key, expected {', '.join(_KEYS)}", f"{at}.{number}.{unknown[0]}")
+        if not item.keys() <= _KEYS.keys():
+            unknown = min(item.keys() - _KEYS.keys())
+            raise BadLock.at(where, f"no such key, expected {', '.join(_KEYS)}", f"{at}.{number}.{unknown}")
         for key, (valid, expected) in _VALUES.items():
-            if item.get(key) is not None and not valid(item[key]):
-                raise BadLock.at(where, f"found {item[key]!r}, expected {expected}", f"{at}.{number}.{key}")
+            if (field := item.get(key)) is not None and not valid(field):
+                raise BadLock.at(where, f"found {field!r}, expected {expected}", f"{at}.{number}.{key}")
         files[path] = LockedFile(path, item.get("md5"), item.get("size"), item.get("nfiles"), number)
     return files
 
@@ -107,17 +114,20 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+_STAGE_KEYS = frozenset({"cmd", "deps", "outs", "params"})
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 #: What DVC records of a file or folder; `isexec` of an executable file alone.
-_KEYS = ("path", "hash", "md5", "size", "nfiles", "isexec")
+_KEYS = dict.fromkeys(("path", "hash", "md5", "size", "nfiles", "isexec"))
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hash": (lambda value: value == "md5", "'md5'"),
     "md5": (lambda value: isinstance(value, str) and _MD5.fullmatch(value) is not None, "32 hexadecimal digits"),
     "size": (_count, "a number of bytes"),
     "nfiles": (_count, "a number of files"),
 }
-_LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |$))?(.*)", re.ASCII)
-_WHOLE_LINE = re.compile(r"([^\n]*)\n")
+_LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |(?=\n)))?(.*)\n", re.ASCII)
+#: What stands under a key of a stage.
+_SECTION = re.compile(r"(?:    (?: |- ).*\n)*")
+_SECTION_INDENT = 4
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]+(?:e[-+][0-9]{2,3})?")
 #: Text that no YAML schema reads as anything else: it starts with a letter or '/', and has no sign of YAML's.
@@ -135,12 +145,12 @@ class _NotPlain(Exception):
 
 
 def _scalar(text: str) -> object:
+    if _TEXT.fullmatch(text) and text.lower() not in _AMBIGUOUS:
+        return text
     if _DIGEST.fullmatch(text):
         return text
     if _INT.fullmatch(text):
         return int(text)
-    if _TEXT.fullmatch(text) and text.lower() not in _AMBIGUOUS:
-        return text
     if text in _WORDS:
         return _WORDS[text]
     if _FLOAT.fullmatch(text):
@@ -158,21 +168,34 @@ class _Lines:
     def __init__(self, text: str) -> None:
         if text and not text.endswith("\n"):
             raise _NotPlain
+        self._text, self._end = text, 0
         # One at a time: as a list, lines of a byte take sixty times as much memory as the file.
-        self._lines = _WHOLE_LINE.finditer(text)
+        self._lines = _LINE.finditer(text)
+        self._sections: dict[str, object] = {}
         self.indent, self.item, self.key, self.rest = -1, False, "", ""
         self.next()
 
     def next(self) -> None:
-        line = next(self._lines, None)
-        if line is None:
+        match = next(self._lines, None)
+        if match is None:
             self.indent = -1
             return
-        match = _LINE.fullmatch(line[1])
-        if match is None or (match[3] is None and match[4] == ""):
+        indent, item, key, self.rest = match.groups()
+        if key is None and not self.rest:
             raise _NotPlain
-        self.indent, self.item = len(match[1]), match[2] is not None
-        self.key, self.rest = match[3] or "", match[4]
+        self.indent, self.item, self.key, self._end = len(indent), item is not None, key or "", match.end()
+
+    def section(self) -> object:
+        """What stands under the key of a stage that is read: the same object wherever the same lines stand."""
+        section = _SECTION.match(self._text, self._end)
+        assert section is not None
+        if section[0] in self._sections:
+            self._lines = _LINE.finditer(self._text, section.end())
+            self.next()
+        else:
+            self.next()
+            self._sections[section[0]] = _block(self, _SECTION_INDENT)
+        return self._sections[section[0]]
 
     def inside_item(self) -> None:
         """Go on to what stands after `- `, as if it stood on a line of its own."""
@@ -187,6 +210,8 @@ def _mapping(lines: _Lines, indent: int) -> dict[str, object]:
             raise _NotPlain
         if lines.rest:
             mapping[key] = _scalar(_folded(lines, indent))
+        elif indent == _SECTION_INDENT:
+            mapping[key] = lines.section()
         else:
             lines.next()
             mapping[key] = _block(lines, indent)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from stages.domain.errors import Invalid
 from stages.domain.names import PARAMS
@@ -72,11 +73,11 @@ class PlannedStage:
     params: dict[str, tuple[str, ...]]
 
     def filled(self, values: Mapping[str, str]) -> PlannedStage:
-        """The stage with each `${name}` replaced by its value."""
+        """The stage with each variable, such as `${item.seed}`, replaced by its value."""
 
         def fill(text: str) -> str:
-            for name, value in values.items():
-                text = text.replace(f"${{{name}}}", value)
+            for variable, value in values.items() if "${" in text else ():
+                text = text.replace(variable, value)
             return text
 
         params = {fill(file): tuple(map(fill, keys)) for file, keys in self.params.items()}
@@ -88,16 +89,42 @@ def parse_templates(value: Mapping[str, object], where: str) -> dict[str, Planne
     return {name: _stage(stage, where, name) for name, stage in _stages(value, where).items()}
 
 
-def fill_templates(templates: Mapping[str, PlannedStage], runs: Mapping[str, Run]) -> dict[str, PlannedStage]:
+@dataclass(frozen=True)
+class FilledTemplates(Mapping[str, PlannedStage]):
+    """The stages of a generated dvc.yaml by name, each made when it is asked for: ten thousand take much memory."""
+
+    templates: Mapping[str, PlannedStage]
+    runs: Mapping[str, Run]
+
+    def __getitem__(self, name: str) -> PlannedStage:
+        if name in self.runs:
+            return self.templates[name.partition("@")[0]].filled(_variables(self.runs[name]))
+        return self._others[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.runs or name in self._others
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self.runs, self._others)
+
+    def __len__(self) -> int:
+        return len(self.runs) + len(self._others)
+
+    @property
+    def _others(self) -> dict[str, PlannedStage]:
+        return {name: template for name, template in self.templates.items() if name not in ("run", "floor")}
+
+
+def fill_templates(templates: Mapping[str, PlannedStage], runs: Mapping[str, Run]) -> Mapping[str, PlannedStage]:
     """Every stage of a generated dvc.yaml by the name that DVC gives it: its runs, then its gate or summary."""
-    stages = {name: templates[name.partition("@")[0]].filled(_variables(run)) for name, run in runs.items()}
-    return stages | {name: template for name, template in templates.items() if name not in ("run", "floor")}
+    return FilledTemplates(templates, runs)
 
 
 def _variables(run: Run) -> dict[str, str]:
     """What variables of a generated dvc.yaml stand for in the stage of a run; the second is of the earliest commits."""
     config = run.config
-    return {"item.config": config, "roles.reference": config, "item.host": run.host, "item.seed": str(run.seed)}
+    hosts_and_seeds = {"${item.host}": run.host, "${item.seed}": str(run.seed)}
+    return {"${item.config}": config, "${roles.reference}": config, **hosts_and_seeds}
 
 
 def root_stages(value: Mapping[str, object], where: str) -> dict[str, PlannedStage]:

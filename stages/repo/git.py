@@ -56,6 +56,8 @@ _OPTIONS = {
 }
 #: How many bytes of a file are read, unless whoever asks knows better; and of a commit, or of one folder.
 MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 32 << 20
+#: Files of at most so many bytes are kept, up to so many bytes of them in all.
+SMALL_BLOB, MAX_SMALL_BLOBS = 16 << 10, 32 << 20
 #: How many bytes all commits of a history may have: so many, and some for each.
 MAX_HISTORY, COMMIT_BYTES = 256 << 20, 4096
 #: What brings the rest of a shallow clone.
@@ -110,6 +112,8 @@ class Git:
         self._reader: subprocess.Popen[bytes] | None = None
         self._trees: dict[str, dict[str, Entry]] = {}
         self._commits: dict[str, Commit] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._blob_bytes = 0
 
     @property
     def _command(self) -> list[str]:
@@ -232,8 +236,14 @@ class Git:
             raise
 
     def blob(self, oid: str, most: int = MAX_BLOB) -> bytes:
-        """The content of a file, by its id."""
-        return self.read(oid, "blob", most)
+        """The content of a file, by its id. Small ones are kept: several checks, and many commits, read the same."""
+        data = self._blobs.get(oid)
+        if data is None or len(data) > most:
+            data = self.read(oid, "blob", most)
+            if len(data) <= SMALL_BLOB and self._blob_bytes + len(data) <= MAX_SMALL_BLOBS:
+                self._blobs[oid] = data
+                self._blob_bytes += len(data)
+        return data
 
     def commit(self, oid: str) -> Commit:
         """What a commit says."""

@@ -63,7 +63,7 @@ class PastLock:
         return str(self.frozen.get("study", ""))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EvidenceLine:
     """A line of runs.jsonl that is evidence. `run` is empty where it names none; a `failed` one may be repeated.
 
@@ -93,7 +93,7 @@ def _matching(value: object, pattern: re.Pattern[str]) -> str:
 
 def parse_evidence_line(data: bytes) -> EvidenceLine | None:
     """A line of runs.jsonl as evidence; None for an empty one and for a record of a run that was never trained."""
-    if not data:
+    if not data.rstrip(b"\n"):
         return None
     try:
         value: Any = canonical.loads(data)
@@ -157,7 +157,7 @@ class HistoryState:
     """A commit that changed locks or evidence, and what it holds.
 
     `parents`: the states right before it. `oids`: git's id of each file that matters, by path. `lines`: those of
-    runs.jsonl. `locks_so_far`: (gate, digest) of every lock that this commit or an ancestor held.
+    runs.jsonl, each with its end. `locks_so_far`: (gate, digest) of every lock that this commit or an ancestor held.
     """
 
     commit: str
@@ -268,6 +268,8 @@ class _Reader:
         self._trained: dict[str, bool] = {}
         self._locks: dict[tuple[str, str], PastLock | None] = {}
         self._lines: dict[str, frozenset[bytes]] = {}
+        #: Most lines stand in many commits, and are kept once.
+        self._same = {line: line for line in history.parsed_lines}
         self._commitments: dict[str, frozenset[Commitment]] = {}
 
     def commit_oids(self, commit: str) -> dict[str, str]:
@@ -348,7 +350,8 @@ class _Reader:
 
     def _run_lines(self, oid: str) -> frozenset[bytes]:
         if oid not in self._lines:
-            self._lines[oid] = frozenset(line.rstrip(b"\n") for line in io.BytesIO(self._load(oid)))
+            lines = (line if line.endswith(b"\n") else line + b"\n" for line in io.BytesIO(self._load(oid)))
+            self._lines[oid] = frozenset(self._same.setdefault(line, line) for line in lines)
         return self._lines[oid]
 
     def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:

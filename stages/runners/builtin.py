@@ -315,10 +315,16 @@ class BuiltinFactsCheck:
 
     def _compare_model(self, record: Record, facts: Facts) -> Iterator[FactMismatch]:
         """One model a configuration; where the frozen runner is installed here, the one that it builds."""
-        source, model = self._models.setdefault(record.config, (record.id, facts.model))
-        for pointer, recorded, expected in differences(facts.model, model, "/facts/model"):
+        recorded = (record.facts or {})["model"]  # one object in all records that say the same
+        source, model = self._models.setdefault(record.config, (record.id, recorded))
+        if recorded is model:
+            return
+        mismatches = list(differences(facts.model, model, "/facts/model"))
+        for pointer, value, expected in mismatches:
             meaning = "its configuration builds another model"
-            yield FactMismatch(pointer, recorded, f"{expected!r}, as {source} has it", meaning)
+            yield FactMismatch(pointer, value, f"{expected!r}, as {source} has it", meaning)
+        if not mismatches:
+            self._models[record.config] = (source, recorded)
 
 
 def _read_spec(value: RunnerJson) -> Spec | None:

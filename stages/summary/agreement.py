@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.domain.decision import Outcome, decide
+from stages.domain.decision import Judgment, Outcome
 from stages.domain.evidence import DECIMALS, Evidence, as_number, tau_b
 from stages.domain.rules import RuleId
 from stages.domain.schema import Key, Recorded, RecordedFile, RungName
@@ -89,9 +89,10 @@ def _compare_hosts(evidence: Evidence, left: str, right: str) -> HostPairAgreeme
 
 
 def _judge_alone(evidence: Evidence, host: str) -> HostAlone:
-    decision = decide(evidence.only_host(host))
-    first = decision.ranking[0].config if decision.ranking else None
-    return HostAlone(outcome=decision.outcome, promoted=decision.promoted, verdicts=decision.verdicts, first=first)
+    alone = evidence.only_host(host)
+    judgment = Judgment(alone)
+    first = next(iter(alone.ranking()), None)
+    return HostAlone(outcome=judgment.outcome, promoted=judgment.promoted, verdicts=judgment.verdicts, first=first)
 
 
 def _overlap(promoted: list[set[str]]) -> Overlap:

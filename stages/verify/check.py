@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from stages.domain.errors import Invalid
+from stages.dvcfiles import lockfile
+from stages.dvcfiles.lockfile import LockedStage
 from stages.repo.git import Git, why_no_git
 from stages.repo.history import EvidenceLine, History, read_history
 from stages.repo.objects import GitAbsent
@@ -112,6 +114,12 @@ class Case:
             return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
         except GitAbsent as absent:
             raise Skip(f"the history is not all here: {absent.reason}", absent.enable) from None
+
+    @cached_property
+    def root_lock(self) -> dict[str, LockedStage] | None:
+        """The stages in the dvc.lock at the root; None where there is none."""
+        data = self.tree.read("dvc.lock")
+        return None if data is None else lockfile.parse(data, "dvc.lock")
 
     def learn(self, value: object) -> None:
         """Hand on a fact to later checks, once."""

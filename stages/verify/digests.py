@@ -45,7 +45,7 @@ _RECORDS = (f"{names.RECORDS.as_posix()}/", f"{names.HINDSIGHT.as_posix()}/recor
 def known_contents(case: Case) -> dict[str, Content]:
     """By path, everything that DVC digested and that git can say the digest of."""
     records = {
-        names.record_path(run.record.id).as_posix(): Content(run.record.md5, len(run.data), None, run.file)
+        run.path: Content(run.record.md5, len(run.data), None, run.file)
         for run in (*case.get(Ledger).runs, *case.get(Ledger).hindsight)
     }
     gates = _gate_contents(case)
@@ -105,10 +105,9 @@ def check_digests(case: Case) -> Iterator[Problem]:
             for file in files.values():
                 yield from comparison.compare(path, f"/stages/{name}/{kind}/{file.at}", file)
     for run in ledger.runs:
-        record = names.record_path(run.record.id).as_posix()
-        if record not in written and not _was_dropped(case, run):
+        if run.path not in written and not _was_dropped(case, run):
             meaning = "a record that DVC never saw any run write"
-            yield run.problem("", "a run that no dvc.lock has", f"an out {record} in a dvc.lock", meaning)
+            yield run.problem("", "a run that no dvc.lock has", f"an out {run.path} in a dvc.lock", meaning)
     for gate, decision in ledger.decisions.items():
         if f"artifacts/gates/{gate}/decision.json" not in written:
             expected = f"the stage gate in the dvc.lock of {names.rung_of(gate)}"
@@ -126,8 +125,8 @@ def _was_dropped(case: Case, run: RecordLine) -> bool:
     if pending_gates(case).get(names.gate_of(run.record.rung)) != "amended" or case.git is None:
         return False
     asked = any(asked.id == run.record.id for asked in runs_of(case.get(Study), run.record.rung))
-    data, states = run.data.rstrip(b"\n"), case.history.states.values()
-    return not asked and any(data in state.lines for state in states if state.commit not in (WORKSPACE, case.commit))
+    past = (state for state in case.history.states.values() if state.commit not in (WORKSPACE, case.commit))
+    return not asked and any(run.data in state.lines for state in past)
 
 
 class _DigestComparison:
@@ -136,7 +135,7 @@ class _DigestComparison:
     def __init__(self, case: Case) -> None:
         self._known = known_contents(case)
         lines = (*case.get(Ledger).runs, *case.get(Ledger).hindsight)
-        self._runs = {names.record_path(run.record.id).as_posix(): run for run in lines}
+        self._runs = {run.path: run for run in lines}
         self._first: dict[str, tuple[LockedFile, str]] = {}
         self._case = case
 

@@ -50,11 +50,11 @@ class DvcLocks:
     """
 
     recorded: dict[str, dict[str, LockedStage]]
-    planned: dict[str, dict[str, PlannedStage]]
+    planned: dict[str, Mapping[str, PlannedStage]]
     edited: list[tuple[PipelineFile, dict[str, object]]]
     added: list[str]
     #: The stages of the rungs under the locks of today, where the evidence is that of earlier ones.
-    renewed: dict[str, dict[str, PlannedStage]] = field(default_factory=dict)
+    renewed: dict[str, Mapping[str, PlannedStage]] = field(default_factory=dict)
 
     def stages(self) -> Iterator[tuple[str, str, LockedStage]]:
         """(lock, name, stage) for all that are recorded."""
@@ -118,7 +118,7 @@ def _read_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
         locks.planned[ROOT] = root_stages(value, ROOT_YAML)
         locks.added.extend(added_stages(value, ROOT_YAML))
     if lock is not None:
-        locks.recorded[ROOT] = lockfile.parse(lock, ROOT)
+        locks.recorded[ROOT] = case.root_lock or {}
     if pipeline is None and lock is not None:
         yield Problem(ROOT_YAML, "no file", f"the pipeline of {ROOT}", "nobody knows what was run")
 
@@ -136,14 +136,14 @@ def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator
         yield Problem(file.path, "no file", f"the pipeline of {file.lock}", "nobody knows what was run")
 
 
-def _plan(files: Iterable[PipelineFile]) -> dict[str, dict[str, PlannedStage]]:
+def _plan(files: Iterable[PipelineFile]) -> dict[str, Mapping[str, PlannedStage]]:
     """The stages of generated dvc.yaml files by their dvc.lock.
 
     Files that differ in the name of their configuration alone are parsed once: at 1,000 configurations a YAML parser
     would take a minute.
     """
     templates: dict[str, dict[str, PlannedStage]] = {}
-    planned = {}
+    planned: dict[str, Mapping[str, PlannedStage]] = {}
     for file in files:
         if file.template not in templates:
             templates[file.template] = parse_templates(

@@ -70,7 +70,7 @@ def _expected_spec(study: Study, contract: Contract, record: Record, installed: 
     runner = runner_of(contract.settings)
     assignment = assign(contract, study.configs[record.config], record.config, record.host, seed=0)
     spec = runner.make_spec(assignment) if installed else runner.make_given(assignment)
-    return ExpectedSpec(canonical.loads(canonical.dumps(spec)), installed)
+    return ExpectedSpec(canonical.loads_canonical(canonical.dumps(spec)), installed)
 
 
 def _compare_spec(run: RecordLine, expected: ExpectedSpec, first_seen: dict[str, tuple[Any, str]]) -> Iterator[Problem]:

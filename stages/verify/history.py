@@ -213,7 +213,7 @@ class _Fingerprints:
         runs = case.get(Ledger).runs if case.knows(Ledger) else ()
         study = case.get(Study)
         self._check = runner_of(study.runner).make_facts_check(study)
-        self.present = {run.data.rstrip(b"\n") for run in runs}
+        self.present = {run.data for run in runs}
         self._runs = {
             numbers: run
             for run in runs
@@ -260,7 +260,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
             run = runs.get(line.run)
             if run is None:
                 gone.setdefault(state.title, []).append(line.run)
-            elif run.data != data + b"\n" and not (
+            elif run.data != data and not (
                 run.record.lock == line.commitment[1] and _was_restored(run, state, history)
             ):
                 changed.append(_changed_record(run, data, state))
@@ -295,8 +295,7 @@ def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, Rec
 
 def _was_restored(run: RecordLine, state: HistoryState, history: History) -> bool:
     """Whether the record that stands here stood before that other one: then it was changed, and changed back."""
-    data = run.data.rstrip(b"\n")
-    return any(history.precedes(first, state) for first in history.states_of_lines.get(data, ()))
+    return any(history.precedes(first, state) for first in history.states_of_lines.get(run.data, ()))
 
 
 def _changed_record(run: RecordLine, old: bytes, state: HistoryState) -> Problem:

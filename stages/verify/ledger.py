@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from stages.domain import canonical
+from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_hindsight, parse_ledger
@@ -16,7 +16,7 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, HINDSIGHT, RUNS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordLine:
     """One line of ledger/runs.jsonl or hindsight.jsonl: its number, the record, its bytes, its file."""
 
@@ -29,6 +29,11 @@ class RecordLine:
     def cell(self) -> tuple[str, str, str]:
         """Rung, configuration and host of the run."""
         return self.record.rung, self.record.config, self.record.host
+
+    @property
+    def path(self) -> str:
+        """Where its run wrote the record."""
+        return names.record_name(self.record.id)
 
     def problem(self, pointer: str, found: object, expected: object, meaning: str) -> Problem:
         """A problem with this line; its meaning starts with the run's name."""
@@ -89,7 +94,7 @@ def check_ledger_lines(case: Case) -> Iterator[Problem]:
             return
         raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
     runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
-    case.lines.update((run.data.rstrip(b"\n"), evidence_of_record(run.record)) for run in runs)
+    case.lines.update((run.data, evidence_of_record(run.record)) for run in runs)
     extra = parse_hindsight(case.tree.read(HINDSIGHT) or b"", HINDSIGHT)
     hindsight = tuple(RecordLine(n, record, line, HINDSIGHT) for n, (record, line) in enumerate(extra, start=1))
     case.learn(Ledger(runs, parse_decision_lines(decided or b""), hindsight))

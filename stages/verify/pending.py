@@ -26,11 +26,10 @@ from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.runs import all_runs, ledger_order
 from stages.domain.study import Study, parse_study
-from stages.dvcfiles import lockfile
 from stages.dvcfiles.ignore import IgnoredNames
 from stages.repo.git import UNSHALLOW, Git
 from stages.repo.objects import GitAbsent
-from stages.repo.tree import Tree, contents
+from stages.repo.tree import contents
 from stages.verify.check import Case, Problem
 from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
 from stages.verify.ledger import Ledger, RecordLine
@@ -90,7 +89,7 @@ def find_evidence_rules(case: Case) -> EvidenceRules:
     """The rules of the evidence here, from the digest of locks/ that the ledger's stage noted."""
     study, known, params = case.get(Study), case.get(Locks), case.get(Params).value
     today = EvidenceRules(known, study, params)
-    noted, patterns = _noted_digest(case.tree), ignored_patterns(case.tree)
+    noted, patterns = _noted_digest(case), ignored_patterns(case.tree)
     present = list(contents(case.tree, LOCKS))
     if noted is None or noted == digest_files(present, patterns).md5:
         return today
@@ -140,11 +139,10 @@ def _study_of(params: dict[str, object], known: Locks) -> Study | None:
     return study if all(froze(study, lock.frozen) for lock in known.by_gate.values()) else None
 
 
-def _noted_digest(tree: Tree) -> str | None:
+def _noted_digest(case: Case) -> str | None:
     """The digest of locks/ on which the ledger's stage ran; None where no dvc.lock says it."""
     try:
-        data = tree.read("dvc.lock")
-        stage = lockfile.parse(data, "dvc.lock").get("ledger") if data is not None else None
+        stage = (case.root_lock or {}).get("ledger")
     except Invalid:  # V17 reports it
         return None
     return stage.deps[LOCKS].md5 if stage and LOCKS in stage.deps else None

@@ -107,8 +107,10 @@ def test_nothing_is_cleared_unless_somebody_agrees(clone, monkeypatch, capsys):
     assert Path("artifacts").is_dir()
     assert "nothing was changed" in capsys.readouterr().out
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    with pytest.raises(Refused, match="--yes agrees to what is listed above"):
+    monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("it asked nobody"))
+    with pytest.raises(Refused, match="nobody to ask: --yes agrees to what is listed above"):
         use("smoke", yes=False)
+    assert Path("artifacts").is_dir()
 
 
 def test_an_invalid_study_changes_nothing(clone):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain import canonical, files, yamlio
+from stages.domain import canonical, conflicts, files, yamlio
 from stages.domain.conflicts import find_conflict, is_marker, refuse_conflicts
 from stages.domain.errors import Invalid
 from stages.domain.records import parse_ledger
@@ -72,6 +72,16 @@ def test_a_file_that_is_none_of_ours_may_hold_markers(tmp_path):
     path.write_bytes(CONFLICT)
     files.write_whole(path, b"new\n")
     refuse_conflicts([path, tmp_path / "none.yaml", Path("/")])
+
+
+def test_a_file_larger_than_any_of_ours_is_not_searched(tmp_path, monkeypatch):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(CONFLICT)
+    monkeypatch.setattr(conflicts, "MAX_BYTES", len(CONFLICT))
+    with pytest.raises(Invalid, match=r"params\.yaml, line 2: "):
+        refuse_conflicts([tmp_path / "none.yaml", path])
+    monkeypatch.setattr(conflicts, "MAX_BYTES", len(CONFLICT) - 1)
+    refuse_conflicts([path])
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

@@ -35,3 +35,12 @@ def test_any_other_bytes_are_no_tickets(data):
 def test_a_file_that_no_gate_wrote_is_refused(data):
     with pytest.raises(promotions.BadTickets):
         promotions.loads(data)
+
+
+def test_tickets_of_exactly_the_limit_are_read_and_one_byte_more_is_refused(monkeypatch):
+    data = promotions.dumps({"a": "true"})
+    monkeypatch.setattr(promotions, "MAX_BYTES", len(data))
+    assert promotions.loads(data) == {"a": "true"}
+    monkeypatch.setattr(promotions, "MAX_BYTES", len(data) - 1)
+    with pytest.raises(promotions.BadTickets, match=f"{len(data)} bytes, expected at most {len(data) - 1}"):
+        promotions.loads(data)

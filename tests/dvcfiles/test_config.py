@@ -8,6 +8,7 @@ from dvc.config import Config, ConfigError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stages.dvcfiles import config
 from stages.dvcfiles.cache import cache_folder
 from stages.dvcfiles.config import BadConfig, parse_config, read_config
 from stages.repo.dvc_remote import has_remote
@@ -121,3 +122,14 @@ def test_local_settings_count_more(tmp_path):
     (tmp_path / "config").write_text("[core]\nremote = a\n[cache]\ndir = b\n", encoding="utf-8")
     (tmp_path / "config.local").write_text("[core]\n    remote = c # mine\n", encoding="utf-8")
     assert read_config(tmp_path) == {"core": {"remote": "c"}, "cache": {"dir": "b"}}
+
+
+def test_settings_of_exactly_the_limit_are_read_and_longer_ones_are_nobodys(tmp_path, monkeypatch):
+    text = b"[core]\nremote = a\n"
+    (tmp_path / "config").write_bytes(text)
+    monkeypatch.setattr(config, "MAX_BYTES", len(text))
+    assert read_config(tmp_path) == {"core": {"remote": "a"}}
+    (tmp_path / "config.local").write_bytes(text.replace(b"= a", b"= bc"))
+    assert read_config(tmp_path) == {"core": {"remote": "a"}}
+    (tmp_path / "config.local").write_bytes(text.replace(b"= a", b"= b"))
+    assert read_config(tmp_path) == {"core": {"remote": "b"}}

@@ -95,6 +95,13 @@ def test_what_dvc_does_not_read_and_what_nobody_writes_is_refused(text, message)
         parse_ignore(text.encode())
 
 
+def test_as_many_patterns_and_depths_as_are_allowed_are_read():
+    patterns = parse_ignore("".join(f"*{n}\n" for n in range(MOST_PATTERNS)).encode())
+    assert len(patterns.patterns) == MOST_PATTERNS
+    deep = parse_ignore(b"a/**/b/**/c\n")
+    assert [deep.match(path) for path in ("a/x/b/y/c", "a/b/c", "a/x/c")] == [True, True, False]
+
+
 def test_plain_names_may_be_many_and_cost_no_time_at_each_file():
     text = "".join(f"name{n}\n" for n in range(100_000))
     patterns = parse_ignore(text.encode())

@@ -212,3 +212,21 @@ def test_a_lock_is_written_in_the_order_of_its_stages_and_one_without_any_is_no_
     assert list(lockfile.read(path)[1]) == ["a", "gate", "b"]
     lockfile.write(path, head, {})
     assert not path.exists()
+
+
+def test_a_lock_of_exactly_the_limit_is_read_and_one_byte_more_is_refused(monkeypatch):
+    stages = parse(LOCK, "dvc.lock")
+    monkeypatch.setattr(lockfile, "MAX_BYTES", len(LOCK))
+    assert parse(LOCK, "dvc.lock") == stages
+    with pytest.raises(BadLock, match=f"{len(LOCK) + 1} bytes, expected at most {len(LOCK)}"):
+        parse(LOCK + b"\n", "dvc.lock")
+
+
+def test_a_lock_in_another_form_than_dvcs_has_a_limit_of_its_own(monkeypatch):
+    plain = b"schema: '2.0'\nstages:\n  gate:\n    cmd: python -m stages.gate rung1\n"
+    other = plain.replace(b"schema: '2.0'", b'"schema": "2.0"')
+    assert parse(other, "dvc.lock") == parse(plain, "dvc.lock")
+    monkeypatch.setattr(lockfile, "MAX_OTHER_FORM", len(plain) - 1)
+    assert list(parse(plain, "dvc.lock")) == ["gate"]
+    with pytest.raises(yamlio.BadYaml, match=f"{len(other)} bytes, expected at most {len(plain) - 1}"):
+        parse(other, "dvc.lock")

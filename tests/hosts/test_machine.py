@@ -217,20 +217,3 @@ def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch,
     monkeypatch.setattr(host, "describe_machine", make_machine)
     assert host.run(types.SimpleNamespace(json=True)) == 0
     assert json.loads(capsys.readouterr().out)["blocks"]["cpu-fp32"]["mismatches"] == []
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("processor\t: 0\nmodel name\t: AMD EPYC: 9V74 \nmodel name\t: another\n", "AMD EPYC: 9V74"),
-        ("processor\t: 0\n", "fallback"),
-        (None, "fallback"),
-    ],
-)
-def test_the_processor_is_named_as_the_system_names_it(monkeypatch, tmp_path, content, expected):
-    cpuinfo = tmp_path / "cpuinfo"
-    if content is not None:
-        cpuinfo.write_text(content, encoding="utf-8")
-    monkeypatch.setattr(machine, "Path", lambda path: cpuinfo if path == "/proc/cpuinfo" else path)
-    monkeypatch.setattr(machine.platform, "processor", lambda: "fallback")
-    assert machine._read_cpu_name() == expected

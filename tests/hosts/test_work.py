@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,10 @@ def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeyp
         worker().work()
     with pytest.raises(Refused, match=r"nowhere: no such host; params\.yaml has cpu-fp32, cpu-bf16"):
         worker("nowhere").work()
+
+
+@pytest.mark.parametrize(("module", "name"), [("hosts.work", "say"), ("commands.dispatch", "_say")])
+def test_what_is_said_is_out_at_once_although_the_output_is_no_terminal(module, name):
+    code = f"import os; from stages.{module} import {name}; {name}('rung1: 3 runs'); os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.endswith(": rung1: 3 runs\n")

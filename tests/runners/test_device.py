@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -66,3 +69,47 @@ def test_the_peak_is_that_of_the_device_and_of_the_precision(name: str, bf16: fl
 def test_mfu_is_the_share_of_the_peak_of_a_gpu_that_is_known(monkeypatch, kind, gpu, mfu):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: gpu)
     assert device.compute_mfu(181e12, kind, "bf16") == mfu
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        (SimpleNamespace(stdout="550.54.15\n"), "550.54.15"),
+        (SimpleNamespace(stdout="550.54.15 \n550.54.15\n"), "550.54.15"),
+        (SimpleNamespace(stdout="\n"), None),
+        (FileNotFoundError("nvidia-smi"), None),
+        (subprocess.TimeoutExpired("nvidia-smi", 20), None),
+        (subprocess.CalledProcessError(9, "nvidia-smi"), None),
+    ],
+)
+def test_the_driver_is_what_nvidia_smi_says_of_the_first_gpu_and_unknown_where_it_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, answer: object, version: str | None
+) -> None:
+    def run(command: list[str], **options: object) -> object:
+        assert command[0] == "nvidia-smi"
+        assert (options["check"], options["timeout"]) == (True, 20)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(device.subprocess, "run", run)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "A100")
+    assert device.describe_device("cuda")["driver"] == version
+    assert device.describe_device("cpu")["driver"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC: 9V74 \nmodel name\t: another\n", "AMD EPYC: 9V74"),
+        ("processor\t: 0\n", "fallback"),
+        (None, "fallback"),
+    ],
+)
+def test_the_processor_is_named_as_the_system_names_it(monkeypatch, tmp_path, content, expected):
+    cpuinfo = tmp_path / "cpuinfo"
+    if content is not None:
+        cpuinfo.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(device, "Path", lambda path: cpuinfo if path == "/proc/cpuinfo" else path)
+    monkeypatch.setattr(device.platform, "processor", lambda: "fallback")
+    assert device.read_cpu_name() == expected

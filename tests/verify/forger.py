@@ -167,10 +167,15 @@ class Forger:
         found = [self.path("dvc.lock"), *self.root.glob("stages/ladder/**/dvc.lock")]
         return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
 
+    def lock_value(self, lock: str) -> dict[str, Any]:
+        """A dvc.lock as a value to change: its parser makes one object of what several stages say alike."""
+        data = self.read(lock)
+        plain: dict[str, Any] | None = json.loads(json.dumps(lockfile._plain(data)))
+        return plain or yamlio.loads(data, lock)
+
     def dvc(self, lock: str, change: Edit) -> None:
         """Change the stages of a dvc.lock."""
-        data = self.read(lock)
-        value = lockfile._plain(data) or yamlio.loads(data, lock)
+        value = self.lock_value(lock)
         before = json.dumps(value)
         change(value["stages"])
         if json.dumps(value) != before:
@@ -186,8 +191,7 @@ class Forger:
         merged: dict[str, Any] = {}
         places: dict[str, tuple[str, str]] = {}
         for lock in locks:
-            data = self.read(lock)
-            value = lockfile._plain(data) or yamlio.loads(data, lock)
+            value = self.lock_value(lock)
             config = lock.removeprefix(f"{folder}/").rpartition("/")[0]
             for name, stage in value["stages"].items():
                 key = name.replace("run@", f"run@{config}-")

@@ -1,0 +1,63 @@
+"""What commands print: as wide as there is room, never more than text, and tables that run over rather than break."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.table import Table
+
+from stages.terminal import COLUMNS, add_columns, console, print_table
+
+HOSTILE = "[/x] \x1b[31m:smile: \u202e http://a"
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_where_nothing_says_how_wide_it_is_lines_have_140_columns(monkeypatch):
+    assert (console(io.StringIO()).width, COLUMNS) == (140, 140)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert console(io.StringIO()).width == 60
+
+
+def test_a_line_goes_to_the_stream_that_is_given_or_to_stdout(capsys):
+    console().print("a line")
+    assert capsys.readouterr().out == "a line\n"
+
+
+def test_foreign_text_is_visible_and_neither_markup_nor_a_command_of_the_terminal():
+    out = io.StringIO()
+    to = console(out)
+    to.print(HOSTILE)
+    table = Table(HOSTILE)
+    table.add_row(HOSTILE)
+    print_table(to, table)
+    text = out.getvalue()
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert text.count("[/x]") == 3
+    assert text.count(":smile:") == 3
+
+
+def test_a_table_that_does_not_fit_runs_over_the_edge_and_a_line_after_it_does_not():
+    out = io.StringIO()
+    to = console(out)
+    to.width = 20
+    table = Table(box=None)
+    add_columns(table, "name of it", "device hours")
+    add_columns(table, "sum", justify="right")
+    table.add_row("a" * 30, "b" * 30, "1")
+    print_table(to, table)
+    assert to.width == 20
+    lines = out.getvalue().splitlines()
+    assert [line.split() for line in lines] == [
+        ["name"],
+        ["of", "device"],
+        ["it", "hours", "sum"],
+        ["a" * 30, "b" * 30, "1"],
+    ]
+    assert lines[-1].endswith("  1 ")
