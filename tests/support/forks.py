@@ -139,7 +139,7 @@ class Server:
         self.listener.listen(64)
 
     def serve(self, parent: int | None = None) -> NoReturn:
-        """Answer until the other end of `parent`, a pipe, is closed; then kill what still runs."""
+        """Answer until the other end of `parent`, a pipe, is closed; then kill what still runs, and leave nothing."""
         poll = select.poll()
         for number in filter(None.__ne__, (self.listener.fileno(), parent)):
             poll.register(number, select.POLLIN)
@@ -149,6 +149,7 @@ class Server:
                 if number == parent:
                     for child, _, _ in commands.values():
                         os.kill(child, signal.SIGKILL)
+                    shutil.rmtree(Path(self.address).parent, ignore_errors=True)
                     os._exit(0)
                 if number == self.listener.fileno():
                     connection = self.listener.accept()[0]
