@@ -86,6 +86,13 @@ def test_the_order_is_a_permutation_set_by_seed_and_epoch() -> None:
 ORDER_8_42 = [5, 6, 4, 0, 7, 3, 1, 2]  # what seed 42 gave when this was written: a run must not change
 
 
+def test_the_passes_over_the_documents_follow_the_orders_of_the_epochs_one_after_another() -> None:
+    documents, length = 50, 8
+    rows = drain(Packer(split_of([length] * documents), BOS, length, 42), 4 * documents, length)
+    orders = [list(document_order(documents, 42, epoch)) for epoch in range(4)]
+    assert [list((passed[:, 1] - 1000) // length) for passed in rows.reshape(4, documents, length + 1)] == orders
+
+
 @given(LENGTHS, st.integers(2, 30), st.integers(0, 60))
 def test_a_restored_stream_goes_on_as_if_never_interrupted(lengths: list[int], length: int, before: int) -> None:
     packer = Packer(split_of(lengths), BOS, length, 5)
