@@ -108,7 +108,7 @@ def cost_figure(cost: StudyCost, clock: str) -> Figure:
     return Figure(
         "figure.cost",
         "Device time",
-        "Executed device time by rung, from the first (light) to the last (dark)"
+        "Executed device time by rung, from the first (faint) to the last (strong)"
         f"{', and the A/A floor in grey' if cost.floor else ''}: {formatting.device_time(cost.executed)} in all. "
         "Hatched: accounting of unrun work at the last rung, no evidence.",
         "rungs",
