@@ -6,6 +6,7 @@ where it is asked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
@@ -67,9 +68,8 @@ def find_peak(name: str, precision: str) -> float | None:
 
 def read_cpu_name() -> str:
     """The processor's name as its maker gives it, or the kind of machine where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").split("\n"):
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
