@@ -160,11 +160,6 @@ def show_as(column: Column) -> Callable[[Any], str]:
     return partial(formatting.signed if column.kind == "signed" else formatting.number, digits=digits)
 
 
-def raw(value: Any) -> Any:
-    """The value alone, as JSON has it."""
-    return value.value if isinstance(value, Cell) else value
-
-
 def as_json(table: Table, study: str, clock: str = "") -> bytes:
     """The table as canonical JSON: what it is, where it comes from, its columns, and its rows in their order.
 
