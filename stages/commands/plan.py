@@ -6,8 +6,8 @@
 
 Reads params.yaml, and the telemetry of this study's runs if there are some. How many configurations a gate promotes is
 known only afterwards; every figure is the upper bound that follows from the rules. The wall time includes the time of a
-run beyond its budget (start of Python and of the runner, evaluation, DVC). It is measured if runs of the host are here,
-else assumed, and the output says which.
+run beyond its budget (start of Python and of the runner, compilation, evaluation, DVC). It is measured if runs of the
+host are here, else assumed, and the output says which.
 """
 
 from __future__ import annotations
@@ -44,12 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused(f"--workers: found {arguments.workers}, expected at least 1")
     study = load_checked()
     study_plan = plan(study)
-    wall = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), arguments.workers)
+    compiled = {name for name, host in study.hosts.items() if host.compile}
+    runs = list(islice(read_run_times(study), MOST_MEASURED))
+    wall = wall_time(study_plan, runs, arguments.workers, compiled)
     if arguments.json:
         print(json.dumps(study_plan.to_json() | {"wall_time": wall.model_dump()}, indent=1))
         return 0
     slots = _count_slots(study)
-    dispatched = wall_time(study_plan, islice(read_run_times(study), MOST_MEASURED), slots) if slots > 1 else None
+    dispatched = wall_time(study_plan, runs, slots, compiled) if slots > 1 else None
     show(study_plan, wall, dispatched)
     return 0
 
@@ -71,13 +73,15 @@ def read_run_times(study: Study, root: Path = Path()) -> Iterator[RunTimes]:
         for path in sorted((root / names.TELEMETRY / rung).glob("*/*/*.json")):
             measured = telemetry.parse(path.read_bytes()) if path.stat().st_size <= telemetry.MAX_BYTES else {}
             training, process = measured.get("train_seconds"), measured.get("process_seconds")
+            first = measured.get("first_steps_seconds", 0.0)  # a trainer of one's own tells of none
             if (
                 measured.get("status") == "finished"
                 and isinstance(training, int | float)
                 and isinstance(process, int | float)
-                and 0 < training <= process
+                and isinstance(first, int | float)
+                and 0 <= first < training <= process
             ):
-                yield RunTimes(path.parts[-2], declared.budget_seconds, training, process)
+                yield RunTimes(path.parts[-2], declared.budget_seconds, training - first, process)
 
 
 def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:

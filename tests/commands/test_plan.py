@@ -16,7 +16,7 @@ from stages.domain.formatting import unit
 from stages.domain.rules import parse_rules
 from stages.hosts import workers
 from stages.summary.plan import most_candidates, most_promoted
-from stages.summary.wall_time import START_SECONDS, UNSEEN_SECONDS
+from stages.summary.wall_time import COMPILED_START_SECONDS, UNSEEN_SECONDS
 from tests.support.repo import PROJECT
 
 ROLES = {"reference": "a", "comparator": "b", "sentinel": "b"}
@@ -154,29 +154,33 @@ def test_what_was_decided_never_exceeds_the_bound(judged, promotion):
             assert len(one["candidates"]) <= bound[one["rung"]] == one["candidates_at_most"]
 
 
-def write_telemetry(rung: str, host: str, training: float, process: float, status: str = "finished") -> None:
+def write_telemetry(
+    rung: str, host: str, training: float, process: float, status: str = "finished", first: float | None = None
+) -> None:
     path = names.telemetry_path(f"{rung}/any/{host}/{len(list(names.TELEMETRY.rglob('*.json')))}")
     path.parent.mkdir(parents=True, exist_ok=True)
     telemetry = {"status": status, "train_seconds": training, "process_seconds": process}
+    if first is not None:
+        telemetry["first_steps_seconds"] = first
     path.write_text(json.dumps(telemetry), encoding="utf-8")
 
 
 def test_the_wall_time_counts_the_start_of_every_run_which_is_assumed_where_none_was_measured(paper, promotion):
     made = promotion.json("plan")
     runs = sum(rung["runs"] + rung["floor_runs"] for rung in made["rungs"].values())
-    seconds = 3600 * (made["totals"]["hours"] + made["totals"]["floor_hours"]) + runs * START_SECONDS
+    seconds = 3600 * (made["totals"]["hours"] + made["totals"]["floor_hours"]) + runs * COMPILED_START_SECONDS
     assert made["wall_time"]["one_after_another"] == pytest.approx(seconds)
     assert made["wall_time"]["side_by_side"] == pytest.approx(seconds / 2)
     assert {host["measured"] for host in made["wall_time"]["hosts"].values()} == {0}
     told = promotion("plan")
-    assert "windows-a100: a run takes its budget and 2.5 s more (assumed: no run was measured here)" in told
+    assert "windows-a100: a run takes its budget and 45 s more (assumed: no run was measured here)" in told
     assert "1 worker a host" in told
 
 
 def test_workers_share_the_runs_of_a_rung_and_none_begins_the_next_one(paper, promotion):
     made = promotion.json("plan", "--workers", "5")
     expected = sum(
-        -(-(rung["runs"] + rung["floor_runs"]) // 2 // 5) * (rung["budget_seconds"] + START_SECONDS)
+        -(-(rung["runs"] + rung["floor_runs"]) // 2 // 5) * (rung["budget_seconds"] + COMPILED_START_SECONDS)
         for rung in made["rungs"].values()
     )
     assert made["wall_time"]["hosts"]["linux-l40s"]["seconds"] == pytest.approx(expected)
@@ -188,6 +192,14 @@ def test_workers_share_the_runs_of_a_rung_and_none_begins_the_next_one(paper, pr
 HUGE = b'{"status":"finished","train_seconds":1,"process_seconds":%s}'
 
 
+def test_steps_that_compile_are_part_of_the_start_and_not_of_the_budget(paper, promotion):
+    """A run of 2 s on an H100: 17.25 s of steps, 15.25 of them the first ten, in a process of 28.1 s."""
+    write_telemetry("rung1", "linux-l40s", 17.25, 28.1, first=15.25)
+    hosts = promotion.json("plan")["wall_time"]["hosts"]
+    assert hosts["linux-l40s"]["start_seconds"] == pytest.approx(28.1 - 2.0 + UNSEEN_SECONDS)
+    assert hosts["windows-a100"]["start_seconds"] == COMPILED_START_SECONDS
+
+
 def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
     shutil.copy(PROJECT / "studies" / "laptop.yaml", tmp_path / "params.yaml")
     with chdir(tmp_path):
@@ -195,6 +207,7 @@ def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
             write_telemetry("rung5", "cpu-fp32", 25.0, 25.0 + process)
         write_telemetry("rung5", "cpu-fp32", 25.0, 1000.0, status="failed")
         write_telemetry("rung5", "unknown", 1.0, 1000.0)
+        write_telemetry("rung5", "cpu-fp32", 25.0, 1000.0, first=26.0)  # more than the whole of which it is a part
         for seed, text in enumerate((b"{", b"[]", b"{}", HUGE % (b"9" * 400), HUGE % b"Infinity", HUGE % b'"1"')):
             files.write_whole(names.telemetry_path(f"rung1/a/cpu-bf16/{seed}"), text)
         hosts, told = promotion.json("plan")["wall_time"]["hosts"], promotion("plan")

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from stages.summary.wall_time import START_SECONDS, UNSEEN_SECONDS, RunTimes, describe, wall_time
+from stages.summary.wall_time import (
+    COMPILED_START_SECONDS,
+    START_SECONDS,
+    UNSEEN_SECONDS,
+    RunTimes,
+    describe,
+    wall_time,
+)
 
 
 def plan(clock: str = "rated", runs: int = 12, hosts: tuple[str, ...] = ("a", "b")) -> Any:
@@ -47,6 +54,11 @@ def test_what_was_measured_on_a_host_counts_there_and_rungs_wait_for_the_slower_
     assert faster.hosts["a"].seconds == 8 * (30 + 1) + 2 * (300 + 1)
     assert faster.side_by_side == faster.hosts["b"].seconds
     assert faster.one_after_another == faster.hosts["a"].seconds + faster.hosts["b"].seconds
+
+
+def test_a_host_that_compiles_is_assumed_to_start_later_until_its_runs_were_measured():
+    times = wall_time(plan(hosts=("a", "b", "c")), [RunTimes("c", 60.0, 60.0, 65.0)], compiled={"b", "c"}).hosts
+    assert [times[host].start_seconds for host in "abc"] == [START_SECONDS, COMPILED_START_SECONDS, 6.0]
 
 
 def test_on_the_wall_clock_a_budget_is_the_time_that_it_takes():
