@@ -149,6 +149,13 @@ def list_belongings() -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
+def list_cleared(paths: Sequence[Path]) -> list[str]:
+    """A line for each path, and one for all dvc.lock files of the ladder, of which a study has dozens."""
+    locks = [path for path in paths if path.is_relative_to(names.LADDER)]
+    lines = [path.as_posix() for path in paths if path not in locks]
+    return [*lines, f"{count(len(locks), 'dvc.lock file')} in {names.LADDER.as_posix()}"] if locks else lines
+
+
 def list_differing(old: bytes, new: bytes) -> list[str]:
     """The sections that differ, each with what that invalidates. What cannot be read differs altogether."""
     try:
@@ -209,8 +216,8 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
     print(f"{study.study.name}: {summarise(study)}")
     for line in list_differing(old, data) if old else []:
         print(f"  differs in {line}")
-    for item in to_clear:
-        print(f"  will be cleared: {item.as_posix()}")
+    for line in list_cleared(to_clear):
+        print(f"  will be cleared: {line}")
     if not yes and not ask_to_go_on():
         print("nothing was changed")
         return 1

@@ -57,6 +57,7 @@ def use(name: str, **options: bool) -> int:
 
 
 def test_the_new_study_starts_clean(clone, capsys):
+    locks = len(list(Path("stages/ladder").rglob("dvc.lock")))
     assert use("smoke") == 0
     assert Path("params.yaml").read_bytes() == (PROJECT / "studies" / "smoke.yaml").read_bytes()  # comments and all
     assert [path.name for path in sorted(Path("locks").iterdir())] == ["README.md"]
@@ -74,6 +75,8 @@ def test_the_new_study_starts_clean(clone, capsys):
     told = capsys.readouterr().out
     assert "differs in data: the corpus, and with it all evidence" in told
     assert "will be cleared: locks/gate5.yaml" in told
+    assert f"  will be cleared: {locks} dvc.lock files in stages/ladder\n" in told
+    assert told.count("stages/ladder") == 1
     assert "params.yaml is now smoke" in told
 
 
