@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from report.build import PUBLISHED, Progress, write_site
+from report.build import PUBLISHED, write_site
 from report.layout import Provenance
 from report.load import StudyFiles, load
 from report.page import Page, link_config
 from report.standalone import replace_folder
 from report.tables import Cell, Column, Table
+from report.writer import Progress
 from stages.domain import formatting, names
 from stages.domain.errors import Invalid, Refused
 from stages.domain.foreign_text import one_line

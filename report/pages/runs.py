@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from report import labels
 from report.figures import Figure, scatter
@@ -37,12 +37,11 @@ RUNGS = Table("rungs", "Runs by rung and status", "ledger/runs.jsonl", tools=Fal
 
 
 def pages(view: StudyView) -> Iterator[Page]:
-    """The index, one page a rung, then one page for every executed run."""
+    """The index, then one page a rung."""
     yield Page("runs.html", "runs.html", "Runs", {}, [rungs_table(list(view.gates.values()))])
     for gate in view.gates.values():
         context: dict[str, object] = {"rung": gate.rung, "gate": gate.name, "missing": gate.missing}
         yield Page(rung_page(gate.rung), "rung.html", f"Runs of {gate.rung}", context, [runs_table(gate)])
-    yield from _run_pages(view)
 
 
 def rungs_table(gates: list[GateView]) -> Table:
@@ -128,11 +127,12 @@ def _named_cell(gate: GateView, run: LedgerRun) -> Cell:
     return Cell(named, "✕ another md5", mark="bad", note=named)
 
 
-def _run_pages(view: StudyView) -> Iterator[Page]:
+def pages_of_runs(view: StudyView, executed: Sequence[LedgerRun]) -> Iterator[Page]:
+    """The page of each of these executed runs."""
     cells: dict[tuple[str, str], list[LedgerRun]] = {}
     for run in view.executed:
         cells.setdefault((run.record.rung, run.record.config), []).append(run)
-    for run in view.executed:
+    for run in executed:
         siblings = [other for other in cells[run.record.rung, run.record.config] if other is not run]
         trace = read_trace(view.files.root, run.record.id)
         unit = LOSS_UNIT if view.has_builtin_runner else "as the trainer prints it"

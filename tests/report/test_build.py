@@ -11,15 +11,16 @@ import sys
 import time
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from report import build as builder
+from report import writer
 from report.build import build
 from report.traces import MOST_POINTS, _places
 from stages.confidence import __main__ as confidence
 from stages.domain import files
-from stages.domain.errors import Invalid
+from stages.domain.errors import Invalid, Refused
 from tests.report.conftest import copy_of, make_study
 from tests.support import synthetic
 from tests.support.memory import STATUS
@@ -97,8 +98,60 @@ def test_a_ledger_that_is_not_whole_leaves_the_old_site_as_it_was(default_study:
     assert not list((root / "scratch").iterdir())
 
 
-def test_a_disk_that_fills_half_way_leaves_the_old_site_as_it_was(
+forks = pytest.mark.skipif(sys.platform != "linux", reason="pages are shared between processes on Linux alone")
+
+
+@forks
+def test_several_processes_write_the_same_bytes_as_one(
     default_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, seen = copy_of(default_study, tmp_path / "study"), []
+    monkeypatch.setattr(writer, "count_processes", lambda runs: 3)
+    monkeypatch.setattr(writer, "SHARE", 7)  # the last one is shorter
+    manifest = build(root, lambda done, of: seen.append((done, of)))
+    assert digests(root / "site") == digests(default_study / "site")
+    pages = sum(name.endswith(".html") for name in manifest["files"])  # type: ignore[attr-defined]
+    assert seen[-1] == (pages, pages)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@forks
+def test_a_process_that_is_killed_while_it_writes_is_named_and_the_old_site_stays(
+    default_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, main = copy_of(default_study, tmp_path / "study"), os.getpid()
+    build(root)
+    before, render = digests(root / "site"), writer.render
+
+    def killed(*arguments: Any) -> bytes:
+        if os.getpid() != main:
+            os.kill(os.getpid(), 9)
+        return render(*arguments)
+
+    monkeypatch.setattr(writer, "render", killed)
+    monkeypatch.setattr(writer, "count_processes", lambda runs: 2)
+    with pytest.raises(Refused, match="a process that wrote pages was killed, .* build it again: `promotion site`"):
+        build(root)
+    assert digests(root / "site") == before
+
+
+@pytest.mark.parametrize(
+    ("runs", "processors", "processes"),
+    [(0, 8, 1), (249, 8, 1), (500, 1, 1), (500, 8, 2), (5000, 4, 4), (10**6, 99, writer.MOST_PROCESSES)],
+)
+def test_processes_are_as_many_as_pay_and_as_there_are_processors(
+    runs: int, processors: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
+    assert writer.count_processes(runs) == processes
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert writer.count_processes(runs) == 1
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=forks)])
+def test_a_disk_that_fills_half_way_leaves_the_old_site_as_it_was(
+    default_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     root = copy_of(default_study, tmp_path / "study")
     build(root)
@@ -110,7 +163,8 @@ def test_a_disk_that_fills_half_way_leaves_the_old_site_as_it_was(
             raise OSError(28, "No space left on device")
         return b"half"
 
-    monkeypatch.setattr(builder, "render", full)
+    monkeypatch.setattr(writer, "render", full)
+    monkeypatch.setattr(writer, "count_processes", lambda runs: processes)
     with pytest.raises(OSError, match="No space left"):
         build(root)
     assert digests(root / "site") == before
