@@ -31,8 +31,12 @@ MISSING = {
     "socket": {"AF_UNIX"},
     "time": {"tzset"},
 }
-#: What a module may use that has another way on Windows: runs are forked where `fork_server.can_fork` says so alone.
-ANOTHER_WAY = {"stages/hosts/fork_server.py": {"os.fork", "os.WNOHANG", "signal.SIGKILL"}}
+#: What a module may use that has another way on Windows: runs are forked where `fork_server.can_fork` says so alone,
+#: and one process writes all pages where `writer.count_processes` says so.
+ANOTHER_WAY = {
+    "stages/hosts/fork_server.py": {"os.fork", "os.WNOHANG", "signal.SIGKILL"},
+    "report/writer.py": {"the fork start method"},
+}
 TEXT_MODES = {"open", "read_text", "write_text"}
 PROCESS = {"run", "Popen", "check_output", "check_call", "call"}
 
