@@ -78,6 +78,28 @@ def test_a_row_that_says_nothing_usable_is_refused_by_its_line(csv, line, told):
     assert refusal(csv, [*rows({"b": GOOD["b"]}), line]).startswith(f"curves.csv, line 6: {told}")
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("c,0,1,3.0,x,1", "cost: found 'x', expected device-seconds"),
+        ("c,0,1,3.0,-1,1", "cost: found '-1', expected device-seconds"),
+        ("c,0,2,3.0,1,1", "scheduled: found '1', expected at least the budget, 2"),
+        ("c,0,2,3.0,1,x", "scheduled: found 'x', expected at least the budget, 2"),
+    ],
+)
+def test_what_a_run_cost_and_what_it_was_scheduled_for_are_read_as_strictly(csv, line, told):
+    columns = {**COLUMNS, "cost": "cost", "scheduled": "scheduled"}
+    lines = [f"{row},0,2" for row in rows(GOOD)]
+    message = refusal(csv, [*lines, line], f"{HEADER},cost,scheduled", columns=columns)
+    assert message.startswith(f"curves.csv, line 10: {told}")
+
+
+@pytest.mark.parametrize(("seed", "number"), [("9" * 18, int("9" * 18)), ("9" * 19, None), ("x", None)])
+def test_seeds_of_up_to_eighteen_digits_are_in_the_order_of_numbers(seed, number):
+    expected = (1, 0, seed) if number is None else (0, number, "")
+    assert curves._seed_order(seed) == expected
+
+
 def test_every_bad_line_is_told_up_to_twenty(csv):
     message = refusal(csv, [f"a,{n},1,nan" for n in range(25)])
     assert len(message.splitlines()) == 21

@@ -132,6 +132,17 @@ def test_the_split_of_a_document_is_pinned(text_data: TextData) -> None:
     assert names == expected.split()
 
 
+def test_a_split_has_as_many_thousandths_as_it_says(text_data: TextData) -> None:
+    """Documents by the thousandth that their hash falls into: 0 to 199 are val, 800 to 999 locked."""
+    by_bucket: dict[int, bytes] = {}
+    for n in range(20_000):
+        document = f"document {n}".encode()
+        by_bucket[int.from_bytes(hashlib.sha256(document).digest()[:8], "big") % 1000] = document
+    data = text_data(b"x", val_per_mille=200, locked_per_mille=200)
+    splits = {bucket: split_of(by_bucket[bucket], data) for bucket in (0, 199, 200, 799, 800, 999)}
+    assert splits == {0: "val", 199: "val", 200: "train", 799: "train", 800: "locked", 999: "locked"}
+
+
 def test_the_tokenizer_learns_from_the_training_split_only(text_data: TextData, tmp_path: Path) -> None:
     def ranks(texts: list[str]) -> str:
         data = text_data(joined(texts), val_per_mille=200, locked_per_mille=200)

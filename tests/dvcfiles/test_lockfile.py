@@ -115,6 +115,11 @@ def test_text_of_any_kind_that_dvc_writes_reads_back(params):
             b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n      size: -1\n",
             "x: stages.a.outs.0.size: found -1, expected a number of bytes",
         ),
+        (b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs: c\n", "x: stages.a.outs: found str, expected a list"),
+        (
+            b"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    deps:\n      c: d\n",
+            "x: stages.a.deps: found dict, expected a list",
+        ),
     ],
 )
 def test_a_lock_that_dvc_did_not_write_is_refused_by_name(data, message):

@@ -33,6 +33,24 @@ def files(tmp_path_factory) -> Cluster:
     return create_cluster(tmp_path_factory.mktemp("clusters") / "ours")
 
 
+def test_a_certificate_may_be_used_for_what_it_is_made_for_and_nothing_else(files):
+    """The authority signs certificates, a member signs what it says; no client may take one for the other."""
+    from cryptography import x509
+
+    for name, use, is_authority in (
+        (clusters.AUTHORITY, "key_cert_sign", True),
+        (clusters.CERTIFICATE, "digital_signature", False),
+    ):
+        certificate = x509.load_pem_x509_certificate((files.folder / name).read_bytes())
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        others = {"key_agreement", "key_encipherment", "data_encipherment", "content_commitment", "crl_sign"}
+        given = {name for name in others | {"key_cert_sign", "digital_signature"} if getattr(usage.value, name)}
+        assert (given, usage.critical, constraints.critical) == ({use}, True, True)
+        assert (constraints.value.ca, constraints.value.path_length) == (is_authority, 0 if is_authority else None)
+        assert certificate.version is x509.Version.v3
+
+
 def list_listening(*processes: psutil.Process) -> set[tuple[str, int]]:
     """Where these processes and all that they have started listen."""
     everyone = {one for process in processes for one in (process, *process.children(recursive=True))}

@@ -65,6 +65,16 @@ def test_a_short_run_prints_one_line_and_writes_no_file(clock):
     assert not LIVE.exists()
 
 
+def test_the_curve_can_be_followed_from_the_fourth_second_on(clock):
+    with Live(RUN, 130.0, "wall", io.StringIO(), now=clock) as live:
+        clock.at += 3.75
+        live.row(point(1))
+        assert not LIVE.exists()
+        clock.at += 0.25
+        live.row(point(2))
+        assert [row[0] for row in curve()[1:]] == ["1", "2"]
+
+
 def test_a_resumed_run_tells_the_time_of_all_its_processes(clock):
     out = io.StringIO()
     with Live(RUN, 130.0, "wall", out, now=clock) as live:

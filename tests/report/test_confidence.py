@@ -156,6 +156,29 @@ def test_a_pair_that_cannot_be_paired_says_why_and_no_noise_is_called_unmeasured
     assert (noise.text, noise.note) == (formatting.DASH, why)
 
 
+def test_p_values_have_three_digits_and_name_the_smallest_that_so_few_cells_allow() -> None:
+    rules = {"R8": {"kind": "mean_gap", "role": "comparator", "to": "reference", "most": 0.02}}
+    gate = cases.gate(rules, {"cmp": [1.01, 1.02, 1.04, 1.03], "ref": [1.0, 1.0, 1.0, 1.0]})
+    [pair] = assess_gates([gate]).gates["gate3"].comparisons
+    shown = gate_confidence._p(replace(pair, p_permutation=0.0625, smallest_p=0.125))
+    assert (shown.text, shown.small) == ("0.062", "smallest 0.125")
+    assert gate_confidence._p(replace(pair, p_permutation=None)).value is None
+    most = gate_confidence.outcome_cell(replace(pair, outcome="worse", p_test=0.9995, margin=0.02, margin_from=None))
+    assert most.small.endswith("0.02, p > 0.999")
+    least = gate_confidence.outcome_cell(replace(pair, outcome="better", p_test=0.0005, margin=0.02, margin_from=None))
+    assert least.small.endswith("0.02, p < 0.001")
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "mark"), [(None, "no noise measured", ""), (0.0, "never", ""), (0.5, "50.0 %", "bad")]
+)
+def test_how_often_an_outcome_is_another_one_is_a_share_never_or_unknown(
+    share: float | None, text: str, mark: str
+) -> None:
+    shown = gate_confidence._flips(gate_confidence.Fate("a", share, (), verdict=False))
+    assert (shown.value, shown.text, shown.mark) == (share, text, mark)
+
+
 def test_the_outcome_at_the_last_gate_is_the_first_place(view: StudyView) -> None:
     known = view.confidence.gate("gate5")
     leader = view.gates["gate5"].decision.ranking[0].config

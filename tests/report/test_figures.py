@@ -31,6 +31,8 @@ def test_a_winner_keeps_the_colour_and_the_dash_of_its_role() -> None:
     assert (reference.colour, reference.dash, reference.width) == ("@c1", "solid", 2.5)
     assert look_of(path("b"), best).colour == "@ink"
     assert look_of(path("c"), best).colour not in (look_of(path("d"), best).colour, "@ink")
+    assert (look_of(path("d"), best).width, look_of(path("c"), best).marked) == (1.5, True)
+    assert not look_of(path("d"), best).marked
 
 
 def of_study(root: Path) -> figures.Figure:

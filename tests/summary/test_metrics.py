@@ -43,15 +43,17 @@ def test_exploratory_mode_is_the_first_thing_said(case):
     assert headline(case, "exploratory")["mode"] == "exploratory"
 
 
-def test_amendments_are_counted_beside_the_mode(case):
+@pytest.mark.parametrize(
+    ("gates", "mode"),
+    [((), "frozen"), (("gate2",), "frozen, 1 amendment"), (("gate2", "gate4"), "frozen, 2 amendments")],
+)
+def test_amendments_are_counted_beside_the_mode(case, gates, mode):
     once = Amendment(reason="k was wrong", replaces="0" * 64, changed={})
     changed = {}
     for gate, lock in case.locks.items():
-        frozen = lock.frozen.model_copy(update={"amendments": [once] if gate in ("gate2", "gate4") else []})
+        frozen = lock.frozen.model_copy(update={"amendments": [once] if gate in gates else []})
         changed[gate] = lock.model_copy(update={"frozen": frozen})
-    assert headline(type(case)(case.root, case.configs, changed, case.records, case.decisions))["mode"] == (
-        "frozen, 2 amendments"
-    )
+    assert headline(type(case)(case.root, case.configs, changed, case.records, case.decisions))["mode"] == mode
 
 
 @pytest.mark.parametrize(("undecided", "shown"), [(("gate5",), "12-12-10-4-2"), (("gate2", "gate3"), "12-12-10-4-2")])

@@ -185,3 +185,15 @@ def test_other_errors_of_the_step_are_not_hidden(
     monkeypatch.setattr(Session, "step", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         train(make_spec(), corpus_dir)
+
+
+def test_other_errors_of_the_search_for_a_batch_are_not_hidden(
+    make_spec: Make, corpus_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Session, now: object) -> torch.Tensor:
+        whole = self._spec.device_batch_tokens == 256
+        raise torch.OutOfMemoryError("CUDA out of memory") if whole else RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Session, "step", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(make_spec(config__batch_tokens=256), corpus_dir)
