@@ -297,7 +297,7 @@ def test_the_overview_has_the_first_ones_settings_to_copy_and_the_place_of_its_w
     def settings(root: Path) -> dict[str, object]:
         text = (root / "index.html").read_text(encoding="utf-8").partition('<h2 id="Take">')[2]
         block = re.search(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL)
-        assert block
+        assert block and block[1].startswith("configs:\n  d8-c007:\n    ")  # a line for each setting
         return yamlio.loads(html.unescape(block[1]).encode("utf-8"), "copied")
 
     frozen = view_study(default_study).files.locks["gate1"].lock.frozen.configs
