@@ -257,7 +257,9 @@ def study(name: str) -> JSON:
     return value
 
 
-@pytest.mark.parametrize("name", ["autoresearch", "laptop", "litgpt", "nanochat", "nanogpt", "paper", "smoke", "smoke-gpu"])
+@pytest.mark.parametrize(
+    "name", ["autoresearch", "laptop", "litgpt", "nanochat", "nanogpt", "paper", "smoke", "smoke-gpu"]
+)
 def test_the_ready_studies_are_what_the_schema_for_editors_expects(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
     jsonschema.validate(study(name), json_schema())
