@@ -93,7 +93,21 @@ def test_long_names_stay_different_when_they_are_cut() -> None:
     assert max(map(len, short.values())) <= 16
 
 
-@pytest.mark.parametrize(("place", "text"), [(1, "first"), (12, "twelfth"), (13, "13th"), (21, "21st"), (112, "112th")])
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        (1, "first"),
+        (12, "twelfth"),
+        (13, "13th"),
+        (21, "21st"),
+        (22, "22nd"),
+        (23, "23rd"),
+        (24, "24th"),
+        (111, "111th"),
+        (112, "112th"),
+        (113, "113th"),
+    ],
+)
 def test_ranks_read_as_ordinals(place: int, text: str) -> None:
     assert formatting.ordinal(place) == text
 

@@ -19,7 +19,7 @@ from stages.commands import dispatch as command
 from stages.domain.errors import Refused
 from stages.hosts import cluster as clusters
 from stages.hosts import workers
-from stages.hosts.cluster import Cluster, create_cluster, is_loopback, read_cluster, use_cluster
+from stages.hosts.cluster import Cluster, create_cluster, find_own_address, is_loopback, read_cluster, use_cluster
 from stages.hosts.dispatch import StartedCluster, start_cluster
 from tests.hosts.conftest import PATIENCE
 from tests.support.repo import PROJECT
@@ -31,6 +31,14 @@ SECONDS = 10.0
 def files(tmp_path_factory) -> Cluster:
     """The certificates of a cluster."""
     return create_cluster(tmp_path_factory.mktemp("clusters") / "ours")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_worker_listens_at_the_address_from_which_it_reaches_the_scheduler(host):
+    try:
+        assert find_own_address(host, 8786) == host.strip("[]")
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
 
 
 def test_a_certificate_may_be_used_for_what_it_is_made_for_and_nothing_else(files):

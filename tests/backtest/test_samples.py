@@ -1,0 +1,65 @@
+"""Scores of curves as means by configuration, host and budget, with the noise that their runs show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.backtest import curves
+from stages.backtest.samples import from_curves
+from stages.domain.errors import Invalid
+from tests.backtest.curves_csv import COLUMNS, HEADER, curve_map, rows, write
+
+#: Two runs of four configurations at budgets 1 and 2; what a run is worse at 1 it is twice as much worse at 2.
+VALUES = {name: [[3.0 + n, 2.0 + n], [3.1 + n, 2.2 + n]] for n, name in enumerate("abcd")}
+
+
+def read(path, lines, header=HEADER, **over):
+    known = curve_map(**over)
+    return from_curves(curves.read_curves(write(path / "c.csv", lines, header), known), known)
+
+
+def test_curves_of_one_host_are_means_of_their_runs_in_their_own_unit(tmp_path):
+    samples = read(tmp_path, rows(VALUES))
+    assert (samples.configs, samples.hosts, samples.budgets) == (tuple("abcd"), ("",), (1.0, 2.0))
+    assert samples.means[:, 0] == pytest.approx(np.array([[3.05 + n, 2.1 + n] for n in range(4)]))
+    assert (samples.counts == 2).all()
+    assert (samples.unit, samples.prefix) == ("nats", True)
+    assert samples.freedom.tolist() == [4, 4]
+    assert samples.within == pytest.approx([4 * 2 * 0.05**2, 4 * 2 * 0.1**2])
+
+
+def test_runs_that_are_followed_share_their_luck_between_budgets_and_others_do_not(tmp_path):
+    assert read(tmp_path, rows(VALUES)).run_correlation == pytest.approx(np.ones((2, 2)))
+    anew = [f"{line},{line.split(',')[2]}" for line in rows(VALUES)]
+    columns, budget = {**COLUMNS, "scheduled": "planned"}, {"unit": "step", "prefix": False}
+    samples = read(tmp_path, anew, f"{HEADER},planned", columns=columns, budget=budget)
+    assert (samples.run_correlation.tolist(), samples.prefix) == (np.eye(2).tolist(), False)
+
+
+def test_hosts_are_told_apart_where_there_are_two(tmp_path):
+    lines = [
+        f"{line},{host}" for host, shift in (("h1", 0.0), ("h2", 0.5)) for line in rows(
+            {name: [[value + shift for value in run] for run in runs] for name, runs in VALUES.items()}
+        )
+    ]  # fmt: skip
+    samples = read(tmp_path, lines, f"{HEADER},host", columns={**COLUMNS, "host": "host"})
+    assert samples.hosts == ("h1", "h2")
+    assert samples.means[:, 1] == pytest.approx(samples.means[:, 0] + 0.5)
+
+
+def test_budgets_that_are_no_rung_and_values_of_broken_runs_are_left_out(tmp_path):
+    lines = [
+        f"{line},finished" for line in rows({name: [[*run, 1.0] for run in runs] for name, runs in VALUES.items()})
+    ]
+    lines += ["a,9,1,3.9,finished", "a,9,2,,diverged"]
+    over = {"columns": {**COLUMNS, "status": "status"}, "final": {"kind": "last_budget"}}
+    samples = read(tmp_path, lines, f"{HEADER},status", **over)
+    assert samples.budgets == (1.0, 2.0)
+    assert samples.counts[0, 0].tolist() == [3, 2]
+    assert samples.means[0, 0] == pytest.approx([(3.0 + 3.1 + 3.9) / 3, 2.1])
+
+
+def test_curves_without_a_second_run_anywhere_show_no_noise(tmp_path):
+    with pytest.raises(Invalid, match="no noise was measured: no configuration has two runs"):
+        read(tmp_path, rows({name: runs[:1] for name, runs in VALUES.items()}))
