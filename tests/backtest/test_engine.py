@@ -222,3 +222,18 @@ def test_what_curves_cannot_answer_is_named_with_its_reason():
 @pytest.mark.parametrize("kind", sorted(EFFECTS))
 def test_every_kind_of_rule_is_evaluated_or_known_not_to_be(kind):
     assert kind in engine._KINDS or kind in engine.NOT_IN_CURVES or kind == "above_noise_floor"
+
+
+@pytest.mark.parametrize("reference", [0, 1])
+@pytest.mark.parametrize("floors", [0, 2])
+def test_fresh_seeds_of_a_reference_without_runs_are_known_by_its_floor(reference, floors):
+    state = np.full((1, 2, 1, 1), FINISHED, dtype=np.int8)
+    state[0, reference] = ABSENT
+    floor = np.zeros((1, 1, floors), dtype=np.int64) if floors else None
+    cells = engine.Cells(
+        np.zeros((1, 2, 1, 1), dtype=np.int64), np.ones((1, 2), bool), {"reference": reference}, state, floor
+    )
+    [rule] = parse_rules({"R1": {"kind": "fresh_seeds"}}).values()
+    expected = [engine.HOLDS, engine.HOLDS]
+    expected[reference] = engine.HOLDS if floors else engine.UNKNOWN
+    assert engine.fresh_seeds(rule, cells).tolist() == [expected]

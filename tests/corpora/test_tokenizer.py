@@ -92,3 +92,5 @@ def test_a_token_too_long_for_its_length_field_is_refused(monkeypatch: pytest.Mo
     assert str(error.value) == (
         "the training text yields a token of 8 bytes, at most 7 are kept; take the endless repetition out of the text"
     )
+    monkeypatch.setattr(module, "MAX_TOKEN_BYTES", 8)
+    assert max(map(len, learn(["a" * 64], 260).ranks)) == 8

@@ -199,6 +199,17 @@ def test_an_earlier_study_that_does_not_verify_supports_nobody(repo: Repo):
     assert " fails at V15 decisions: ledger/decisions.jsonl, line 5" in problems(report)[0]
 
 
+def test_a_gate_whose_rule_was_amended_since_it_decided_supports_nobody(repo: Repo):
+    params = extension("more", 1000)
+    gate = params["study"]["from"]["gate"]
+    repo.promotion("freeze", gate, "--amend", "--reason", "to be judged again")
+    repo.commit("Amend the rule")
+    params["study"]["from"]["commit"] = repo.git("rev-parse", "HEAD")
+    report = made(repo, params)
+    assert "origin" in failed(report)
+    assert [problem for problem in problems(report) if problem.startswith(f"/study/from/gate: {gate}, pending in ")]
+
+
 def test_a_seed_of_the_study_before_the_one_before_is_no_fresh_one(repo: Repo):
     made(repo, extension("second", 1000))
     third = extension("third", 2000)
