@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain import canonical, decision, rules
+from stages.domain import canonical, decision, judge, rules
 from stages.domain.contract import Contract
 from stages.domain.errors import Invalid
 from stages.domain.evidence import Evidence, gather
@@ -468,3 +468,10 @@ def test_one_host_alone_decides_without_the_rule_that_compares_hosts_even_where_
     alone = evidence({"R1": {"kind": "min_host_agreement", "tau": 0.5}}, FLAT).only_host(HOSTS[0])
     made = decision.decide(alone)
     assert (made.outcome, made.promoted, made.rules) == ("decided", [], [])
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, ""), (1, "missing: a"), (4, "missing: a, b, c, d"), (5, "missing: a, b, c, d and 1 more")]
+)
+def test_a_note_lists_four_things_and_counts_the_others(count, text):
+    assert judge._list("missing", list("abcde")[:count]) == text

@@ -111,3 +111,12 @@ def test_a_curve_is_thinned_and_keeps_its_first_and_last_point(tmp_path: Path, f
     assert trace.rows == 100 and len(steps) == traces.MOST_POINTS
     assert (steps[0], steps[-1]) == (0, 99) and steps == sorted(set(steps))
     assert steps[1] - steps[0] < steps[-1] - steps[-2], "closer where a loss falls steeply"
+
+
+def test_a_curve_as_a_table_counts_in_whole_numbers_and_says_what_is_absent(tmp_path: Path, folder: Path) -> None:
+    (folder / "curve.csv").write_text(
+        "step,tokens,seconds,train_loss,lr_factor\n0,0,0.0,5.5,1.0\n1,128,0.123456789,,0.5\n", encoding="utf-8"
+    )
+    table = runs.curve_table(read_trace(tmp_path, RUN), RUN, "rated clock", "nats")
+    assert table.values == [[0, 0, 0.0, 5.5, 1.0], [1, 128, 0.123457, None, 0.5]]
+    assert [type(value) for value in table.values[1][:2]] == [int, int]

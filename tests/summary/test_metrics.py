@@ -1,13 +1,14 @@
 """The headline that DVC shows first."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from stages.domain import names
 from stages.domain.locks import Amendment
 from stages.summary import everything
-from stages.summary.metrics import path
+from stages.summary.metrics import _lowest_agreement, path
 
 
 def headline(case, mode="frozen"):
@@ -37,6 +38,13 @@ def test_gaps_are_mean_paired_gaps_at_the_last_rung(case):
 def test_host_agreement_is_the_smallest_tau_of_each_rung(case):
     assert headline(case)["host_agreement"]["rung5"] == 1.0
     assert len(headline(case)["host_agreement"]) == 5
+
+
+def test_agreement_that_one_pair_of_hosts_does_not_have_is_none_and_of_one_host_it_is_absent():
+    taus = {"rung1": [0.5, None], "rung2": [0.5, 0.25], "rung3": []}
+    pairs = {rung: [SimpleNamespace(tau_b=tau) for tau in values] for rung, values in taus.items()}
+    agreement = SimpleNamespace(rungs={rung: SimpleNamespace(pairs=values) for rung, values in pairs.items()})
+    assert _lowest_agreement(agreement) == {"rung1": None, "rung2": 0.25}
 
 
 def test_exploratory_mode_is_the_first_thing_said(case):
