@@ -46,6 +46,18 @@ def test_a_study_that_repeats_itself_is_sure_and_needs_nothing():
     assert made.how_sure.text.endswith("no outcome depends on one cell, seed or host.")
 
 
+@pytest.mark.parametrize(
+    ("count", "end"), [(1, "seed 0."), (3, "seed 2."), (4, "seed 2 and 1 more."), (5, "seed 2 and 2 more.")]
+)
+def test_three_things_that_outcomes_depend_on_are_named_and_the_others_counted(count, end):
+    made = study()
+    hangs_on = tuple(f"seed {n}" for n in range(count))
+    gates = {**made.gates, "gate1": replace(made.gates["gate1"], hangs_on=hangs_on)}
+    answer = how_sure(gates, made.winner, made.lead)
+    assert answer.text.endswith(end)
+    assert (answer.grade, answer.text.count("would decide otherwise without")) == ("likely", min(count, 3))
+
+
 def test_nothing_decided_is_unknown():
     made = assess_gates([])
     assert (made.how_sure.grade, made.how_sure.text, made.what_next.rule) == (
