@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from report.pages.cost import cost_figure, decisions_table, rungs_table
 from report.tables import Table
 from report.views import StudyView, view_study
 from stages.domain import formatting
+from stages.summary.accounting import Counterfactual
 from tests.report import broken
 from tests.report.conftest import copy_of, make_study
 from tests.report.pages import read
@@ -132,3 +134,14 @@ def test_the_figure_speaks_the_unit_of_the_text_and_shows_the_plan_only_where_it
     for path in (root / "artifacts" / "summary").iterdir():
         path.unlink()
     assert "planned" in {bar["y"][0] for bar in cost_figure(view_study(root).cost, view.clock).data}
+
+
+def test_a_bar_of_unrun_work_says_how_many_would_have_gone_on(default_study: Path) -> None:
+    cost = view_study(default_study).cost
+    cases = [
+        Counterfactual(from_rung=rung, candidates=candidates, hours=2.0, text="")
+        for rung, candidates in (("rung1", 12), ("rung4", 1))
+    ]
+    figure = cost_figure(dataclasses.replace(cost, counterfactuals=cases), "rated")
+    labels = figure.layout["yaxis"]["categoryarray"]
+    assert labels[:2] == ["the one of rung 4<br>at the last", "all 12 of rung 1<br>at the last"]
