@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from stages import ledger
-from stages.domain import canonical
+from stages.domain import canonical, locks
+from stages.domain.locks import Amendment
 from stages.repo.tree import WorkTree
+from stages.verify import changes
 from stages.verify.changes import (
     Snapshot,
     changed_decisions,
@@ -109,6 +111,35 @@ def test_locks_that_come_go_and_are_amended_are_told(snapshot):
     fewer = replace(snapshot, locks={gate: lock for gate, lock in snapshot.locks.items() if gate != "gate5"})
     assert compare_snapshots(fewer, snapshot).rules == ["Gate 5: frozen"]
     assert compare_snapshots(snapshot, fewer).rules == ["Gate 5: lock taken away"]
+
+
+def lock_of(snapshot: Snapshot, *reasons: str) -> bytes:
+    """The lock of gate 2 with amendments for these reasons."""
+    amendments = [Amendment(reason=reason, replaces="0" * 64, changed={}) for reason in reasons]
+    return locks.dumps(snapshot.locks["gate2"].frozen.model_copy(update={"amendments": amendments}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((), (), ""),
+        (None, (), "gate2 frozen ("),
+        (None, ("one",), "gate2 amended: one; "),
+        ((), ("one",), "gate2 amended: one; "),
+        (("one",), ("one", "two"), "gate2 amended: two; "),
+        (("one",), ("other",), "gate2 frozen anew ("),
+        (("one",), (), "gate2 frozen anew ("),
+        ((), None, "gate2 lock taken away"),
+    ],
+)
+def test_a_commit_says_of_a_lock_whether_it_was_frozen_amended_or_taken_away(snapshot, before, after, words):
+    old, new = (
+        Files({} if reasons is None else {"locks/gate2.yaml": lock_of(snapshot, *reasons)})
+        for reasons in (before, after)
+    )
+    line = changes._describe_lock("gate2", old, new)
+    assert line.startswith(words)
+    assert bool(line) == bool(words)
 
 
 def test_runs_that_come_go_and_change_are_told_and_counted_by_rung(snapshot):
