@@ -81,3 +81,13 @@ def test_not_evaluable_never_looks_like_a_pass() -> None:
         assert (cell.text, cell.mark) == ("? not evaluable", "holds-unknown")
     assert holds(True, "stop").mark == "holds-no"
     assert holds(False, "require").mark == "holds-no"
+
+
+def test_digests_are_set_in_the_face_of_code_and_shown_whole_to_who_points_at_them() -> None:
+    columns = [TEXT, Column("digest", "SHA-256", "digest"), Column("name", "Name"), NUMBER]
+    cells = {"text": "a", "digest": "0123456789abcdef" * 4, "name": "b", "number": 1.5}
+    made = str(body(Table("t", "T", "s", columns=columns, rows=[TableRow("r", cells)]), str, False, render.anchor))
+    assert f'<td class="mono" title="{cells["digest"]}">' in made
+    assert '<th scope="row">a</th>' in made
+    assert "<td>b</td>" in made
+    assert '<td class="num">1.5' in made
