@@ -1,0 +1,44 @@
+"""What commands print of four studies, line by line, on a wide terminal and on a narrow one."""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+from stages.confidence import __main__ as confidence
+from tests.commands.conftest import Command
+from tests.support.snapshots import check_snapshots
+from tests.support.studies import STUDIES
+
+COMMANDS = (
+    ("status",),
+    ("status", "--json"),
+    ("plan",),
+    ("plan", "--workers", "3"),
+    ("plan", "--json"),
+    ("dag",),
+    ("dag", "--mermaid"),
+    ("dag", "--dot"),
+    ("what_if", "gate2.R5.k=1"),
+    ("what_if", "gate3.R7.k=3", "gate4.R5=off"),
+    ("what_if", "gate3.R8.gap=0.01", "gate3.R8.of=reference", "--json"),
+)
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_commands_print_what_their_snapshots_hold(
+    name: str, tmp_path: Path, promotion: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    STUDIES[name](tmp_path)
+    texts = {}
+    with chdir(tmp_path):
+        if name != "beaten":  # what the commands say where nobody has asked how sure the study is
+            confidence.main()
+        capsys.readouterr()
+        for words in COMMANDS:
+            texts["_".join(words).replace("--", "").replace("=", "-") + ".txt"] = promotion(*words)
+        monkeypatch.setenv("COLUMNS", "80")
+        texts["status-narrow.txt"] = promotion("status")
+    check_snapshots(f"commands/{name}", texts)
