@@ -1,4 +1,4 @@
-"""What commands print of four studies, line by line, on a wide terminal and on a narrow one."""
+"""What commands print of five studies, line by line, on a wide terminal and on a narrow one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ COMMANDS = (
     ("dag",),
     ("dag", "--mermaid"),
     ("dag", "--dot"),
+)
+#: What is asked of the ladders, and of the screen.
+LADDER = (
     ("what_if", "gate2.R5.k=1"),
     ("what_if", "gate3.R7.k=3", "gate4.R5=off"),
     ("what_if", "gate3.R8.gap=0.01", "gate3.R8.of=reference", "--json"),
 )
+SCREEN = (("what_if", "gate1.R2.k=2"), ("screen", "effects"), ("screen", "effects", "--json"))
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -34,10 +38,10 @@ def test_commands_print_what_their_snapshots_hold(
     STUDIES[name](tmp_path)
     texts = {}
     with chdir(tmp_path):
-        if name != "beaten":  # what the commands say where nobody has asked how sure the study is
+        if name != "waiting":  # what the commands say where nobody has asked how sure the study is
             confidence.main()
         capsys.readouterr()
-        for words in COMMANDS:
+        for words in (*COMMANDS, *(SCREEN if name == "screened" else LADDER)):
             texts["_".join(words).replace("--", "").replace("=", "-") + ".txt"] = promotion(*words)
         monkeypatch.setenv("COLUMNS", "80")
         texts["status-narrow.txt"] = promotion("status")

@@ -1,4 +1,4 @@
-"""Four small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
+"""Five small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from stages import ledger
 from stages.domain import locks
 from tests.report import broken
+from tests.screen.test_command import screen_params
 from tests.support import synthetic
 
 
@@ -78,7 +79,7 @@ def waiting(root: Path) -> None:
 
 
 def beaten(root: Path) -> None:
-    """One host alone; the reference does not win, there is no sentinel, and a score changed after its decision."""
+    """One host alone; the reference does not win, a score changed after its decision, and hindsight is not kind."""
     value = synthetic.params(3)
     del value["hosts"]["cpu-bf16"], value["roles"]["sentinel"]
     value["roles"] |= {"reference": "d1-c000", "comparator": "d3-c002"}
@@ -87,6 +88,20 @@ def beaten(root: Path) -> None:
     value["gates"]["gate5"]["R7"] = {"kind": "top_k", "k": 1, "by": "mean"}
     _make(root, value)
     broken.score(root, ("rung3", "d3-c002", "cpu-fp32", 3000), 2.5)
+    synthetic.look_back(root)
+    broken.lines(root, "hindsight.jsonl", better)
+
+
+def better(record: dict[str, Any]) -> dict[str, Any]:
+    """What was trained in hindsight is better than all that went on."""
+    if record["facts"]:
+        record["facts"]["val_bpb"] = round(record["facts"]["val_bpb"] - 0.1, 6)
+    return record
+
+
+def screened(root: Path) -> None:
+    """A screen of three factors on two hosts, with two seeds a host and two rungs."""
+    _make(root, screen_params())
 
 
 STUDIES: dict[str, Callable[[Path], None]] = {
@@ -94,4 +109,5 @@ STUDIES: dict[str, Callable[[Path], None]] = {
     "blocked": blocked,
     "waiting": waiting,
     "beaten": beaten,
+    "screened": screened,
 }
