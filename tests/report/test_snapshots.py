@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from report.build import build
-from tests.support.snapshots import check_snapshots, describe_json
+from tests.support.snapshots import check_snapshots, cut_numbers, describe_json
 from tests.support.studies import STUDIES
 
 #: What begins a line of its own.
 _BLOCKS = {"h1", "h2", "h3", "h4", "p", "div", "tr", "li", "dl", "pre", "figure", "table", "details", "summary", "ul"}
 _CELLS = {"td", "th", "dt", "dd"}
-#: Attributes that a reader meets: where a link leads, what is said aloud or at a pointer, where others link to.
-_READ = ("id", "href", "title", "aria-label", "alt", "open")
+#: Attributes that a reader meets: where a link leads, what is said aloud or at a pointer, where others link to, what a
+#: cell or a mark means by its colour, and what a table sorts by.
+_READ = ("id", "href", "title", "aria-label", "alt", "open", "data-v", "class")
+_FRAME = {"num", "anchor", "name", "wrap", "source", "files", "caption", "table-block", "scroll", "head", "js-off"}
 _FEW = ("index", "configs", "agreement", "stability", "confidence", "cost", "verify")
 #: The pages of each study that are kept.
 PAGES = {
@@ -47,8 +51,7 @@ class PageText(HTMLParser):
             self.lines.append("")
         if tag in _CELLS:
             self.lines[-1] += " | "
-        read = [f"{name}={values[name]}" if values[name] else name for name in _READ if name in values]
-        if self._inside and read:
+        if self._inside and (read := [*read_attributes(values)]):
             self.lines[-1] += f"[{' '.join(read)}]"
 
     def handle_endtag(self, tag: str) -> None:
@@ -62,6 +65,16 @@ class PageText(HTMLParser):
             self._json = False
         elif self._inside:
             self.lines[-1] += data
+
+
+def read_attributes(values: dict[str, str | None]) -> Iterator[str]:
+    """The attributes of a tag that a reader meets; a number is cut as those of the figures are."""
+    for name in _READ:
+        value = values.get(name)
+        if name == "data-v" and value and re.fullmatch(r"-?[\d.]+(e-?\d+)?", value):
+            value = str(cut_numbers(float(value), 5))
+        if name in values and not (name == "class" and value in _FRAME):
+            yield f"{name}={value}" if value else name
 
 
 def describe_page(path: Path) -> str:

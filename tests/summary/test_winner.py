@@ -56,6 +56,8 @@ def test_without_a_winner_it_says_why_and_leaves_no_weights(study):
     told = model(study)
     assert (told["config"], told["reason"]) == (None, "gate5 has not decided yet.")
     assert not (study / names.WINNER / "model.safetensors").exists()
+    winner.main()  # and says the same where there are no weights to remove
+    assert model(study) == told
 
 
 def test_missing_weights_are_named_with_the_command_that_brings_them_back(study):
