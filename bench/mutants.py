@@ -12,10 +12,10 @@ First the quick tests of the module's name are tried. For what they let pass the
 which notes the lines that each test runs (`bench.coverage_map`; as long as the suite, or as the folders of `--tests`).
 Then the tests that run the changed line are tried, those of the module's own name first, then the quickest, until one
 fails or all have passed. Where that many seconds of them are left out, or no test in this process
-runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included.
-What still passes is a survivor. So a mutant that only a slow test of another name would notice counts as one: the score
-is a lower bound. The tests of a study copy one that was run with the unchanged code; where such a test fails, it
-must fail with a study of its own too.
+runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included,
+and at last those of the whole protocol through DVC, with a study that the changed code runs. What still passes is a
+survivor. So a mutant that only another slow test would notice counts as one: the score is a lower bound. Other tests
+copy a study that was run with the unchanged code; where such a test fails, it must fail with a study of its own too.
 
 Prints the score of each folder and every survivor. With `--out FILE` each outcome is a line of JSON at once, and a
 mutant that stands there is not tried again.
@@ -57,6 +57,8 @@ _PRELOADED = ("pytest", "hypothesis", "pydantic", "ruamel.yaml", "rich", "scipy.
               "plotly.graph_objects", "dvc.repo", "torch")  # fmt: skip
 #: Rooms of tests that copy the shared study.
 _SHARING = tuple(f"tests/{room}/" for room in ("verify", "pipeline", "hosts", "repo", "dvcfiles", "commands"))
+#: The whole protocol through DVC, in programs that no map sees.
+PIPELINE = "tests/pipeline/test_smoke.py"
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -131,7 +133,7 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     tree = ast.parse(source)
     name, mutants = path.relative_to(root).as_posix(), []
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
-        for node in (inner for statement in function.body for inner in ast.walk(statement)):
+        for node in (inner for statement in function.body for inner in walk_evaluated(statement)):
             for change in changes_of(node):
                 changed = copy.deepcopy(node)
                 change(changed)
@@ -143,6 +145,16 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
                 if isinstance(body, list):
                     mutants += [_write(name, source, body[place], "pass") for place in droppable(body)]
     return list({(entry.line, entry.source): entry for entry in mutants}.values())
+
+
+def walk_evaluated(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below one, itself included, without annotations: with `from __future__` those are never evaluated."""
+    yield node
+    for field, value in ast.iter_fields(node):
+        if field not in ("annotation", "returns"):
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from walk_evaluated(child)
 
 
 def _write(name: str, source: str, node: ast.AST, after: str) -> Mutant:
@@ -253,8 +265,11 @@ class Clone:
         failed = self.fails(words)
         if failed is None or not failed.startswith(_SHARING) or SMOKE not in self.environment:
             return failed
-        alone = {name: value for name, value in self.environment.items() if name != SMOKE}
-        return Clone(self.root, alone).fails([failed])
+        return self.without_smoke().fails([failed])
+
+    def without_smoke(self) -> Clone:
+        """The same where tests run a study of their own, with the code as it is now."""
+        return Clone(self.root, {name: value for name, value in self.environment.items() if name != SMOKE})
 
     def find_killer(self, mutant: Mutant, tests: CoverageMap | None = None) -> str | None:
         """The test that fails where the mutant stands in the place of its module.
@@ -268,7 +283,10 @@ class Clone:
         path.write_text(mutant.source, encoding="utf-8", newline="\n")
         forget_compiled(path)
         try:
-            return next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
+            killer = next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
+            if killer is None and tests is not None and (self.root / PIPELINE).exists():
+                killer = self.without_smoke().fails([PIPELINE])
+            return killer
         finally:
             path.write_bytes(whole)
             forget_compiled(path)

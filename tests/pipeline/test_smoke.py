@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -387,19 +388,26 @@ main()
 
 
 def test_a_second_repro_beside_the_first_is_told_to_wait(study):
+    """The first is halted in the middle of a stage, so that the second meets it however quick either is."""
     study.python("-c", "import shutil; shutil.rmtree('artifacts/records/rung1')")
     first = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "--force", "stages/ladder/rung1/d1-a/dvc.yaml"],
         cwd=study.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    rwlock, halted = study.root / ".dvc" / "tmp" / "rwlock", []
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            second = study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml:run@cpu-fp32-1", check=False)
-            if second.returncode:
-                break
+        while not (rwlock.exists() and '"write"' in rwlock.read_text(encoding="utf-8")):
+            assert first.poll() is None
+            time.sleep(0.01)
+        halted = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+        for process in halted:
+            process.suspend()
+        second = study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml", check=False)
+        assert second.returncode
         assert "another" in second.stderr.lower() or "lock" in second.stderr.lower()
     finally:
+        for process in halted:
+            process.resume()
         first.wait(120)
     assert first.returncode == 0
 
