@@ -15,6 +15,7 @@ from typing import Any
 from stages.domain import canonical
 from stages.domain.records import parse_line
 from stages.repo.git import Git
+from stages.repo.objects import FILE
 from stages.repo.tree import WorkTree
 from stages.verify.check import Case, CheckFailed, Options, Skip, perform
 from stages.verify.ledger import Ledger, RecordLine
@@ -39,7 +40,9 @@ class Overlay:
         return self._changed[path] if path in self._changed else self._tree.read(path)
 
     def mode(self, path: str) -> Any:
-        return self._tree.mode(path) if self.read(path) is not None else None
+        if path in self._changed:
+            return None if self._changed[path] is None else FILE
+        return self._tree.mode(path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tree, name)
