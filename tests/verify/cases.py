@@ -17,7 +17,7 @@ from stages.domain.records import parse_line
 from stages.repo.git import Git
 from stages.repo.objects import FILE
 from stages.repo.tree import WorkTree
-from stages.verify.check import Case, CheckFailed, Options, Skip, perform
+from stages.verify.check import Case, CheckFailed, Options, Problem, Skip, perform
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks
 from stages.verify.sequence import SEQUENCE
@@ -86,3 +86,9 @@ def change_lock(case: Case, gate: str, **frozen: Any) -> Locks:
     changed = by_gate[gate].frozen.model_copy(update=frozen)
     by_gate[gate] = by_gate[gate].model_copy(update={"frozen": changed})
     return Locks(by_gate)
+
+
+def told(case: Case, line: int, pointer: str, found: str, expected: str, meaning: str) -> Problem:
+    """A problem with a line of the ledger, whose meaning begins with the run that the untouched ledger has there."""
+    run = case.get(Ledger).runs[line - 1].record.id
+    return Problem("ledger/runs.jsonl", found, expected, f"{run}: {meaning}", line=line, pointer=pointer)
