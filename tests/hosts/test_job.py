@@ -16,8 +16,8 @@ from stages.domain import canonical, files, names
 from stages.domain.errors import Invalid, Refused
 from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import telemetry
-from stages.hosts import processes
 from stages.hosts import job as jobs
+from stages.hosts import processes
 from stages.hosts.job import Job, RunFailed, accept_outputs, make_job, read_outputs, run_job
 from stages.hosts.worklist import read_current_contract, read_rung_work
 from tests.support.repo import PROJECT
