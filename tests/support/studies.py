@@ -1,4 +1,4 @@
-"""Five small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
+"""Six small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
 
 from __future__ import annotations
 
@@ -100,8 +100,13 @@ def better(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def screened(root: Path) -> None:
-    """A screen of three factors on two hosts with two seeds each; what one host ran at the second rung is missing."""
+    """A screen of three factors on two hosts, with two seeds a host and two rungs."""
     _make(root, screen_params())
+
+
+def gapped(root: Path) -> None:
+    """The same without what one host ran at the second rung."""
+    screened(root)
     gone = ("rung2", "cpu-bf16")
     broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["host"]) == gone else run)
 
@@ -112,4 +117,5 @@ STUDIES: dict[str, Callable[[Path], None]] = {
     "waiting": waiting,
     "beaten": beaten,
     "screened": screened,
+    "gapped": gapped,
 }
