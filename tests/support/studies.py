@@ -1,4 +1,4 @@
-"""Five small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
+"""Six small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
 
 from __future__ import annotations
 
@@ -105,10 +105,18 @@ def screened(root: Path) -> None:
     make(root, screen_params())
 
 
+def gapped(root: Path) -> None:
+    """The same without what one host ran at the second rung."""
+    screened(root)
+    gone = ("rung2", "cpu-bf16")
+    broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["host"]) == gone else run)
+
+
 STUDIES: dict[str, Callable[[Path], None]] = {
     "whole": whole,
     "blocked": blocked,
     "waiting": waiting,
     "beaten": beaten,
     "screened": screened,
+    "gapped": gapped,
 }
