@@ -1,4 +1,4 @@
-"""What commands print of five studies, line by line, on a wide terminal and on a narrow one."""
+"""What commands print of six studies, line by line, on a wide terminal and on a narrow one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_commands_print_what_their_snapshots_hold(
         if name != "waiting":  # what the commands say where nobody has asked how sure the study is
             confidence.main()
         capsys.readouterr()
-        for words in (*COMMANDS, *(SCREEN if name == "screened" else LADDER)):
+        for words in (*COMMANDS, *(SCREEN if name in ("screened", "gapped") else LADDER)):
             texts["_".join(words).replace("--", "").replace("=", "-") + ".txt"] = promotion(*words)
         monkeypatch.setenv("COLUMNS", "80")
         texts["status-narrow.txt"] = promotion("status")

@@ -1,4 +1,4 @@
-"""What is said of how sure five studies are, number by number, and what other rules would have decided."""
+"""What is said of how sure six studies are, number by number, and what other rules would have decided."""
 
 from __future__ import annotations
 

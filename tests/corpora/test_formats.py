@@ -110,6 +110,7 @@ def test_what_decodes_or_not_but_is_no_text_is_told_as_what_it_is(
     ("content", "expected"),
     [
         (b"", "an empty file, expected a Parquet file; fetch it again"),
+        (b"PARE" + parquet_bytes(), "an encrypted Parquet file, expected one that can be read; decrypt it"),
         (parquet_bytes()[:-3], "a Parquet file without its end, so it was cut off"),
         (b"<!DOCTYPE html><title>Sign in</title>", "a page of a web site (an error or a login?)"),
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "a page of a web site (an error or a login?)"),

@@ -6,6 +6,8 @@ import io
 import json
 import sys
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -58,6 +60,8 @@ def test_what_is_visible_stays_as_it_is(text):
         ("a\rb", r"a\rb"),
         ("a\nb\tc", r"a\nb\tc"),
         ("caf\udce9", r"caf\xe9"),
+        ("\udc80\udcff", r"\x80\xff"),
+        ("\udc7f\udd00", r"\udc7f\udd00"),
         ("\ud800", r"\ud800"),
         ("\U000e0041", r"\U000e0041"),
         ("Ωé中−…\u00a0\u202f", "Ωé中−…\u00a0\u202f"),
@@ -84,7 +88,19 @@ def test_a_cell_of_markdown_stays_one_cell_of_code(texts):
 
 
 def test_a_long_cell_is_cut():
-    assert len(markdown_code("x" * 10_000)) == MOST_MARKDOWN + 3
+    assert MOST_MARKDOWN == 300
+    assert markdown_code("x" * 300) == f"`{'x' * 300}`"
+    assert markdown_code("x" * 301) == markdown_code("x" * 10_000) == f"`{'x' * 300}…`"
+
+
+@pytest.mark.parametrize(("text", "code"), [("", ""), ("   ", ""), (" a ", "` a `"), ("a|b`c\nd", r"`a\x7cb\x60c\nd`")])
+def test_a_cell_says_what_stood_there_and_is_empty_where_nothing_did(text, code):
+    assert markdown_code(text) == code
+
+
+def test_a_script_gets_the_same_value_with_what_is_hidden_escaped():
+    value = {"a\u202e": ["b\x1b", 1, None, 2.5, True, ("c\r",)], "d": {"e": {}}}
+    assert visible_json(value) == {r"a\u202e": [r"b\x1b", 1, None, 2.5, True, [r"c\r"]], "d": {"e": {}}}
 
 
 @given(
@@ -114,3 +130,96 @@ def test_a_styled_stream_keeps_its_colours():
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_an_error_at_a_place_is_one_visible_line(where, problem, place):
     assert hidden(str(Invalid.at(where, problem, place))) == set()
+
+
+class Broken(io.StringIO):
+    """A stream that cannot be written, or only when it is flushed; `file` stands for where it leads."""
+
+    def __init__(self, file: io.BufferedWriter, error: OSError, *, at_flush: bool = False) -> None:
+        super().__init__()
+        self.file, self.error, self.at_flush = file, error, at_flush
+
+    def write(self, text: str) -> int:
+        if not self.at_flush:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.at_flush:
+            raise self.error
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+
+FULL_DISK = OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[io.BufferedWriter]:
+    """An open file."""
+    with (tmp_path / "target").open("wb", buffering=0) as file:
+        yield file
+
+
+def test_a_stream_counts_what_it_was_given_and_is_the_stream_otherwise():
+    into = io.StringIO()
+    stream = OutputStream(into, "x")
+    assert (stream.write("a\x1bb"), stream.styled.write("\x1b[0m")) == (3, 4)
+    stream.writelines(["c", "\r"])
+    assert into.getvalue() == "a\\x1bb\x1b[0mc\\r"
+    assert stream.getvalue() == stream.styled.getvalue() == into.getvalue()
+    assert stream.closed is False
+
+
+def test_what_is_flushed_is_handed_on():
+    class Noted(io.StringIO):
+        flushes = 0
+
+        def flush(self) -> None:
+            self.flushes += 1
+
+    stream = OutputStream(Noted(), "x")
+    stream.flush()
+    assert stream.flushes == 1
+
+
+@pytest.mark.parametrize("at_flush", [True, False])
+def test_what_cannot_be_written_is_an_error_now_and_at_every_flush_after(target, at_flush):
+    stream = OutputStream(Broken(target, FULL_DISK, at_flush=at_flush), "standard output")
+    told = "[Errno 28] could not write to standard output: No space left on device"
+    if at_flush:
+        stream.write("x")
+    for attempt in (stream.flush if at_flush else lambda: stream.write("x"), stream.flush, stream.flush):
+        with pytest.raises(OSError) as failed:
+            attempt()
+        assert (str(failed.value), failed.value.errno) == (told, 28)
+    target.write(b"what a buffer still holds")
+    assert Path(target.name).read_bytes() == b"", "it goes nowhere: nothing is tried again when Python ends"
+
+
+@pytest.mark.parametrize(("error", "quiet"), [(FULL_DISK, True), (BrokenPipeError(32, "Broken pipe"), False)])
+@pytest.mark.parametrize("at_flush", [True, False])
+def test_without_a_reader_or_where_nobody_can_be_told_the_rest_is_dropped(target, error, quiet, at_flush):
+    stream = OutputStream(Broken(target, error, at_flush=at_flush), "standard error", quiet=quiet)
+    assert stream.write("abc") == 3
+    stream.flush()
+    target.write(b"what a buffer still holds")
+    assert Path(target.name).read_bytes() == b""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no list of descriptors here")
+def test_no_descriptor_is_left_open(target):
+    stream = OutputStream(Broken(target, FULL_DISK), "x", quiet=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    stream.write("x")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_stream_without_a_descriptor_fails_in_the_same_words():
+    class Memory(io.StringIO):
+        def write(self, text: str) -> int:
+            raise FULL_DISK
+
+    with pytest.raises(OSError, match=r"\[Errno 28\] could not write to x: No space left on device"):
+        OutputStream(Memory(), "x").write("x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +21,18 @@ PATIENCE = 240.0
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
+@pytest.fixture(scope="session")
+def judged_source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    """A judged study to copy, and where it lies."""
+    root = tmp_path_factory.mktemp("judged") / "study"
+    return root, synthetic.build(root, synthetic.params(6, 2))
+
+
 @pytest.fixture
-def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+def judged(judged_source: tuple[Path, Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """Six configurations, two hosts, five rungs, all done and judged; the test stands in its folder."""
-    study = synthetic.build(tmp_path / "study", synthetic.params(6, 2))
+    root, study = judged_source
+    shutil.copytree(root, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     return study
 

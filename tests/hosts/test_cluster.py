@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,6 +33,52 @@ SECONDS = 10.0
 def files(tmp_path_factory) -> Cluster:
     """The certificates of a cluster."""
     return create_cluster(tmp_path_factory.mktemp("clusters") / "ours")
+
+
+def test_every_connection_of_dask_has_the_certificates_of_the_cluster():
+    security = Cluster(Path("c")).make_security()
+    assert security.require_encryption is True
+    for role in ("client", "scheduler", "worker"):
+        config = security.get_tls_config_for_role(role)
+        assert {name: config[name] for name in ("ca_file", "cert", "key")} == {
+            "ca_file": str(Path("c/authority.pem")),
+            "cert": str(Path("c/cluster.pem")),
+            "key": str(Path("c/cluster.key")),
+        }
+    assert Cluster(Path("c")).make_arguments() == [
+        *("--protocol", "tls", "--tls-ca-file", str(Path("c/authority.pem"))),
+        *("--tls-cert", str(Path("c/cluster.pem")), "--tls-key", str(Path("c/cluster.key"))),
+    ]
+
+
+def test_certificates_are_signed_by_the_authority_for_a_year_and_for_both_ends(files):
+    from cryptography import x509
+
+    authority, member = (
+        x509.load_pem_x509_certificate((files.folder / name).read_bytes())
+        for name in (clusters.AUTHORITY, clusters.CERTIFICATE)
+    )
+    subjects = [certificate.subject.rfc4514_string() for certificate in (authority, member)]
+    assert subjects == ["CN=staged-promotion authority", "CN=staged-promotion cluster"]
+    for certificate in (authority, member):
+        certificate.verify_directly_issued_by(authority)
+        valid = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        assert valid == datetime.timedelta(days=366)
+        age = datetime.datetime.now(datetime.UTC) - certificate.not_valid_before_utc
+        assert datetime.timedelta(days=1) <= age < datetime.timedelta(days=1, hours=1)
+        key = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        assert (key.critical, issuer.critical) == (False, False)
+        assert key.value == x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+        assert issuer.value == x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    use = member.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    assert ([entry.dotted_string for entry in use.value], use.critical) == (
+        ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"],
+        False,
+    ), "server and client, by RFC 5280"
+    with pytest.raises(x509.ExtensionNotFound):
+        authority.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    assert len({authority.serial_number, member.serial_number}) == 2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
@@ -183,9 +231,20 @@ def test_only_the_user_may_read_the_key_and_git_ignores_it(files):
 
 def test_a_new_cluster_overwrites_nothing(files):
     before = {path.name: path.read_bytes() for path in files.folder.iterdir()}
-    with pytest.raises(Refused, match="exists; a new cluster needs a new folder"):
-        create_cluster(files.folder)
+    for folder in (files.folder, files.folder / clusters.KEY):
+        with pytest.raises(Refused) as refused:
+            create_cluster(folder)
+        told = "exists; a new cluster needs a new folder, so that no certificate in use is lost"
+        assert str(refused.value) == f"{folder}: {told}"
     assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
+
+
+def test_a_new_cluster_may_lie_in_an_empty_folder_and_below_folders_that_are_not_there_yet(tmp_path):
+    for folder in (tmp_path, tmp_path / "a" / "b"):
+        assert create_cluster(folder) == Cluster(folder)
+        assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
+            ".gitignore", "authority.pem", "cluster.key", "cluster.pem"
+        ]  # fmt: skip
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -207,8 +266,12 @@ def test_promotion_dispatch_makes_certificates_and_says_what_to_do_with_them(tmp
 def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path, name):
     folder = create_cluster(tmp_path / "new").folder
     (folder / name).unlink()
-    with pytest.raises(Refused, match=f"{name} is missing; `promotion dispatch --new-cluster DIR` makes"):
+    with pytest.raises(Refused) as refused:
         read_cluster(folder)
+    assert str(refused.value) == (
+        f"--cluster {folder}: {name} is missing; `promotion dispatch --new-cluster DIR` makes a cluster's certificates "
+        "once, and every machine of the cluster needs a copy of that folder"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files have no such modes there")
@@ -216,8 +279,13 @@ def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path, name):
 def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
     folder = create_cluster(tmp_path / "new").folder
     (folder / clusters.KEY).chmod(mode)
-    with pytest.raises(Refused, match=r"others may read this key.*`chmod 600 "):
+    with pytest.raises(Refused) as refused:
         read_cluster(folder)
+    key = folder / clusters.KEY
+    told = "others may read this key, and with it run code on every worker"
+    assert str(refused.value) == f"{key}: {told}; `chmod 600 {key}`"
+    key.chmod(0o700)
+    assert read_cluster(folder) == Cluster(folder)
 
 
 def test_certificates_that_are_too_old_or_none_are_refused(tmp_path, monkeypatch):
@@ -246,3 +314,91 @@ def test_a_machine_joins_with_certificates_or_not_at_all(judged, monkeypatch, wo
     with pytest.raises(Refused) as refused:
         command.run(parse(*words))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8786", "127.0.0.1:0"])
+def test_a_folder_of_certificates_is_used_wherever_a_dispatcher_listens_and_stays(judged, files, listen):
+    with use_cluster(listen, files.folder) as cluster:
+        assert cluster == files
+    assert files.folder.exists()
+    assert not clusters.LOGS.exists(), "nothing of its own is made"
+
+
+def test_certificates_of_its_own_lie_in_the_clone_by_their_whole_path(judged):
+    for _ in range(2):
+        with use_cluster("127.0.0.1:0", None) as cluster:
+            assert cluster.folder.parent == clusters.LOGS.resolve()
+            assert cluster.folder.name.startswith("cluster-")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:65535", ("[::1]", 65535)), ("host:8786", ("host", 8786))],
+)
+def test_an_address_to_listen_at_is_host_and_port(listen, address):
+    assert clusters.parse_address(listen) == address
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple]:
+    """Let every host name stand for these addresses; what is asked for."""
+    asked: list[tuple] = []
+    infos = [(0, 0, 0, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(clusters.socket, "getaddrinfo", lambda *words: asked.append(words) or infos)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("addresses", "loopback"),
+    [
+        (["127.0.0.1"], True),
+        (["127.0.0.1", "::1%lo"], True),
+        (["127.0.0.1", "10.0.0.5"], False),
+        (["10.0.0.5", "127.0.0.1"], False),
+        (["fe80::1%eth0"], False),
+    ],
+)
+def test_a_name_is_the_loopback_if_all_that_it_stands_for_is(monkeypatch, addresses, loopback):
+    asked = resolve(monkeypatch, *addresses)
+    assert is_loopback("[name]") is loopback
+    assert asked == [("name", None)]
+
+
+def test_a_name_that_stands_for_nothing_is_refused(monkeypatch):
+    def fail(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(clusters.socket, "getaddrinfo", fail)
+    with pytest.raises(Refused) as refused:
+        is_loopback("nowhere")
+    told = "[Errno -2] Name or service not known"
+    assert str(refused.value) == f"--listen: nowhere: {told}; give an address of this machine"
+
+
+def test_the_own_address_is_that_of_a_probe_which_sends_nothing(monkeypatch):
+    asked: list[object] = []
+
+    class Probe:
+        def __init__(self, *kind: object) -> None:
+            asked.append(kind)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("closed")
+
+        def connect(self, target: object) -> None:
+            asked.append(target)
+
+        def getsockname(self) -> tuple[str, int]:
+            return "10.0.0.7", 4711
+
+    def resolve(*words: object, **options: object) -> list[tuple]:
+        asked.append((words, options))
+        return [("family", "kind", 0, "", ("10.0.0.5", 8786)), ("other", "other", 0, "", ("::1", 8786))]
+
+    monkeypatch.setattr(clusters.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(clusters.socket, "socket", Probe)
+    assert find_own_address("[host]", 8786) == "10.0.0.7"
+    lookup = (("host", 8786), {"type": socket.SOCK_DGRAM})
+    assert asked == [lookup, ("family", "kind"), ("10.0.0.5", 8786), "closed"]

@@ -1,210 +1,36 @@
-"""Several real workers on one study: one is killed, then the dispatcher; nothing is lost and nothing runs twice.
+"""Runs go to workers, and what comes back is checked, taken in and judged, rung by rung.
 
 Nobody waits in silence: who is missing is told, on change and now and then, and a worker that ended is shown.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import socket
 import subprocess
 import sys
 import threading
-import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
-import psutil
 import pytest
-from rich.console import Console
 
 from stages.domain import canonical, names
+from stages.domain.errors import Refused
 from stages.domain.runs import Run, runs_of
 from stages.hosts import dispatch, remote
-from stages.hosts.cluster import create_cluster, is_loopback
 from stages.hosts.dispatch import Dispatcher, StartedCluster, WaitingReport
-from stages.hosts.dispatch_view import DispatchView, WorkerProgress
-from stages.hosts.job import Job, RunFailed, read_outputs
+from stages.hosts.job import Job, RunFailed, execute_job, read_outputs
+from stages.hosts.processes import hold_lock
 from stages.hosts.workers import Slot, WorkerProcess
-from tests.hosts import mini
-from tests.hosts.conftest import PATIENCE, wait_for
-from tests.hosts.test_cluster import list_listening
-from tests.support.repo import Repo
-
-
-def of(repo: Repo, words: str) -> list[psutil.Process]:
-    """The processes in a clone whose command line holds `words`."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if words in " ".join(process.cmdline()) and Path(process.cwd()).resolve() == repo.root.resolve():
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def kill_a_worker(repo: Repo) -> None:
-    """Kill the worker process of one run that trains right now, in a process of its own or forked."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        for run in of(repo, "-m stages.run") + of(repo, "-m stages.hosts.fork_server"):
-            try:
-                if run.cmdline()[2] == "stages.hosts.fork_server" and run.parent().cmdline() != run.cmdline():
-                    continue  # the server itself
-                # In a virtual environment of Windows, python.exe is a process that starts another one.
-                own = ("stages.run", "stages.hosts.fork_server")
-                worker = next(parent for parent in run.parents() if not set(own) & set(parent.cmdline()))
-                worker.kill()
-                run.wait(10)  # the watchdog ends it
-            except (psutil.NoSuchProcess, AttributeError):
-                continue
-            return
-    raise AssertionError("no run to kill")
-
-
-@pytest.mark.slow
-def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twice(tmp_path, start):
-    value = mini.params([0.5], floor_seeds=[91, 92])
-    value["gates"]["gate1"] = {
-        "R1": {"kind": "complete_cells"},
-        "R2": {"kind": "fixed_environment"},
-        "R3": {"kind": "above_noise_floor", "multiple": 2.0},
-        "R4": {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 1e-06},
-    }
-    repo = mini.frozen(tmp_path / "study", value)
-    elsewhere = repo.copy(tmp_path / "elsewhere")
-    logs = [tmp_path / "first.log", tmp_path / "second.log", tmp_path / "elsewshown.log"]
-
-    # One worker is killed in the middle of a run, which another one takes; then the dispatcher itself is killed.
-    first = start(repo, logs[0], "dispatch", "--slots", "2")
-    wait_for("started$", logs[0], first)
-    listening = list_listening(psutil.Process(first.pid))
-    assert listening and all(is_loopback(host) for host, _ in listening), listening
-    kill_a_worker(repo)
-    wait_for(r"dispatch: rung\S+: started again, after its worker died", logs[0], first)
-    wait_for("finished, val_bpb", logs[0], first)
-    first.kill()
-    first.wait()
-    end = time.monotonic() + PATIENCE
-    while left := of(repo, "stages.run") + of(repo, "fork_server") + of(repo, "dask_worker"):
-        assert time.monotonic() < end, f"{left} outlived the dispatcher"
-        time.sleep(0.1)
-
-    # Started again, it goes on with workers in another clone: what ended is neither lost nor trained again.
-    before = {path: path.read_bytes() for path in repo.root.glob("artifacts/records/*/*/*/*.json")}
-    assert before
-    address = f"127.0.0.1:{free_port()}"
-    folder = create_cluster(tmp_path / "cluster").folder
-    second = start(repo, logs[1], "dispatch", "--slots", "0", "--listen", address, "--cluster", str(folder))
-    wait_for(f"workers may join: `promotion dispatch --join tls://{address} --cluster", logs[1], second)
-    joined = start(
-        elsewhere, logs[2], "dispatch", "--join", f"tls://{address}", "--cluster", str(folder), "--slots", "2"
-    )
-    assert second.wait(PATIENCE) == 0, logs[1].read_text(encoding="utf-8")
-    assert joined.wait(PATIENCE) == 0, "a worker that joined ends with the dispatcher"
-    assert all(path.read_bytes() == line for path, line in before.items())
-    again = re.findall(r"^dispatch: (rung\S+): started", logs[1].read_text(encoding="utf-8"), re.MULTILINE)
-    assert not {path.relative_to(repo.root / names.RECORDS).with_suffix("").as_posix() for path in before} & set(again)
-
-    # The ledger holds every run once, made by the command that DVC knows: nothing is left to do for `dvc repro`.
-    pipelines = [path.relative_to(repo.root).as_posix() for path in repo.root.glob("stages/ladder/rung1/**/dvc.yaml")]
-    assert "up to date" in repo.dvc("status", *pipelines).stdout
-    done = repo.dvc("repro", "ledger")
-    assert "stages.run" not in done.stdout
-    lines = [canonical.loads(line) for line in (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines()]
-    ids = [names.run_id(r["rung"], r["config"], r["host"], r["seed"], r["purpose"]) for r in lines]
-    assert len(ids) == len(set(ids)) == 8
-    assert all(line["status"] == "finished" for line in lines)
-
-    # The records carry what the blocks report, and the gate saw that its threshold lies below the noise.
-    assert all(set(line["environment"]) == {"torch", "system"} for line in lines)
-    decision = canonical.loads((repo.root / "artifacts" / "gates" / "gate1" / "decision.json").read_bytes())
-    assert decision["outcome"] == "blocked"
-    assert decision["blocked_by"] == ["R3"]
-    assert {host: told["runs"] for host, told in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
-
-
-@pytest.mark.slow
-def test_a_clone_without_the_cache_trains_everything_once_and_makes_the_same_ledger(smoke, tmp_path, start):
-    """What `make study` does in a clean clone: the dvc.lock files name every record already, and nothing is cached."""
-    subprocess.run(["git", "clone", "-q", str(smoke.root), str(tmp_path / "clone")], check=True)
-    clone = Repo(tmp_path / "clone")
-    log = tmp_path / "dispatch.log"
-    assert start(clone, log, "dispatch").wait(PATIENCE) == 0, log.read_text(encoding="utf-8")
-    assert "stages.run" not in clone.dvc("repro").stdout
-    assert clone.git("status", "--porcelain").split() in ([], ["M", "dvc.lock"])
-
-
-def view(terminal: bool) -> tuple[DispatchView, io.StringIO]:
-    out = io.StringIO()
-    return DispatchView(Console(file=out, force_terminal=terminal, width=120, no_color=True)), out
-
-
-def told(run: str, worker: str, seconds: float) -> tuple[float, dict]:
-    return (0.0, {"run": run, "worker": worker, "seconds": seconds})
-
-
-def test_the_view_tells_starts_ends_and_what_is_left(judged):
-    waiting = runs_of(judged, "rung1")[:2]
-    shown, out = view(terminal=False)
-    with shown:
-        shown.start_rung("rung1", 2.0, 10, waiting)
-        shown.receive_progress(told(waiting[0].id, "one", 0.0))
-        shown.receive_progress(told(waiting[0].id, "one", 1.0))
-        shown.receive_progress(told(waiting[0].id, "two", 0.0))
-        shown.receive_progress(told("rung1/none/of/1", "two", 0.0))
-        shown.end_run(waiting[0].id, "finished, val_bpb 1.25")
-        shown.receive_progress(told(waiting[0].id, "one", 2.0))  # a late word of a run that is done
-    assert out.getvalue().splitlines() == [
-        "dispatch: rung1: 2 runs to train, 10 done before",
-        f"dispatch: {waiting[0].id}: started",
-        f"dispatch: {waiting[0].id}: started again, after its worker died",
-        f"dispatch: {waiting[0].id}: finished, val_bpb 1.25; 1 left at rung1",
-    ]
-
-
-def test_a_terminal_sees_what_runs_where_and_how_far_it_is(judged):
-    waiting = runs_of(judged, "rung1")[:3]
-    shown, out = view(terminal=True)
-    with shown:
-        shown.start_rung("rung1", 2.0, 9, waiting)
-        shown.receive_progress(told(waiting[0].id, "worker-one", 0.0))
-        shown.receive_progress(told(waiting[0].id, "worker-one", 0.5))
-    assert "rung1: 9 done, 1 running, 2 queued" in out.getvalue()
-    assert "25%" in out.getvalue()
-    assert "worker-one" in out.getvalue()
-
-
-def test_the_time_left_is_told_from_training_alone_never_from_compilation(judged, monkeypatch):
-    """Ten minutes of start and compilation, then a second of budget each two seconds."""
-    now = [0.0]
-    monkeypatch.setattr("stages.hosts.dispatch_view.time.monotonic", lambda: now[0])
-    run = WorkerProgress("one", began=0.0)
-    for at, seconds in ((2.0, 0.0), (600.0, 1.0), (602.0, 1.0)):
-        now[0] = at
-        run.update(seconds)
-        assert run.estimate_left(10.0) is None, "one point has no rate"
-    now[0] = 604.0
-    run.update(3.0)
-    assert run.estimate_left(10.0) == pytest.approx(14.0)
-    now[0] = 606.0
-    assert run.estimate_left(10.0) == pytest.approx(12.0)
-    run.update(2.0)  # resumed from a checkpoint on another worker of the clone
-    assert run.estimate_left(10.0) is None
+from stages.hosts.worklist import read_rung_work
+from tests.hosts.test_dispatch_view import view
 
 
 class Returned:
     """A future that has come back."""
 
-    def __init__(self, outcome: object) -> None:
-        self.outcome = outcome
+    def __init__(self, outcome: object, released: list[object]) -> None:
+        self.outcome, self.released = outcome, released
 
     def result(self) -> object:
         if isinstance(self.outcome, Exception):
@@ -212,26 +38,29 @@ class Returned:
         return self.outcome
 
     def release(self) -> None:
-        """What Dask forgets is safe shown."""
+        """What Dask forgets is safe here."""
+        self.released.append(self.outcome)
 
 
 class Workers:
     """Stands for the scheduler and its workers: `outcomes` by run id."""
 
     def __init__(self, outcomes: dict[str, object]) -> None:
-        self.outcomes, self.submitted = outcomes, []
+        self.outcomes, self.submitted, self.released, self.topics = outcomes, [], [], []
 
     def scheduler_info(self) -> dict[str, object]:
-        """A worker of each host is tshown."""
+        """A worker of each host is there."""
         return {"workers": {"one": {"resources": {"cpu-fp32": 1, "cpu-bf16": 1}}}}
 
     def subscribe_topic(self, topic: str, heard: object) -> None:
         """Nothing is told."""
+        self.topics.append(topic)
 
     def submit(self, function: object, job: str, **options: object) -> Returned:
         run = Job.loads(job).run
+        assert (function, options["retries"], options["pure"]) == (execute_job, 2, False)
         self.submitted.append((run.id, options["resources"], options["key"]))
-        return Returned(self.outcomes[run.id])
+        return Returned(self.outcomes[run.id], self.released)
 
 
 @pytest.fixture
@@ -262,6 +91,8 @@ def test_a_run_goes_to_a_worker_of_its_host_block_under_a_key_of_run_and_rule(ju
     _, workers, _ = work_through(judged, outputs)
     lock = canonical.loads(Path("artifacts/protocol/rung1.json").read_bytes())["lock"]
     assert workers.submitted == [(run.id, {run.host: 1}, f"{run.id}-{lock[:16]}") for run in runs]
+    assert workers.released == [outputs[run.id] for run in runs], "what the workspace holds the scheduler forgets"
+    assert workers.topics == ["promotion"]
     assert [f"take {run.id}" for run in runs] == [one for one in asked if one.split()[-1] in outputs]
     assert "repro stages/ladder/rung1/dvc.yaml:gate" in asked
     assert "settle rung1" in asked and "settle rung2" not in asked
@@ -281,8 +112,15 @@ def test_a_run_that_fails_is_named_the_others_are_taken_in_and_nothing_is_judged
     failure = RunFailed(f"{runs[0].id}: exit status 2:\nerror: out of coffee")
     status, _, out = work_through(judged, outputs | {runs[0].id: failure})
     assert status == 2
-    assert f"dispatch: {runs[0].id}: RunFailed" in out
-    assert "out of coffee" in out
+    bpb = canonical.loads(outputs[runs[1].id][names.record_path(runs[1].id).as_posix()])["facts"]["val_bpb"]
+    assert out.splitlines() == [
+        "dispatch: rung1: 2 runs to train, 10 done before",
+        f"dispatch: {runs[0].id}: failed; 1 left at rung1",
+        f"dispatch: {runs[1].id}: finished, val_bpb {bpb}; 0 left at rung1",
+        f"dispatch: {runs[0].id}: RunFailed: {runs[0].id}: exit status 2:",
+        "error: out of coffee",
+        "dispatch: rung1: 1 run failed; what ended well is taken in; start again to retry",
+    ]
     assert f"take {runs[1].id}" in asked
     assert not names.record_path(runs[0].id).exists()
     assert not [one for one in asked if one.startswith("repro")]
@@ -329,12 +167,25 @@ def messages() -> list[str]:
 
 def test_hosts_without_a_worker_are_named_with_their_runs_once_and_again_after_a_while(messages, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: now[0]))
     report = WaitingReport(StartedCluster(Scheduler("fp32"), [], JOIN), messages.append)
-    for passed in (0.0, 2.0, dispatch.REMIND_SECONDS):
-        now[0] += passed
+    assert report._reported_at == 0.0, "long ago"
+    counts = []
+    for at in (0.0, 2.0, 599.5, 600.0, 1199.5, 1200.0):
+        now[0] = 1000.0 + at
         report.report("rung1", WAITING)
-    assert messages == [MISSING, MISSING]
+        counts.append(len(messages))
+    assert counts == [1, 1, 1, 2, 2, 3]
+    assert set(messages) == {MISSING}
+    report.report("rung1", [])
+    report.report("rung1", WAITING[1:2])
+    assert messages[3:] == [f"rung1 waits for a worker of bf16 (1 run): `{JOIN}` on such a machine"]
+
+
+def test_every_host_that_is_missing_is_named_in_the_order_of_the_runs(messages):
+    report = WaitingReport(StartedCluster(Scheduler(), [], JOIN), messages.append)
+    report.report("rung1", WAITING)
+    assert messages == [f"rung1 waits for a worker of fp32 (1 run), bf16 (2 runs): `{JOIN}` on such a machine"]
 
 
 def test_a_worker_that_comes_and_one_that_goes_are_a_change(messages):
@@ -377,3 +228,204 @@ def test_it_looks_while_the_body_waits_and_no_longer(monkeypatch):
     with report.watch("rung1", lambda: WAITING):
         assert said.wait(20)
     assert "waiting report" not in {thread.name for thread in threading.enumerate()}
+
+
+def ask(judged, engine, monkeypatch, **refusals: object) -> str:
+    """What the dispatcher refuses with where a part of DVC answers otherwise."""
+    for name, answer in refusals.items():
+        monkeypatch.setattr(remote, name, answer)
+    with pytest.raises(Refused) as refused:
+        work_through(judged, engine[1])
+    return str(refused.value)
+
+
+def test_a_protocol_that_fails_and_a_gate_that_cannot_judge_are_refused(judged, engine, monkeypatch):
+    words: list[tuple[str, ...]] = []
+    message = ask(judged, engine, monkeypatch, run_dvc=lambda *asked: words.append(asked) or 1)
+    assert message == "the protocol did not let this study through; see above"
+    assert words == [("repro", "protocol")]
+    message = ask(judged, engine, monkeypatch, run_dvc=lambda *asked: 0, run_stages=lambda stages: False)
+    assert message == "rung1: its gate could not judge; see above"
+
+
+def test_one_dispatcher_works_in_a_clone_and_heals_what_a_killed_one_left(judged, engine):
+    with hold_lock("work", "x"), pytest.raises(Refused) as refused:
+        work_through(judged, {})
+    told = "scratch/locks/work.lock: held by another process of this clone: "
+    assert str(refused.value).startswith(f"{told}`promotion work` or `promotion dispatch` is running; ")
+    Path("dvc.lock").write_bytes(b"")
+    _, _, out = work_through(judged, engine[1])
+    assert out.startswith("dispatch: dvc.lock was left half-written; it is written anew\n")
+
+
+def test_a_rung_that_is_closed_ends_the_dispatch_with_the_reason(judged, engine):
+    for run, outputs in engine[1].items():
+        names.record_path(run).write_bytes(outputs[names.record_path(run).as_posix()])
+    (names.PROTOCOL / "rung2.json").unlink()
+    status, _, out = work_through(judged, {})
+    assert (status, out) == (1, "dispatch: rung2: `dvc repro protocol` first\n")
+
+
+def test_short_runs_share_a_commit_and_after_a_while_each_has_its_own(judged, engine, monkeypatch):
+    runs, outputs, _ = engine
+    commits: list[list[str]] = []
+    now = iter([1000.0, 1000.0 + dispatch.COMMIT_SECONDS, 2000.0])
+    monkeypatch.setattr(remote, "commit_runs", lambda given: commits.append([run.id for run in given]))
+    shown, _ = view(terminal=False)
+    dispatcher = Dispatcher(judged, StartedCluster(Workers(outputs), [], JOIN), shown)
+    dispatcher._committed_at = 1000.0
+    work = read_rung_work(judged, "rung1")
+    monkeypatch.setattr(dispatch, "WATCH_SECONDS", 1000.0)
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    done = [run.id for run in work.done]
+    dispatcher._train(work)  # looks at 1000 and at exactly COMMIT_SECONDS later, and commits at 2000
+    assert commits == [[*done, *(run.id for run in runs)]]
+    assert dispatcher._committed_at == 2000.0
+
+
+def test_a_run_that_ends_long_after_the_last_commit_is_committed_at_once(judged, engine, monkeypatch):
+    runs, outputs, _ = engine
+    commits: list[list[str]] = []
+    monkeypatch.setattr(remote, "commit_runs", lambda given: commits.append([run.id for run in given]))
+    shown, _ = view(terminal=False)
+    dispatcher = Dispatcher(judged, StartedCluster(Workers(outputs), [], JOIN), shown)
+    monkeypatch.setattr(dispatch, "COMMIT_SECONDS", -1.0)
+    work = read_rung_work(judged, "rung1")
+    dispatcher._train(work)
+    assert commits == [[*(run.id for run in work.done), runs[0].id], [runs[1].id], []]
+
+
+def test_the_waiting_runs_are_those_that_have_not_come_back(judged, engine, monkeypatch):
+    runs, outputs, _ = engine
+    left: list[tuple[str, set[Run]]] = []
+
+    class Watched:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        @contextmanager
+        def watch(self, rung, list_waiting):
+            left.append((rung, set(list_waiting())))
+            yield
+            left.append((rung, set(list_waiting())))
+
+    monkeypatch.setattr(dispatch, "WaitingReport", Watched)
+    work_through(judged, outputs)
+    assert left == [("rung1", set(runs)), ("rung1", set())]
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> list[object]:
+    """Stands for the server that forks runs; notes what it is asked for, and ends the second run with 1 if `broken`."""
+    monkeypatch.chdir(tmp_path)
+    asked: list[object] = []
+
+    class FakeServer:
+        def __enter__(self):
+            asked.append("open")
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("close")
+
+        def start(self, words, log, load):
+            asked.append((words, log.as_posix(), load))
+            with log.open("a", encoding="utf-8") as output:
+                output.write(f"{words[3]}\n")
+            return SimpleNamespace(wait=lambda: int(words[3] == "broken"))
+
+    monkeypatch.setattr(dispatch, "ForkServer", FakeServer)
+    return asked
+
+
+def test_stopped_runs_are_recorded_one_after_the_other_by_one_server_without_the_trainer(server):
+    for _ in range(2):
+        dispatch._record_stopped(WAITING[:2])
+        assert Path("scratch/dispatch/stopped.log").read_text(encoding="utf-8") == "a\na\n"
+    each = [(run.command, "scratch/dispatch/stopped.log", False) for run in WAITING[:2]]
+    assert server == ["open", *each, "close"] * 2
+
+
+def test_a_stopped_run_that_cannot_be_recorded_is_named_with_what_it_printed(server):
+    broken = Run("rung1", "broken", "cpu", 1, "candidate")
+    with pytest.raises(Refused) as refused:
+        dispatch._record_stopped([WAITING[0], broken, WAITING[1]])
+    assert str(refused.value) == "rung1/broken/cpu/1: could not be recorded as stopped:\na\nbroken"
+    assert len(server) == 4
+
+
+def test_where_nothing_can_be_forked_dvc_records_stopped_runs(server, monkeypatch):
+    monkeypatch.setattr(dispatch, "can_fork", lambda: False)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(remote, "run_stages", lambda stages: asked.append(stages) or len(stages) > 1)
+    dispatch._record_stopped(WAITING)
+    with pytest.raises(Refused) as refused:
+        dispatch._record_stopped(WAITING[:1])
+    assert str(refused.value) == "a stopped run could not be recorded; see above"
+    assert asked == [[run.stage for run in WAITING], [WAITING[0].stage]]
+    assert server == []
+
+
+@pytest.fixture
+def dask(monkeypatch) -> list[object]:
+    """Stands for Dask and for the workers of this machine; notes what is started, and what is ended at last."""
+    calls: list[object] = []
+
+    class FakeScheduler:
+        scheduler_address = "tls://10.0.0.5:8786"
+
+        def __init__(self, **options: object) -> None:
+            calls.append((options, dispatch.dask.config.get("distributed.scheduler.http.routes")))
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            calls.append("scheduler ended")
+
+    @contextmanager
+    def client(cluster: object):
+        yield f"client of {cluster.scheduler_address}"
+
+    @contextmanager
+    def certificates(listen: str, folder: Path | None):
+        calls.append((listen, folder))
+        yield SimpleNamespace(folder=Path("certificates"), make_security=lambda: "security")
+
+    monkeypatch.setattr(dispatch, "LocalCluster", FakeScheduler)
+    monkeypatch.setattr(dispatch, "Client", client)
+    monkeypatch.setattr(dispatch, "use_cluster", certificates)
+    local = {
+        "find_slots": lambda study, hosts, number: calls.append((hosts, number)) or ["slot"],
+        "start_workers": lambda slots, address, cluster: calls.append((slots, address)) or ["worker"],
+        "stop_workers": lambda workers: calls.append(f"ended {workers}"),
+    }
+    for name, function in local.items():
+        monkeypatch.setattr(dispatch.workers, name, function)
+    return calls
+
+
+@pytest.mark.parametrize(("cpu_slots", "slots"), [(None, ["slot"]), (3, ["slot"]), (0, [])])
+def test_a_scheduler_listens_where_it_is_told_to_and_has_the_workers_of_this_machine(judged, dask, cpu_slots, slots):
+    with dispatch.start_cluster(judged, "10.0.0.5:8786", Path("folder"), ["cpu-fp32"], cpu_slots) as cluster:
+        join = "promotion dispatch --join tls://10.0.0.5:8786 --cluster certificates"
+        assert cluster == StartedCluster("client of tls://10.0.0.5:8786", ["worker"], join)
+    options = {
+        "n_workers": 0,
+        "host": "10.0.0.5",
+        "scheduler_port": 8786,
+        "protocol": "tls://",
+        "security": "security",
+        "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
+        "silence_logs": 40,
+    }
+    asked = [(["cpu-fp32"], cpu_slots)] if slots else []
+    begin = [("10.0.0.5:8786", Path("folder")), *asked, (options, [])]
+    assert dask == [*begin, (slots, "tls://10.0.0.5:8786"), "ended ['worker']", "scheduler ended"]
+
+
+def test_whatever_ends_a_dispatch_ends_its_workers(judged, dask):
+    with pytest.raises(KeyboardInterrupt), dispatch.start_cluster(judged, "127.0.0.1:0", None, [], 1):
+        raise KeyboardInterrupt
+    assert dask[-2:] == ["ended ['worker']", "scheduler ended"]

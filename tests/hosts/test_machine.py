@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -15,7 +16,7 @@ from stages.domain.study import Host
 from stages.hosts import machine
 from stages.hosts.machine import Gpu, MachineDescription, WrongHost, find_mismatches, list_gpus, require_host
 from tests.support import synthetic
-from tests.support.repo import PROJECT
+from tests.support.repo import PROJECT, Repo
 
 A100 = Gpu("NVIDIA A100-SXM4-80GB", "GPU-aaaa", "550", 81920, "8.0")
 T4 = Gpu("Tesla T4", "GPU-tttt", "550", 15360, "7.5")
@@ -57,6 +58,34 @@ def test_every_way_to_be_another_machine_is_told(changes, expected):
     assert find_mismatches(declared(), make_machine(**changes)) == [expected]
 
 
+def test_as_many_cpus_as_the_block_has_threads_are_enough():
+    assert find_mismatches(declared(), make_machine(threads=4)) == []
+    assert find_mismatches(declared(), make_machine(threads=3)) == ["threads: found 3 usable CPUs, expected at least 4"]
+
+
+def test_bf16_is_asked_of_gpus_alone_that_the_block_trains_on():
+    old = replace(A100, capability="7.5")
+    assert find_mismatches(declared(device="any", gpus=1), make_machine(gpus=(old,))) == []
+    assert find_mismatches(declared(precision="fp32"), make_machine(gpus=(old,))) == []
+    assert find_mismatches(declared(), make_machine(gpus=(replace(A100, capability="12.1"),))) == []
+    assert find_mismatches(declared(), make_machine(gpus=(replace(A100, capability="[N/A]"),))) == [
+        "precision: found compute capability [N/A], expected 8.0 or more for bf16"
+    ]
+    assert machine._parse_capability("[N/A]") == machine._parse_capability("8.x") == (0,)
+
+
+def test_without_a_name_any_gpu_counts():
+    assert find_mismatches(declared(gpus=3, device_name=""), make_machine(gpus=(A100, A100))) == [
+        "gpus: found 2 visible GPUs, expected at least 3"
+    ]
+
+
+def test_a_block_without_a_number_needs_one_gpu():
+    assert machine.uses_gpus(declared()) is True
+    assert machine.uses_gpus(declared(device="any", device_name="", gpus=1)) is True
+    assert machine.uses_gpus(declared(device="cpu", device_name="", precision="fp32")) is False
+
+
 def test_any_system_and_an_unnamed_gpu_match_whatever_is_there():
     assert find_mismatches(declared(system="any", device_name=""), make_machine(system="linux", gpus=(A100,))) == []
 
@@ -93,7 +122,11 @@ def test_the_gpus_of_a_block_are_shown_to_its_trainer_by_uuid(monkeypatch):
 
 def test_compiling_for_the_cpu_needs_a_compiler():
     on_cpu = declared(device="cpu", device_name="", precision="fp32")
-    assert "C++ compiler" in find_mismatches(on_cpu, make_machine(compiler=None))[0]
+    assert find_mismatches(on_cpu, make_machine(compiler=None)) == [
+        "compile: found no C++ compiler, which torch.compile needs on a CPU: c++, g++, clang++, cl"
+    ]
+    any_device = declared(device="any", device_name="", precision="fp32")
+    assert find_mismatches(any_device, make_machine(compiler=None, triton=False)) == []
     assert find_mismatches(on_cpu, make_machine(compiler="cl")) == []
 
 
@@ -174,6 +207,8 @@ def gpu(index: str, uuid: str, name: str) -> tuple[str, ...]:
         ("", []),
         ("2,0", ["C", "A"]),
         ("GPU-bb", ["B"]),
+        (" GPU-b , 0 ", ["B", "A"]),
+        ("GPU-", []),
         ("1,7,0", ["B"]),  # CUDA stops at the first that it does not know
     ],
 )
@@ -217,3 +252,111 @@ def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch,
     monkeypatch.setattr(host, "describe_machine", make_machine)
     assert host.run(types.SimpleNamespace(json=True)) == 0
     assert json.loads(capsys.readouterr().out)["blocks"]["cpu-fp32"]["mismatches"] == []
+
+
+def test_a_machine_is_described_by_what_it_has(monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: asked.append(pid) or {3, 5, 7}, raising=False)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(machine, "read_cpu_name", lambda: "Xeon")
+    monkeypatch.setattr(machine, "list_gpus", lambda: (A100,))
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name if name in ("clang++", "cl") else None)
+    modules: dict[str, object] = {"triton": object()}
+    monkeypatch.setattr(machine.importlib.util, "find_spec", modules.get)
+    expected = MachineDescription("windows", "AMD64", "Xeon", 3, (A100,), "clang++", True)
+    assert machine.describe_machine() == expected
+    assert asked == [0], "this process, and no other"
+    modules.clear()
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    assert machine.describe_machine() == replace(expected, compiler=None, triton=False)
+
+
+@pytest.mark.parametrize(("cpus", "counted"), [(6, 6), (None, 1)])
+def test_where_no_affinity_is_known_every_cpu_counts_and_one_at_least(monkeypatch, cpus, counted):
+    monkeypatch.delattr(machine.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: cpus)
+    assert machine.count_usable_cpus() == counted
+
+
+ANSWER = """\
+0, GPU-aa, NVIDIA A100-SXM4-80GB, 550.54, 81920, 8.0
+1, GPU-bb, "Tesla T4, old" , 550.54, [N/A], [N/A]
+
+NVIDIA-SMI has failed, 7
+"""
+
+
+def answer_nvidia_smi(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[tuple]:
+    """Let nvidia-smi answer, or fail; the words and options with which it is called."""
+    calls: list[tuple] = []
+
+    def run(words, **options):
+        calls.append((words, options))
+        if isinstance(answer, Exception):
+            raise answer
+        return types.SimpleNamespace(stdout=answer)
+
+    monkeypatch.setattr(machine.shutil, "which", {"nvidia-smi": "/usr/bin/nvidia-smi"}.get)
+    monkeypatch.setattr(machine.subprocess, "run", run)
+    monkeypatch.setattr(machine, "_query_nvidia_smi", machine._query_nvidia_smi.__wrapped__)
+    return calls
+
+
+def test_gpus_are_what_nvidia_smi_reports(monkeypatch):
+    calls = answer_nvidia_smi(monkeypatch, ANSWER)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert list_gpus() == (
+        Gpu("NVIDIA A100-SXM4-80GB", "GPU-aa", "550.54", 81920, "8.0"),
+        Gpu("Tesla T4, old", "GPU-bb", "550.54", None, "[N/A]"),
+    )
+    query = "--query-gpu=index,uuid,name,driver_version,memory.total,compute_cap"
+    words = ["/usr/bin/nvidia-smi", query, "--format=csv,noheader,nounits"]
+    assert calls == [(words, {"capture_output": True, "encoding": "utf-8", "timeout": 20, "check": True})]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OSError("no driver"), subprocess.TimeoutExpired("nvidia-smi", 20), subprocess.CalledProcessError(9, "nvidia-smi")],
+)
+def test_an_nvidia_smi_that_fails_is_no_gpu(monkeypatch, failure):
+    answer_nvidia_smi(monkeypatch, failure)
+    assert list_gpus() == machine._query_nvidia_smi() == ()
+
+
+def test_without_nvidia_smi_there_is_no_gpu(monkeypatch):
+    calls = answer_nvidia_smi(monkeypatch, ANSWER)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    assert (machine._query_nvidia_smi(), calls) == ((), [])
+
+
+def test_a_block_on_the_cpu_asks_nothing_of_torch(monkeypatch):
+    fake_torch(monkeypatch, available=False)
+    assert machine.find_torch_mismatches(declared(device="cpu", device_name="", precision="fp32")) == []
+    monkeypatch.delitem(sys.modules, "torch")
+    assert machine.find_torch_mismatches(declared()) == []
+
+
+def test_the_gpu_of_torch_is_told_with_the_one_that_was_expected(monkeypatch):
+    fake_torch(monkeypatch, available=True, name="Tesla T4")
+    assert machine.find_torch_mismatches(declared()) == [
+        "device_name: torch uses Tesla T4, expected a GPU whose name contains 'A100' (CUDA_VISIBLE_DEVICES)"
+    ]
+    assert machine.find_torch_mismatches(declared(device_name="T4")) == []
+
+
+def test_machines_and_blocks_are_told_in_one_line():
+    assert machine.format_machine(make_machine(gpus=(A100, T4), threads=1)) == (
+        "windows, Xeon, 1 CPU, NVIDIA A100-SXM4-80GB, Tesla T4"
+    )
+    on_cpu = declared(device="cpu", device_name="", precision="fp32", compile=False, threads=1)
+    assert machine.format_block(on_cpu) == "system windows, cpu, fp32, 1 thread"
+
+
+def test_the_commit_is_that_of_the_folder_if_it_has_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert machine.git_commit.__wrapped__() is None
+    repo = Repo(tmp_path, alone=True)
+    repo.git("init", "-q")
+    commit = repo.commit("Nothing yet")
+    assert machine.git_commit.__wrapped__() == commit

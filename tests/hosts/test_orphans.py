@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import types
 
 import psutil
 import pytest
@@ -45,7 +46,7 @@ def test_an_orphans_outputs_outlive_their_deletion(run, monkeypatch):
     before, expected = read_outputs(run), expect(run)
     orphans.settle_outputs(run)
     delete_outputs(run)
-    assert orphans.restore_outputs(run, expected)
+    assert orphans.restore_outputs(run, expected) is True
     assert read_outputs(run) == before
     monkeypatch.setattr(orphans, "is_orphan", lambda: False)
     orphans.settle_outputs(run)
@@ -79,6 +80,57 @@ def test_who_was_started_by_hand_is_no_orphan(monkeypatch):
     assert not orphans.is_orphan()
     monkeypatch.setenv("DVC_STAGE", "corpus")
     assert orphans.is_orphan(), "no DVC is above this test"
+
+
+@pytest.mark.parametrize(
+    ("above", "orphan"),
+    [
+        ([], True),
+        ([["sh", "-c", "python -m stages.run"], ["python", "-m", "pytest"]], True),
+        ([["sh", "-c", "python -m stages.run"], ["python", "-m", "dvc", "repro"], ["bash"]], False),
+    ],
+)
+def test_a_dvc_anywhere_above_a_run_takes_its_outputs(monkeypatch, above, orphan):
+    parents = [types.SimpleNamespace(cmdline=lambda words=words: words) for words in above]
+    monkeypatch.setenv("DVC_STAGE", "run@cpu-1")
+    monkeypatch.setattr(psutil.Process, "parents", lambda self: parents)
+    assert orphans.is_orphan() is orphan
+
+
+def test_a_parent_that_cannot_be_looked_at_may_be_dvc(monkeypatch):
+    def refuse() -> None:
+        raise psutil.AccessDenied(1)
+
+    monkeypatch.setenv("DVC_STAGE", "run@cpu-1")
+    monkeypatch.setattr(psutil.Process, "parents", lambda self: [types.SimpleNamespace(cmdline=refuse)])
+    assert orphans.is_orphan() is False
+    monkeypatch.delenv("DVC_STAGE")
+    assert orphans.is_orphan() is False
+
+
+def test_what_is_kept_is_exactly_what_the_run_left_last(run, monkeypatch):
+    monkeypatch.setattr(orphans, "is_orphan", lambda: True)
+    stale = names.trace_path(run) / "stale.csv"
+    stale.write_bytes(b"old\n")
+    orphans.settle_outputs(run)
+    stale.unlink()
+    orphans.settle_outputs(run)
+    folder = orphans.ORPHANS / run
+    kept = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    curve = (names.trace_path(run) / "curve.csv").read_bytes()
+    assert kept == {"record": names.record_path(run).read_bytes(), "trace/curve.csv": curve}
+
+
+def test_nothing_kept_is_nothing_to_take_up(run):
+    assert orphans.restore_outputs(run, expect(run)) is False
+
+
+def test_what_is_no_object_is_thrown_away_and_what_is_no_record_yet_stays(run):
+    folder = orphans.ORPHANS / run
+    for data, stays in ((b"[]\n", False), (b"{", True)):
+        files.write_whole(folder / "record", data)
+        assert orphans.restore_outputs(run, expect(run)) is False
+        assert folder.exists() is stays
 
 
 def wait_for_run(study: Repo, log: str) -> psutil.Process:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from stages.domain.errors import Refused
 from stages.hosts import processes
@@ -155,3 +157,112 @@ def test_a_folder_without_locks_is_told_with_what_helps(tmp_path, monkeypatch):
     message = r"scratch/locks/work.lock: could not be locked: .*No locks available; make scratch/ a link"
     with pytest.raises(Refused, match=message), hold_lock("work", "it works"):
         raise AssertionError("held without a lock")
+
+
+@pytest.mark.parametrize(("looks", "sleeps"), [([True, True, False], 2), ([False], 0)])
+def test_the_watchdog_looks_twice_a_second_and_ends_the_process_at_last(monkeypatch, capsys, looks, sleeps):
+    slept, ended, left = list[float](), list[int](), list(looks)
+    monkeypatch.setattr(processes, "is_alive", lambda process: left.pop(0))
+    monkeypatch.setattr(processes, "time", types.SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(processes, "os", types.SimpleNamespace(_exit=ended.append))
+    processes._exit_after(psutil.Process())
+    assert (slept, ended, left) == ([0.5] * sleeps, [75], [])
+    assert capsys.readouterr().err == "ended with the process that started it; what was finished is kept\n"
+
+
+def test_who_has_no_parent_any_more_ends_at_once_even_where_nothing_can_be_printed(monkeypatch):
+    ended: list[int] = []
+    monkeypatch.setattr(processes, "is_alive", lambda process: pytest.fail("nobody is there to look at"))
+    monkeypatch.setattr(processes, "os", types.SimpleNamespace(_exit=ended.append))
+    monkeypatch.setattr(sys, "stderr", None)  # print() then does nothing
+    processes._exit_after(None)
+    monkeypatch.setattr(sys, "stderr", types.SimpleNamespace(write=lambda text: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        processes._exit_after(None)
+    assert ended == [processes.ORPHANED] * 2
+
+
+def test_a_process_watches_the_parent_that_is_named_in_its_environment(monkeypatch):
+    threads: list[dict] = []
+
+    class Thread:
+        def __init__(self, **options: object) -> None:
+            threads.append(options)
+
+        def start(self) -> None:
+            threads.append({"started": True})
+
+    monkeypatch.setattr(processes, "threading", types.SimpleNamespace(Thread=Thread))
+    monkeypatch.delenv(processes.VARIABLE, raising=False)
+    processes.watch_parent()
+    assert threads == []
+    here = psutil.Process()
+    monkeypatch.setenv(processes.VARIABLE, processes.identify(here))
+    processes.watch_parent()
+    assert threads == [{"target": processes._exit_after, "args": (here,), "daemon": True}, {"started": True}]
+
+
+@pytest.mark.parametrize(
+    ("options", "streams"),
+    [
+        ({}, (subprocess.DEVNULL, None, None)),
+        ({"output": 7}, (subprocess.DEVNULL, 7, 7)),
+        ({"pipe": True}, (subprocess.PIPE, subprocess.PIPE, None)),
+        ({"environment": {"A": "changed", "B": "new"}}, (subprocess.DEVNULL, None, None)),
+    ],
+)
+def test_a_child_has_the_environment_of_its_parent_and_what_is_added(monkeypatch, options, streams):
+    started: list[tuple] = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda words, **rest: started.append((words, rest)) or "child")
+    monkeypatch.setenv("A", "kept")
+    assert processes.start_child(["-m", "job"], **options) == "child"
+    ((words, rest),) = started
+    assert words == [sys.executable, "-m", "job"]
+    assert tuple(rest[name] for name in ("stdin", "stdout", "stderr")) == streams
+    identity = processes.identify(psutil.Process())
+    added = {"A": "kept", **options.get("environment", {}), processes.VARIABLE: identity}
+    assert rest["env"] == {**os.environ, **added}
+
+
+def test_a_lock_is_let_go_and_may_be_taken_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with hold_lock("a/b", "it is trained"):
+            assert [path.as_posix() for path in Path("scratch").rglob("*.lock")] == ["scratch/locks/a.b.lock"]
+    with pytest.raises(ZeroDivisionError), hold_lock("a/b", "it is trained"):
+        raise ZeroDivisionError
+    with hold_lock("a/b", "it is trained"):
+        pass
+
+
+@pytest.mark.parametrize("wait", [0.0, 2.5, -1.0])
+def test_a_lock_is_waited_for_as_long_as_is_said(tmp_path, monkeypatch, wait):
+    monkeypatch.chdir(tmp_path)
+    waits: list[float] = []
+
+    def acquire(lock: FileLock, timeout: float) -> None:
+        waits.append(timeout)
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(LockHeld) as refused, hold_lock("a/b", "it is trained", wait):
+        pytest.fail("two at a time")
+    assert waits == [wait]
+    assert str(refused.value) == (
+        "scratch/locks/a.b.lock: held by another process of this clone: it is trained; "
+        "wait for it, or end it and start again: nothing is lost"
+    )
+
+
+def test_the_module_becomes_the_program_and_its_parent_is_watched(place, monkeypatch):
+    code = "import sys; print(sys.modules['__main__'].__dict__ is globals(), sys.argv)"
+    (place / "job.py").write_text(code, encoding="utf-8")
+    watched: list[bool] = []
+    monkeypatch.setattr(processes, "watch_parent", lambda: watched.append(True))
+    monkeypatch.setattr(sys, "argv", ["processes.py", "-m", "job", "one"])
+    monkeypatch.syspath_prepend(place)
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    processes.main()
+    assert watched == [True]
+    assert output.getvalue() == f"True {[str(place / 'job.py'), 'one']}\n"

@@ -175,3 +175,80 @@ def test_a_run_that_broke_says_why(clock):
 )
 def test_durations_read_as_people_say_them(seconds, said):
     assert elapsed(seconds) == said
+
+
+def test_the_bar_ends_with_the_run_and_what_comes_after_is_a_line(clock):
+    out = Terminal()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        clock.at += 5.0
+        live.progress(where(0.5))
+        bar = live._bar
+        assert bar is not None and bar.live.is_started
+        live.progress(where(0.75))
+        assert live._bar is bar
+        assert [(task.completed, task.total) for task in bar.tasks] == [(0.75, 1.0)]
+    assert not bar.live.is_started
+    before = out.getvalue()
+    live.done(record(), {})
+    assert out.getvalue().removeprefix(before) == f"{RUN}: finished, val_bpb 1.250000, 100 steps, 5.0 s\n"
+
+
+def test_a_bar_without_a_known_end_has_no_total(clock):
+    with Live(RUN, 10.0, "given", Terminal(), now=clock) as live:
+        clock.at += 4.0
+        live.progress(SeenProgress(7, share=None, train_loss=None))
+        assert live._bar is not None
+        assert [task.total for task in live._bar.tasks] == [None]
+
+
+def test_a_warning_is_a_line_at_once_where_there_is_no_bar(clock):
+    out = io.StringIO()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        live.warning("a checkpoint could not be written")
+    assert out.getvalue() == f"{RUN}: warning: a checkpoint could not be written\n"
+
+
+def test_the_time_of_a_run_is_counted_from_where_its_context_begins(clock):
+    out = io.StringIO()
+    live = Live(RUN, 600.0, "wall", out, now=clock)
+    clock.at += 50.0
+    with live:
+        clock.at += 3.0
+        live.progress(where(0.5))
+        clock.at += 26.9
+        live.progress(where(0.5))
+    live.done(record(), {})
+    assert out.getvalue() == f"{RUN}: finished, val_bpb 1.250000, 100 steps, 29.9 s\n"
+
+
+def test_a_score_of_a_command_has_its_name_and_facts_that_nobody_told_are_left_out(clock):
+    out = io.StringIO()
+    with Live(RUN, 2.0, "given", out, now=clock) as live:
+        clock.at += 1.0
+    spec = {"kind": "command", "score": {"name": "val_loss"}}
+    live.done(
+        {"status": "finished", "reason": None, "spec": spec, "facts": {"score": 0.5, "steps": None}},
+        {"resumed_at_step": 0},
+    )
+    live.done({"status": "finished", "reason": None, "spec": None, "facts": {"steps": 0}}, {"resumed_at_step": None})
+    assert out.getvalue() == f"{RUN}: finished, val_loss 0.500000, 1.0 s\n{RUN}: finished, 0 steps, 1.0 s\n"
+
+
+def test_points_are_written_once(clock):
+    with Live(RUN, 600.0, "wall", io.StringIO(), now=clock) as live:
+        clock.at += 5.0
+        for step in (1, 2, 3):
+            live.row(point(step))
+    assert (LIVE / f"{RUN}.csv").read_bytes() == (
+        b"step,tokens,seconds,train_loss,lr_factor\n1,10,0.1,4.99,1.0\n2,20,0.2,4.98,1.0\n3,30,0.3,4.97,1.0\n"
+    )
+
+
+def test_what_of_a_killed_curve_is_no_whole_point_is_dropped(clock):
+    path = LIVE / f"{RUN}.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"step,tokens\n1,1\n\xff,2\n1234567890123456,3\n5,later\n2,2\n4,whole\n3,cut")
+    with Live(RUN, 600.0, "wall", io.StringIO(), now=clock) as live:
+        clock.at += 5.0
+        live.row(point(5))
+    assert [row[0] for row in curve()] == ["step", "1", "2", "4", "5"]

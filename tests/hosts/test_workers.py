@@ -211,6 +211,8 @@ def test_a_worker_sees_the_gpus_of_its_slot_alone(tmp_path, monkeypatch):
     cluster = SimpleNamespace(make_arguments=list)
     slots = [Slot(("pair",), ("GPU-a", "GPU-b")), Slot(("cpu",))]
     started = workers.start_workers(slots, "tls://127.0.0.1:1", cluster)
+    for _ in range(2):
+        workers.start_workers([], "tls://127.0.0.1:1", cluster)
     assert [worker.slot for worker in started] == slots
     assert len({worker.log for worker in started if worker.log.is_file()}) == 2
     assert [environment.get("CUDA_VISIBLE_DEVICES") for environment in environments] == ["GPU-a,GPU-b", None]
@@ -244,3 +246,186 @@ def test_a_host_that_was_asked_for_and_does_not_fit_is_an_error():
 def test_only_the_named_hosts_get_slots_and_as_many_as_asked_for():
     found = find_slots(study(one=CPU, big=GPU), ["one"], 3, make_machine())
     assert found == [Slot(("one",))] * 3
+
+
+def test_a_worker_is_a_dask_worker_for_one_run_at_a_time_of_its_hosts(tmp_path, monkeypatch):
+    asked, started = list[object](), list[tuple]()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workers, "find_own_address", lambda *words: asked.append(words) or "10.0.0.7")
+
+    def start_child(words, output, environment):
+        started.append((words, output > 2, environment))
+        return len(started)
+
+    monkeypatch.setattr(workers.processes, "start_child", start_child)
+    monkeypatch.setattr(workers.os, "getpid", lambda: 77)
+    slots = [Slot(("a", "b"), ("GPU-1", "GPU-2")), Slot(("cpu",))]
+    found = workers.start_workers(slots, "tls://10.0.0.5:8786", SimpleNamespace(make_arguments=lambda: ["--tls", "x"]))
+    logs = [Path("scratch/dispatch/worker-77-1.log"), Path("scratch/dispatch/worker-77-2.log")]
+    assert found == [WorkerProcess(slot, number, log) for slot, number, log in zip(slots, (1, 2), logs, strict=True)]
+    assert asked == [("10.0.0.5", 8786)]
+    words = [
+        *("-m", "stages.hosts.processes", "-m", "distributed.cli.dask_worker", "tls://10.0.0.5:8786"),
+        *("--nworkers", "1", "--nthreads", "1", "--resources", "a=1 b=1", "--memory-limit", "0", "--no-dashboard"),
+        *("--dashboard-address", "127.0.0.1:0", "--host", "10.0.0.7", "--tls", "x"),
+        *("--local-directory", "scratch/dask"),
+    ]
+    settings = {
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+        "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
+    }
+    assert started == [
+        (words, True, {**settings, "CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}),
+        ([*words[:10], "cpu=1", *words[11:]], True, settings),
+    ]
+
+
+class Process:
+    """A process that ends, or hangs until it is killed."""
+
+    def __init__(self, calls: list[str], name: str, *, hangs: bool = False) -> None:
+        self.calls, self.name, self.hangs = calls, name, hangs
+
+    def terminate(self) -> None:
+        self.calls.append(f"terminate {self.name}")
+
+    def kill(self) -> None:
+        self.calls.append(f"kill {self.name}")
+
+    def wait(self, timeout: float | None = None) -> None:
+        self.calls.append(f"wait {self.name} {timeout}")
+        if self.hangs and timeout is not None:
+            raise subprocess.TimeoutExpired("worker", timeout)
+
+
+def test_workers_are_asked_to_end_all_at_once_and_killed_if_they_do_not():
+    calls: list[str] = []
+    each = [Process(calls, "a", hangs=True), Process(calls, "b")]
+    workers.stop_workers([WorkerProcess(Slot(()), process, Path("log")) for process in each])
+    assert calls == ["terminate a", "terminate b", "wait a 10.0", "kill a", "wait a None", "wait b 10.0"]
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("tls://127.0.0.1:1", "127.0.0.1", 1),
+        ("tls://[::1]:65535", "::1", 65535),
+        ("tls://name.example:8786", "name.example", 8786),
+    ],
+)
+def test_the_address_of_a_scheduler_is_host_and_port(address, host, port):
+    assert workers.parse_scheduler(address) == (host, port)
+
+
+def test_an_address_of_a_scheduler_that_is_none_or_plain_tcp_is_refused_with_what_is_expected():
+    with pytest.raises(Refused) as refused:
+        workers.parse_scheduler("tls://a:65536")
+    told = "expected tls://HOST:PORT, as the dispatcher tells it when it starts"
+    assert str(refused.value) == f"--join: found 'tls://a:65536', {told}"
+    with pytest.raises(Refused) as refused:
+        workers.parse_scheduler("tcp://a:1")
+    assert str(refused.value) == (
+        "--join: found 'tcp://a:1', but a dispatcher accepts TLS alone; expected tls://a:1, and --cluster DIR with the "
+        "certificates, as the dispatcher tells it when it starts"
+    )
+
+
+@pytest.fixture
+def network(monkeypatch) -> SimpleNamespace:
+    """A network in which nobody listens before `listens_at`; notes who is tried, how long, and what passes between."""
+    state = SimpleNamespace(now=100.0, listens_at=None, tried=[], sleeps=[], closed=0)
+
+    def close() -> None:
+        state.closed += 1
+
+    def create_connection(address, timeout):
+        state.tried.append((address, timeout))
+        if state.listens_at is None or state.now < state.listens_at:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return SimpleNamespace(close=close)
+
+    def sleep(seconds: float) -> None:
+        state.sleeps.append(seconds)
+        state.now += seconds
+
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: state.now, sleep=sleep))
+    monkeypatch.setattr(workers, "socket", SimpleNamespace(create_connection=create_connection))
+    return state
+
+
+def test_a_scheduler_is_tried_twice_a_second_until_it_listens(network):
+    network.listens_at = 102.0
+    workers.wait_for_scheduler("tls://[::1]:8786", patience=5.0)
+    assert network.tried == [(("::1", 8786), 5.0)] * 5
+    assert (network.sleeps, network.closed) == ([0.5] * 4, 1)
+
+
+def test_a_scheduler_is_waited_for_until_the_patience_is_over(network):
+    with pytest.raises(Refused) as refused:
+        workers.wait_for_scheduler("tls://a:8786", patience=0.5)
+    assert network.tried == [(("a", 8786), 1.0)] * 3, "at 0, 0.5 and 1 seconds"
+    assert str(refused.value) == (
+        "--join: nobody listens at tls://a:8786 ([Errno 111] Connection refused); start "
+        "`promotion dispatch --listen a:8786` there first, and let this machine through its firewall"
+    )
+
+
+def test_workers_are_looked_at_until_all_have_ended_and_those_that_failed_are_counted(tmp_path, monkeypatch):
+    log, sleeps, said = tmp_path / "log", list[float](), list[str]()
+    log.write_text("the end\n", encoding="utf-8")
+
+    class Ending(Process):
+        def __init__(self, polls: int, status: int) -> None:
+            super().__init__([], "x")
+            self.polls, self.returncode = polls, status
+
+        def poll(self) -> int | None:
+            self.polls -= 1
+            return None if self.polls >= 0 else self.returncode
+
+    monkeypatch.setattr(workers, "time", SimpleNamespace(sleep=sleeps.append))
+    each = [Ending(0, 3), Ending(2, 0), Ending(1, 4), Ending(0, 0)]
+    with pytest.raises(Refused) as refused:
+        workers.wait_for_workers([WorkerProcess(Slot(()), process, log) for process in each], said.append)
+    assert sleeps == [workers.POLL_SECONDS] * 3
+    told = f"the end of {log.as_posix()}:\nthe end"
+    assert said == [f"a worker ended badly: exit status {status}; {told}" for status in (3, 4)]
+    assert all(process.calls == ["terminate x", "wait x 10.0"] for process in each)
+    assert str(refused.value) == (
+        "2 of 4 workers ended badly, see above; is this clone at the dispatcher's commit, with the packages of its "
+        "constraints.txt? then start it again"
+    )
+
+
+def test_only_blocks_that_were_asked_for_are_explained():
+    blocks = study(one=GPU, two=GPU | {"device_name": "H100"})
+    expected = [
+        f"no slot for hosts.{name}: device_name: found Tesla T4, expected a GPU whose name contains '{kind}'; "
+        "compile: found no triton, which torch.compile needs for CUDA (on Windows: the package triton-windows)"
+        for name, kind in (("one", "A100"), ("two", "H100"))
+    ]
+    blocks = blocks.model_copy(
+        update={"hosts": {name: host.model_copy(update={"compile": True}) for name, host in blocks.hosts.items()}}
+    )
+    there = make_machine(gpus=(T4,), triton=False)
+    assert workers.explain_mismatches(blocks, [], there) == expected
+    assert workers.explain_mismatches(blocks, ["two"], there) == expected[1:]
+    with pytest.raises(workers.WrongHost) as refused:
+        find_slots(blocks, ["two"], None, there)
+    reasons = expected[1].removeprefix("no slot for hosts.two: ")
+    assert str(refused.value) == f"params.yaml: hosts.two: this machine is not that host: {reasons}"
+
+
+def test_without_a_machine_this_one_is_meant(monkeypatch):
+    monkeypatch.setattr(workers, "describe_machine", lambda: make_machine(gpus=(), threads=6))
+    assert find_slots(study(cpu=CPU), [], None) == [Slot(("cpu",))] * 3
+    assert find_slots(study(cpu=CPU), [], 0) == []
+    assert workers.explain_mismatches(study(cpu=CPU | {"threads": 7}), []) == [
+        "no slot for hosts.cpu: threads: found 6 usable CPUs, expected at least 7"
+    ]
+
+
+@pytest.mark.parametrize(("threads", "slots"), [((2, 3), 2), ((4, 1), 1), ((1, 1), 6)])
+def test_the_block_with_most_threads_says_how_many_cpu_slots_there_are(threads, slots):
+    blocks = study(**{f"b{at}": CPU | {"threads": number, "title": str(at)} for at, number in enumerate(threads)})
+    assert find_slots(blocks, [], None, make_machine(gpus=(), threads=6)) == [Slot(("b0", "b1"))] * slots

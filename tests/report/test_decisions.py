@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.decisions import Flips
+from report.decisions import Flip, Flips
 from stages.domain.decision import decide
 from stages.domain.evidence import Evidence
 from stages.domain.records import Record
@@ -108,3 +108,46 @@ def test_a_kept_role_never_flips() -> None:
     flip = Flips(decision, parse_rules(plain, "test"), {"reference": "c0"}).flip("c0")
     assert (flip.shift, flip.rule) == (None, "R1")
     assert "role" in flip.note
+
+
+def flips_of(scores: dict[str, int], plain: dict[str, Any], missing: str = "") -> Flips:
+    """Of candidates with one score in every cell, in millionths; `missing` lacks a cell."""
+    cells = {name: {(host, seed): value for host in HOSTS for seed in SEEDS} for name, value in scores.items()}
+    cells.get(missing, {}).pop(("a", 1), None)
+    decision = decide(evidence(cells, plain, Fraction(0), ""))
+    return Flips(decision, parse_rules(plain, "test"), {"reference": "c0"})
+
+
+TOP_1 = {"R1": {"kind": "top_k", "k": 1, "by": "mean"}}
+
+
+def test_first_place_is_lost_or_taken_at_the_distance_to_the_best_of_the_others() -> None:
+    flips = flips_of({"c0": 1_000_000, "c1": 1_000_300, "c2": 1_000_400}, TOP_1, missing="c2")
+    assert flips.flip_first_place("c0") == Flip("c0", True, 0.0003, "first place")
+    assert flips.flip_first_place("c1") == Flip("c1", False, -0.0003, "first place")
+    assert flips.flip_first_place("c2") == Flip("c2", False, None, None, "no full set of cells")
+    tied = flips_of({"c0": 1_000_000, "c1": 1_000_000}, TOP_1)
+    assert tied.flip_first_place("c1") == Flip("c1", True, 0.0, "first place")
+    alone = flips_of({"c0": 1_000_000}, TOP_1)
+    assert alone.flip_first_place("c0") == Flip("c0", True, None, None, "never: no other candidate")
+
+
+def test_where_nothing_can_change_an_outcome_the_reason_is_said() -> None:
+    blocked = flips_of({"c0": 1_000_000, "c1": 1_000_300}, {"R9": {"kind": "complete_cells"}, **TOP_1}, missing="c1")
+    assert blocked.flip("c0") == Flip("c0", False, None, None, "gate blocked")
+    incomplete = flips_of({"c0": 1_000_000, "c1": 1_000_300}, TOP_1, missing="c1")
+    assert incomplete.flip("c1") == Flip("c1", False, None, None, "no full set of cells")
+    room = flips_of({"c0": 1_000_000, "c1": 1_000_300}, {"R1": {"kind": "top_k", "k": 2, "by": "mean"}})
+    assert room.flip("c1") == Flip("c1", True, None, "R1", "never: room for all")
+    gap = {"R2": {"kind": "exceeds_gap", "gap": 0.1, "of": "reference", "by": "mean"}}
+    unknown = flips_of({"c0": 1_000_000, "c1": 1_000_300}, {**TOP_1, **gap}, missing="c0")
+    assert unknown.flip("c1").note == "never: not evaluable"
+    assert unknown.flip("c1").rule == "R2"
+
+
+def test_without_its_role_a_candidate_has_the_outcome_of_the_other_rules() -> None:
+    rules = {"R1": {"kind": "keep_role", "role": "reference"}, "R2": {"kind": "top_k", "k": 1, "by": "mean"}}
+    flips = flips_of({"c0": 1_000_300, "c1": 1_000_000}, rules)
+    assert flips.flip("c0") == Flip("c0", True, None, "R1", "never: kept by role")
+    assert flips.flip_on_merit("c0") == Flip("c0", False, -0.0003, "R2", "")
+    assert flips.flip_on_merit("c1") == Flip("c1", True, 0.0003, "R2", "")

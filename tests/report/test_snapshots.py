@@ -1,4 +1,4 @@
-"""What the pages of five studies say, word by word: text, links, titles and figures, without colours and the frame."""
+"""What the pages of six studies say, word by word: text, links, titles and figures, without colours and the frame."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ PAGES = {
     "waiting": (*_FEW, "gates/gate2", "gates/gate3", "gates/gate4", "configs/d1-c000", "runs/rung4"),
     "beaten": (*_FEW, "method", "hindsight", "gates/gate3", "gates/gate5", "configs/d1-c000", "runs/rung3"),
     "screened": ("index", "effects", "method"),
+    "gapped": ("effects",),
 }
 
 

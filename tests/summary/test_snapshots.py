@@ -1,4 +1,4 @@
-"""What the summaries of five studies hold, number by number."""
+"""What the summaries of six studies hold, number by number."""
 
 from __future__ import annotations
 

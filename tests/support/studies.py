@@ -1,4 +1,4 @@
-"""Five small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
+"""Six small judged studies without training, whose outputs are kept as snapshots (tests/support/snapshots.py)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.screen.test_command import screen_params
 from tests.support import synthetic
 
 
-def _make(root: Path, value: dict[str, Any]) -> None:
+def make(root: Path, value: dict[str, Any]) -> None:
+    """A study of these params, with its ledger."""
     synthetic.build(root, value)
     with chdir(root):
         ledger.main()
@@ -24,7 +25,7 @@ def _make(root: Path, value: dict[str, Any]) -> None:
 
 def whole(root: Path) -> None:
     """Four configurations through five gates, with what would have been trained in hindsight."""
-    _make(root, synthetic.params(4))
+    make(root, synthetic.params(4))
     synthetic.look_back(root)
 
 
@@ -37,7 +38,7 @@ def blocked(root: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "_executed", diverging(synthetic._executed))
         patch.setattr(locks, "frozen_of", amending(locks.frozen_of))
-        _make(root, value)
+        make(root, value)
     broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["seed"]) == ("rung3", 3901) else run)
 
 
@@ -68,7 +69,7 @@ def amending(original: Callable[..., locks.Frozen]) -> Callable[..., locks.Froze
 
 def waiting(root: Path) -> None:
     """A study on its way: two gates have not decided, runs are missing, params.yaml moved on, a lock is another."""
-    _make(root, synthetic.params(3))
+    make(root, synthetic.params(3))
     broken.drop(root, "gate4", "gate5")
     gone = {"rung4": "cpu-bf16", "rung5": "cpu-fp32"}
     broken.lines(root, "runs.jsonl", lambda run: None if run["host"] == gone.get(run["rung"]) else run)
@@ -86,7 +87,7 @@ def beaten(root: Path) -> None:
     del value["gates"]["gate3"]["R6"], value["gates"]["gate4"]["R4"], value["gates"]["gate5"]["R6"]
     value["gates"]["gate3"]["R7"]["k"] = 2
     value["gates"]["gate5"]["R7"] = {"kind": "top_k", "k": 1, "by": "mean"}
-    _make(root, value)
+    make(root, value)
     broken.score(root, ("rung3", "d3-c002", "cpu-fp32", 3000), 2.5)
     synthetic.look_back(root)
     broken.lines(root, "hindsight.jsonl", better)
@@ -101,7 +102,14 @@ def better(record: dict[str, Any]) -> dict[str, Any]:
 
 def screened(root: Path) -> None:
     """A screen of three factors on two hosts, with two seeds a host and two rungs."""
-    _make(root, screen_params())
+    make(root, screen_params())
+
+
+def gapped(root: Path) -> None:
+    """The same without what one host ran at the second rung."""
+    screened(root)
+    gone = ("rung2", "cpu-bf16")
+    broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["host"]) == gone else run)
 
 
 STUDIES: dict[str, Callable[[Path], None]] = {
@@ -110,4 +118,5 @@ STUDIES: dict[str, Callable[[Path], None]] = {
     "waiting": waiting,
     "beaten": beaten,
     "screened": screened,
+    "gapped": gapped,
 }

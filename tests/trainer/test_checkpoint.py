@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from tests.trainer.conftest import spec_json
 from trainer import checkpoint, keeper, loop
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import MAX_JSON, Checkpoints
 from trainer.loop import train
 from trainer.spec import Spec
 
@@ -161,6 +161,8 @@ def damage(kind: str, body: Path) -> None:
         body.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     elif kind == "missing":
         body.unlink()
+    elif kind == "large":
+        about.write_text(text + " " * (MAX_JSON + 1 - len(text)), encoding="utf-8")
     elif kind == "json":
         about.write_text('{"schema": 1', encoding="utf-8")
     else:
@@ -169,7 +171,7 @@ def damage(kind: str, body: Path) -> None:
         about.write_text(json.dumps(value), encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", ["truncate", "flip", "json", "missing", "step", "smooth"])
+@pytest.mark.parametrize("kind", ["truncate", "flip", "json", "large", "missing", "step", "smooth"])
 def test_a_damaged_newest_checkpoint_gives_way_to_the_older_one(
     make_spec: Make, corpus_dir: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_older_one(
     assert (found.facts, found.curve) == (expected.facts, expected.curve)
     assert found.telemetry["resumed_at_step"] == 8
     assert "is damaged" in found.telemetry["warnings"][0]
+    assert (f"is larger than {MAX_JSON} bytes" in found.telemetry["warnings"][0]) == (kind == "large")
 
 
 @pytest.mark.parametrize("rest", [{}, [1], {"run": {}, "clock": {}}, {"run": None, "clock": {}}])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import zlib
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.clock import FREE_STEPS, TICKS, RatedClock, ReplayClock, WallClock
+from trainer.clock import FREE_STEPS, TICKS, RatedClock, ReplayClock, WallClock, _pack, _unpack
 from trainer.errors import TrainerError
 
 
@@ -108,3 +109,9 @@ def test_a_damaged_progress_is_refused(change: dict[str, Any], message: str) -> 
     with pytest.raises(TrainerError) as caught:
         ReplayClock({**kept, **change}, 1.0)
     assert str(caught.value).startswith(message)
+
+
+@given(st.lists(st.integers(0, 2**40), max_size=50))
+def test_ticks_that_any_number_of_steps_lie_between_are_kept(deltas: list[int]) -> None:
+    firsts = list(accumulate(deltas))
+    assert _unpack(_pack(firsts)) == firsts

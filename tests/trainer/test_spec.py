@@ -84,5 +84,10 @@ def test_a_missing_key_or_section_is_named() -> None:
         Spec.from_json(value)
 
 
+def test_what_is_no_mapping_is_no_specification() -> None:
+    with pytest.raises(SpecError, match=r"^spec is list, expected a mapping$"):
+        Spec.from_json([])  # type: ignore[arg-type]
+
+
 def test_the_wall_clock_needs_no_rated_speed() -> None:
     assert Spec.from_json(spec_json(clock__kind="wall", host__flops_per_second=None)).host.flops_per_second is None

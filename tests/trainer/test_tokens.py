@@ -12,7 +12,7 @@ import pytest
 
 from tests.trainer.conftest import BOS, write_corpus
 from trainer.errors import CorpusError
-from trainer.tokens import Corpus
+from trainer.tokens import MAX_MANIFEST, Corpus
 
 
 @pytest.fixture
@@ -91,3 +91,29 @@ def test_a_manifest_that_is_not_json_is_refused(folder: Path) -> None:
     (folder / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(CorpusError, match="not JSON"):
         Corpus(folder)
+
+
+def test_a_manifest_may_have_so_many_bytes_and_no_more(folder: Path) -> None:
+    path = folder / "manifest.json"
+    text = path.read_bytes()
+    path.write_bytes(text + b" " * (MAX_MANIFEST - len(text)))
+    assert Corpus(folder).vocab_size == 64
+    path.write_bytes(text + b" " * (MAX_MANIFEST + 1 - len(text)))
+    with pytest.raises(CorpusError, match=rf"manifest\.json: larger than {MAX_MANIFEST} bytes, no manifest: build it"):
+        Corpus(folder)
+
+
+def test_a_missing_file_of_tokens_is_named(folder: Path) -> None:
+    (folder / "val.bin").unlink()
+    with pytest.raises(CorpusError, match=r"val\.bin: no such file: build it again: python -m stages\.corpus"):
+        Corpus(folder).split("val")
+
+
+def test_bytes_of_more_or_fewer_tokens_than_there_are_are_refused(folder: Path) -> None:
+    import hashlib
+
+    data = (folder / "token_bytes.bin").read_bytes()[:-2]
+    (folder / "token_bytes.bin").write_bytes(data)
+    edit(folder, lambda value: value["token_bytes"].update(sha256=hashlib.sha256(data).hexdigest()))
+    with pytest.raises(CorpusError, match=r"token_bytes\.bin: 63 entries, expected vocab_size 64: build it"):
+        Corpus(folder).token_bytes()
