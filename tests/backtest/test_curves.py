@@ -369,3 +369,20 @@ def test_budgets_too_large_to_be_counted_exactly_are_refused(csv):
 def test_a_file_that_is_too_large_is_not_read(csv, monkeypatch):
     monkeypatch.setattr(curves, "MAX_BYTES", 10)
     assert refusal(csv, rows(GOOD)).endswith("bytes, expected at most 10")
+
+
+@pytest.mark.parametrize("over", [{"roles": {"reference": "z"}}, {"roles": {"reference": "c"}, "exclude": {"c": "no"}}])
+def test_a_role_is_a_configuration_that_is_kept(csv, over):
+    lines = rows({**GOOD, "c": [[3.4, 2.4], [3.5, 2.5]]})
+    name = over["roles"]["reference"]
+    told = f"map.yaml: roles.reference: found '{name}', expected a configuration that is kept"
+    assert refusal(csv, lines, **over) == told
+    assert read_curves(write(csv, lines), curve_map(roles={"reference": "c"})).configs == ("a", "b", "c")
+
+
+def test_one_host_alone_cannot_agree(csv):
+    header, columns = "config,seed,budget,value,host", {**COLUMNS, "host": "host"}
+    found = read_curves(write(csv, [f"{line},h1" for line in rows(GOOD)], header), curve_map(columns=columns))
+    assert (found.hosts, found.hosts_note) == (("",), "agreement: not evaluable: there is one host only, h1")
+    found = read_curves(write(csv, rows(GOOD)), curve_map())
+    assert (found.hosts, found.hosts_note) == (("",), "agreement: not evaluable: the map declares no host")

@@ -279,3 +279,20 @@ def test_how_sure_the_best_is_has_a_known_answer(tmp_path):
     shares = figures.sureness(arranged(tmp_path / "c.csv", values, ruleset(TOP)))
     assert within(shares[0] * figures.REDRAWS, figures.REDRAWS, 0.75)
     assert shares.sum() == 1
+
+
+def test_pairs_are_all_that_differ_the_better_first():
+    pairs = replay._Replay._pairs(np.array([3.0, 1.0, 1.0, 2.0]))
+    assert pairs.tolist() == [[1, 2, 3, 1, 2], [0, 0, 0, 3, 3]]
+
+
+def test_of_too_many_pairs_a_sample_is_taken_the_same_one_every_time(monkeypatch):
+    truth = np.arange(6.0)
+    whole = replay._Replay._pairs(truth)
+    for most, kept in ((15, 15), (14, 14)):
+        monkeypatch.setattr(replay, "PAIRS", most)
+        pairs = replay._Replay._pairs(truth)
+        assert pairs.shape == (2, kept)
+        assert len({*map(tuple, pairs.T.tolist())}) == kept, "none twice"
+        assert pairs.tolist() == replay._Replay._pairs(truth).tolist()
+        assert [pair for pair in whole.T.tolist() if pair in pairs.T.tolist()] == pairs.T.tolist()

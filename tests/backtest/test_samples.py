@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stages.backtest import curves
-from stages.backtest.samples import from_curves
+from stages.backtest import samples as module
+from stages.backtest.samples import from_curves, from_ledger
 from stages.domain.errors import Invalid
 from tests.backtest.curves_csv import COLUMNS, HEADER, curve_map, rows, write
 
@@ -63,3 +64,41 @@ def test_budgets_that_are_no_rung_and_values_of_broken_runs_are_left_out(tmp_pat
 def test_curves_without_a_second_run_anywhere_show_no_noise(tmp_path):
     with pytest.raises(Invalid, match="no noise was measured: no configuration has two runs"):
         read(tmp_path, rows({name: runs[:1] for name, runs in VALUES.items()}))
+
+
+def test_a_model_needs_four_configurations_and_two_budgets(tmp_path):
+    three = {name: VALUES[name] for name in "abc"}
+    told = "expected at least 4 at 2 or more: a model of curves needs that many"
+    with pytest.raises(Invalid, match=f"found 3 configurations at 2 budgets, {told}"):
+        read(tmp_path, rows(three))
+    one = {name: [run[:1] for run in runs] for name, runs in VALUES.items()}
+    over = {"rungs": {"rung1": 1.0}, "final": {"kind": "last_budget"}}
+    with pytest.raises(Invalid, match=f"found 4 configurations at 1 budgets, {told}"):
+        read(tmp_path, rows(one), **over)
+
+
+@pytest.mark.parametrize(("most", "fits"), [(16, True), (15, False)])
+def test_a_model_of_too_many_is_refused(tmp_path, monkeypatch, most, fits):
+    """Four configurations, each with its covariance of one host at two budgets."""
+    monkeypatch.setattr(module, "MAX_ENTRIES", most)
+    if fits:
+        assert read(tmp_path, rows(VALUES)).configs == tuple("abcd")
+        return
+    told = "found 4 configurations, 1 hosts, 2 budgets, expected fewer: a model of so many takes too much memory"
+    with pytest.raises(Invalid, match=told):
+        read(tmp_path, rows(VALUES))
+
+
+def test_a_ledger_is_a_file_of_a_bounded_size(tmp_path, monkeypatch):
+    path = tmp_path / "runs.jsonl"
+    with pytest.raises(Invalid) as caught:
+        from_ledger(path)
+    assert str(caught.value) == f"{path.as_posix()} is missing; name a ledger, such as ledger/runs.jsonl"
+    path.write_bytes(b"{\n")
+    monkeypatch.setattr(module, "MAX_BYTES", 1)
+    with pytest.raises(Invalid) as caught:
+        from_ledger(path)
+    assert str(caught.value) == f"{path.as_posix()}: 2 bytes, expected at most 1"
+    monkeypatch.setattr(module, "MAX_BYTES", 2)
+    with pytest.raises(Invalid, match="line 1"):
+        from_ledger(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages.commands import serve
+from stages.domain.errors import Refused
 
 SECRET = "what no reader of the site may see"
 
@@ -163,3 +165,90 @@ def test_a_mistake_of_ours_is_shown_and_a_client_that_goes_away_is_not(port, mon
     monkeypatch.undo()
     assert ask(port, "/")[0] == 200, "the server goes on"
     assert ("a mistake of ours" in capsys.readouterr().err) is shown
+
+
+def test_a_request_whose_answer_cannot_begin_gives_its_place_back(site, monkeypatch):
+    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 1)
+
+    def fail(server, request, client_address):
+        raise RuntimeError("no thread")
+
+    with serve.start_server(site, 0) as server:
+        monkeypatch.setattr(serve.ThreadingHTTPServer, "process_request", fail)
+        for _ in range(2):  # a place that is lost would be waited for for ever
+            with pytest.raises(RuntimeError, match="no thread"):
+                server.process_request(None, None)
+        assert server._free.acquire(blocking=False)
+        server._free.release()
+        with pytest.raises(ValueError, match="released too many times"):
+            server._free.release()
+
+
+@pytest.mark.parametrize(("words", "opened"), [([], True), (["--no-browser"], False)])
+def test_it_serves_until_interrupted_and_opens_a_browser_unless_told_not_to(site, monkeypatch, capsys, words, opened):
+    pages: list[str] = []
+    served: list[int] = []
+
+    def interrupt(server):
+        served.append(server.server_address[1])
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(site.parent)
+    monkeypatch.setattr(serve.webbrowser, "open", pages.append)
+    monkeypatch.setattr(serve.SiteServer, "serve_forever", interrupt)
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    assert parser.parse_args([]).port == 8000
+    assert serve.run(parser.parse_args(["--port", "0", *words])) == 0
+    (port,) = served
+    assert pages == [f"http://127.0.0.1:{port}/"] * opened
+    assert capsys.readouterr() == (f"http://127.0.0.1:{port}/  (Ctrl-C stops it)\n", "stopped\n")
+    with serve.start_server(site, port):  # it was closed
+        pass
+
+
+def test_a_site_that_is_not_built_and_a_port_that_is_no_port_are_refused(site, monkeypatch):
+    monkeypatch.chdir(site.parent)
+    for port in (70_000, -1):
+        with pytest.raises(Refused, match=rf"^port {port}: .+; take another one: `promotion serve --port 0`$"):
+            serve.start_server(site, port)
+    with serve.start_server(site, 0) as server:
+        taken = server.server_address[1]
+        with pytest.raises(Refused, match=rf"^port {taken}: .+; take another one"):
+            serve.start_server(site, taken)
+    (site / "index.html").unlink()
+    with pytest.raises(Refused) as refusal:
+        serve.start_server(Path("site"), 0)
+    told = "site/index.html is missing; `promotion site` builds it from the artifacts, `dvc repro` brings both"
+    assert str(refusal.value) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.json", "application/json; charset=utf-8"),
+        ("a.bin", "application/octet-stream"),
+    ],
+)
+def test_a_file_has_its_type_and_is_not_kept(site, port, name, type_):
+    (site / name).write_bytes(b"x")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", f"/{name}")
+    answer = connection.getresponse()
+    headers = [answer.getheader(key) for key in ("Content-Type", "Cache-Control", "X-Content-Type-Options")]
+    assert headers == [type_, "no-store", "nosniff"]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("localhost:8000", "localhost"), ("localhost", "localhost"), ("a:123456", "a:123456"), ("a:1", "a"), ("a:", "a:")],
+)
+def test_a_port_is_one_to_five_digits(host, name):
+    assert serve._strip_port(host) == name
+
+
+def test_control_characters_are_those_below_a_space_and_delete():
+    assert [code for code in range(256) if serve._has_control_characters(chr(code))] == [*range(32), 127]

@@ -111,3 +111,41 @@ def test_what_is_wrong_with_factors_is_said_with_its_place(factors, configs, mes
 def test_too_many_at_once_are_refused():
     with pytest.raises(Refused, match="vary fewer"):
         make_design({f"f{n}": {f"k{n}": [1, 2]} for n in range(12)}, 5)
+
+
+def test_as_many_configurations_as_fit_are_designed_and_one_factor_more_is_refused():
+    """Three levels are crossed in full: 486 are few enough, and 729 are not; seven of two levels are fractionated."""
+    of_three = {f"f{n}": {f"k{n}": [1, 2, 3]} for n in range(5)}
+    assert len(make_design({**of_three, "g": {"l": [1, 2]}}, 5).rows) == 486
+    with pytest.raises(Refused) as caught:
+        make_design({**of_three, "f5": {"k5": [1, 2, 3]}}, 5)
+    assert str(caught.value) == "factors: the design has 729 configurations, expected at most 512; vary fewer"
+    two = {f"f{n}": {f"k{n}": [1, 2]} for n in range(10)}
+    with pytest.raises(Refused) as caught:
+        make_design(two, 5)
+    assert str(caught.value) == "factors: found 10 of two levels, expected at most 7; vary fewer at once"
+    del two["f9"]
+    assert len(make_design(two, 5).rows) == 512
+
+
+def test_factors_of_three_levels_alone_need_no_fraction():
+    design = make_design({"a": {"x": [1, 2, 3]}, "b": {"y": [4, 5, 6]}}, 5)
+    assert sorted(design.rows) == [(i, j) for i in range(3) for j in range(3)]
+    assert (design.resolution, design.generators, design.aliases) == (None, (), ())
+
+
+@pytest.mark.parametrize(("size", "fits"), [(63, True), (64, False)])
+def test_a_configuration_whose_name_is_too_long_is_refused(size, fits):
+    factors = {"a" * size: {"x": [1, 2]}}
+    if fits:
+        assert list(write_configs(make_design(factors, 5), {})) == ["a" * 63 + "1", "a" * 63 + "2"]
+        return
+    with pytest.raises(Invalid) as caught:
+        write_configs(make_design(factors, 5), {})
+    told = "is no name of a configuration (at most 64 characters); shorten them"
+    assert str(caught.value) == f"factors: {'a' * 64}1 {told}"
+
+
+def test_factors_that_are_none_are_refused_before_anything_is_designed():
+    with pytest.raises(Invalid, match=r"factors\.b\.x: stands in factors\.a already"):
+        make_design({"a": {"x": [1, 2]}, "b": {"x": [3, 4]}}, 5)
