@@ -8,6 +8,8 @@ from stages.domain import names, yamlio
 from stages.domain.errors import Invalid
 from stages.domain.runs import runs_of
 from stages.domain.study import load, parse_study
+from tests.runners.foreign_study import make_params
+from tests.screen.test_command import screen_params
 from tests.support.synthetic import params
 
 
@@ -228,3 +230,123 @@ def test_an_alias_bomb_is_refused_quickly():
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 12)]
     with pytest.raises(yamlio.BadYaml, match="alias bomb"):
         yamlio.loads("\n".join(lines).encode(), "p.yaml")
+
+
+def foreign(**changes):
+    return {**make_params(), **changes}
+
+
+def mistake(value):
+    with pytest.raises(Invalid) as caught:
+        parse_study(value, "params.yaml")
+    return str(caught.value).removeprefix("params.yaml: ")
+
+
+NEEDS = "needs the command runner (runner.kind: command)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda v: v["study"].update(schema=0),
+            "study.schema: found 0, expected 1; see CHANGELOG.md for how to bring it up to date",
+        ),
+        (
+            lambda v: v["study"].update(
+                {"from": {"study": "synthetic", "commit": "a" * 40, "gate": "gate1", "decision": "a" * 64}}
+            ),
+            "study.from.study: found 'synthetic', this study's own name, expected another: an extension has a name of "
+            "its own",
+        ),
+        (
+            lambda v: v.update(rungs={"rung2": v["rungs"]["rung2"], "rung1": v["rungs"]["rung1"]}),
+            "rungs: found rung2, rung1, expected rung1, rung2 in this order",
+        ),
+        (
+            lambda v: v["rungs"]["rung3"].update(floor_seeds=[3000, 3900]),
+            "rungs.rung3.floor_seeds: seed 3000 stands in rungs.rung3.seeds already, expected a fresh one: a seed that "
+            "helped to choose a configuration flatters it at the next rung",
+        ),
+        (
+            lambda v: v["roles"].update(best="d1-c000"),
+            "roles.best: `best` means the best candidate; give the role another name",
+        ),
+        (
+            lambda v: v["roles"].pop("reference"),
+            "roles.reference: missing, but floor_seeds ask for A/A runs of it",
+        ),
+        (
+            lambda v: (v["rungs"]["rung3"].update(floor_seeds=[]), v.update(roles={})),
+            "gates.gate2.R4: role 'reference' is not among roles: none",
+        ),
+        (lambda v: v["clock"].update(kind="given"), f"clock.kind: found given, which {NEEDS}; expected wall or rated"),
+        (lambda v: v["rungs"]["rung2"].update({"with": {"steps": 1}}), f"rungs.rung2.with: {NEEDS}"),
+        (lambda v: v["hosts"]["cpu-bf16"].update(device="any"), f"hosts.cpu-bf16.device: found any, which {NEEDS}"),
+        (lambda v: v["hosts"]["cpu-bf16"].update(gpus=1), f"hosts.cpu-bf16.gpus: {NEEDS}"),
+        (
+            lambda v: v["data"].update(source=make_params()["data"]["source"]),
+            f"data.source.kind: found files, which {NEEDS}; expected package, text or parquet",
+        ),
+        (
+            lambda v: v["gates"]["gate3"].update(R9={"kind": "budget_kept", "tolerance": 0.5}),
+            "gates.gate3.R9: budget_kept could never tell anything: the built-in runner keeps its budget by its own "
+            "clock; remove the rule",
+        ),
+        (
+            lambda v: v["rungs"]["rung3"].update(floor_seeds=[]),
+            "gates.gate3.R4: above_noise_floor could never tell anything: rungs.rung3.floor_seeds: found 0, expected "
+            "at least 2 A/A runs of the reference on each host; add seeds that no rung uses, or remove the rule",
+        ),
+    ],
+)
+def test_sections_that_do_not_fit_are_told_with_what_is_expected(change, message):
+    assert wrong(change) == f"params.yaml: {message}"
+
+
+def test_two_runs_of_the_reference_are_a_noise_floor_and_budgets_may_be_alike():
+    value = params(4)
+    value["rungs"]["rung3"]["floor_seeds"] = [3900, 3901]
+    value["rungs"]["rung2"]["budget_seconds"] = 2.0
+    assert parse_study(value, "params.yaml").rungs["rung2"].budget_seconds == 2.0
+
+
+def test_a_command_reads_files_and_its_rules_need_what_it_reports():
+    assert parse_study(foreign(), "params.yaml").command.kind == "command"
+    assert parse_study(params(4), "params.yaml").command is None
+    assert mistake(foreign(data=params(4)["data"])) == (
+        "data.source.kind: a command reads files as they are: expected files, with a root and digests"
+    )
+    value = foreign()
+    del value["runner"]["facts"]["seconds"]
+    assert mistake(value) == (
+        "gates.gate2.R4: budget_kept could never tell anything: runner.facts.seconds: missing; name the line in which "
+        "the trainer says how long it trained, such as 'training_seconds: {value}', or remove the rule"
+    )
+    value = foreign(clock={"kind": "rated"})
+    value["configs"]["small"].pop("lr")
+    assert mistake(value) == (
+        "configs.small: lr is missing, but runner.command uses {lr}; "
+        "clock.kind: found rated, which needs the built-in runner; expected wall or given"
+    )
+
+
+def test_a_threshold_below_the_resolution_of_the_scores_tells_nothing():
+    value = foreign()
+    value["runner"]["score"]["resolution"] = 0.01
+    value["gates"]["gate3"]["R5"] = {"kind": "near_equivalent", "role": "other", "to": "reference", "margin": 0.01}
+    value["roles"]["other"] = "middle"
+    parse_study(value, "params.yaml")
+    value["gates"]["gate3"]["R5"]["margin"] = 0.009
+    assert mistake(value) == (
+        "gates.gate3.R5: near_equivalent could never tell anything: its threshold is below runner.score.resolution, "
+        "0.01; raise it, or remove the rule"
+    )
+
+
+def test_factors_that_a_configuration_does_not_follow_are_told_with_what_writes_them():
+    value = screen_params()
+    parse_study(value, "params.yaml")
+    name = next(iter(value["configs"]))
+    value["configs"][name]["matrix_lr"] = 0.7
+    assert mistake(value).endswith("; `promotion screen design` writes configs from factors")
