@@ -79,3 +79,34 @@ def test_a_value_outside_its_bounds_is_refused(change: dict[str, Any]) -> None:
 def test_a_file_that_stands_twice_is_refused() -> None:
     with pytest.raises(Invalid, match="expected each file once, but 'a' stands there more than once"):
         parse(Data, section({**TEXT, "files": [{"path": "a"}, {"path": "b"}, {"path": "a"}]}), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a\\b", "a path written with '/' and without backslashes, also on Windows"),
+        ("/a", "a path relative to the folder that holds it, not an absolute one"),
+        ("C:a", "a path relative to the folder that holds it, not an absolute one"),
+        ("a/../b", "a path that stays inside its folder, without '..'"),
+        ("a//b", "the plain path of a file, such as 'a/b'"),
+        (".", "the plain path of a file, such as '.'"),
+        ("a\x07", "a path of printable characters"),
+        ("a\u202eb", "a path of printable characters"),
+    ],
+)
+def test_a_path_that_leaves_its_folder_or_hides_is_none(path, expected):
+    with pytest.raises(ValueError) as error:
+        inside(path)
+    assert str(error.value) == expected
+
+
+def test_a_plain_path_is_one():
+    for path in ("a", "a/b.txt", "ä"):
+        assert inside(path) == path
+
+
+def test_only_data_that_a_command_reads_needs_no_vocabulary():
+    source = {"kind": "files", "root": "x", "files": [{"path": "a", "sha256": "1" * 64}]}
+    assert Data.model_validate({"source": source}).vocab_size == 0
+    with pytest.raises(ValueError, match=r"data\.vocab_size: missing; the tokenizer learns so many tokens"):
+        Data.model_validate({"source": {"kind": "text", "files": [{"path": "a"}]}})

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -143,3 +144,45 @@ def test_the_runner_digest_does_not_see_line_ends_or_caches(tmp_path):
     (two / "__pycache__").mkdir()
     (two / "__pycache__" / "a.py").write_bytes(b"junk")
     assert files.tree_digest(one) == files.tree_digest(two)
+
+
+def test_an_error_that_names_its_file_already_is_raised_as_it_is(tmp_path):
+    told = OSError(errno.ENOSPC, "could not write x: full; nothing was changed")
+    with pytest.raises(OSError) as error, files.naming(tmp_path / "f"):
+        raise told
+    assert error.value is told
+
+
+def test_a_part_file_is_abandoned_where_its_process_has_ended(tmp_path, monkeypatch):
+    import psutil
+
+    path = tmp_path / ".f.123.part"
+    path.write_bytes(b"")
+    changed = path.stat().st_mtime
+
+    class Process:
+        def __init__(self, number: int) -> None:
+            assert number == 123
+            if isinstance(state, BaseException):
+                raise state
+
+        def create_time(self) -> float:
+            return state[0]
+
+        def status(self) -> str:
+            return state[1]
+
+    monkeypatch.setattr(psutil, "Process", Process)
+    for state, abandoned in (
+        ((changed - 10, psutil.STATUS_RUNNING), False),
+        ((changed + files.CLOCK_SECONDS, psutil.STATUS_RUNNING), False),
+        ((changed + files.CLOCK_SECONDS + 0.5, psutil.STATUS_RUNNING), True),
+        ((changed - 10, psutil.STATUS_ZOMBIE), True),
+        (psutil.NoSuchProcess(123), True),
+        (FileNotFoundError(), True),
+        (psutil.AccessDenied(123), False),
+    ):
+        assert files.is_abandoned(path) is abandoned, state
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert files.is_abandoned(path) is False
+    assert files.is_abandoned(tmp_path / "f.txt") is False

@@ -86,3 +86,29 @@ def test_a_difference_in_one_line_names_six_places_and_counts_the_rest():
     assert locks.tell_briefly(change) == ", ".join(f"k{n} none -> {n}" for n in range(6)) + ", 2 places more"
     assert locks.tell_briefly({"k": {"was": "x" * 80, "is": "y" * 58}}) == f"k '{'x' * 56}... -> '{'y' * 58}'"
     assert locks.tell_briefly({}) == "nothing"
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(LockRefused) as error:
+        locks.loads(data, "locks/gate3.yaml")
+    return str(error.value)
+
+
+def test_a_lock_of_another_schema_is_refused_by_its_number():
+    data = locks.dumps(frozen())
+    assert locks.loads(data, "locks/gate3.yaml").schema_ == 1
+    assert refusal(data.replace(b"schema: 1", b"schema: 2")) == (
+        "locks/gate3.yaml: schema: found 2, expected at most 1; update staged-promotion to read it"
+    )
+    assert refusal(data.replace(b"schema: 1", b"schema: 0")) == "locks/gate3.yaml: schema: found 0, expected 1"
+
+
+def test_an_edited_lock_says_both_digests_and_what_brings_it_back():
+    data = locks.dumps(frozen())
+    lock = locks.loads(data, "locks/gate3.yaml")
+    edited = data.replace(b"budget_seconds: 10.0", b"budget_seconds: 11.0")
+    actual = locks.digest_of(lock.frozen.model_copy(update={"budget_seconds": 11.0}))
+    assert refusal(edited) == (
+        f"locks/gate3.yaml: digest: found {lock.digest}, expected {actual}, that of `frozen`: the lock was edited; "
+        "`git checkout -- locks/gate3.yaml` brings it back"
+    )

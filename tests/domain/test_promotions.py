@@ -44,3 +44,12 @@ def test_tickets_of_exactly_the_limit_are_read_and_one_byte_more_is_refused(monk
     monkeypatch.setattr(promotions, "MAX_BYTES", len(data) - 1)
     with pytest.raises(promotions.BadTickets, match=f"{len(data)} bytes, expected at most {len(data) - 1}"):
         promotions.loads(data)
+
+
+def test_tickets_that_are_missing_say_what_writes_them_and_others_are_read(tmp_path):
+    path = tmp_path / "promotions.json"
+    with pytest.raises(promotions.BadTickets) as error:
+        promotions.read(path)
+    assert str(error.value) == f"{path.as_posix()}: is missing; `dvc repro` runs the gate that writes it"
+    path.write_bytes(promotions.dumps({"a": "true", "b": "what-if", "c": "false"}))
+    assert promotions.read(path) == {"a": "true", "b": "what-if", "c": "false"}

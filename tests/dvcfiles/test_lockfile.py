@@ -235,3 +235,29 @@ def test_a_lock_in_another_form_than_dvcs_has_a_limit_of_its_own(monkeypatch):
     assert list(parse(plain, "dvc.lock")) == ["gate"]
     with pytest.raises(yamlio.BadYaml, match=f"{len(other)} bytes, expected at most {len(plain) - 1}"):
         parse(other, "dvc.lock")
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("7", "stages.a: expected a mapping with a `cmd`"),
+        ("{deps: []}", "stages.a: expected a mapping with a `cmd`"),
+        ("{cmd: x, frozen: true, always: 1}", "stages.a.always: no such key, expected cmd, deps, params, outs"),
+        ("{cmd: x, params: [1]}", "stages.a.params: expected keys by file"),
+        ("{cmd: x, params: {f: 1}}", "stages.a.params: expected keys by file"),
+        ("{cmd: x, deps: {}}", "stages.a.deps: found dict, expected a list"),
+        ("{cmd: x, outs: [1]}", "stages.a.outs.0.path: found None, expected a path, once"),
+        ("{cmd: x, outs: [{path: p}, {path: p}]}", "stages.a.outs.1.path: found 'p', expected a path, once"),
+    ],
+)
+def test_a_stage_that_dvc_would_not_write_is_told_with_its_place(stage, message):
+    with pytest.raises(BadLock) as error:
+        parse(f"schema: '2.0'\nstages: {{a: {stage}}}\n".encode(), "dvc.lock")
+    assert str(error.value) == f"dvc.lock: {message}"
+
+
+def test_a_folded_command_is_one_line():
+    text = "schema: '2.0'\nstages:\n  a:\n    cmd: python -m stages.run\n      rung1 d1-a\n      cpu-fp32 1\n    outs:\n    - path: x\n"
+    assert lockfile._plain(text.encode()) == yamlio.loads(text.encode(), "dvc.lock")
+    assert parse(text.encode(), "dvc.lock")["a"].cmd == "python -m stages.run rung1 d1-a cpu-fp32 1"
+    assert lockfile._plain(text.replace("    outs", "   outs").encode()) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,40 @@ def test_a_state_of_the_files_is_read_once_however_many_commits_hold_it(root: Pa
     )
     assert by_name(root)["first"].whole
     assert len(read) == 2
+
+
+def test_what_a_study_lacks_is_told_by_the_first_thing(root: Path):
+    build(root, named("one"), "whole")
+    whole = by_name(root)["one"]
+    assert (whole.missing, whole.leader, whole.path) == (None, whole.decisions[-1].ranking[0].config, "4-4-4-3-2")
+    files = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and ".git" not in path.parts}
+
+    def lacks(change: Callable[[], object]) -> str | None:
+        git(root, "checkout", "-q", "--orphan", f"b{len(git(root, 'branch').splitlines())}")
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        change()
+        commit(root, "less")
+        return by_name(root)["one"].missing
+
+    decisions, runs, params = root / "ledger/decisions.jsonl", root / "ledger/runs.jsonl", root / "params.yaml"
+
+    def judged_by(lock: str) -> None:
+        lines = decisions.read_bytes().splitlines(keepends=True)
+        own = whole.decisions[1].lock.encode()
+        decisions.write_bytes(b"".join([lines[0], lines[1].replace(own, lock.encode()), *lines[2:]]))
+
+    assert lacks(lambda: None) is None
+    assert lacks(lambda: judged_by("0" * 64)) == "gate2 has not decided"
+    assert lacks(lambda: decisions.write_bytes(decisions.read_bytes().partition(b"\n")[0] + b"\n")) == (
+        "gate2 has not decided"
+    )
+    lines = runs.read_bytes().splitlines(keepends=True)
+    assert lacks(lambda: runs.write_bytes(b"".join(lines[1:]))) == (
+        f"{len(lines) - 1} of {len(lines)} runs are in the ledger"
+    )
+    assert lacks(lambda: (root / "locks/gate5.yaml").unlink()) == "gate5 is not frozen"
+    assert lacks(lambda: params.write_bytes(params.read_bytes().replace(b'"one"', b'"two"'))) == (
+        "params.yaml is of two"
+    )

@@ -2,7 +2,8 @@
 
 python -m tests.verify [STUDY] [--write-places]
 
-`--write-places` also writes tests/verify/places.tsv: where the first problem of each is, and what it is said to mean.
+`--write-places` also writes tests/verify/places.tsv: where the first problems of each are, what was
+found and expected there, and what that is said to mean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.conftest import build_smoke
 from tests.support.repo import Repo
 from tests.verify.forger import failed
 from tests.verify.suite import MANIPULATIONS
-from tests.verify.tamper import PLACES, describe_problem
+from tests.verify.tamper import PLACES, describe_problems
 
 
 def main() -> int:
@@ -29,19 +30,19 @@ def main() -> int:
         root = Path(folder)
         words = [word for word in sys.argv[1:] if word != "--write-places"]
         study = Repo(Path(words[0])) if words else build_smoke(root / "study")
-        places: dict[str, str] = {}
+        places: dict[str, list[str]] = {}
         study.git("clone", "-q", str(study.root), str(root / "clone"))
         for one in MANIPULATIONS:
             results = one.attempt(study.root, root / "clone", root / "scratch")
             found = failed(results)
-            places[one.id] = describe_problem(results, one.check)
+            places[one.id] = describe_problems(results, one.check)
             good = one.check in found
             missed += not good
             others = " ".join(check for check in found if check != one.check)
             table.add_row(one.text, one.depth, one.check if good else f"MISSED ({one.check})", others)
     Console(width=140).print(table)
     if "--write-places" in sys.argv:
-        text = "".join(f"{name}\t{words}\n" for name, words in sorted(places.items()))
+        text = "".join(f"{name}\t{words}\n" for name, lines in sorted(places.items()) for words in lines)
         PLACES.write_bytes(text.encode("utf-8"))
     print(f"{len(MANIPULATIONS)} manipulations, {missed} missed")
     return 1 if missed else 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.repo import Repo
+from stages.verify.check import Case
+from tests.support import dvclock
+from tests.support.repo import Repo, reading_git
+from tests.verify import cases
 from tests.verify.forger import Forger
 from tests.verify.tamper import restore
 
@@ -24,3 +28,12 @@ def clone(shared_clone: Path) -> Forger:
     """The clone as it was cloned."""
     restore(shared_clone)
     return Forger(shared_clone)
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """The workspace of a committed study of three configurations, and what its checks learnt. Never change it."""
+    root = tmp_path_factory.mktemp("judged") / "study"
+    dvclock.build(root, configs=3, seeds=1)
+    with reading_git(root) as git:
+        yield cases.learn(root, git)

@@ -49,27 +49,37 @@ class Manipulation:
         return forger.verify(commit, self.depth)
 
 
-#: What of a place or of words is one machine's or one commit's own: digests, numbers, runs by name.
+#: What of a place or of words is one machine's or one commit's own: digests, scores, sizes, runs by name.
 _OWN = re.compile(
-    r"[0-9a-f]{12,}(?:\.dir)?|\d+\.dir|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+|(?<![a-z])d\d-[a-z]\b|\d+"
+    r"[0-9a-f]{7,}(?:\.dir)?|\d+\.dir|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+"
+    r"|(?<![a-z])d\d-[a-z]\b|\d+\.\d+(?:e-?\d+)?|\d{4,}"
 )
 PLACES = Path(__file__).with_name("places.tsv")
+#: How many problems of one manipulation are kept, of those that differ in more than what is a machine's own.
+_KEPT = 3
 
 
-def describe_problem(results: tuple[CheckResult, ...], check: str) -> str:
-    """Where the first problem of a check is and what it means, without what differs between machines."""
+def describe_problems(results: tuple[CheckResult, ...], check: str) -> list[str]:
+    """What a manipulation is told as, without what differs between machines: a line for each of the first problems.
+
+    Each with the file, the line, the place in it, what was found, what was expected, and what that means.
+    """
     result = next(result for result in results if result.check.name == check)
-    if not result.problems:
-        return ""
-    problem = result.problems[0]
-    words = (problem.file, problem.pointer or "", problem.meaning)
-    return "\t".join(_OWN.sub("#", word.replace("\n", " ")) for word in words)
+    texts: dict[str, None] = {}
+    for problem in result.problems:
+        line = str(problem.line or "")
+        words = (problem.file, line, problem.pointer or "", problem.found, problem.expected, problem.meaning)
+        texts["\t".join(" ".join(_OWN.sub("#", word).split()) for word in words)] = None
+    return list(texts)[:_KEPT]
 
 
-def read_places() -> dict[str, str]:
+def read_places() -> dict[str, list[str]]:
     """What every manipulation is told as, by its id: `python -m tests.verify --write-places` writes it."""
-    lines = (line.partition("\t") for line in PLACES.read_text(encoding="utf-8").splitlines())
-    return {name: words for name, _, words in lines}
+    places: dict[str, list[str]] = {}
+    for line in PLACES.read_text(encoding="utf-8").splitlines():
+        name, _, words = line.partition("\t")
+        places.setdefault(name, []).append(words)
+    return places
 
 
 def restore(clone: Path) -> None:

@@ -12,7 +12,7 @@ from stages.domain.hindsight import LEDGER
 from tests.support.repo import Repo
 from tests.verify.forger import Forger, failed
 from tests.verify.suite import MANIPULATIONS, Manipulation
-from tests.verify.tamper import describe_problem, read_places
+from tests.verify.tamper import describe_problems, read_places
 from tests.verify.tamper_hindsight import honest, save, trained
 
 PLACES = read_places()
@@ -38,7 +38,7 @@ def test_the_untouched_study_verifies_with_its_artifacts(smoke: Repo):
 def test_a_manipulation_is_caught_by_its_check(one: Manipulation, smoke: Repo, shared_clone: Path, tmp_path: Path):
     results = one.attempt(smoke.root, shared_clone, tmp_path)
     assert one.check in failed(results)
-    assert describe_problem(results, one.check) == PLACES[one.id]
+    assert describe_problems(results, one.check) == PLACES[one.id]
 
 
 def test_the_list_of_places_names_each_manipulation_once():

@@ -1,0 +1,416 @@
+"""What DVC recorded of a study, check by check: each file that is missing, foreign or edited is told in its words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stages.domain import yamlio
+from stages.domain.canonical import JsonObject
+from stages.domain.study import Study, parse_study
+from stages.dvcfiles.lockfile import LockedFile, LockedStage
+from stages.dvcfiles.pipeline import PlannedStage
+from stages.verify import dvc_locks
+from stages.verify.check import Case, Problem, Skip
+from stages.verify.dvc_locks import DvcLocks
+from stages.verify.ledger import Ledger
+from stages.verify.locks import Params
+from stages.verify.pending import EvidenceRules
+from tests.support import synthetic
+from tests.support.dvclock import _yaml
+from tests.verify.cases import alter
+
+RUNG2 = "stages/ladder/rung2"
+RUN2 = f"{RUNG2}/d1-c000"
+
+
+def check(case: Case, **files: bytes | None) -> tuple[list[Problem], Case]:
+    """V17 on the case with other files; a path is a name with `__` for '/'."""
+    altered = alter(case, files=files, without=(DvcLocks,))
+    return list(dvc_locks.check_dvc_locks(altered)), altered
+
+
+def parameters(case: Case, *values: object, files: dict[str, bytes] | None = None) -> tuple[list[Problem], list[str]]:
+    """The problems and the notes of V19."""
+    altered = alter(case, *values, files=files)
+    return list(dvc_locks.check_parameters(altered)), altered.notes
+
+
+def as_yaml(value: dict[str, Any]) -> bytes:
+    return ("\n".join(_yaml(value, 0)) + "\n").encode()
+
+
+def edited(case: Case, path: str, change: Any) -> bytes:
+    """A YAML file of the study with something changed."""
+    value = yamlio.loads(case.tree.read(path) or b"", path)
+    change(value["stages"])
+    return as_yaml(value)
+
+
+def test_the_untouched_study_has_no_problem_and_no_note(judged):
+    problems, case = check(judged)
+    assert (problems, case.notes) == ([], [])
+    assert case.get(DvcLocks).recorded.keys() == judged.get(DvcLocks).recorded.keys()
+    assert parameters(judged) == ([], [])
+
+
+@pytest.mark.parametrize(("gone", "told"), [("dvc.yaml", "dvc.lock"), (f"{RUN2}/dvc.yaml", f"{RUN2}/dvc.lock")])
+def test_a_pipeline_that_is_gone_beside_its_lock_is_told(gone, told, judged):
+    problems, _ = check(judged, **{gone: None})
+    assert problems[0] == Problem(gone, "no file", f"the pipeline of {told}", "nobody knows what was run")
+    problems, _ = check(judged, **{gone: None, told: None})
+    assert [problem for problem in problems if problem.file == gone] == []
+
+
+def test_a_lock_that_is_gone_while_its_evidence_stands_is_told(judged):
+    problems, _ = check(judged, **{f"{RUN2}/dvc.lock": None})
+    assert problems == [
+        Problem(f"{RUN2}/dvc.lock", "no file", "what DVC recorded of rung2", "its evidence has no second witness")
+    ]
+    altered = alter(judged, files={f"{RUN2}/dvc.lock": None}, without=(DvcLocks, Ledger))
+    assert list(dvc_locks.check_dvc_locks(altered)) == []
+
+
+def test_files_of_dvc_that_are_none_of_the_study_fail_in_its_folders_and_are_noted_elsewhere(judged):
+    problems, case = check(
+        judged,
+        **{
+            "other/dvc.yaml": b"",
+            "data/x.dvc": b"",
+            "data/.dvc": b"",
+            "stages/ladder/rung9/dvc.lock": b"",
+            "stages/y.dvc": b"",
+            "stages/not-dvc.yaml": b"",
+        },
+    )
+    assert problems == [
+        Problem(
+            "stages/ladder/rung9/dvc.lock",
+            "a file of nothing in params.yaml",
+            "no such file",
+            "evidence of a rung or configuration that the study does not have",
+        ),
+        Problem(
+            "stages/y.dvc",
+            "a file of DVC that nothing here writes",
+            "no such file",
+            "DVC would bring files of its own among those of the study",
+        ),
+    ]
+    assert case.notes == [
+        "files of DVC that are none of the study's, which nothing here looks at: data/x.dvc and other/dvc.yaml"
+    ]
+
+
+def test_while_nothing_is_frozen_the_pipeline_of_a_configuration_that_went_is_only_noted(judged):
+    locks = {path: None for path in judged.tree.paths("locks") if path.startswith("locks/gate")}
+    problems, case = check(judged, **locks, **{"stages/ladder/rung1/gone/dvc.yaml": b""})
+    assert problems == []
+    assert case.notes == [
+        "stages/ladder/rung1/gone/dvc.yaml: of nothing in params.yaml; `promotion freeze` takes away what is not asked for"
+    ]
+    stale = {"stages/ladder/rung1/gone/dvc.yaml": b"", "stages/ladder/rung1/gone/dvc.lock": b""}
+    problems, case = check(judged, **locks, **stale)
+    assert sorted(problem.file for problem in problems) == sorted(stale)
+    problems, _ = check(judged, **{"stages/ladder/rung1/gone/dvc.yaml": b""})
+    assert [problem.file for problem in problems] == ["stages/ladder/rung1/gone/dvc.yaml"]
+
+
+def test_stages_before_the_runs_are_missed_and_after_the_last_gate_all_are(judged):
+    over = "every gate has decided, and DVC never saw what follows"
+    problems, _ = check(judged, **{"dvc.lock": None})
+    assert problems[:1] == [
+        Problem("dvc.lock", "no file", "stages.corpus, as `dvc repro` records it", over, pointer="/stages/corpus")
+    ]
+    assert [problem.pointer for problem in problems] == [
+        f"/stages/{name}" for name in ("corpus", "protocol", "ledger", "winner", "site")
+    ]
+    ledger = judged.get(Ledger)
+    undecided = Ledger(ledger.runs, {gate: line for gate, line in ledger.decisions.items() if gate != "gate5"})
+    lock = edited(judged, "dvc.lock", lambda stages: [stages.pop(name) for name in ("protocol", "winner", "site")])
+    altered = alter(judged, undecided, files={"dvc.lock": lock}, without=(DvcLocks,))
+    assert list(dvc_locks.check_dvc_locks(altered)) == [
+        Problem(
+            "dvc.lock",
+            "no such stage",
+            "stages.protocol, as `dvc repro` records it",
+            "runs stand on it",
+            pointer="/stages/protocol",
+        )
+    ]
+    altered = alter(judged, Ledger((), {}), files={"dvc.lock": lock}, without=(DvcLocks,))
+    assert list(dvc_locks.check_dvc_locks(altered)) == []
+
+
+def test_a_recorded_stage_that_no_pipeline_has_is_from_nowhere(judged):
+    def more(stages: JsonObject) -> None:
+        stages["run@cpu-fp32-9"] = stages["run@cpu-fp32-2000"]
+
+    problems, _ = check(judged, **{f"{RUN2}/dvc.lock": edited(judged, f"{RUN2}/dvc.lock", more)})
+    assert problems == [
+        Problem(
+            f"{RUN2}/dvc.lock",
+            "run@cpu-fp32-9",
+            "a stage of its dvc.yaml",
+            "a run from nowhere",
+            pointer="/stages/run@cpu-fp32-9",
+        )
+    ]
+
+
+def test_a_stage_that_a_team_added_may_stand_in_the_lock_at_the_root_alone(judged):
+    locks = DvcLocks({}, {}, [], ["theirs"])
+    assert locks.expected("dvc.lock", "theirs")
+    assert locks.expected("dvc.lock", "theirs@a")
+    assert not locks.expected("dvc.lock", "other")
+    assert not locks.expected(f"{RUN2}/dvc.lock", "theirs")
+    stage = PlannedStage("x", (), (), {})
+    for place in ("planned", "renewed"):
+        assert replace(locks, **{place: {"a": {"b": stage}}}).expected("a", "b")
+
+
+def test_where_dvc_has_recorded_nothing_there_is_nothing_to_check(judged):
+    gone = {path: None for path in judged.tree.paths() if path.rpartition("/")[2] == "dvc.lock"}
+    altered = alter(judged, files=gone, without=(DvcLocks, Ledger))
+    with pytest.raises(Skip) as skip:
+        list(dvc_locks.check_dvc_locks(altered))
+    assert (skip.value.reason, skip.value.enable, skip.value.applies) == (
+        "DVC has recorded nothing yet",
+        "dvc repro",
+        False,
+    )
+    problems, _ = check(judged, **gone)
+    assert problems[0].meaning == "its evidence has no second witness"
+
+
+# V19: the pipelines
+
+
+def pipelines(case: Case, **changes: Any) -> Case:
+    return alter(case, replace(case.get(DvcLocks), **changes))
+
+
+def edited_file(case: Case, path: str, change: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """A generated dvc.yaml as V17 keeps one that is not the generated one."""
+    study = case.get(Study)
+    file = dvc_locks._generated_files(dvc_locks.read_layout(case), study)[path]
+    value = yamlio.loads(file.text.encode(), path)
+    change(value)
+    return [(file, value)]
+
+
+def test_an_edited_pipeline_of_a_rung_is_told_where_it_differs(judged):
+    path = f"{RUN2}/dvc.yaml"
+
+    def change(value: dict[str, Any]) -> None:
+        value["stages"]["run"]["cmd"] = "x" * 300
+        value["stages"]["run"]["desc"] = "said otherwise"
+
+    files = edited_file(judged, path, change)
+    problems, notes = parameters(pipelines(judged, edited=files))
+    cmd = yamlio.loads(files[0][0].text.encode(), path)["stages"]["run"]["cmd"]
+    assert (problems, notes) == (
+        [
+            Problem(
+                path,
+                repr("x" * 300)[:200],
+                repr(cmd),
+                "its runs or its gate are not those of this project (`python -m stages.rungs` writes it)",
+                pointer="/stages/run/cmd",
+            )
+        ],
+        [],
+    )
+
+
+def test_other_seeds_of_a_rung_that_has_not_run_are_noted_and_of_one_that_ran_are_told(judged):
+    path = f"{RUN2}/dvc.yaml"
+
+    def change(value: dict[str, Any]) -> None:
+        value["stages"]["run"]["matrix"]["seed"] = [7]
+
+    files = edited_file(judged, path, change)
+    problems, notes = parameters(pipelines(judged, edited=files))
+    assert [(problem.pointer, problem.found, problem.expected) for problem in problems] == [
+        ("/stages/run/matrix/seed/0", "7", "2000")
+    ]
+    assert notes == []
+    recorded = {lock: stages for lock, stages in judged.get(DvcLocks).recorded.items() if lock != f"{RUN2}/dvc.lock"}
+    problems, notes = parameters(pipelines(judged, edited=[*files, *files], recorded=recorded))
+    assert problems == []
+    assert notes == [f"{path} lists other runs than params.yaml asks for now; `promotion freeze` writes it anew"]
+
+
+def test_the_order_of_a_matrix_and_a_matrix_that_is_none_are_compared_as_they_are():
+    assert dvc_locks._sorted_axes("text") == "text"
+    assert dvc_locks._sorted_axes({"seed": [10, 9], "host": "b"}) == {"seed": [10, 9], "host": "b"}
+    assert dvc_locks._sorted_axes({"host": ["b", "a"]}) == {"host": ["a", "b"]}
+    assert dvc_locks._comparable({"stages": {"a": 1, "b": {"desc": "x", "cmd": "y"}}, "vars": 2}) == {
+        "stages": {"a": 1, "b": {"cmd": "y"}},
+        "vars": 2,
+    }
+    assert dvc_locks._comparable({"stages": [1]}) == {"stages": {}}
+
+
+def test_stages_at_the_root_with_another_command_or_less_to_read_are_told(judged):
+    planned = dict(judged.get(DvcLocks).planned["dvc.lock"])
+    ledger, corpus = planned["ledger"], planned["corpus"]
+    deps = tuple(path for path in ledger.deps if path not in ("locks", "stages/domain"))
+    planned["ledger"] = replace(ledger, cmd="true", deps=deps, outs=ledger.outs[1:])
+    planned["corpus"] = replace(corpus, params={})
+    protocol = planned.pop("protocol").cmd
+    del planned["confidence"]
+    case = pipelines(judged, planned={**judged.get(DvcLocks).planned, "dvc.lock": planned}, added=["b", "c"])
+    altered = alter(case)
+    unnoticed, made = "DVC would not notice when it changes", "it makes what this project's stage should"
+    assert list(dvc_locks._compare_pipelines(altered, altered.get(DvcLocks))) == [
+        Problem("dvc.yaml", "params without data", "data", unnoticed, pointer="/stages/corpus/params"),
+        Problem("dvc.yaml", "no such stage", protocol, made, pointer="/stages/protocol/cmd"),
+        Problem("dvc.yaml", "true", ledger.cmd, made, pointer="/stages/ledger/cmd"),
+        Problem("dvc.yaml", "deps without locks", "locks", unnoticed, pointer="/stages/ledger/deps"),
+        Problem(
+            "dvc.yaml",
+            "outs without artifacts/summary",
+            "artifacts/summary",
+            "nobody would hold what it makes against a digest",
+            pointer="/stages/ledger/outs",
+        ),
+    ]
+    assert altered.notes == ["dvc.yaml has stages of its own, which nothing here looks at: b, c"]
+    assert list(dvc_locks._compare_pipelines(altered, replace(altered.get(DvcLocks), planned={}, added=[]))) == []
+
+
+# V19: one stage
+
+
+LOCKED = LockedStage(
+    "run a",
+    {"x": LockedFile("x", "1" * 32, None, None, 0)},
+    {"y": LockedFile("y", "2" * 32, None, None, 0)},
+    {"params.yaml": {"gates.gate1": 1}, "artifacts/gates/gate1/promotions.json": {"promotions.a": True}},
+)
+PLANNED = PlannedStage(
+    "run a",
+    ("x",),
+    ("y",),
+    {"params.yaml": ("gates.gate1",), "artifacts/gates/gate1/promotions.json": ("promotions.a",)},
+)
+VALUES: dict[str, dict[str, object]] = {
+    "params.yaml": {"gates": {"gate1": 1}},
+    "artifacts/gates/gate1/promotions.json": {"promotions": {"a": True}},
+}
+
+
+def compare(stage: LockedStage, values: Any = VALUES, planned: PlannedStage = PLANNED) -> list[Problem]:
+    return list(dvc_locks._compare_stage("dvc.lock", "run", stage, planned, values))
+
+
+def test_a_stage_as_it_was_planned_has_no_problem():
+    assert compare(LOCKED) == []
+
+
+def test_each_thing_that_a_stage_ran_with_otherwise_is_told_in_its_words():
+    ticket = "artifacts/gates/gate1/promotions.json"
+    at = "/stages/run"
+    assert compare(replace(LOCKED, cmd="other")) == [
+        Problem("dvc.lock", "other", "run a", "something else was run", pointer=f"{at}/cmd")
+    ]
+    other = "DVC recorded other files than the stage has"
+    assert compare(replace(LOCKED, deps={})) == [
+        Problem("dvc.lock", "x on one side", "the deps of its dvc.yaml", other, pointer=f"{at}/deps")
+    ]
+    more = {**LOCKED.outs, "b": LOCKED.outs["y"], "a": LOCKED.outs["y"]}
+    assert compare(replace(LOCKED, outs=more)) == [
+        Problem("dvc.lock", "a on one side", "the outs of its dvc.yaml", other, pointer=f"{at}/outs")
+    ]
+    for given, found, meaning, file, key in (
+        ({"gates.gate1": 2}, "2", "it ran with another value", "params.yaml", "gates.gate1"),
+        ({"promotions.a": False}, "False", "it ran on a ticket that its gate did not give", ticket, "promotions.a"),
+    ):
+        (problem,) = compare(replace(LOCKED, params={**LOCKED.params, file: given}))
+        expected = "1" if file == "params.yaml" else "True"
+        pointer = f"{at}/params/{file.replace('/', '~1')}/{key}"
+        assert problem == Problem("dvc.lock", found, expected, meaning, pointer=pointer)
+
+
+def test_a_parameter_more_or_less_than_the_stage_has_is_told():
+    more = {"gates.gate1": 1, "gates.gate2": "x" * 300}
+    (problem,) = compare(replace(LOCKED, params={**LOCKED.params, "params.yaml": more}))
+    assert (problem.found, problem.meaning) == (repr("x" * 300)[:200], "a parameter that the stage does not have")
+    (problem,) = compare(replace(LOCKED, params={**LOCKED.params, "params.yaml": {}}))
+    assert (problem.expected, problem.meaning) == ("1", "it ran with another value")
+    tickets = {"promotions.a": True, "promotions.b": True}
+    (problem,) = compare(replace(LOCKED, params={**LOCKED.params, "artifacts/gates/gate1/promotions.json": tickets}))
+    assert problem.meaning == "it ran on a ticket that its gate did not give"
+
+
+def test_parameters_of_a_file_that_nobody_knows_are_compared_only_where_the_stage_has_none():
+    unknown = {**LOCKED.params, "other.json": {"a": 1}}
+    known = {file: value for file, value in VALUES.items() if file == "params.yaml"}
+    assert compare(LOCKED, known) == []
+    (problem,) = compare(replace(LOCKED, params=unknown))
+    assert problem.pointer == "/stages/run/params/other.json"
+    planned = replace(PLANNED, params={**PLANNED.params, "other.json": ("a",)})
+    assert compare(replace(LOCKED, params=unknown), VALUES, planned) == []
+
+
+def test_a_value_is_found_by_its_dotted_key_or_absent():
+    assert dvc_locks._value({"a": {"b": 3}}, "a.b") == 3
+    for values in ({"a": {"c": 3}}, {"a": 3}, {}):
+        assert dvc_locks._value(values, "a.b") is dvc_locks.ABSENT
+
+
+# V19: rules that are pending
+
+
+def test_parameters_of_a_gate_without_evidence_are_free_and_no_others(judged):
+    rules = EvidenceRules(
+        replace(judged.get(EvidenceRules).locks, by_gate={}), judged.get(Study), judged.get(Params).value
+    )
+    assert rules.undecided == list(judged.get(Study).gates)
+    head = "/stages/site/params/params.yaml"
+
+    def free(pointer: str | None, name: str = "site") -> bool:
+        problem = Problem("dvc.lock", "", "", "", pointer=pointer)
+        return dvc_locks._is_undecided(problem, "dvc.lock", name, rules)
+
+    assert free(f"{head}/gates.gate1")
+    assert free(f"{head}/gates/gate1/R5/k")
+    assert free(f"{head}/rungs/rung2/seeds/0")
+    assert not free(f"{head}/gates/gate9/R5")
+    assert not free(f"{head}/gates/gate11")
+    assert not free(f"{head}/configs/gate1")
+    assert not free(f"{head}/gates/gate1", name="ledger")
+    assert not free("/stages/site/params/other.json/gates/gate1")
+    assert not free(None)
+    assert dvc_locks._sections_of("gate3") == (("gates", "gate3"), ("rungs", "rung3"))
+
+
+def test_what_ran_under_rules_that_are_pending_may_have_the_values_of_today(judged):
+    value = synthetic.params(3, 1)
+    value["study"]["title"] = "Another title"
+    today = parse_study(value, "params.yaml")
+    rules = judged.get(EvidenceRules)
+    pending = replace(rules, pending={"gate5": "amended"})
+    problems, _ = parameters(judged, Params(value), today, pending)
+    assert problems == []
+    problems, _ = parameters(judged, Params(value), replace(rules, params=value))
+    assert {(problem.file, problem.expected) for problem in problems} == {("dvc.lock", "'Another title'")}
+    # evidence of neither: told as what the evidence's rules expect
+    value_then = synthetic.params(3, 1)
+    value_then["study"]["title"] = "A title of then"
+    problems, _ = parameters(judged, Params(value), today, replace(pending, params=value_then))
+    assert {problem.expected for problem in problems} == {"'A title of then'"}
+    problems, _ = parameters(judged, Params(judged.get(Params).value), replace(pending, params=value_then))
+    assert problems == []
+
+
+def test_a_stage_that_nobody_planned_is_compared_with_nothing(judged):
+    planned = {path: stages for path, stages in judged.get(DvcLocks).planned.items() if not path.startswith(RUNG2)}
+    recorded = judged.get(DvcLocks).recorded
+    changed = {name: replace(stage, cmd="other") for name, stage in recorded[f"{RUN2}/dvc.lock"].items()}
+    case = pipelines(judged, recorded={**recorded, f"{RUN2}/dvc.lock": changed})
+    assert [problem.pointer for problem in parameters(case)[0]] == [f"/stages/{name}/cmd" for name in changed]
+    assert parameters(pipelines(case, planned=planned))[0] == []
