@@ -237,3 +237,23 @@ def test_fresh_seeds_of_a_reference_without_runs_are_known_by_its_floor(referenc
     expected = [engine.HOLDS, engine.HOLDS]
     expected[reference] = engine.HOLDS if floors else engine.UNKNOWN
     assert engine.fresh_seeds(rule, cells).tolist() == [expected]
+
+
+def test_a_role_that_nobody_has_is_unknown_in_every_ladder():
+    """A role that the curves have no configuration for has the place -1."""
+    gate = parse_rules(
+        {
+            "R1": {"kind": "first_in_all_cells", "role": "reference"},
+            "R2": {"kind": "mean_gap", "role": "reference", "to": "comparator", "most": 1.0},
+            "R3": {"kind": "top_k", "k": 1},
+        }
+    )
+    scores = np.arange(12, dtype=np.int64).reshape(2, 3, 2, 1) * 1_000_000
+    places = {"reference": -1, "comparator": 0, "sentinel": 2}
+    cells = engine.Cells(scores, np.ones((2, 3), dtype=bool), places, None)
+    outcome = engine.decide_gate(gate, cells)
+    assert outcome.answers["R1"].tolist() == [[engine.UNKNOWN]] * 2
+    assert outcome.answers["R2"].tolist() == [[engine.UNKNOWN]] * 2
+    assert outcome.promoted.tolist() == [[True, False, False]] * 2
+    sums, known = engine._mean_of(-1, cells)
+    assert (sums.tolist(), known.tolist()) == ([0, 0], [False, False])

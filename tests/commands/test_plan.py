@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.commands import plan
 from stages.domain import files, names, study
 from stages.domain.errors import Refused
 from stages.domain.formatting import unit
@@ -216,3 +217,17 @@ def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
     assert hosts["cpu-bf16"]["measured"] == 0
     line = "cpu-fp32: a run takes 2 s for a second of budget and 8 s more (the median of 3 runs here)"
     assert line in told
+
+
+def test_hosts_that_would_share_a_gpu_have_no_slots(workspace, promotion, monkeypatch):
+    loaded = study.load()
+
+    def refuse(*_):
+        raise Refused("would be shared")
+
+    monkeypatch.setattr(workers, "find_slots", refuse)
+    assert plan._count_slots(loaded) == 0
+    assert "side by side" not in promotion("plan")
+    slots = [workers.Slot(("cpu-fp32", "cpu-bf16")), workers.Slot(("cpu-fp32",)), workers.Slot(("cpu-fp32",))]
+    monkeypatch.setattr(workers, "find_slots", lambda *_: slots)
+    assert plan._count_slots(loaded) == 1, "of any host, so of the one with the fewest"

@@ -1,5 +1,6 @@
 """promotion status: the ladder, what blocks, what to do next."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,17 +8,21 @@ import shutil
 import subprocess
 import sys
 from contextlib import chdir
+from types import SimpleNamespace
 
 import pytest
 
 from stages import gate, ledger
+from stages.commands import status as status_command
 from stages.confidence import __main__ as confidence
-from stages.confidence import stored
+from stages.confidence import hindsight_results, stored
 from stages.domain import files, names, yamlio
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.domain.names import LIVE
 from stages.domain.records import read_rung
+from stages.domain.study import load
 from stages.dvcfiles import telemetry
+from stages.status import read_status
 from tests.support.repo import PROJECT, environment
 
 
@@ -341,3 +346,51 @@ def test_an_earlier_layout_is_taken_over_before_anything_is_frozen(workspace, pr
     )
     with pytest.raises(Refused, match="take it over first: `dvc checkout"):
         promotion("freeze")
+
+
+def test_what_hindsight_says_is_told_of_this_decision_alone(workspace, monkeypatch):
+    rows = read_status(load())
+    told = status_command._list_hindsight
+    assert told(rows) == []
+    digest = files.sha256_bytes(rows[-1].decision.to_bytes())
+    result = SimpleNamespace(decision=digest, text="The best was found.")
+    monkeypatch.setattr(hindsight_results, "read", lambda root: result)
+    assert told(rows) == ["Hindsight: The best was found."]
+    path = hindsight_results.RESULT.as_posix()
+    other = [f"Hindsight: {path} is of another decision; `make hindsight`"]
+    undecided = dataclasses.replace(rows[-1], decision=None)
+    assert told([*rows[:-1], undecided]) == other
+    result.decision = "0" * 64
+    assert told(rows) == other
+
+    def fail(root):
+        raise Invalid(f"{path}: broken")
+
+    monkeypatch.setattr(hindsight_results, "read", fail)
+    assert told(rows) == [f"Hindsight: {path}: broken"]
+
+
+def test_where_a_study_goes_on_from_is_told(workspace, promotion):
+    origin = {"study": "before", "commit": "0123456789abcdef" + "0" * 24, "gate": "gate3", "decision": "0" * 64}
+    change_params(workspace, lambda params: params["study"].update({"from": origin}))
+    shown = promotion("status").splitlines()
+    assert "goes on from gate3 of before, commit 0123456789ab" in shown
+    assert promotion.json("status")["from"] == origin
+
+
+def test_who_was_promoted_is_told_in_a_word(workspace):
+    row = read_status(load())[3]
+    decision = row.decision
+    some, last = list(decision.promoted), read_status(load())[4]
+
+    def shown(row, **changes):
+        return status_command._format_promoted(dataclasses.replace(row, decision=decision.model_copy(update=changes)))
+
+    assert shown(row) == str(len(some)) == "2"
+    assert shown(dataclasses.replace(row, candidates=tuple(some))) == "all 2"
+    assert status_command._format_promoted(dataclasses.replace(row, decision=None)) == ""
+    assert shown(row, promoted=[]) == "nobody"
+    assert shown(row, promoted=[], verdicts={"R1": True}) == "verdicts"
+    assert shown(last, promoted=[]) == "the last gate"
+    assert shown(last, promoted=[], blocked_by=["R1"], outcome="blocked") == "nobody"
+    assert status_command._format_promoted(last) == "verdicts"

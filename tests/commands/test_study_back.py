@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stages.commands import study as command
+from stages.commands import study_back
 from stages.commands.study_back import bring_back
 from stages.domain.errors import Refused
 from stages.repo.past_studies import read_past_studies
@@ -133,3 +135,40 @@ def test_the_command_line_brings_it_back(repo: Repo):
     command.add_arguments(parser)
     assert command.run(parser.parse_args(["back", "first", "--yes"])) == 0
     assert b"first" in Path("params.yaml").read_bytes()
+
+
+def test_somebody_who_says_no_changes_nothing(repo: Repo, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    monkeypatch.setattr(study_back, "ask_to_go_on", lambda: False)
+    assert bring_back("first", yes=False) == 1
+    assert repo.git("status", "--porcelain") == ""
+    lines = capsys.readouterr().out.splitlines()
+    commit = repo.git("log", "-1", "--format=%h", "--abbrev=12", "--skip=2")
+    assert lines[0] == f"first, commit {commit}, whole"
+    assert lines[-2:] == ["  will be cleared, and the DVC cache keeps it: site", "nothing was changed"]
+    assert "  comes back: params.yaml" in lines and "  comes back: locks/gate5.yaml" in lines
+    assert not any("goes, and git keeps it" in line for line in lines), "a smaller study leaves nothing behind"
+    monkeypatch.setattr(study_back, "ask_to_go_on", lambda: True)
+    assert bring_back("first", yes=False) == 0
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_study_of_an_earlier_layout_comes_back_with_the_way_to_its_code(repo: Repo, earlier, monkeypatch, capsys):
+    read = study_back._read_files
+    path = "stages/rung1/dvc.lock" if earlier else "stages/ladder/rung1/more/dvc.lock"
+    monkeypatch.setattr(study_back, "_read_files", lambda *words: read(*words) | {path: b"schema: '2.0'\n"})
+    checked = SimpleNamespace(exit_status=0, summary=lambda: "verified")
+    monkeypatch.setattr(study_back, "verify", lambda *words: checked)
+    commit = repo.git("log", "-1", "--format=%h", "--abbrev=12", "--skip=2")
+    assert bring_back("first", yes=True) == 0
+    layout = (
+        "its DVC files have an earlier layout: it verifies, and its artifacts can be checked out; "
+        f"`git worktree add ../first {commit}` has the code of then, which repeats it"
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines[-3:] if line in ("verified", layout)] == ["verified", *[layout] * earlier]
+    assert lines[-1] == (
+        "params.yaml, rules and evidence are those of first again. Next: `dvc checkout` (`dvc repro` where the cache "
+        "lacks them) brings the artifacts, `git add -A dvc.lock dvc.yaml ledger locks params.yaml stages && git commit` "
+        "keeps this state"
+    )
+    assert not Path("artifacts").exists() and not Path("site").exists()

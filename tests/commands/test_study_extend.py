@@ -12,6 +12,7 @@ import pytest
 
 from report.build import build
 from stages.commands import study as command
+from stages.commands import study_extend
 from stages.commands.freeze import freeze
 from stages.domain import locks, yamlio
 from stages.domain.errors import Refused
@@ -160,3 +161,35 @@ def test_status_and_the_overview_tell_an_extension_from_the_study_that_it_goes_o
     build(repo.root)
     page = (repo.root / "site" / "index.html").read_text(encoding="utf-8")
     assert f"This study goes on from gate5 of the study <b>synthetic</b>, in commit <code>{commit}</code>" in page
+
+
+def refuse(*words: str) -> str:
+    with pytest.raises(Refused) as caught:
+        extend(*words)
+    return str(caught.value)
+
+
+def test_a_study_that_is_there_and_a_name_that_is_none_are_refused(repo: Repo):
+    told = "'Longer' is no name for a study, expected lower-case letters, digits, '_' and '-'"
+    assert refuse("Longer") == told
+    Path("studies").mkdir()
+    Path("studies/longer.yaml").write_bytes(b"mine\n")
+    told = "studies/longer.yaml exists; give the new study another name, or edit that file"
+    assert refuse("longer") == told
+    assert Path("studies/longer.yaml").read_bytes() == b"mine\n"
+
+
+def test_a_budget_is_at_least_that_of_the_earlier_rung(repo: Repo):
+    assert refuse("longer", "--budget-seconds", "719") == (
+        "--budget-seconds 719: expected at least 720, that of the earlier rung"
+    )
+    text = extend("same", "--budget-seconds", "720").read_text(encoding="utf-8")
+    assert "# More seeds at the same budget, with seeds that no study of this history used." in text
+    text = extend("larger", "--budget-seconds", "721").read_text(encoding="utf-8")
+    assert "# One more rung, with seeds that no study of this history used." in text
+
+
+def test_where_nobody_was_let_through_nobody_goes_on(repo: Repo, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(study_extend, "who_may_go_on", lambda decision, same_budget: [])
+    told = "gate5 of synthetic let nobody through; --rung names another, or leave the budget as it is"
+    assert refuse("longer", "--budget-seconds", "1000") == told

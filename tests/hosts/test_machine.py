@@ -324,6 +324,12 @@ def test_an_nvidia_smi_that_fails_is_no_gpu(monkeypatch, failure):
     assert list_gpus() == machine._query_nvidia_smi() == ()
 
 
+def test_a_row_of_another_length_is_no_gpu_with_values_in_the_wrong_places(monkeypatch):
+    monkeypatch.setattr(machine, "_query_nvidia_smi", lambda: (("0", "GPU-aa", "A", "550", "81920"),))
+    with pytest.raises(ValueError, match="zip"):
+        list_gpus()
+
+
 def test_without_nvidia_smi_there_is_no_gpu(monkeypatch):
     calls = answer_nvidia_smi(monkeypatch, ANSWER)
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from stages.domain import files
 from stages.hosts import recovery
-from stages.hosts.processes import is_alive
-from tests.hosts.conftest import PATIENCE
-from tests.support import forks
-from tests.support.repo import Repo, environment
 
 
 @pytest.fixture
@@ -145,14 +140,14 @@ def test_a_dvc_in_another_folder_is_no_matter(folder, dvc, tmp_path_factory, mon
     ],
 )
 def test_dvc_is_known_by_its_command_however_it_was_started(command):
-    assert recovery.is_dvc_command(command)
+    assert recovery.is_dvc_command(command) is True
 
 
 @pytest.mark.parametrize(
     "command", [[], ["vim", "dvc.lock"], ["python", "-m", "stages.run", "dvc"], ["less", "x", "dvc"]]
 )
 def test_what_only_names_dvc_is_no_dvc(command):
-    assert not recovery.is_dvc_command(command)
+    assert recovery.is_dvc_command(command) is False
 
 
 @pytest.mark.parametrize(
@@ -213,128 +208,169 @@ def test_a_file_that_is_written_again_takes_the_place_of_what_was_left(folder):
     assert [path.name.split(".")[1] for path in folder.glob(".*part")] == ["2"]
 
 
-#: So many kills, wherever they fit in; without it as many as fit into this time.
-KILLS = int(os.environ.get("STAGED_PROMOTION_KILLS", "0"))
-KILL_SECONDS = 45.0
-#: Seconds for a whole smoke study, however busy the machine is.
-REPRO_SECONDS = 3000.0
-#: DVC is killed within so many times the seconds of its start here, long enough for a rung.
-STARTS = 3.0
+class Clock:
+    """A clock that moves only while somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.sleeps = 100.0, list[float]()
+        monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
 
 
-def copy_unrun(smoke: Repo, root: Path) -> Repo:
-    """The smoke study at the commit that froze its rules, with its text and without anything that has run."""
-    smoke.git("clone", "-q", str(smoke.root), str(root))
-    study = Repo(root)
-    study.git("checkout", "-q", "-B", "main", "HEAD~1")
-    shutil.copytree(smoke.root / ".dvc" / "cache" / "files", root / ".dvc" / "cache" / "files")
-    shutil.copytree(smoke.root / "artifacts" / "corpus", root / "artifacts" / "corpus")
-    return study
+@pytest.mark.parametrize(("wait", "looks", "holds"), [(0.0, 1, False), (0.25, 4, False), (0.25, 3, True)])
+def test_a_condition_is_looked_at_ten_times_a_second_until_the_wait_is_over(monkeypatch, wait, looks, holds):
+    clock, answers = Clock(monkeypatch), iter([False] * (looks - 1) + [holds])
+    assert recovery._wait_until(lambda: next(answers), wait) is holds
+    assert clock.sleeps == [0.1] * (looks - 1)
+    assert next(answers, None) is None
 
 
-def list_processes(study: Repo) -> list[psutil.Process]:
-    """Whatever runs in a study's folder."""
-    processes = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(study.root.resolve()) and is_alive(process):
-                processes.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return processes
+def test_a_dvc_that_ends_while_it_is_waited_for_is_no_dvc_at_work(folder, monkeypatch):
+    Clock(monkeypatch)
+    (folder / "dvc.lock").write_bytes(b"")
+    looks = iter([[4711], [4711], []])
+    monkeypatch.setattr(recovery, "_find_dvc_processes", lambda: iter(next(looks)))
+    assert recovery.heal(wait=1.0) == [Path("dvc.lock")]
+    assert not (folder / "dvc.lock").exists()
 
 
-def is_dvc(process: psutil.Process) -> bool:
-    try:
-        return recovery.is_dvc_command(process.cmdline())
-    except psutil.Error:  # it has ended
+def test_what_somebody_else_removes_meanwhile_is_removed(folder, monkeypatch):
+    part = folder / "artifacts" / f".1.json.{find_free_pid()}.part"
+    part.parent.mkdir()
+    part.write_bytes(b"{")
+    for path in (folder / "dvc.lock", folder / recovery.RWLOCK):
+        path.write_bytes(b"")
+
+    def look(wait: float) -> bool:
+        (folder / "dvc.lock").unlink()
+        recovery.RWLOCK.unlink()
         return False
 
-
-def kill_some(study: Repo, chance: random.Random) -> None:
-    """Kill DVC alone, or what it runs alone, or both."""
-    victims = list_processes(study)
-    dvc = [process for process in victims if is_dvc(process)]
-    others = [process for process in victims if process not in dvc]
-    for process in chance.choice([dvc, others, victims]) or victims:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    monkeypatch.setattr(recovery, "_is_dvc_running", look)
+    monkeypatch.setattr(recovery, "is_abandoned", lambda path: path.unlink() is None)
+    assert recovery.heal() == [Path("dvc.lock"), recovery.RWLOCK, part.relative_to(folder)]
 
 
-def repeat_with_kills(study: Repo, chance: random.Random, log: Path, kills: int, end: float) -> int:
-    """Start `dvc repro` until it ends well, and kill it at random moments meanwhile; the number of kills."""
-    killed, begin = 0, time.monotonic()
-    study.dvc("repro", "protocol")
-    longest = STARTS * (time.monotonic() - begin)
-    while True:
-        before = killed
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                [forks.python(), "-m", "dvc", "repro", "ledger"],
-                cwd=study.root,
-                env=environment() | forks.variables(),
-                stdout=output,
-                stderr=output,
-            ) as process,
-        ):
-            status = None
-            while status is None:  # what was killed may have been a run of an earlier start, and DVC goes on
-                goes_on = killed < kills if KILLS else time.monotonic() < end
-                try:
-                    status = process.wait(chance.uniform(0.0, longest) if goes_on else REPRO_SECONDS)
-                except subprocess.TimeoutExpired:
-                    assert goes_on, log.read_text(encoding="utf-8")
-                    kill_some(study, chance)
-                    killed += 1
-                    if process.poll() is None and not chance.randrange(2):
-                        process.kill()
-        wait_until_idle(study, is_dvc)
-        text = log.read_text(encoding="utf-8")
-        assert "rwlock" not in text.lower() and "dvc.lock' is" not in text, text
-        if status == 0:
-            return killed
-        if killed == before:  # a run that outlived its DVC still trains
-            assert "held by another process of this clone" in text or "failed to reproduce" in text, text
-            wait_until_idle(study)
-        study.promotion("heal")
+def test_an_rwlock_that_its_dead_holder_takes_along_is_gone(folder, monkeypatch):
+    recovery.RWLOCK.write_text(format_rwlock(4711), encoding="utf-8")
+    monkeypatch.setattr(recovery, "_is_pid_alive", lambda pid: recovery.RWLOCK.unlink() is not None)
+    assert recovery.heal() == []
+    assert not recovery.RWLOCK.exists()
 
 
-def wait_until_idle(study: Repo, counts: Callable[[psutil.Process], bool] = is_alive) -> None:
-    """Wait until no process that counts runs in the study's folder."""
-    end = time.monotonic() + PATIENCE
-    while processes := list(filter(counts, list_processes(study))):
-        assert time.monotonic() < end, processes
-        time.sleep(0.02)
+@pytest.mark.parametrize("living", [4711, 4712])
+def test_an_rwlock_stays_as_long_as_one_of_its_holders_lives_and_is_waited_for(folder, monkeypatch, living):
+    clock = Clock(monkeypatch)
+    text = json.dumps({"write": {"a": {"pid": 4711}}, "read": {"b": [{"pid": 4712}]}})
+    recovery.RWLOCK.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(recovery, "_is_pid_alive", lambda pid: pid == living)
+    assert recovery.heal(wait=0.15) == []
+    assert recovery.RWLOCK.read_text(encoding="utf-8") == text
+    assert clock.sleeps == [0.1, 0.1]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900 + 120 * KILLS)
-def test_a_study_that_is_killed_at_random_moments_ends_with_the_undisturbed_ledger(smoke, tmp_path):
-    chance, total, end = random.Random(20261125), 0, time.monotonic() + KILL_SECONDS
-    for number in range(1000):
-        study = copy_unrun(smoke, tmp_path / str(number))
-        total += repeat_with_kills(study, chance, tmp_path / "log", KILLS - total, end)
-        wait_until_idle(study)
-        for name in ("runs.jsonl", "decisions.jsonl"):
-            assert (study.root / "ledger" / name).read_bytes() == (smoke.root / "ledger" / name).read_bytes()
-        assert list(study.root.rglob("*.part")) == []
-        if total >= KILLS if KILLS else time.monotonic() > end:
-            break
-    assert total > 0
-    print(f"{total} kills")
+def test_an_rwlock_without_holders_stays_and_nobody_is_waited_for(folder, monkeypatch):
+    clock = Clock(monkeypatch)
+    recovery.RWLOCK.write_text('{"read": {}}', encoding="utf-8")
+    assert recovery.heal(wait=5.0) == []
+    assert recovery.RWLOCK.exists() and clock.sleeps == []
+    recovery.RWLOCK.unlink()
+    assert recovery._read_rwlock() == "{}"
+    assert recovery.heal() == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["heal", "status"])
-def test_after_a_kill_one_command_lets_dvc_start_again(study, command):
-    rwlock = study.root / recovery.RWLOCK
-    rwlock.parent.mkdir(parents=True, exist_ok=True)
-    rwlock.write_bytes(b"")
-    assert study.dvc("repro", "protocol", check=False).returncode != 0, "DVC itself refuses"
-    healed = study.promotion(command)
-    assert ".dvc/tmp/rwlock: left half-written by a process that was killed; removed" in healed.stderr
-    study.dvc("repro", "protocol")
-    assert "nothing was left half-written" in study.promotion("heal").stdout
+def test_an_rwlock_that_is_nested_too_deep_is_cut_off_too(folder):
+    recovery.RWLOCK.write_text("[" * 200_000, encoding="utf-8")
+    assert recovery.remove_broken_files() == [recovery.RWLOCK]
+
+
+def test_whether_a_process_lives_is_asked_of_the_system(monkeypatch):
+    assert recovery._is_pid_alive(os.getpid()) is True
+    assert recovery._is_pid_alive(find_free_pid()) is False
+
+
+class FakeProcess:
+    """An entry in the list of processes; `failure` is what the question for its folder raises."""
+
+    def __init__(self, pid: int, *words: str, cwd: Path, failure: Exception | None = None, alive: bool = True) -> None:
+        self.pid, self.words, self.folder, self.failure, self.alive = pid, list(words), cwd, failure, alive
+
+    def cmdline(self) -> list[str]:
+        return self.words
+
+    def is_running(self) -> bool:
+        return self.alive
+
+    def status(self) -> str:
+        return psutil.STATUS_RUNNING
+
+    def cwd(self) -> str:
+        if self.failure:
+            raise self.failure
+        return str(self.folder)
+
+
+def test_a_dvc_counts_if_it_runs_here_or_nobody_may_know_where(folder, monkeypatch):
+    repro = ("python", "-m", "dvc", "repro")
+    (folder / "below").mkdir()
+    each = [
+        FakeProcess(1, *repro, cwd=folder),
+        FakeProcess(2, *repro, cwd=folder / "below"),
+        FakeProcess(3, *repro, cwd=folder.parent),
+        FakeProcess(4, *repro, cwd=folder, failure=psutil.AccessDenied(4)),
+        FakeProcess(5, *repro, cwd=folder, failure=psutil.NoSuchProcess(5)),
+        FakeProcess(6, *repro, cwd=folder, failure=FileNotFoundError(2, "gone")),
+        FakeProcess(7, *repro, cwd=folder, alive=False),
+        FakeProcess(8, "python", "-m", "pytest", cwd=folder),
+        FakeProcess(9, "dvc", "pull", cwd=folder),
+    ]
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter(each))
+    assert list(recovery._find_dvc_processes()) == [1, 2, 4, 9]
+    assert recovery._is_dvc_running(0.0) is True
+    each[:] = each[2:3]
+    assert recovery._is_dvc_running(0.0) is False
+
+
+def test_every_dvc_lock_of_the_ladder_is_looked_at_and_no_other_one(folder):
+    paths = ("dvc.lock", "stages/ladder/rung1/d1/dvc.lock", "stages/ladder/rung1/dvc.lock", "elsewhere/dvc.lock")
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"schema:")
+    assert recovery.heal() == [Path(path) for path in paths[:3]]
+    assert [Path(path).exists() for path in paths] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("top", ["artifacts", "ledger", "locks", "scratch", "stages"])
+def test_what_was_being_written_goes_wherever_this_project_writes(folder, top):
+    pid = find_free_pid()
+    inner = folder / top / "deep" / f".folder.{pid}.part"
+    (inner / f".inner.{pid}.part").mkdir(parents=True)
+    parts = [inner, folder / top / "deep" / f".b.{pid}.part", folder / top / f".a.{pid}.part"]
+    for path in (*parts[1:], folder / top / "deep" / "kept.txt", folder / f".outside.{pid}.part"):
+        path.write_bytes(b"x")
+    assert recovery.heal() == sorted(path.relative_to(folder) for path in parts)
+    assert (folder / top / "deep" / "kept.txt").exists()
+    assert (folder / f".outside.{pid}.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        (("", ""), True),
+        (("  gate:\n", "  'gate':\n"), True),
+        (("  gate:\n", '  "run@a-1":\n'), True),
+        (("      md5: c6b7413c018d1d314f7b7ddd0edebc79\n", "      md5: c6b7413c018d1d314f7b7ddd0edebc79.dir\n"), True),
+        (("      md5: c6b7413c018d1d314f7b7ddd0edebc79\n", "      md5: c6b7413c018d1d314f7b7ddd0edebc7\n"), False),
+        (("      md5: c6b7413c018d1d314f7b7ddd0edebc79\n", ""), False),
+        (("    - path: artifacts/gates/gate1/decision.json\n", "    - path: a\n    - path: b\n"), False),
+        (("    outs:\n    - path: artifacts/gates", "    - path: artifacts/gates"), False),
+        (("      size: 99\n", "      size: 99"), False),
+    ],
+)
+def test_a_lock_is_whole_if_every_output_of_its_last_stage_has_a_digest(folder, change, whole):
+    path = folder / "dvc.lock"
+    path.write_text(LOCK.replace(*change), encoding="utf-8")
+    assert recovery._is_whole_lock(path) is whole

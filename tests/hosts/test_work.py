@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stages.domain import canonical, names
 from stages.domain.errors import Refused
-from stages.domain.runs import Run
+from stages.domain.runs import Run, runs_of
 from stages.domain.study import load
 from stages.hosts import machine, remote
+from stages.hosts import work as work_module
+from stages.hosts.processes import hold_lock
 from stages.hosts.work import HostWorker
 from stages.hosts.worklist import read_rung_work
 from tests.hosts import mini
@@ -157,7 +160,8 @@ def worker(host: str = "cpu-fp32", **options: object) -> HostWorker:
 def test_a_finished_study_runs_nothing(hosts, capsys):
     assert worker().work() == 0
     assert hosts.done == []
-    assert "every run of cpu-fp32 is done and every gate has decided" in capsys.readouterr().out
+    told = "every run of cpu-fp32 is done and every gate has decided; `dvc repro` makes the ledger and the site"
+    assert capsys.readouterr().out == f"work: {told}\n"
 
 
 def test_a_host_runs_its_own_runs_pushes_them_and_waits_for_the_others(hosts, capsys):
@@ -165,7 +169,10 @@ def test_a_host_runs_its_own_runs_pushes_them_and_waits_for_the_others(hosts, ca
     forget(own, other)
     assert worker().work() == 0
     assert hosts.done == ["stages/ladder/rung1/d1-c000/dvc.yaml:run@cpu-fp32-1000", "push"]
-    assert "rung1: waits for 1 run of cpu-fp32, 1 run of cpu-bf16" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "work: rung1: 1 run to train",
+        "work: rung1: waits for 1 run of cpu-fp32, 1 run of cpu-bf16",
+    ]
 
 
 def test_waiting_is_told_once_and_ends_when_the_others_have_pushed(hosts, capsys):
@@ -180,7 +187,7 @@ def test_waiting_is_told_once_and_ends_when_the_others_have_pushed(hosts, capsys
 
     assert worker(once=False, sleep=sleep).work() == 0
     assert waits == [9.0] * 3
-    assert capsys.readouterr().out.count("waits for") == 1
+    assert capsys.readouterr().out.splitlines()[:-1] == ["work: rung1: waits for 1 run of cpu-bf16"]
 
 
 def lose(hosts: Hosts, rung: str) -> list[Run]:
@@ -208,8 +215,12 @@ def test_long_runs_are_pushed_one_by_one_and_short_ones_together(hosts):
 def test_an_unreachable_remote_does_not_end_the_work(hosts, capsys):
     forget("rung1/d1-c000/cpu-fp32/1000")
     hosts.reachable = False
-    worker().work()
-    assert "not everything was pushed" in capsys.readouterr().out
+    assert worker().work() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "work: rung1: 1 run to train",
+        "work: DVC remote (default): not everything was pushed",
+        "work: rung1: waits for 1 run of cpu-fp32",
+    ]
 
 
 def test_a_host_that_waits_outlives_a_remote_that_cannot_be_read_for_a_while(hosts, monkeypatch, capsys):
@@ -256,7 +267,9 @@ def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
     Path("artifacts/protocol/rung3.json").write_bytes(canonical.dumps(closed))
     Path("locks/gate3.yaml").unlink()
     assert worker().work() == 1
-    assert "rung3: gate3 is not frozen: `promotion freeze gate3`" in capsys.readouterr().out
+    assert hosts.done == []
+    told = "rung3: gate3 is not frozen: `promotion freeze gate3`; commit the lock, `git pull` it here, and start again"
+    assert capsys.readouterr().out == f"work: {told}\n"
 
 
 def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeypatch):
@@ -266,6 +279,118 @@ def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeyp
         worker().work()
     with pytest.raises(Refused, match=r"nowhere: no such host; params\.yaml has cpu-fp32, cpu-bf16"):
         worker("nowhere").work()
+
+
+def test_what_is_missing_is_restored_from_the_remote_and_what_was_finished_here_is_taken_in(hosts, monkeypatch, capsys):
+    study = load()
+    runs = [run for run in read_rung_work(study, "rung3").done if run.host == "cpu-fp32"]
+    trained = next(run for run in runs if run in read_rung_work(study, "rung3").trained)
+    stopped = next(run for run in runs if run not in read_rung_work(study, "rung3").trained)
+    path = names.record_path(trained.id)
+    line, asked = path.read_bytes(), []
+    forget(trained.id, stopped.id)
+
+    def restore(stages, remote_name):
+        asked.append((stages, remote_name))
+        path.write_bytes(line)
+
+    monkeypatch.setattr(remote, "restore_outputs", restore)
+    monkeypatch.setattr(remote, "commit_runs", lambda given: [run for run in given if run == trained])
+    refreshed = work_module.refresh_rung(study, "rung3", "team")
+    assert asked == [([trained.stage, stopped.stage], "team")]
+    assert refreshed == read_rung_work(study, "rung3")
+    assert (refreshed.to_train, refreshed.to_stop) == ((), (stopped,))
+    assert capsys.readouterr().out == "work: rung3: took in 1 finished run\n"
+
+
+def test_nothing_is_asked_of_the_remote_where_nothing_is_missing_or_the_rung_is_closed(hosts, monkeypatch, capsys):
+    monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: pytest.fail("it was asked"))
+    assert work_module.refresh_rung(load(), "rung1", None) == read_rung_work(load(), "rung1")
+    (names.PROTOCOL / "rung2.json").unlink()
+    assert work_module.refresh_rung(load(), "rung2", None).closed == "`dvc repro protocol` first"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_rung_is_finished_when_it_is_done_and_judged_and_committed(hosts, monkeypatch):
+    study = load()
+    work = read_rung_work(study, "rung1")
+    asked = []
+    monkeypatch.setattr(remote, "is_committed", lambda rung, runs: asked.append((rung, runs)) or True)
+    assert work_module.is_finished(work) is True
+    assert asked == [("rung1", work.done)]
+    run = work.done[0]
+    for left in ({"closed": "why"}, {"to_train": (run,)}, {"to_stop": (run,)}):
+        assert work_module.is_finished(replace(work, **left)) is False
+    assert len(asked) == 1
+    monkeypatch.setattr(remote, "is_committed", lambda rung, runs: False)
+    assert work_module.is_finished(work) is False
+    monkeypatch.setattr(remote, "is_committed", lambda rung, runs: True)
+    names.decision_path("gate1").unlink()
+    assert work_module.is_finished(work) is False
+
+
+def test_a_study_is_prepared_with_the_corpus_of_the_remote_and_its_protocol(hosts, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(remote, "restore_outputs", lambda stages, remote_name: asked.append((stages, remote_name)))
+    monkeypatch.setattr(remote, "run_dvc", lambda *words: asked.append(words))
+    monkeypatch.setattr(work_module, "heal", lambda wait: asked.append(wait) or [Path("dvc.lock")])
+    work_module.prepare_study("team")
+    assert asked == [5.0, (["corpus"], "team"), ("repro", "protocol")]
+    assert capsys.readouterr().out == "work: dvc.lock was left half-written; it is written anew\n"
+
+
+def test_a_protocol_that_does_not_let_the_study_through_ends_the_work(hosts, monkeypatch):
+    monkeypatch.setattr(remote, "run_dvc", lambda *words: 1)
+    with pytest.raises(Refused) as refused:
+        worker().work()
+    assert str(refused.value) == "the protocol did not let this study through; see above"
+    assert hosts.done == []
+
+
+def test_one_process_works_in_a_clone(hosts):
+    with hold_lock("work", "x"), pytest.raises(Refused) as refused:
+        worker().work()
+    told = "scratch/locks/work.lock: held by another process of this clone: `promotion work` is running; "
+    assert str(refused.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"), [(3.9, [1, 1, 1]), (4.0, [2, 1]), (5.9, [2, 1]), (6.0, [3]), (0.1, [1, 1, 1])]
+)
+def test_as_many_runs_as_fit_between_two_pushes_share_one(hosts, monkeypatch, capsys, seconds, sizes):
+    monkeypatch.setattr(work_module, "PUSH_SECONDS", seconds)  # a run of rung1 has 2 s
+    runs = [run for run in read_rung_work(load(), "rung1").trained if run.host == "cpu-fp32"][:3]
+    hosts.makes = {run.stage: (path := names.record_path(run.id), path.read_bytes()) for run in runs}
+    forget(*(run.id for run in runs))
+    assert worker().work() == 0
+    expected, left, told = [], list(runs), []
+    for size in sizes:
+        told.append(f"work: rung1: {len(left)} run{'s' if len(left) > 1 else ''} to train")
+        expected += [*(run.stage for run in left[:size]), "push"]
+        left = left[size:]
+    assert hosts.done == [*expected, "stages/ladder/rung1/dvc.yaml:gate", "push"]
+    assert capsys.readouterr().out.splitlines()[:-1] == told
+
+
+def test_runs_without_a_ticket_are_recorded_before_the_gate_and_the_locks_are_put_in_order_after_it(hosts, monkeypatch):
+    study = load()
+    work = read_rung_work(study, "rung3")
+    stopped = [run for run in work.done if run not in work.trained]
+    ordered = []
+    monkeypatch.setattr(remote, "order_entries", lambda runs: ordered.append((list(runs), list(hosts.done))))
+    forget(*(run.id for run in stopped))
+    assert worker()._judge(read_rung_work(study, "rung3")) is None
+    stages = [*(run.stage for run in stopped), "stages/ladder/rung3/dvc.yaml:gate"]
+    assert ordered == [(runs_of(study, "rung3"), stages)]
+    assert hosts.done == [*stages, "push"]
+    for broken, told in (
+        (stages[0], "rung3: a stopped run could not be recorded; see above"),
+        (stages[-1], "rung3: its gate could not judge; see above"),
+    ):
+        hosts.broken = {broken}
+        with pytest.raises(Refused) as refused:
+            worker()._judge(read_rung_work(study, "rung3"))
+        assert str(refused.value) == told
 
 
 @pytest.mark.parametrize(("module", "name"), [("hosts.work", "say"), ("commands.dispatch", "_say")])

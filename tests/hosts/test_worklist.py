@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from stages import rungs as rung_files
 from stages.commands import pending
 from stages.domain import canonical, names, promotions
+from stages.domain.errors import Invalid
 from stages.domain.runs import Run, runs_of
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import cache_folder
@@ -252,3 +253,125 @@ def test_a_stage_that_nobody_knows_is_kept_behind_the_others(judged):
     own = [run for run in done if run.lock_path == path]
     remote.order_entries(own[1:])
     assert list(lockfile.read(path)[1])[-1] == own[0].stage_name
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"lock": "0" * 64}, f"lock: found {'0' * 64}, expected LOCK"),
+        ({"runner": "0" * 64}, f"runner: found {'0' * 64}, expected {'1' * 64}"),
+        ({"corpus": "0" * 64}, f"corpus: found {'0' * 64}, expected CORPUS"),
+        (
+            {"budget": {"clock": "rated", "seconds": 6.0}},
+            "budget: found {'clock': 'rated', 'seconds': 6.0}, expected {'clock': 'rated', 'seconds': 5.0}",
+        ),
+        (
+            {"status": "stopped", "reason": "gate1", "spec": None, "facts": None},
+            "status: found stopped, expected that of a run with a ticket",
+        ),
+        ({"spec": {}}, "spec: found that of other settings, expected those of params.yaml"),
+        ({"seed": 7}, "found the record of rung2/CONFIG/cpu-fp32/7, expected that of rung2/CONFIG/cpu-fp32/2000"),
+    ],
+)
+def test_a_record_that_is_not_that_of_the_run_is_told_with_what_was_expected(judged, changes, difference):
+    run = candidates(judged, "rung2", "cpu-fp32")[0]
+    contract = worklist.read_current_contract("rung2")
+    line = names.record_path(run.id).read_bytes()
+    record = worklist.parse_record(line, judged, contract, run, trained=True, where="here")
+    assert (record.id, worklist.explain_difference(record, judged, contract, run, True)) == (run.id, None)
+    for word, value in (("LOCK", contract.lock), ("CORPUS", contract.corpus), ("CONFIG", run.config)):
+        difference = difference.replace(word, value)
+    changed = canonical.dumps(canonical.loads(line) | changes)
+    with pytest.raises(Invalid) as refused:
+        worklist.parse_record(changed, judged, contract, run, trained=True, where="here")
+    assert str(refused.value) == f"here: {difference}"
+
+
+def test_a_run_that_trained_without_a_ticket_is_told(judged):
+    run = candidates(judged, "rung2", "cpu-fp32")[0]
+    contract = worklist.read_current_contract("rung2")
+    record = worklist.records.read(run.id)
+    told = "status: found finished, expected that of a run without a ticket"
+    assert worklist.explain_difference(record, judged, contract, run, False) == told
+
+
+def test_of_a_stopped_run_no_settings_are_expected(judged):
+    held = worklist.read_tickets("rung3")
+    run = next(run for run in runs_of(judged, "rung3") if not worklist.will_train(run, held))
+    contract = worklist.read_current_contract("rung3")
+    assert worklist.explain_difference(worklist.records.read(run.id), judged, contract, run, False) is None
+    forget(run)
+    work = read_rung_work(judged, "rung3")
+    assert (work.to_stop, work.to_train) == ((run,), ())
+    assert run not in work.done
+
+
+def test_who_trains_has_a_ticket_or_is_at_the_first_rung_or_a_floor():
+    run = Run("rung2", "a", "cpu", 1, "candidate")
+    floor = Run("rung2", "a", "cpu", 1, "floor")
+    for tickets, trains in (({}, True), ({"a": "true"}, True), ({"a": "false"}, False), ({"b": "false"}, True)):
+        assert worklist.will_train(run, tickets) is trains
+        assert worklist.will_train(floor, tickets) is True
+
+
+def test_tickets_are_none_at_first_and_unknown_until_the_gate_has_decided(judged):
+    assert worklist.read_tickets("rung1") == {}
+    path = names.promotions_path("gate1")
+    assert worklist.read_tickets("rung2") == promotions.read(path)
+    path.unlink()
+    assert worklist.read_tickets("rung2") is None
+    assert read_rung_work(judged, "rung2") == worklist.RungWork("rung2", "gate1 has not decided")
+    assert read_rung_work(judged, "rung1").closed is None
+
+
+def test_a_contract_is_the_current_one_as_long_as_its_lock_stands(judged, monkeypatch):
+    contract = worklist.read_current_contract("rung2")
+    assert contract.rung == "rung2"
+    assert worklist.is_decided("rung2")
+    for lock in (types.SimpleNamespace(digest="0" * 64), None):
+        monkeypatch.setattr(worklist.locks, "read", lambda gate, lock=lock: lock if gate == "gate2" else 1 / 0)
+        assert worklist.read_current_contract("rung2") is None
+        assert worklist.is_decided("rung2") is False
+
+
+def test_a_gate_has_decided_under_its_lock_on_the_records_that_are_here(judged):
+    assert worklist.is_decided("rung2") is True
+    decision = names.decision_path("gate2")
+    line, run = decision.read_bytes(), read_rung_work(judged, "rung2").trained[0]
+    record = names.record_path(run.id).read_bytes()
+    assert worklist.read_decision("rung2").to_bytes() == line
+    changed = canonical.loads(line) | {"lock": "0" * 64}
+    decision.write_bytes(canonical.dumps(changed))
+    assert worklist.is_decided("rung2") is False
+    decision.write_bytes(line)
+    names.record_path(run.id).write_bytes(record + b" ")
+    assert worklist.is_decided("rung2") is False
+    forget(run)
+    assert worklist.is_decided("rung2") is False
+    names.record_path(run.id).write_bytes(record)
+    assert worklist.is_decided("rung2") is True
+    decision.unlink()
+    assert worklist.read_decision("rung2") is None
+    assert worklist.is_decided("rung2") is False
+    decision.write_bytes(b"{")
+    with pytest.raises(Invalid) as refused:
+        worklist.is_decided("rung2")
+    assert str(refused.value).startswith("artifacts/gates/gate2/decision.json: ")
+    assert str(refused.value).endswith("; `dvc repro stages/ladder/rung2/dvc.yaml:gate` judges anew")
+
+
+def test_work_is_told_apart_run_by_run_and_counted_by_host(judged):
+    runs, held = runs_of(judged, "rung3"), worklist.read_tickets("rung3")
+    trained = [run for run in runs if worklist.will_train(run, held)]
+    lost = [trained[0], trained[1], trained[-1]]
+    for run in lost:
+        forget(run)
+    work = read_rung_work(judged, "rung3")
+    left = tuple(run for run in runs if run not in lost)
+    expected = worklist.RungWork(
+        "rung3", None, tuple(lost), (), left, tuple(run for run in left if worklist.will_train(run, held))
+    )
+    assert work == expected
+    counts = {host: sum(run.host == host for run in lost) for host in dict.fromkeys(run.host for run in lost)}
+    assert work.waits_for() == counts
+    assert worklist.RungWork("rung3", None).waits_for() == {}

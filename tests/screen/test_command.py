@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from report.build import build
 from stages import cli, ledger
-from stages.commands.what_if import read_locks
+from stages.commands import screen as screen_command
+from stages.commands.what_if import read_ledger, read_locks
 from stages.domain import locks, yamlio
 from stages.domain.errors import Refused
 from stages.domain.origin import Origin
@@ -251,3 +253,23 @@ def test_the_site_of_another_study_has_none(tmp_path):
     build(tmp_path)
     assert not (tmp_path / "site" / "effects.html").exists()
     assert "effects.html" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_budget_and_host_without_every_score_is_named_before_the_others(screened):
+    with chdir(screened):
+        screen = read_screen(read_locks(), read_ledger())
+    gone = next(run for run in screen.observations if run.rung == "rung2")
+    less = replace(screen, observations=tuple(run for run in screen.observations if run != gone))
+    told = list(screen_command.lines(less))
+    line = f"rung2 on {gone.host}: not evaluable: 1 of 16 runs have no score"
+    assert line in told
+    other = {"cpu-fp32": "cpu-bf16", "cpu-bf16": "cpu-fp32"}[gone.host]
+    heads = [text for text in told if text.startswith("rung") and "not evaluable" not in text]
+    assert sorted(heads) == sorted(["rung1 on cpu-fp32", "rung1 on cpu-bf16", f"rung2 on {other}"])
+    assert less.choices() == []
+    assert not any("not evaluable" in text for text in screen_command.lines(screen))
+
+
+def test_a_screen_without_a_first_lock_is_told_to_freeze(screened):
+    with pytest.raises(Refused, match=r"^locks/gate1\.yaml is missing: no factors are frozen; `promotion freeze`$"):
+        read_screen({}, [])
