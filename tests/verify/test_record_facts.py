@@ -157,3 +157,19 @@ def test_where_another_runner_is_installed_its_defaults_are_compared_between_rec
         f"{first.spec['config']['weight_decay']!r}, as in {first.id}",
         "it was given something else than the study says",
     )  # fmt: skip
+
+
+def test_what_a_runner_notes_of_the_facts_is_noted(judged, monkeypatch):
+    class Check:
+        def mismatches(self, *_: Any) -> list[Any]:
+            return []
+
+        def make_fingerprint(self, _: Any) -> tuple[object, ...]:
+            return ()
+
+        def notes(self) -> list[str]:
+            return ["one", "two"]
+
+    runner = type("Runner", (), {"make_facts_check": lambda *_: Check()})()
+    monkeypatch.setattr(facts, "runner_of", lambda _: runner)
+    assert outcome(judged, judged.get(Ledger)) == ([], ["one", "two"])

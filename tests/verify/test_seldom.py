@@ -23,10 +23,11 @@ from stages.verify.check import Case, Options, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
-from stages.verify.origin import check_origin
+from stages.verify.origin import _verify_earlier, check_origin
 from stages.verify.pending import EvidenceRules
 from stages.verify.signatures import BadSignature, BadSigners
 from tests.verify.cases import alter, change_runs
+from tests.verify.forger import Forger
 
 KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"\0\0\0\x20" + b"k" * 32).decode()
 
@@ -288,3 +289,38 @@ def test_a_push_is_verified_by_its_new_commits(judged):
     assert front_door.range_base(root, f"{first}..{head}") == first
     assert front_door.range_base(root, f"{'d' * 40}..{head}", ["nothing", first]) == first
     assert front_door.range_base(root, f"{zeros}..{head}") is None
+
+
+def test_a_push_without_a_study_is_none_of_this_programs(tmp_path):
+    repo = Forger(tmp_path)
+    repo.git("init", "-q", "-b", "main")
+    repo.write("notes.txt", b"x")
+    commits = [repo.commit("Notes"), repo.commit("More")]
+    for old in ("0" * 40, commits[0]):
+        assert front_door.verify_push(tmp_path, old, commits[1]) == []
+
+
+def test_a_chain_of_studies_ends_somewhere(judged):
+    origin = Origin.model_validate(
+        {"study": "synthetic", "gate": "gate2", "commit": judged.git.head, "decision": "d" * 64}
+    )
+    deep = alter(judged, later=("c" * 40,) * 16)
+    _, problem = _verify_earlier(deep, judged.git, origin)
+    assert problem == Problem(
+        "params.yaml", "17 studies in a row", "at most 16", "nobody can follow them", pointer="/study/from"
+    )
+    earlier, problem = _verify_earlier(alter(judged, later=("c" * 40,) * 15), judged.git, origin)
+    assert problem is None
+    assert earlier.get(Study) == judged.get(Study)
+
+
+def test_parameters_of_then_that_are_absent_here_are_told_and_not_taken_for_none(judged, monkeypatch):
+    git, head = judged.git, judged.git.head
+
+    def absent(*_: object) -> bytes:
+        raise GitAbsent("params.yaml is absent", "git fetch")
+
+    monkeypatch.setattr(git, "blob", absent)
+    assert message(GitAbsent, lambda: pending._params_of_then(git, head, {}, {})).startswith("params.yaml is absent")
+    monkeypatch.setattr(git, "blob", lambda *_: b"a: [")
+    assert pending._params_of_then(git, head, {}, {}) is None
