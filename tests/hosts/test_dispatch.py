@@ -121,7 +121,8 @@ def test_a_run_that_fails_is_named_the_others_are_taken_in_and_nothing_is_judged
         "error: out of coffee",
         "dispatch: rung1: 1 run failed; what ended well is taken in; start again to retry",
     ]
-    assert f"take {runs[1].id}" in asked
+    taken = [run.id for run in runs_of(judged, "rung1") if run != runs[0]]
+    assert sorted(asked) == sorted(f"take {run}" for run in taken)
     assert not names.record_path(runs[0].id).exists()
     assert not [one for one in asked if one.startswith("repro")]
 
@@ -227,6 +228,7 @@ def test_it_looks_while_the_body_waits_and_no_longer(monkeypatch):
     report = WaitingReport(StartedCluster(Scheduler(), [], JOIN), lambda text: said.set())
     with report.watch("rung1", lambda: WAITING):
         assert said.wait(20)
+        assert [thread.daemon for thread in threading.enumerate() if thread.name == "waiting report"] == [True]
     assert "waiting report" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -264,6 +266,23 @@ def test_a_rung_that_is_closed_ends_the_dispatch_with_the_reason(judged, engine)
     (names.PROTOCOL / "rung2.json").unlink()
     status, _, out = work_through(judged, {})
     assert (status, out) == (1, "dispatch: rung2: `dvc repro protocol` first\n")
+
+
+def test_a_rung_of_which_only_stopped_runs_are_missing_is_committed_and_judged(judged, engine, monkeypatch):
+    for run, outputs in engine[1].items():
+        names.record_path(run).write_bytes(outputs[names.record_path(run).as_posix()])
+    before, asked = read_rung_work(judged, "rung3"), engine[2]
+    stopped = next(run for run in before.done if run not in before.trained)
+    names.record_path(stopped.id).unlink()
+    recorded: list[object] = []
+    monkeypatch.setattr(dispatch, "_record_stopped", recorded.append)
+    shown, out = view(terminal=False)
+    dispatcher = Dispatcher(judged, StartedCluster(Workers({}), [], JOIN), shown)
+    assert dispatcher._dispatch_rung("rung3") is None
+    assert recorded == [(stopped,)]
+    assert out.getvalue() == f"dispatch: rung3: 0 runs to train, {len(before.trained)} done before\n"
+    taken = [*(run for run in before.done if run != stopped), stopped]
+    assert asked == [*(f"take {run.id}" for run in taken), "repro stages/ladder/rung3/dvc.yaml:gate", "settle rung3"]
 
 
 def test_short_runs_share_a_commit_and_after_a_while_each_has_its_own(judged, engine, monkeypatch):
