@@ -1,4 +1,4 @@
-"""Configurations that are versions of a file in git: what is refused, what a run gets, and a whole study of them."""
+"""Configurations that are versions of a file in git: what is refused, what a run gets, and how they differ."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 
 from stages.cli import build_parser
 from stages.commands import candidates as command
-from stages.domain import canonical, yamlio
+from stages.domain import yamlio
 from stages.domain.command import CommandSettings, find_problems
 from stages.domain.errors import Invalid, Refused
 from stages.domain.schema import parse
 from stages.domain.study import parse_study
 from stages.runners import runner_of
-from stages.runners.candidates import CandidateFiles, check_out, read_candidate
+from stages.runners.candidates import (
+    CandidateFiles,
+    _compare,
+    check_out,
+    describe_candidates,
+    find_candidate_mismatch,
+    read_candidate,
+)
 from tests.runners.conftest import make_settings
-from tests.runners.foreign_study import HOST, REQUIRE, create_study, make_params
+from tests.runners.foreign_study import HOST, REQUIRE, make_params
 from tests.support.repo import PROJECT, Repo, reading_git
 
 HEAD = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
@@ -262,6 +269,122 @@ def test_a_link_in_the_place_of_a_candidate_is_refused(bare):
         read_version(commit)
 
 
+def refusal(act) -> str:
+    with pytest.raises((Invalid, Refused)) as refused:
+        act()
+    return str(refused.value)
+
+
+def commit_file(bare: AgentRepo, content: bytes) -> str:
+    """A commit whose candidate has this content."""
+    bare.repo.git("checkout", "-q", "agent")
+    (bare.repo.root / "agent" / "train.py").write_bytes(content)
+    commit = bare.repo.commit("Another version")
+    bare.repo.git("checkout", "-q", "main")
+    return commit
+
+
+def test_a_file_of_more_than_a_mebibyte_is_no_candidate(bare):
+    assert len(read_version(commit_file(bare, b"#" * (1 << 20))).contents[0][1]) == 1 << 20
+    commit = commit_file(bare, b"#" * ((1 << 20) + 1))
+    assert refusal(lambda: read_version(commit)).endswith(
+        f"commit {commit[:12]}: agent/train.py has 1048577 bytes, expected at most 1048576"
+    )
+
+
+def test_a_mismatch_says_what_git_holds_and_what_was_expected(bare):
+    first, second = bare.commits[:2]
+    digest, other = read_version(first).digest, read_version(second).digest
+    with reading_git(Path()) as git:
+        assert find_candidate_mismatch(git, settings_of(), {"commit": first, "sha256": digest}) is None
+        assert find_candidate_mismatch(git, settings_of(), {"commit": second, "sha256": digest}) == (other, digest)
+        assert find_candidate_mismatch(git, settings_of(), {"commit": second}) == (other, "None")
+        message, expected = find_candidate_mismatch(git, settings_of(), {"commit": "a" * 40, "sha256": digest})
+    assert "a" * 12 in message
+    assert expected == "the files of runner.candidate at that commit"
+
+
+def study_of(bare: AgentRepo, *numbers: int, reference: bool = True):
+    """A study of these versions, by their numbers."""
+    configs = {
+        f"c{number}": {"commit": bare.commits[number], "sha256": read_version(bare.commits[number]).digest}
+        for number in numbers
+    }
+    params = make_candidate_params(configs)
+    if not reference:
+        params["roles"] = {}
+        params["gates"]["gate1"].pop("R4")
+        params["gates"]["gate2"].pop("R4")
+    return parse_study(params, "params.yaml")
+
+
+def test_each_version_is_described_by_its_commit_and_its_diff_from_the_reference(bare):
+    described = describe_candidates(study_of(bare, 0, 1), settings_of())
+    assert described == {
+        "c0": {"commit": bare.commits[0], "diff": []},
+        "c1": {
+            "commit": bare.commits[1],
+            "diff": [
+                "agent/train.py",
+                "@@ -1,6 +1,6 @@",
+                " import random, sys",
+                " from helper import STEPS",
+                "-RATE = 0.05  # <script>",
+                "+RATE = 0.1  # <script>",
+                " noise = random.Random(int(sys.argv[1]))",
+                " x = 5.0",
+                " for step in range(int(sys.argv[2]) * STEPS):",
+            ],
+        },
+    }
+    plain = describe_candidates(study_of(bare, 0, 1, reference=False), settings_of())
+    assert [entry["diff"] for entry in plain.values()] == [[], []]
+    models = runner_of(study_of(bare, 0, 1).runner).validate(study_of(bare, 0, 1)).by_config
+    assert models == {name: {"same_model_as": [], **entry} for name, entry in described.items()}
+
+
+def test_a_long_diff_is_cut_and_says_how_much_more_there_is(bare):
+    before = commit_file(bare, b"".join(b"line %d\n" % n for n in range(600)))
+    for lines, rest in ((197, None), (198, 1), (199, 3)):
+        after = commit_file(bare, b"".join((b"x" * 300 if n < lines else b"line %d" % n) + b"\n" for n in range(600)))
+        with reading_git(Path()) as git:
+            base, version = (read_candidate(git, settings_of(), commit) for commit in (before, after))
+            shown = _compare(git, base, version)
+        assert len(shown) == (399 if rest is None else 401)
+        assert max(map(len, shown[:400])) == 200
+        assert shown[-1] == (f"... and {rest} more" if rest else " line 199")
+
+
+def test_a_version_that_git_does_not_hold_or_that_was_changed_is_told_at_its_place(bare):
+    (digest,) = {read_version(bare.commits[0]).digest}
+    assert refusal(lambda: check_out(settings_of(), {"commit": "a" * 40, "sha256": digest}, Path("place"))).startswith(
+        "params.yaml: configs.aaaaaaaaaaaa.commit: "
+    )
+    assert refusal(lambda: check_out(settings_of(), {"commit": bare.commits[1]}, Path("place"))) == (
+        f"params.yaml: configs.{bare.commits[1][:12]}.sha256: found nothing, expected "
+        f"{read_version(bare.commits[1]).digest}, the digest of agent/train.py at {bare.commits[1][:12]}"
+    )
+    assert not Path("place").exists()
+
+
+def test_a_checkout_is_made_anew(bare):
+    version = read_version(bare.commits[2])
+    knobs = {"commit": version.commit, "sha256": version.digest}
+    Path("place").mkdir()
+    Path("place/left.txt").write_text("of an earlier run", encoding="utf-8")
+    check_out(settings_of(), knobs, Path("place"))
+    files = sorted(path.as_posix() for path in Path("place").rglob("*") if path.is_file())
+    assert files == ["place/agent/helper.py", "place/agent/train.py"]
+
+
+def test_without_a_repository_there_are_no_versions(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert refusal(lambda: check_out(settings_of(), {"commit": "a" * 40}, Path("place"))) == (
+        "runner.candidate: a configuration is a version in git, but there is no git repository here"
+    )
+
+
 DIGEST = "0" * 64
 
 
@@ -287,78 +410,3 @@ def test_a_configuration_that_is_no_version_is_refused_with_its_place(configs, w
 def test_a_file_is_either_fixed_or_a_candidate():
     with pytest.raises(Invalid, match="either in files, the same for all, or in candidate"):
         parse(CommandSettings, make_settings(candidate=["small/train.py"]), "runner")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repo, list[str]]:
-    """A study of four commits, of which the table keeps three: from results.tsv to the evidence, committed."""
-    repo = create_study(
-        tmp_path_factory.mktemp("candidates") / "study", make_candidate_params({"a": {"commit": "0" * 40}})
-    )
-    agent = AgentRepo(repo, (0.05, 0.1, 0.2, 0.3))
-    table = agent.write_table(ROWS[0], (1, "0.9", "keep", "<b>faster</b>"), ROWS[2], (3, "0.8", "keep", "faster still"))
-    reference = command.name_of(agent.commits[0])
-    sections = make_candidate_params({"a": {}}) | {"roles": {"reference": reference}}
-    text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in sections.items())
-    (repo.root / "params.yaml").write_text(text, encoding="utf-8")
-    repo.promotion("candidates", table, "--write")
-    repo.python("-m", "stages.rungs")
-    repo.dvc("repro", "corpus")
-    repo.promotion("freeze")
-    repo.commit("Freeze the rules")
-    repo.dvc("repro")
-    repo.commit("The evidence")
-    return repo, agent.commits
-
-
-@pytest.fixture
-def copy(finished: tuple[Repo, list[str]], tmp_path: Path) -> Repo:
-    """A copy that a test may change."""
-    return finished[0].copy(tmp_path / "study")
-
-
-@pytest.mark.slow
-def test_versions_of_a_file_are_staged_and_verified(finished):
-    repo, commits = finished
-    repo.promotion("verify", "--depth", "artifacts")
-    lines = (repo.root / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
-    runs = [canonical.loads_canonical(line) for line in lines]
-    assert {run["spec"]["config"]["commit"] for run in runs if run["spec"]} == {commits[0], commits[1], commits[3]}
-    assert len({run["facts"]["printed"] for run in runs if run["rung"] == "rung1"}) == 3
-    page = (repo.root / "site" / "configs" / f"{command.name_of(commits[3])}.html").read_text(encoding="utf-8")
-    assert "-RATE = 0.05" in page
-    assert "+RATE = 0.3  # &lt;script&gt;" in page
-    assert not list((repo.root / "scratch").rglob("checkout"))
-
-
-@pytest.mark.slow
-def test_another_commit_in_a_record_is_caught(copy, finished):
-    commits = finished[1]
-    copy.replace("ledger/runs.jsonl", commits[1], commits[2])
-    done = copy.promotion("verify", check=False)
-    assert done.returncode == 1
-    assert "V13" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_candidate_that_git_no_longer_holds_is_told(copy):
-    copy.git("branch", "-q", "-D", "agent")
-    copy.git("reflog", "expire", "--expire=now", "--all")
-    copy.git("gc", "-q", "--prune=now")
-    done = copy.promotion("verify", check=False)
-    assert done.returncode == 1
-    assert "V10" in done.stdout
-    assert "names no commit here" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_candidate_is_trained_from_git_whatever_lies_in_the_folder(copy, finished):
-    (copy.root / "agent" / "train.py").write_text("raise SystemExit('not this one')\n", encoding="utf-8")
-    name = command.name_of(finished[1][0])
-    assert "identical" in copy.promotion("replay", f"rung1/{name}/any/1").stderr
-
-
-@pytest.mark.slow
-def test_try_trains_a_candidate(copy, finished):
-    done = copy.promotion("try", command.name_of(finished[1][1]))
-    assert "the same seed repeats exactly" in done.stdout

@@ -83,3 +83,47 @@ def test_a_decision_by_another_lock_is_refused(study):
     shutil.copy(study / names.GATES / "gate1" / "decision.json", study / names.GATES / "gate2" / "decision.json")
     with pytest.raises(Refused, match=r"is not a decision by locks/gate2.yaml"):
         ledger.main()
+
+
+def test_telemetry_is_gathered_of_the_runs_that_trained_and_of_no_other(study, case):
+    before = {path.relative_to(study / names.TELEMETRY): path.read_bytes() for path in _telemetry(study)}
+    stale = study / names.TELEMETRY / "rung1" / "gone" / "cpu-fp32" / "1000.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"{}")
+    ledger.main()
+    assert {path.relative_to(study / names.TELEMETRY): path.read_bytes() for path in _telemetry(study)} == before
+    trained = [names.telemetry_path(run.id) for run in case.records if run.executed]
+    assert sorted(path.relative_to(study) for path in _telemetry(study)) == sorted(trained)
+
+
+def _telemetry(study):
+    return list((study / names.TELEMETRY).rglob("*.json"))
+
+
+def test_a_configuration_that_the_study_no_longer_has_stays_out(study, case, capsys):
+    path = study / names.PROTOCOL / "configs.json"
+    value = json.loads(path.read_bytes())
+    gone = sorted(value["configs"])[0]
+    del value["configs"][gone]
+    path.write_text(json.dumps(value), encoding="utf-8")
+    ledger.main()
+    lines = (study / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [run for run in case.records if run.config != gone]
+    assert lines == [(study / names.record_path(run.id)).read_bytes() for run in kept]
+    left = [run for run in case.records if run.config == gone]
+    assert capsys.readouterr().err == (
+        f"note: {len(left)} records in artifacts/records are not of this study, such as {left[0].id}; "
+        "they stay out of the ledger\n"
+    )
+
+
+def test_a_rung_whose_contract_is_closed_names_no_lock(study):
+    path = study / names.PROTOCOL / "rung2.json"
+    path.write_text(json.dumps({"schema": 1, "open": False, "rung": "rung2", "gate": "gate2"}), encoding="utf-8")
+    with pytest.raises(Refused) as refused:
+        ledger.main()
+    digest = json.loads((study / names.GATES / "gate2" / "decision.json").read_bytes())["lock"]
+    assert str(refused.value) == (
+        f"artifacts/protocol/rung2.json: found lock None, expected {digest}, that of locks/gate2.yaml; "
+        "`dvc repro` brings it up to date"
+    )
