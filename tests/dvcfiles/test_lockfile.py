@@ -261,3 +261,9 @@ def test_a_folded_command_is_one_line():
     assert lockfile._plain(text.encode()) == yamlio.loads(text.encode(), "dvc.lock")
     assert parse(text.encode(), "dvc.lock")["a"].cmd == "python -m stages.run rung1 d1-a cpu-fp32 1"
     assert lockfile._plain(text.replace("    outs", "   outs").encode()) is None
+
+
+def test_an_empty_line_inside_a_quoted_command_is_left_to_yaml():
+    text = "schema: '2.0'\nstages:\n  a:\n    cmd: 'x\n       \n      y'\n"
+    assert lockfile._plain(text.encode()) is None
+    assert parse(text.encode(), "dvc.lock")["a"].cmd == "x\ny"
