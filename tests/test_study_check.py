@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stages import study_check
 from stages.domain.errors import Invalid
+from stages.runners import Assignment
 from stages.study_check import check_study, load_checked
 from tests.support.repo import PROJECT
 
@@ -126,3 +128,48 @@ def test_a_mistake_is_told_in_the_words_of_yaml_and_with_its_line(old: str, new:
     assert len(lines) == 1, refused.value
     assert re.match(r"mine\.yaml, line \d+: ", lines[0])
     assert not re.search(r"valid (dictionary|list|string|integer|number)|instance of|None|True", str(refused.value))
+
+
+class FakeRunner:
+    """A runner that keeps what it is asked to make a specification of, and refuses each with the same words."""
+
+    def __init__(self, *mistakes: str) -> None:
+        self.asked: list[Assignment] = []
+        self.mistakes = mistakes
+
+    def make_spec(self, assignment: Assignment, where: str) -> None:
+        assert where == "p.yaml"
+        self.asked.append(assignment)
+        if self.mistakes:
+            raise Invalid(self.mistakes[len(self.asked) % len(self.mistakes)])
+
+
+def test_every_configuration_and_every_host_at_every_budget_is_asked_of_the_runner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = FakeRunner()
+    monkeypatch.setattr(study_check, "runner_of", lambda settings: runner)
+    study = check_study(SMOKE.encode(), "p.yaml")
+    configs, hosts, rungs = list(study.configs), list(study.hosts), list(study.rungs)
+    expected = [(rungs[0], hosts[0], config) for config in configs]
+    expected += [(rung, host, configs[0]) for rung in rungs for host in hosts]
+    assert [(asked.rung, asked.host, asked.config) for asked in runner.asked] == expected
+    for asked in runner.asked:
+        rung = study.rungs[asked.rung]
+        assert asked == Assignment(
+            rung=asked.rung, config=asked.config, host=asked.host, seed=rung.seeds[0], settings=study.runner,
+            knobs=study.configs[asked.config], block=study.hosts[asked.host].model_dump(), clock=study.clock.kind,
+            seconds=rung.budget_seconds, last=asked.rung == rungs[-1], options=rung.with_,
+        )  # fmt: skip
+
+
+def test_a_mistake_that_many_runs_share_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_check, "runner_of", lambda settings: FakeRunner("p.yaml: b", "p.yaml: a"))
+    with pytest.raises(Invalid) as refused:
+        check_study(SMOKE.encode(), "p.yaml")
+    assert str(refused.value).splitlines() == ["p.yaml: a", "p.yaml: b"]
+
+
+def test_a_file_that_is_missing_is_told_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"^params\.yaml is missing; run this in the root of a study, or see "):
+        load_checked()

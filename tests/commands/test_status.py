@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from stages import gate, ledger
 from stages.commands import status as status_command
 from stages.confidence import __main__ as confidence
 from stages.confidence import hindsight_results, stored
-from stages.domain import files, names, yamlio
+from stages.domain import files, names, study, yamlio
 from stages.domain.errors import Invalid, Refused
 from stages.domain.names import LIVE
 from stages.domain.records import read_rung
@@ -394,3 +395,26 @@ def test_who_was_promoted_is_told_in_a_word(workspace):
     assert shown(last, promoted=[]) == "the last gate"
     assert shown(last, promoted=[], blocked_by=["R1"], outcome="blocked") == "nobody"
     assert status_command._format_promoted(last) == "verdicts"
+
+
+def test_a_rung_tells_what_it_lacks_and_reads_as_json(workspace):
+    row = read_status(study.load())[2]
+    assert (row.outcome, row.to_json()["candidates"]) == ("decided", list(row.candidates or ()))
+    assert row.to_json()["amendments"] == 0
+    waits = replace(row, decision=None, declared=10, done=7, floor_declared=6, floor_done=4)
+    assert waits.outcome == "5 runs to do"
+    assert replace(waits, done=10, floor_done=6).outcome == "ready to judge"
+    assert replace(waits, closed="why").outcome == "waiting"
+    unfrozen = replace(waits, closed="why", lock=None, candidates=None, declared=None)
+    assert unfrozen.outcome == "not frozen"
+    assert (waits.blocked_by, unfrozen.blocked_by) == ({}, {})
+    value = unfrozen.to_json()
+    assert [value[key] for key in ("candidates", "lock", "amendments", "mode", "promoted")] == [
+        None,
+        None,
+        0,
+        None,
+        None,
+    ]
+    assert value["runs"] == {"done": 7, "declared": None}
+    assert value["floor_runs"] == {"done": 4, "declared": 6}

@@ -61,3 +61,27 @@ def test_a_table_that_does_not_fit_runs_over_the_edge_and_a_line_after_it_does_n
         ["a" * 30, "b" * 30, "1"],
     ]
     assert lines[-1].endswith("  1 ")
+
+
+def test_a_table_that_fits_is_as_wide_as_the_terminal_allows_and_columns_stand_where_they_are_told():
+    out = io.StringIO()
+    to = console(out)
+    to.width = 40
+    table = Table(box=None)
+    add_columns(table, "left one")
+    add_columns(table, "right", justify="right")
+    table.add_row("ab", "c")
+    table.add_row("abcdef", "1234567")
+    print_table(to, table)
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        " left",
+        " one       right",
+        " ab            c",
+        " abcdef  1234567",
+    ]
+    assert to.width == 40
+
+
+def test_a_terminal_keeps_the_width_that_it_has(monkeypatch):
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert console(io.StringIO()).width != COLUMNS

@@ -118,6 +118,13 @@ def test_the_line_shows_megabytes_a_few_times_a_second_and_every_new_step_at_onc
     shown: Any = Shown()
     now = [0.0]
     monkeypatch.setattr(corpus, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    corpus._ProgressLine(shown)("", 1)
+    assert shown.updates.pop() == ("checking the files", 0.0)  # the step and the moment at which it began
+    now[0] = 0.5
+    corpus._ProgressLine(shown)("", 1)
+    assert shown.updates.pop() == ("", 0.000001)
+    shown.updates.clear()
+    now[0] = 0.0
     line = corpus._ProgressLine(shown)
     for at, step, size in (
         (0.0, "learning", 1_500_000),

@@ -137,6 +137,12 @@ def test_the_table_has_a_line_for_each_run_with_its_share_and_its_time(judged, n
     assert render(shown)[0] == "rung2: 0 done, 0 running, 4 queued"
 
 
+def test_before_the_first_rung_there_is_nothing_and_what_is_drawn_is_taken_away_again():
+    shown, _ = view(terminal=True)
+    assert render(shown)[0] == ": 0 done, 0 running, 0 queued"
+    assert (shown._live.transient, shown._live.refresh_per_second) == (True, 2)
+
+
 def test_nothing_is_drawn_where_nobody_looks(judged):
     shown, out = view(terminal=False)
     with shown as entered:

@@ -124,27 +124,29 @@ def wait_for_line(log: Path) -> str:
 
 def test_it_reads_nothing_and_has_no_pipe_to_the_server(job):
     code = (
-        "import os, sys; print(repr(sys.stdin.read()), repr(os.read(0, 1)), sys.stdin.fileno()); "
+        "import os, sys; print(repr(sys.stdin.read()), repr(os.read(0, 1))); "
+        "print([(file.fileno(), file.buffer.raw.closefd) for file in (sys.stdin, sys.stdout)]); "
         "links = [os.readlink(entry.path) for entry in os.scandir('/proc/self/fd') if os.path.exists(entry.path)]; "
         "print([link for link in links if link.startswith('pipe:')])"
     )
     words, log = job(code)
     with ForkServer() as server:
         assert server.start(words, log, load=False).wait() == 0
-    assert log.read_text(encoding="utf-8") == "'' b'' 0\n[]\n"
+    assert log.read_text(encoding="utf-8") == "'' b''\n[(0, False), (1, False)]\n[]\n"
 
 
 def test_it_is_the_main_module_with_its_own_name_and_its_parent_is_who_asked(job):
     code = (
         "import os, sys; from stages.hosts.processes import VARIABLE; "
-        "print(sys.modules['__main__'].__file__ == __file__ == sys.argv[0], sys.argv[1:], os.environ[VARIABLE].split(':')[0])"
+        "print(sys.modules['__main__'].__file__ == __file__ == sys.argv[0], sys.argv[1:]); "
+        "print(os.environ[VARIABLE].split(':')[0])"
     )
     words, log = job(code)
     with ForkServer() as server:
         assert server.start(words, log, load=False).wait() == 0
         assert server._process is not None
         parent = server._process.pid
-    assert log.read_text(encoding="utf-8") == f"True ['word'] {parent}\n"
+    assert log.read_text(encoding="utf-8") == f"True ['word']\n{parent}\n"
 
 
 def test_a_new_log_is_a_file_for_everybody_whom_the_user_lets(job):

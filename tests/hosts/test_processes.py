@@ -160,14 +160,21 @@ def test_a_folder_without_locks_is_told_with_what_helps(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("looks", "sleeps"), [([True, True, False], 2), ([False], 0)])
-def test_the_watchdog_looks_twice_a_second_and_ends_the_process_at_last(monkeypatch, capsys, looks, sleeps):
+def test_the_watchdog_looks_twice_a_second_and_ends_the_process_at_last(monkeypatch, looks, sleeps):
+    flushed: list[str] = []
+
+    class Output(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue())
+
+    monkeypatch.setattr(sys, "stderr", Output())
     slept, ended, left = list[float](), list[int](), list(looks)
     monkeypatch.setattr(processes, "is_alive", lambda process: left.pop(0))
     monkeypatch.setattr(processes, "time", types.SimpleNamespace(sleep=slept.append))
     monkeypatch.setattr(processes, "os", types.SimpleNamespace(_exit=ended.append))
     processes._exit_after(psutil.Process())
     assert (slept, ended, left) == ([0.5] * sleeps, [75], [])
-    assert capsys.readouterr().err == "ended with the process that started it; what was finished is kept\n"
+    assert flushed == ["ended with the process that started it; what was finished is kept\n"]
 
 
 def test_who_has_no_parent_any_more_ends_at_once_even_where_nothing_can_be_printed(monkeypatch):

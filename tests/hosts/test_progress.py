@@ -252,3 +252,16 @@ def test_what_of_a_killed_curve_is_no_whole_point_is_dropped(clock):
         clock.at += 5.0
         live.row(point(5))
     assert [row[0] for row in curve()] == ["step", "1", "2", "4", "5"]
+
+
+def test_the_bar_moves_when_it_is_told_and_names_are_no_markup(clock):
+    out = Terminal()
+    with Live("[red]x[/red]", 600.0, "wall", out, now=clock) as live:
+        clock.at += 3.9
+        live.progress(where(0.25))
+        assert live._bar is None
+        clock.at += 0.1
+        live.progress(where(0.5))
+        assert live._bar is not None
+        assert live._bar.live.auto_refresh is False
+    assert "[red]x[/red]" in out.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -216,3 +217,17 @@ def test_a_committed_rung_needs_all_of_its_runs_and_its_decision(judged, monkeyp
     lock.write_text(f"md5: {'0' * 32}\n", encoding="utf-8")
     assert remote.is_committed("rung1", runs) is False
     assert asked == [runs] * 3
+
+
+@pytest.mark.parametrize(("in_lock", "cached"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_run_is_committed_if_its_record_is_in_the_lock_and_in_the_cache(judged, in_lock, cached):
+    run = runs_of(judged, "rung1")[0]
+    data = names.record_path(run.id).read_bytes()
+    md5 = remote.md5_bytes(data)
+    run.lock_path.parent.mkdir(parents=True, exist_ok=True)
+    run.lock_path.write_text(f"md5: {md5 if in_lock else '0' * 32}\n", encoding="utf-8")
+    if cached:
+        path = Path(".dvc/cache/files/md5") / md5[:2] / md5[2:]
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    assert remote.find_uncommitted([run]) == ([] if in_lock and cached else [run])

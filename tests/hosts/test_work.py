@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -396,5 +397,6 @@ def test_runs_without_a_ticket_are_recorded_before_the_gate_and_the_locks_are_pu
 @pytest.mark.parametrize(("module", "name"), [("hosts.work", "say"), ("commands.dispatch", "_say")])
 def test_what_is_said_is_out_at_once_although_the_output_is_no_terminal(module, name):
     code = f"import os; from stages.{module} import {name}; {name}('rung1: 3 runs'); os._exit(0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], env=buffered, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.endswith(": rung1: 3 runs\n")

@@ -300,3 +300,21 @@ def test_all_of_a_tree_are_asked_to_end_and_those_that_stay_are_killed(monkeypat
     now[0] = 200.0
     tree.end(grace=2.0)
     assert now == [200.0]
+
+
+def test_a_state_that_is_gone_already_and_a_folder_that_is_new_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "a" / "b" / "state.json"
+    jobs: list[str] = []
+    monkeypatch.setattr(process_tree, "_start_guard", lambda path: SimpleNamespace(wait=lambda: jobs.append("guard")))
+    monkeypatch.setattr(process_tree, "open_job", lambda pid: SimpleNamespace(end=lambda: jobs.append("job")))
+    code = f"import pathlib; pathlib.Path({str(state)!r}).unlink(missing_ok=True); print(1)"
+
+    def receive(data: bytes) -> None:
+        state.unlink(missing_ok=True)
+
+    ending = run_limited([sys.executable, "-c", code], os.environ, 600.0, state, receive)
+    assert ending.exit_status == 0
+    assert jobs == ["job", "guard"]
+    assert not state.exists()
