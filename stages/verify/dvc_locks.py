@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
+from stages.domain.errors import Unreadable
 from stages.domain.formatting import listed
 from stages.domain.hindsight import FOLDER
 from stages.domain.runs import all_runs, hindsight_runs
@@ -39,6 +40,8 @@ ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
 _LADDER = f"{names.LADDER.as_posix()}/"
 #: Where no file of DVC stands but the study's.
 _OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "report", "site", "stages", "trainer"))
+#: How many bytes a dvc.yaml or dvc.lock may have beside what follows from the study.
+_SPARE = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,10 @@ def _read_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
 def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator[Problem]:
     """Read a generated dvc.yaml and its dvc.lock."""
     pipeline, lock = case.tree.read(file.path), case.tree.read(file.lock)
+    text = len(file.text.encode("utf-8"))
+    _require_size(file.path, pipeline, _SPARE + 16 * text)
+    # A stage of dvc.lock repeats what dvc.yaml says once for all of them, with a digest and a size for each file.
+    _require_size(file.lock, lock, _SPARE + 16 * text * (len(file.runs) + 2))
     if pipeline is not None and pipeline != file.text.encode("utf-8"):
         value = yamlio.loads(pipeline, file.path)
         parse_templates(value, file.path)
@@ -134,6 +141,12 @@ def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator
         locks.recorded[file.lock] = lockfile.parse(lock, file.lock)
     if pipeline is None and lock is not None:
         yield Problem(file.path, "no file", f"the pipeline of {file.lock}", "nobody knows what was run")
+
+
+def _require_size(path: str, data: bytes | None, most: int) -> None:
+    """Refuse a file that is many times as large as what it says could be: there may be one for each configuration."""
+    if data is not None and len(data) > most:
+        raise Unreadable.at(path, f"{len(data)} bytes, expected at most {most} for what it has to say")
 
 
 def _plan(files: Iterable[PipelineFile]) -> dict[str, Mapping[str, PlannedStage]]:
