@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from stages.domain import names
 from stages.domain.errors import Refused
+from stages.domain.import_path import OWN_PACKAGES, return_to_working_folder
 from stages.runners.process_tree import find_process, identify, is_alive
 
 #: Exit status of a process that ended because its parent did.
@@ -106,6 +107,8 @@ def main() -> None:
     """Watch the parent and become the module that is asked for, as `python -m` would."""
     watch_parent()
     del sys.argv[0:2]
+    if sys.argv[0].partition(".")[0] not in OWN_PACKAGES | {"dvc"}:
+        return_to_working_folder()  # the processes of a Dask worker find this project by sys.path alone
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

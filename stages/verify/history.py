@@ -18,10 +18,9 @@ from stages.domain import canonical, formatting, locks, names
 from stages.domain.diff import differences
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.repo.git import UNSHALLOW
 from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
 from stages.runners import runner_of
-from stages.verify.check import Case, Problem, Skip
+from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import Locks, study_when_frozen
 from stages.verify.pending import evidence_locks
@@ -31,16 +30,6 @@ MOST_FAILURES = 5
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
 
-def whole_history(case: Case) -> History:
-    """The history, unless it is cut off where it matters."""
-    history = case.history
-    if history.cut:
-        where = "evidence stands in" if history.cut_after_evidence else "it is cut off at"
-        reason = f"a shallow clone: {where} its oldest commit {history.cut[:12]}, and what came before is hidden"
-        raise Skip(reason, UNSHALLOW)
-    return history
-
-
 def lineage(lock: Lock | None) -> set[str]:
     """The digests of a lock and of those that its amendments replaced."""
     return {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)} if lock else set()
@@ -48,7 +37,7 @@ def lineage(lock: Lock | None) -> set[str]:
 
 def check_rule_first(case: Case) -> Iterator[Problem]:
     """Where evidence under a lock first appears in history, an ancestor of that commit already has this lock."""
-    history, now = whole_history(case), case.get(Locks)
+    history, now = case.whole_history, case.get(Locks)
     for state in history.states.values():
         earlier = frozenset().union(*(parent.locks_so_far for parent in history.parents(state)))
         early = [
@@ -120,7 +109,7 @@ def check_rule_stayed(case: Case) -> Iterator[Problem]:
 
     Each amendment says what it changed.
     """
-    history, now, study = whole_history(case), case.get(Locks), case.get(Study).study.name
+    history, now, study = case.whole_history, case.get(Locks), case.get(Study).study.name
     for gate, judged in history.locks_with_evidence_of(study).items():
         for past in judged:
             yield from _compare_lock(gate, past, now.by_gate.get(gate), history)
@@ -242,7 +231,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
 
     No run failed more than a few times before it finished.
     """
-    history = whole_history(case)
+    history = case.whole_history
     rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
     standing = {(names.rung_of(gate), lock.digest) for known in rules for gate, lock in known.by_gate.items()}
     runs = case.get(Ledger).by_id if case.knows(Ledger) else {}

@@ -12,7 +12,7 @@ from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 from tests.verify.tamper import caught
 from tests.verify.tamper_artifacts import MODEL, here, mend, put
 from tests.verify.tamper_files import GATE, RUNG
-from tests.verify.tamper_past import GATES, _amend, _digest, put_back, take_away
+from tests.verify.tamper_past import GATES, LOCKS, _amend, _digest, put_back, take_away
 from tests.verify.tamper_rules import loosen
 
 Run = dict[str, Any]
@@ -266,6 +266,57 @@ declared("the pinned package of the text", "declared_source", lambda v: v["data"
 declared("the share of the validation split", "declared_val_share", lambda v: v["data"].update(val_per_mille=200))
 declared("the share of the locked split", "declared_locked_share", lambda v: v["data"].update(locked_per_mille=200))
 declared("the bytes that the tokeniser saw", "declared_tokenizer", lambda v: v["data"].update(tokenizer_bytes=999))
+
+
+def frozen_beside(text: str, name: str, change: Callable[[Forger], Any]) -> None:
+    """Register a history that freezes the locks beside another params.yaml, and declares another text with evidence."""
+
+    def make(f: Forger) -> None:
+        f.git("checkout", "-q", "--orphan", "rewritten")
+        held = take_away(f, RUNS, DECISIONS, METRICS, *f.dvc_locks())
+        params = f.read("params.yaml")
+        change(f)
+        f.commit("Freeze")
+        f.write("params.yaml", params)
+        put_back(f, held)
+        f.everywhere(lambda value: value["data"]["source"].update(version="9"))
+        f.judge()
+
+    make.__name__ = name
+    caught("one-corpus", f"{text}; another text beside the first evidence, everything mended")(make)
+
+
+frozen_beside(
+    "locks committed beside another budget",
+    "frozen_beside_budget",
+    lambda f: f.params(lambda v: v["rungs"]["rung1"].update(budget_seconds=0.06)),
+)
+frozen_beside(
+    "locks committed beside other seeds",
+    "frozen_beside_seeds",
+    lambda f: f.params(lambda v: v["rungs"]["rung1"].update(seeds=[91])),
+)
+frozen_beside("locks committed without params.yaml", "frozen_beside_nothing", lambda f: f.delete("params.yaml"))
+frozen_beside(
+    "locks committed beside a params.yaml that is no study",
+    "frozen_beside_no_study",
+    lambda f: f.write("params.yaml", b"study: [\n"),
+)
+
+
+@caught("one-corpus", "locks taken away and frozen again beside another text, everything mended")
+def frozen_twice(f: Forger) -> None:
+    f.git("checkout", "-q", "--orphan", "rewritten")
+    held = take_away(f, RUNS, DECISIONS, METRICS, *f.dvc_locks())
+    f.commit("Freeze")
+    rules = take_away(f, *LOCKS)
+    f.commit("Thaw")
+    f.params(lambda value: value["data"]["source"].update(version="9"))
+    put_back(f, rules)
+    f.commit("Freeze again")
+    put_back(f, held)
+    f.everywhere(lambda value: None)
+    f.judge()
 
 
 @caught("one-corpus", "another text under the cover of an amendment of gate 1, everything mended")
