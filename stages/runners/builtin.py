@@ -58,7 +58,7 @@ class BuiltinRunner:
         head = f"{names.TRAINER.as_posix()}/"
         modules = [path for path in tree.paths(head[:-1]) if path.endswith(".py") and "__pycache__" not in path]
         contents = [(path.removeprefix(head), data) for path in modules if (data := tree.read(path)) is not None]
-        return files.digest_of(contents) if contents else None
+        return files.digest_of(contents, head[:-1]) if contents else None
 
     def is_installed(self, digest: str) -> bool:
         """Whether this Python would import the trainer with that digest, whose defaults are then the frozen ones."""
