@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,16 +212,61 @@ def _compare(path: str, was: Any, now: Any) -> Iterator[tuple[str, JsonObject]]:
         yield path, {"was": was, "is": now}
 
 
+#: Sections of a lock whose changes are never counted instead of shown: they say who goes on, and on what evidence.
+#: The first ones first.
+_DECISIVE = (
+    *("rules", "hosts", "seeds", "floor_seeds", "budget_seconds", "roles", "corpus"),
+    *("runner", "clock", "settings", "with", "from", "rung", "study"),
+)
+_SHOWN = 60
+
+
 def tell_briefly(change: Change, most: int = 6) -> str:
-    """A difference in one line: `rules.R2.k 1 -> 2, seeds [3, 4] -> [5]`, and how many places more there are."""
-    places = [f"{path} {_shorten(both['was'])} -> {_shorten(both['is'])}" for path, both in change.items()]
-    more = [f"{len(places) - most} places more"] if len(places) > most else []
-    return ", ".join([*places[:most], *more]) or "nothing"
+    """A difference in one line: `rules.R2.k 1 -> 2, seeds [3, 4] -> [5]`, and how many places more there are.
+
+    What decides comes first, and all of it: rules, hosts, seeds, budgets, roles, data, and which configurations there
+    are. Only of the rest, such as knobs, no more than `most` are shown.
+    """
+    decisive = sorted((path for path, both in change.items() if _is_decisive(path, both)), key=_rank)
+    counted = set(decisive)
+    rest = [path for path in change if path not in counted]
+    shown = [*decisive, *rest[: max(most - len(decisive), 0)]]
+    places = [f"{path} {_tell_values(change[path])}" for path in shown]
+    more = [f"{len(change) - len(shown)} places more"] if len(shown) < len(change) else []
+    return ", ".join([*places, *more]) or "nothing"
 
 
-def _shorten(value: object) -> str:
-    text = "none" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _is_decisive(path: str, both: JsonObject) -> bool:
+    section, _, inside = path.partition(".")
+    whole = section == "configs" and "." not in inside and None in (both["was"], both["is"])
+    return section in _DECISIVE or whole
+
+
+def _rank(path: str) -> int:
+    section = path.partition(".")[0]
+    return _DECISIVE.index(section) if section in _DECISIVE else len(_DECISIVE)
+
+
+def _tell_values(both: JsonObject) -> str:
+    """What was and is. Of a long list what went and came, of another long value the place where the two differ."""
+    was, now = both["was"], both["is"]
+    before, after = ("none" if value is None else repr(value) for value in (was, now))
+    if max(len(before), len(after)) <= _SHOWN:
+        return f"{before} -> {after}"
+    if isinstance(was, list) and isinstance(now, list):
+        gone, come = ({repr(item): None for item in side} for side in (was, now))
+        sides = {"without": [key for key in gone if key not in come], "with": [key for key in come if key not in gone]}
+        if any(sides.values()):
+            return ", ".join(f"{word} {', '.join(items)}" for word, items in sides.items() if items)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+    return f"{_shorten(before, same)} -> {_shorten(after, same)}"
+
+
+def _shorten(text: str, same: int) -> str:
+    """A text of at most `_SHOWN` letters, in which those stand that follow `same` ones."""
+    start = max(same - _SHOWN // 3, 0) if len(text) > _SHOWN and same > _SHOWN // 2 else 0
+    text = f"...{text[start:]}" if start else text
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def tell(change: Change) -> str:

@@ -51,6 +51,7 @@ _OPTIONS = {
     "core.fsmonitor": "false",
     "core.bigFileThreshold": "8m",
     "core.hooksPath": os.devnull,
+    "log.diffMerges": "separate",
     "log.showSignature": "false",
     "protocol.allow": "never",
 }
@@ -59,24 +60,36 @@ MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 32 << 20
 #: Files of at most so many bytes are kept, up to so many bytes of them in all.
 SMALL_BLOB, MAX_SMALL_BLOBS = 16 << 10, 32 << 20
 #: How many bytes all commits of a history may have: so many, and some for each.
-MAX_HISTORY, COMMIT_BYTES = 256 << 20, 4096
+MAX_HISTORY, COMMIT_BYTES = 64 << 20, 4096
+#: So many bytes of a file are in memory at a time where only its digest is wanted.
+BLOCK = 1 << 20
 #: What brings the rest of a shallow clone.
 UNSHALLOW = "git fetch --unshallow"
 
 
 def object_id(kind: str, data: bytes, like: str) -> str:
     """The id of an object; `like` is any id of the repository, whose length tells SHA-1 from SHA-256."""
-    whole = f"{kind} {len(data)}\0".encode("ascii") + data
-    digest = hashlib.sha256(whole) if len(like) == 64 else hashlib.sha1(whole, usedforsecurity=False)
+    digest = _begin_id(kind, len(data), like)
+    digest.update(data)
     return digest.hexdigest()
+
+
+def _begin_id(kind: str, size: int, like: str) -> hashlib._Hash:
+    """The digest that is an object's id once its content follows."""
+    head = f"{kind} {size}\0".encode("ascii")
+    return hashlib.sha256(head) if len(like) == 64 else hashlib.sha1(head, usedforsecurity=False)
 
 
 def verify_object(oid: str, kind: str, data: bytes) -> bytes:
     """`data`, if it is what `oid` names; else `GitRefused`."""
-    if object_id(kind, data, oid) != oid:
+    _require_id(oid, object_id(kind, data, oid))
+    return data
+
+
+def _require_id(oid: str, actual: str) -> None:
+    if actual != oid:
         message = "found another content than its id names, expected its own: the repository was tampered with"
         raise GitRefused.at(f"object {oid}", f"{message}; clone it anew")
-    return data
 
 
 def environment() -> dict[str, str]:
@@ -114,6 +127,7 @@ class Git:
         self._commits: dict[str, Commit] = {}
         self._blobs: dict[str, bytes] = {}
         self._blob_bytes = 0
+        self._md5s: dict[str, tuple[str, int]] = {}
 
     @property
     def _command(self) -> list[str]:
@@ -140,7 +154,7 @@ class Git:
         if done.returncode:
             complaint = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
             if "promisor remote" in complaint:
-                raise self._absent(f"what `git {arguments[0]}` needs")
+                raise self.absent(f"what `git {arguments[0]}` needs")
             raise GitRefused(f"git {' '.join(arguments[:3])}: {complaint}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
@@ -168,7 +182,7 @@ class Git:
         keys = r"^(extensions\.partialclone|remote\..*\.promisor)$"
         return bool(self.run("config", "--get-regexp", keys).stdout.strip())
 
-    def _absent(self, what: str) -> GitAbsent:
+    def absent(self, what: str) -> GitAbsent:
         """The error that something is not here, with the command that brings it."""
         if self.partial:
             message = f"{what} is not in this repository: a partial clone, whose rest is not fetched unasked"
@@ -216,6 +230,12 @@ class Git:
 
         `Unreadable` where it has more than `most` bytes, `GitRefused` where it is not here or is something else.
         """
+        with self._answer(oid) as out:
+            return self._object(out, oid, kind, most)
+
+    @contextlib.contextmanager
+    def _answer(self, oid: str) -> Iterator[IO[bytes]]:
+        """Where git prints an object that is asked for."""
         if self._reader is None:
             self._reader = subprocess.Popen(
                 [*self._command, "cat-file", "--batch"],
@@ -230,7 +250,7 @@ class Git:
         try:
             into.write(oid.encode("ascii") + b"\n")
             into.flush()
-            return self._object(out, oid, kind, most)
+            yield out
         except (Invalid, OSError):
             self.close()  # what is left in the pipe would be taken for the next answer
             raise
@@ -244,6 +264,24 @@ class Git:
                 self._blobs[oid] = data
                 self._blob_bytes += len(data)
         return data
+
+    def md5(self, oid: str, most: int = MAX_BLOB) -> tuple[str, int]:
+        """The MD5 and the size of a file, by its id. Its content is read once, in blocks, and not kept."""
+        if oid not in self._md5s:
+            md5 = hashlib.md5(usedforsecurity=False)
+            with self._answer(oid) as out:
+                size = self._size(out, oid, "blob", most)
+                actual, left = _begin_id("blob", size, oid), size
+                while left and (block := out.read(min(left, BLOCK))):
+                    md5.update(block)
+                    actual.update(block)
+                    left -= len(block)
+                out.read(1)
+                _require_id(oid, actual.hexdigest())
+            self._md5s[oid] = (md5.hexdigest(), size)
+        digest, size = self._md5s[oid]
+        _require_size(oid, size, most)
+        return digest, size
 
     def commit(self, oid: str) -> Commit:
         """What a commit says."""
@@ -259,13 +297,29 @@ class Git:
 
     def entry(self, commit: str, path: str) -> Entry | None:
         """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
+        return self.top_entry(commit, f"{self.prefix}{path}")
+
+    def top_entry(self, commit: str, path: str) -> Entry | None:
+        """The same at a path relative to the top of the repository."""
         entry = Entry(FOLDER, self.commit(commit).tree)
-        for name in filter(None, f"{self.prefix}{path}".split("/")):
+        for name in filter(None, path.split("/")):
             inside = self.folder(entry.oid) if entry.mode == FOLDER else {}
             if name not in inside:
                 return None
             entry = inside[name]
         return entry
+
+    def paths_ever(self, commit: str, *patterns: str) -> list[str] | None:
+        """The files at paths of some patterns (git's `glob`) that the history up to a commit ever held.
+
+        Relative to the top of the repository, sorted; None where git cannot read all of it. Git walks the folders:
+        what is found is to be read by `top_entry`.
+        """
+        words = ("--full-history", "-m", "--root", "--no-renames", "--format=", "--name-only", "-z")
+        done = self.run("log", *words, "--end-of-options", commit, "--", *(f":(top,glob){text}" for text in patterns))
+        if done.returncode:
+            return None
+        return sorted({os.fsdecode(path) for path in done.stdout.split(b"\0") if path})
 
     def files(self, commit: str) -> dict[str, Entry]:
         """Every file of a commit under `root`, by path."""
@@ -323,19 +377,22 @@ class Git:
 
     def _object(self, out: IO[bytes], oid: str, kind: str, most: int) -> bytes:
         """The next object that `git cat-file --batch` printed."""
+        data = out.read(self._size(out, oid, kind, most))
+        out.read(1)
+        return verify_object(oid, kind, data)
+
+    def _size(self, out: IO[bytes], oid: str, kind: str, most: int) -> int:
+        """The size of the next object that `git cat-file --batch` printed, as the line before its content says."""
         head = out.readline().split()
         if len(head) != 3:
             if b"error: " not in self.run("cat-file", "-t", oid).stderr:
-                raise self._absent(f"object {oid}")
+                raise self.absent(f"object {oid}")
             raise GitRefused(f"object {oid}: git cannot read it: the repository is damaged; `git fsck` tells more")
         if head[1] != kind.encode("ascii"):
             raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")
         size = int(head[2])
-        if size > most:
-            raise Unreadable.at(f"object {oid}", f"{size} bytes, expected at most {most}")
-        data = out.read(size)
-        out.read(1)
-        return verify_object(oid, kind, data)
+        _require_size(oid, size, most)
+        return size
 
     def left_out(self, *paths: str) -> list[str]:
         """The files under some paths that a sparse checkout leaves out of the workspace."""
@@ -354,6 +411,11 @@ class Git:
                         stream.close()
             self._reader.wait()
             self._reader = None
+
+
+def _require_size(oid: str, size: int, most: int) -> None:
+    if size > most:
+        raise Unreadable.at(f"object {oid}", f"{size} bytes, expected at most {most}")
 
 
 def open_git(root: Path, *, required: bool = False) -> Git | None:

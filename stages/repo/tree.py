@@ -11,20 +11,26 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from stages.domain.errors import Unreadable
+from stages.domain.files import md5_bytes
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY, GitAbsent
 
-MAX_BYTES = 256 << 20
+#: Any other file, such as one of a trainer of one's own.
+MAX_BYTES = 100 << 20
 #: Files that grow with the number of runs, and files that people write.
 MAX_LEDGER, MAX_SMALL = 64 << 20, 4 << 20
+#: A file of code, and all code of a tree that is read.
+MAX_CODE_FILE, MAX_CODE = 16 << 20, 64 << 20
+CODE_FOLDERS = ("trainer/", "stages/", "report/")
 #: The ends of compiled code that Python imports.
 COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+Answer = TypeVar("Answer")
 _OWN = re.compile(
     r"locks/gate[1-9][0-9]?\.yaml(?:\.sig)?|ledger/[a-z]+\.jsonl?|(?:.+/)?(?:dvc\.(?:yaml|lock)|README\.md|\.gitignore)"
 )
@@ -47,8 +53,30 @@ def limit_of(path: str) -> int:
     """How many bytes a file may have that is read whole."""
     if path.endswith((".jsonl", "dvc.lock")):
         return MAX_LEDGER
-    is_small = path.startswith(("locks/", ".")) or path in ("params.yaml", "dvc.yaml") or path.endswith("/dvc.yaml")
-    return MAX_SMALL if is_small else MAX_BYTES
+    if path.startswith(("locks/", ".")) or path in ("params.yaml", "dvc.yaml") or path.endswith("/dvc.yaml"):
+        return MAX_SMALL
+    if path.startswith("ledger/"):
+        return MAX_LEDGER
+    return MAX_CODE_FILE if path.startswith(CODE_FOLDERS) else MAX_BYTES
+
+
+class _CodeBudget:
+    """How many bytes of code were read of a tree; each file counts once, and each name of the same content as well."""
+
+    def __init__(self) -> None:
+        self._counted: set[str] = set()
+        self._bytes = 0
+
+    def add(self, path: str, size: int) -> None:
+        """Count a file that is read; `Unreadable` where it is more than all code may have."""
+        if not path.startswith(CODE_FOLDERS) or path.endswith(("/dvc.yaml", "/dvc.lock")) or path in self._counted:
+            return
+        self._counted.add(path)
+        self._bytes += size
+        if self._bytes > MAX_CODE:
+            folders = ", ".join(CODE_FOLDERS)
+            message = f"{self._bytes} bytes of code up to this file, expected at most {MAX_CODE} in {folders}"
+            raise Unreadable.at(path, message)
 
 
 class Tree(Protocol):
@@ -78,6 +106,7 @@ class CommitTree:
         self.commit = commit
         self.title = f"commit {commit[:12]}"
         self._entries = git.files(commit)
+        self._code = _CodeBudget()
 
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""
@@ -97,15 +126,31 @@ class CommitTree:
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file of the commit."""
+        data = self._ask(path, self._git.blob)
+        if data is not None:
+            self._code.add(path, len(data))
+        return data
+
+    def md5(self, path: str) -> tuple[str, int] | None:
+        """The MD5 and the size of a file of the commit; content that stands under several names is read once."""
+        digest = self._ask(path, self._git.md5)
+        if digest is not None:
+            self._code.add(path, digest[1])
+        return digest
+
+    def _ask(self, path: str, question: Callable[[str, int], Answer]) -> Answer | None:
+        """What git answers of the content of a file, which may have so many bytes."""
         entry = self._entries.get(path)
         if entry is None:
             return None
         if entry.mode in (LINK, REPOSITORY):
             raise Unreadable.at(path, "a link, expected a file")
         try:
-            return self._git.blob(entry.oid, limit_of(path))
+            return question(entry.oid, limit_of(path))
         except GitAbsent as absent:
             raise GitAbsent(f"{path} of {self.title}: {absent.reason}", absent.enable) from None
+        except Unreadable as error:
+            raise Unreadable.at(path, str(error)) from None
 
 
 class WorkTree:
@@ -120,6 +165,7 @@ class WorkTree:
         self.root = root
         self.title = "the workspace"
         self._git = git
+        self._code = _CodeBudget()
 
     @cached_property
     def ignored(self) -> frozenset[str]:
@@ -183,6 +229,7 @@ class WorkTree:
             raise Unreadable.at(path, "not a regular file")
         if status.st_size > limit_of(path):
             raise Unreadable.at(path, f"{status.st_size} bytes, expected at most {limit_of(path)}")
+        self._code.add(path, status.st_size)
         try:
             return place.read_bytes()
         except FileNotFoundError:  # it went since
@@ -194,6 +241,14 @@ def open_tree(root: Path, git: Git | None, commit: str | None) -> Tree:
     if commit is None or git is None:
         return WorkTree(root, git)
     return CommitTree(git, commit)
+
+
+def file_md5(tree: Tree, path: str) -> tuple[str, int] | None:
+    """The MD5 and the size of a file; None where there is none. `Unreadable` as in `read`."""
+    if isinstance(tree, CommitTree):
+        return tree.md5(path)
+    data = tree.read(path)
+    return None if data is None else (md5_bytes(data), len(data))
 
 
 def contents(tree: Tree, under: str) -> Iterable[tuple[str, bytes]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stages.domain import files
 from stages.domain.contract import Contract, HostBlock, Scalar
 from stages.domain.errors import Invalid
 from stages.domain.schema import Model, parse
@@ -183,6 +184,25 @@ class FileTree(Protocol):
 
     def paths(self, under: str = "") -> list[str]: ...
     def read(self, path: str) -> bytes | None: ...
+
+
+def digest_named(tree: FileTree, paths: Mapping[str, str]) -> str | None:
+    """SHA-256 over names and contents of files, given by their names; None where none of them is there.
+
+    One content at a time is in memory.
+    """
+    present = False
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        nonlocal present
+        for name, path in sorted(paths.items()):
+            files.encode_name(path)  # the whole path shows where a bad name is
+            if (data := tree.read(path)) is not None:
+                present = True
+                yield name, data
+
+    digest = files.digest_of(read())
+    return digest if present else None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from stages.runners import (
     RunObserver,
     RunResult,
     StudyModels,
+    digest_named,
     parse_facts,
 )
 from stages.runners.device import compute_mfu, describe_device
@@ -57,8 +58,7 @@ class BuiltinRunner:
         """SHA-256 of every Python file of trainer/; None where there is none."""
         head = f"{names.TRAINER.as_posix()}/"
         modules = [path for path in tree.paths(head[:-1]) if path.endswith(".py") and "__pycache__" not in path]
-        contents = [(path.removeprefix(head), data) for path in modules if (data := tree.read(path)) is not None]
-        return files.digest_of(contents, head[:-1]) if contents else None
+        return digest_named(tree, {path.removeprefix(head): path for path in modules})
 
     def is_installed(self, digest: str) -> bool:
         """Whether this Python would import the trainer with that digest, whose defaults are then the frozen ones."""

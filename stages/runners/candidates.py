@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stages.domain import files
 from stages.domain.command import CommandSettings, Scalar
-from stages.domain.errors import Invalid, Refused
+from stages.domain.errors import Invalid, Refused, Unreadable
 from stages.domain.study import Study
 from stages.repo.git import Git, open_git
 from stages.repo.objects import EXECUTABLE, FILE, GitRefused
@@ -57,10 +57,10 @@ def read_candidate(git: Git, settings: CommandSettings, commit: str) -> Candidat
         entry = git.entry(full, path) or (git.entry(full, path.removeprefix(head)) if head else None)
         if entry is None or entry.mode not in (FILE, EXECUTABLE):
             raise GitRefused(f"commit {full[:12]} has no file {path}")
-        data = git.blob(entry.oid)
-        if len(data) > MAX_FILE:
-            raise GitRefused(f"commit {full[:12]}: {path} has {len(data)} bytes, expected at most {MAX_FILE}")
-        contents.append((path, data))
+        try:
+            contents.append((path, git.blob(entry.oid, MAX_FILE)))
+        except Unreadable as error:
+            raise GitRefused(f"commit {full[:12]}: {path} has {str(error).partition(': ')[2]}") from None
         blobs.append(entry.oid)
     return CandidateFiles(full, tuple(contents), tuple(blobs))
 

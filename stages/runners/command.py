@@ -32,6 +32,7 @@ from stages.runners import (
     RunObserver,
     RunResult,
     StudyModels,
+    digest_named,
 )
 from stages.runners.command_facts import CommandFactsCheck
 from stages.runners.output import LOG, SCORE_FILE, decompress, read_output, read_score_file, shorten
@@ -52,8 +53,7 @@ class CommandRunner:
 
     def digest(self, tree: FileTree) -> str | None:
         """SHA-256 over the names and contents of `runner.files`; None where none of them is there."""
-        contents = [(path, data) for path in sorted(self.settings.files) if (data := tree.read(path)) is not None]
-        return files.digest_of(contents) if contents else None
+        return digest_named(tree, {path: path for path in self.settings.files})
 
     def is_installed(self, digest: str) -> bool:
         """Always: the input of a run is made of the study alone, whatever the trainer's files are."""

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 from stages.domain.errors import Invalid
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedStage
-from stages.repo.git import Git, why_no_git
+from stages.repo.git import UNSHALLOW, Git, why_no_git
 from stages.repo.history import EvidenceLine, History, read_history
 from stages.repo.objects import GitAbsent
 from stages.repo.tree import Tree
@@ -84,6 +84,14 @@ class Options:
     required: frozenset[str] = frozenset()
 
 
+def refuse_cut_history(history: History) -> None:
+    """`Skip` where a shallow clone hides what came first: nobody can say what stood there."""
+    if history.cut:
+        where = "evidence stands in" if history.cut_after_evidence else "it is cut off at"
+        reason = f"a shallow clone: {where} its oldest commit {history.cut[:12]}, and what came before is hidden"
+        raise Skip(reason, UNSHALLOW)
+
+
 @dataclass
 class Case:
     """The tree under verification and what has been learnt from it. `commit` is None for the workspace.
@@ -114,6 +122,21 @@ class Case:
             return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
         except GitAbsent as absent:
             raise Skip(f"the history is not all here: {absent.reason}", absent.enable) from None
+
+    @property
+    def whole_history(self) -> History:
+        """The history up to this tree; `Skip` also where a shallow clone hides a part of it."""
+        history = self.history
+        refuse_cut_history(history)
+        return history
+
+    def refuse_hidden(self) -> None:
+        """`Skip` where a shallow clone hides a part of the history; nothing where there is no history to read."""
+        try:
+            history = self.history
+        except Skip:
+            return
+        refuse_cut_history(history)
 
     @cached_property
     def root_lock(self) -> dict[str, LockedStage] | None:

@@ -24,7 +24,7 @@ from stages.verify.folders import (
     LOCKS,
     Content,
     digest_bytes,
-    digest_files,
+    digest_file,
     digest_folder,
     digest_path,
     ignored_patterns,
@@ -65,7 +65,7 @@ def known_contents(case: Case) -> dict[str, Content]:
     sources = {"artifacts/gates": DECISIONS, _RECORDS[1].rstrip("/"): HINDSIGHT}
     for folder, files in folders.items():
         known[folder] = digest_folder(_inside(folder, files), sources.get(folder, RUNS))
-    written = {path: digest_bytes(case.tree.read(path) or b"", path) for path in case.tree.paths("ledger")}
+    written = {path: content for path in case.tree.paths("ledger") if (content := digest_file(case.tree, path))}
     known |= written
     known["ledger"] = digest_folder(_inside("ledger", written), "ledger")
     if runner := digest_path(case.tree, TRAINER, ignored_patterns(case.tree)):
@@ -210,7 +210,7 @@ class _DigestComparison:
         if case.git is None or not head:
             return set()
         try:
-            return {digest_files(files.items(), patterns).md5 for _, files in lock_folders(case.git, head)}
+            return {folder.digest(patterns).md5 for _, folder in lock_folders(case.git, head)}
         except GitAbsent:
             return None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from stages.domain import names, yamlio
 from stages.domain.diff import ABSENT, differences
-from stages.domain.formatting import listed
+from stages.domain.errors import Unreadable
+from stages.domain.formatting import first_few, listed
 from stages.domain.hindsight import FOLDER
 from stages.domain.runs import all_runs, hindsight_runs
 from stages.domain.study import Study
@@ -26,6 +27,7 @@ from stages.dvcfiles.pipeline import (
     parse_templates,
     root_stages,
 )
+from stages.dvcfiles.root_pipeline import ROOT_JSON, RootDifference, compare_root, installed_bytes
 from stages.earlier_layout import earlier_file
 from stages.rungs import PipelineFile
 from stages.verify.check import Case, Problem, Skip
@@ -39,6 +41,10 @@ ROOT, ROOT_YAML = "dvc.lock", "dvc.yaml"
 _LADDER = f"{names.LADDER.as_posix()}/"
 #: Where no file of DVC stands but the study's.
 _OWN_FOLDERS = tuple(f"{name}/" for name in ("artifacts", "ledger", "locks", "report", "site", "stages", "trainer"))
+#: How many bytes a dvc.yaml or dvc.lock may have beside what follows from the study.
+_SPARE = 64 << 10
+#: What differs at the root is named, up to so many items. The project's own are fewer.
+_MOST_NOTED = 200
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class DvcLocks:
     added: list[str]
     #: The stages of the rungs under the locks of today, where the evidence is that of earlier ones.
     renewed: dict[str, Mapping[str, PlannedStage]] = field(default_factory=dict)
+    #: The dvc.yaml of the root as plain values; empty where there is none.
+    root: dict[str, object] = field(default_factory=dict)
 
     def stages(self) -> Iterator[tuple[str, str, LockedStage]]:
         """(lock, name, stage) for all that are recorded."""
@@ -116,6 +124,7 @@ def _read_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
     if pipeline is not None:
         value = yamlio.loads(pipeline, ROOT_YAML)
         locks.planned[ROOT] = root_stages(value, ROOT_YAML)
+        locks.root.update(value)
         locks.added.extend(added_stages(value, ROOT_YAML))
     if lock is not None:
         locks.recorded[ROOT] = case.root_lock or {}
@@ -126,6 +135,10 @@ def _read_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
 def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator[Problem]:
     """Read a generated dvc.yaml and its dvc.lock."""
     pipeline, lock = case.tree.read(file.path), case.tree.read(file.lock)
+    text = len(file.text.encode("utf-8"))
+    _require_size(file.path, pipeline, _SPARE + 16 * text)
+    # A stage of dvc.lock repeats what dvc.yaml says once for all of them, with a digest and a size for each file.
+    _require_size(file.lock, lock, _SPARE + 16 * text * (len(file.runs) + 2))
     if pipeline is not None and pipeline != file.text.encode("utf-8"):
         value = yamlio.loads(pipeline, file.path)
         parse_templates(value, file.path)
@@ -134,6 +147,12 @@ def _read_generated(case: Case, file: PipelineFile, locks: DvcLocks) -> Iterator
         locks.recorded[file.lock] = lockfile.parse(lock, file.lock)
     if pipeline is None and lock is not None:
         yield Problem(file.path, "no file", f"the pipeline of {file.lock}", "nobody knows what was run")
+
+
+def _require_size(path: str, data: bytes | None, most: int) -> None:
+    """Refuse a file that is many times as large as what it says could be: there may be one for each configuration."""
+    if data is not None and len(data) > most:
+        raise Unreadable.at(path, f"{len(data)} bytes, expected at most {most} for what it has to say")
 
 
 def _plan(files: Iterable[PipelineFile]) -> dict[str, Mapping[str, PlannedStage]]:
@@ -278,8 +297,55 @@ def _compare_pipelines(case: Case, locks: DvcLocks) -> Iterator[Problem]:
             yield Problem(ROOT_YAML, cmd, command, meaning, pointer=f"/stages/{name}/cmd")
         if name in planned:
             yield from _missing_from_stage(name, planned[name])
+    yield from _compare_root(case, locks)
     if locks.added:
         case.note(f"dvc.yaml has stages of its own, which nothing here looks at: {', '.join(locks.added)}")
+
+
+def _compare_root(case: Case, locks: DvcLocks) -> Iterator[Problem]:
+    """Where the dvc.yaml of the root is not the project's own.
+
+    That is a failure where the code of the tree expects the same dvc.yaml as this program. Another version may honestly
+    have had another one: a note then names each difference, as it does for what a team added.
+    """
+    if not locks.root:
+        return
+    same = case.tree.read(ROOT_JSON) == installed_bytes()
+    noted: list[str] = []
+    for difference in compare_root(locks.root, frozenset(COMMANDS)):
+        if _fails_anyway(difference, locks):
+            continue
+        if same and not difference.added and not _is_of_optional(difference, locks):
+            meaning = "the pipeline is not that of this project (`git show` of its version has it)"
+            pointer = difference.pointer
+            yield Problem(ROOT_YAML, difference.actual, difference.expected, meaning, pointer=pointer)
+        else:
+            noted.append(str(difference))
+    if noted:
+        shown, more = first_few(noted, _MOST_NOTED)
+        rest = f"; and {more} more" if more else ""
+        case.note(f"{ROOT_YAML} is not that of this version: {'; '.join(shown)}{rest}")
+
+
+def _is_of_optional(difference: RootDifference, locks: DvcLocks) -> bool:
+    """Whether it follows from an optional stage that is not there at all: the stage, or what others read of it."""
+    absent = [name for name in OPTIONAL if name not in locks.planned.get(ROOT, {})]
+    items = {item for name in absent for item in (*NEEDED_OUTS[name], f"stages/{name}")}
+    return difference.stage in absent or (difference.key == "deps" and difference.item in items)
+
+
+def _fails_anyway(difference: RootDifference, locks: DvcLocks) -> bool:
+    """Whether another problem says the same already."""
+    name, needed = difference.stage, {"deps": NEEDED_DEPS, "params": NEEDED_PARAMS}
+    if name and name not in locks.planned.get(ROOT, {}):
+        return name not in OPTIONAL
+    if difference.key in ("outs", "metrics"):
+        absent = difference.item not in locks.planned[ROOT][name].outs
+        return absent and difference.item in NEEDED_OUTS[name]
+    absent = difference.actual.startswith(f"{difference.key} without ")
+    return (absent and difference.item in needed.get(difference.key, {}).get(name, ())) or (
+        bool(name) and not difference.key and difference.item == "cmd"
+    )
 
 
 def _with_variables(case: Case, file: PipelineFile) -> str:

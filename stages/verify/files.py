@@ -35,6 +35,8 @@ _METADATA = re.compile(r".*\.(?:dist-info|egg-info|egg|egg-link|pth|_pth)", re.I
 _OWN_METADATA = "staged_promotion.egg-info"
 #: What stands at the root of an interpreter or of its library, and what DVC once read or people take it to read.
 _ODD = re.compile(r"pyvenv\.cfg|python3?[0-9]*\.zip|dvcfile", re.I)
+#: How many bytes are decoded at a time, up to the end of a line.
+_BLOCK = 1 << 20
 _KINDS = {LINK: "a symbolic link", REPOSITORY: "another repository"}
 
 
@@ -195,16 +197,27 @@ def _other_spelling(path: str, spelled: dict[str, str]) -> str:
 
 def _text(path: str, case: Case) -> Iterator[Problem]:
     data = case.tree.read(path) or b""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield Problem(path, f"no UTF-8 at byte {error.start}", "UTF-8", "the file is not the one that was written")
+    if (bad := _find_no_utf8(data)) is not None:
+        yield Problem(path, f"no UTF-8 at byte {bad}", "UTF-8", "the file is not the one that was written")
     yield from _conflict(path, data)
     if b"\r" in data:
         line = data[: data.index(b"\r")].count(b"\n") + 1
         yield Problem(path, "a carriage return", "LF line ends", "its digest is not the recorded one", line=line)
     if path.endswith((".jsonl", ".json", ".yaml", ".lock")) and data and not data.endswith(b"\n"):
         yield Problem(path, "a last line that does not end", "a whole file", "the end may be missing")
+
+
+def _find_no_utf8(data: bytes) -> int | None:
+    """The first byte that is no UTF-8. Line by line: as one text, a letter of four bytes would make it four times."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + _BLOCK) + 1 or len(data)
+        try:
+            data[start:end].decode("utf-8")
+        except UnicodeDecodeError as error:
+            return start + error.start
+        start = end
+    return None
 
 
 def _conflict(path: str, data: bytes) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from stages.domain import names
@@ -10,8 +10,8 @@ from stages.domain.files import md5_bytes
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.ignore import IgnoredNames, parse_ignore
 from stages.repo.git import Git
-from stages.repo.objects import FOLDER
-from stages.repo.tree import Tree, contents
+from stages.repo.objects import FOLDER, REPOSITORY
+from stages.repo.tree import MAX_SMALL, Tree, file_md5
 
 LOCKS = names.LOCKS.as_posix()
 
@@ -40,11 +40,22 @@ def digest_folder(inside: Iterable[tuple[str, Content]], source: str) -> Content
 
 def digest_path(tree: Tree, path: str, patterns: IgnoredNames) -> Content | None:
     """What DVC would record of a file or folder of a tree; None where there is none."""
-    data = tree.read(path) if tree.mode(path) else None
-    if data is not None:
-        return digest_bytes(data, path)
-    inside = dict(not_ignored(path, contents(tree, path), patterns))
+    if tree.mode(path) and (own := digest_file(tree, path)):
+        return own
+    inside = digest_inside(tree, path, patterns)
     return digest_folder(inside.items(), path) if inside else None
+
+
+def digest_inside(tree: Tree, folder: str, patterns: IgnoredNames) -> dict[str, Content]:
+    """What DVC records of the files of a folder that it looks at, by their path inside."""
+    files = {path: content for path in tree.paths(folder) if (content := digest_file(tree, path))}
+    return {path.removeprefix(f"{folder}/"): file for path, file in files.items() if not patterns.match(path)}
+
+
+def digest_file(tree: Tree, path: str) -> Content | None:
+    """What DVC would record of a file of a tree; its bytes are not kept."""
+    digest = file_md5(tree, path)
+    return Content(*digest, None, path) if digest else None
 
 
 def ignored_patterns(tree: Tree) -> IgnoredNames:
@@ -52,21 +63,30 @@ def ignored_patterns(tree: Tree) -> IgnoredNames:
     return parse_ignore(tree.read(".dvcignore") or b"")
 
 
-def not_ignored(
-    folder: str, inside: Iterable[tuple[str, bytes]], patterns: IgnoredNames
-) -> Iterator[tuple[str, Content]]:
-    """What DVC records of the files of a folder that it looks at, by their path inside."""
-    for name, data in inside:
-        if not patterns.match(f"{folder}/{name}"):
-            yield name, digest_bytes(data, name)
+class LockFolder(Mapping[str, bytes]):
+    """The files of a past locks/ by their path inside. Each is read when it is asked for: git may hold any content."""
+
+    def __init__(self, git: Git, oid: str) -> None:
+        self._git = git
+        self._entries = {name: entry for name, entry in git.inside(oid).items() if entry.mode != REPOSITORY}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._git.blob(self._entries[name].oid, MAX_SMALL)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def digest(self, patterns: IgnoredNames) -> Content:
+        """What DVC records of the folder."""
+        files = ((name, self._git.md5(entry.oid)) for name, entry in self._entries.items())
+        inside = ((name, Content(*digest, None, name)) for name, digest in files)
+        return digest_folder(((name, file) for name, file in inside if not patterns.match(f"{LOCKS}/{name}")), LOCKS)
 
 
-def digest_files(files: Iterable[tuple[str, bytes]], patterns: IgnoredNames) -> Content:
-    """What DVC records of the folder locks/, from the bytes of its files by their path inside."""
-    return digest_folder(not_ignored(LOCKS, files, patterns), LOCKS)
-
-
-def lock_folders(git: Git, commit: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
+def lock_folders(git: Git, commit: str) -> Iterator[tuple[list[str], LockFolder]]:
     """Every content that the folder locks/ had up to a commit, the newest first, with the commits that held it."""
     commits: dict[str, list[str]] = {}
     for ancestor in reversed(git.ancestry(commit)):
@@ -74,4 +94,4 @@ def lock_folders(git: Git, commit: str) -> Iterator[tuple[list[str], dict[str, b
         if folder and folder.mode == FOLDER:
             commits.setdefault(folder.oid, []).append(ancestor)
     for oid, holding in commits.items():
-        yield holding, {name: git.blob(file.oid) for name, file in git.inside(oid).items()}
+        yield holding, LockFolder(git, oid)

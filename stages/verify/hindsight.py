@@ -30,7 +30,7 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
 from stages.verify.facts import check_facts_of_record, check_input_of_record
-from stages.verify.history import lineage, whole_history
+from stages.verify.history import lineage
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
@@ -61,6 +61,7 @@ def check_hindsight(case: Case) -> Iterator[Problem]:
     """
     lines, last = case.get(Ledger).hindsight, _last_decision(case)
     if not lines and not _stood_before(case, last):
+        case.refuse_hidden()
         raise Skip("nothing was trained in hindsight", "make hindsight", applies=False)
     if last is None and lines:
         meaning = "what was stopped was trained before the last gate had decided"
@@ -186,7 +187,7 @@ def _copies(case: Case, lines: tuple[RecordLine, ...]) -> Iterator[Problem]:
 
 def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:
     """No commit holds hindsight of a decision that neither it nor an ancestor holds; no line changed or went since."""
-    history = whole_history(case)
+    history = case.whole_history
     present = {run.record.id: run for run in lines}
     decided: dict[str, bool] = {}
     stood: dict[str, tuple[bytes, HistoryState]] = {}
@@ -203,7 +204,7 @@ def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> I
         for line in lines_then:
             with contextlib.suppress(Invalid):  # another version's, or a mistake that was mended since
                 ((record, data),) = parse_hindsight(line, HINDSIGHT)
-                if record.status != "failed":
+                if record.status != "failed" or record.facts is not None:
                     stood.setdefault(record.id, (data, state))
     yield from _changed(present, stood)
 

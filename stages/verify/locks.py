@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from stages.domain import locks, names, yamlio
+from stages.domain.corpus import Data
 from stages.domain.errors import Invalid
 from stages.domain.locks import Lock
 from stages.domain.schema import parse
 from stages.domain.study import Study, parse_study
 from stages.repo import history
+from stages.repo.git import Git
+from stages.repo.objects import GitAbsent
 from stages.verify import files
 from stages.verify.check import Case, Problem, Skip, problems_of
 
@@ -110,6 +113,7 @@ def _no_lock(case: Case) -> Iterator[Problem]:
                 meaning = "the rules that this study froze were taken away"
                 yield Problem(f"locks/{gate}.yaml", "no file", f"lock {digest[:12]}, which stood in history", meaning)
                 return
+    case.refuse_hidden()
     raise Skip("nothing is frozen yet: locks/ holds no lock", "promotion freeze", applies=False)
 
 
@@ -177,28 +181,69 @@ def froze(study: Study, frozen: locks.Frozen) -> bool:
     return not {path for path in locks.difference(frozen, same) if path != "last"}
 
 
-def study_when_frozen(case: Case) -> tuple[str, Study] | None:
-    """The study as params.yaml said it when gate 1 was first frozen on today's corpus, and what that commit is called.
+@dataclass(frozen=True)
+class Freeze:
+    """A commit that brings a lock of gate 1 which judges this study, and what params.yaml says in that commit.
 
-    It is that of the first commit that holds such a lock, or one that today's replaced, beside the params.yaml that it
-    froze; None where git holds no such commit.
+    `data` and `study` are None where that params.yaml does not say them, which `problem` then tells: the commit of
+    today's lock has a params.yaml that agrees with it; that of a lock which was amended since declares a text.
+    """
+
+    title: str
+    data: Data | None = None
+    study: Study | None = None
+    problem: str = ""
+
+
+def freezes(case: Case) -> Iterator[Freeze]:
+    """Every commit that brought today's lock of gate 1, or one on the same corpus that amendments replaced.
+
+    The earliest stands first; none without git. A commit that holds the lock from before brings none.
     """
     lock = case.get(Locks).by_gate.get("gate1")
     if lock is None or case.git is None:
-        return None
+        return
     lineage = {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)}
     for state in case.history.states.values():
         past = state.locks.get("gate1")
         if past is None or past.digest not in lineage or past.frozen.get("corpus") != lock.frozen.corpus:
             continue
-        entry = case.git.entry(state.commit, PARAMS) if state.commit != history.WORKSPACE else None
-        with contextlib.suppress(Invalid):
-            data = case.git.blob(entry.oid) if entry else b""
-            is_now = data == case.tree.read(PARAMS) and case.knows(Study)  # the usual case: read already
-            study = case.get(Study) if is_now else parse_study(yamlio.loads(data, PARAMS), PARAMS) if entry else None
-            if study and froze(study, parse(locks.Frozen, past.frozen, PARAMS)):
-                return state.title, study
-    return None
+        stood = [parent.locks["gate1"].digest for parent in case.history.parents(state) if "gate1" in parent.locks]
+        if past.digest not in stood and state.commit != history.WORKSPACE:
+            yield _read_freeze(case, case.git, state, lock if past.digest == lock.digest else None)
+
+
+def _read_freeze(case: Case, git: Git, state: history.HistoryState, lock: Lock | None) -> Freeze:
+    """What the params.yaml of a commit says; `lock` is the one that it must agree with."""
+    try:
+        entry = git.entry(state.commit, PARAMS)
+        if entry is None:
+            return Freeze(state.title, problem="no params.yaml")
+        data = git.blob(entry.oid)
+    except GitAbsent as absent:
+        raise Skip(absent.reason, absent.enable) from None
+    except Invalid as error:
+        return Freeze(state.title, problem=str(error))
+    try:
+        is_now = case.knows(Study) and data == case.tree.read(PARAMS)  # the usual case: read already
+        study = case.get(Study) if is_now else parse_study(yamlio.loads(data, PARAMS), PARAMS)
+        if lock is not None and not froze(study, lock.frozen):
+            return Freeze(state.title, problem="a params.yaml with which that lock does not agree")
+        return Freeze(state.title, study.data, study)
+    except Invalid as error:
+        problem = str(error)
+    with contextlib.suppress(Invalid):  # another version's, under a lock that was replaced: the text can be read
+        if lock is None:
+            return Freeze(state.title, parse(Data, yamlio.loads(data, PARAMS).get("data"), PARAMS))
+    return Freeze(state.title, problem=problem)
+
+
+def study_when_frozen(case: Case) -> tuple[str, Study] | None:
+    """The study as params.yaml said it when gate 1 was first frozen on today's corpus, and what that commit is called.
+
+    None where git holds no such commit, or it has no params.yaml that agrees.
+    """
+    return next(((freeze.title, freeze.study) for freeze in freezes(case) if freeze.study), None)
 
 
 def check_fresh_seeds(case: Case) -> Iterator[Problem]:

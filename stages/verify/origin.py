@@ -54,6 +54,12 @@ def check_origin(case: Case) -> Iterator[Problem]:
     if failure:
         yield failure
         return
+    yield from _compare_with_earlier(case, study, origin, earlier)
+    _ = earlier.whole_history  # else V20 to V22 said nothing of the earlier study
+
+
+def _compare_with_earlier(case: Case, study: Study, origin: Origin, earlier: Case) -> Iterator[Problem]:
+    """The study that goes on with the one that its origin names."""
     used = dict(earlier.get(EarlierSeeds).by_seed) if earlier.knows(EarlierSeeds) else {}
     for frozen in (lock.frozen for lock in earlier.get(Locks).by_gate.values()):
         used |= dict.fromkeys((*frozen.seeds, *frozen.floor_seeds), frozen.study)

@@ -29,9 +29,8 @@ from stages.domain.study import Study, parse_study
 from stages.dvcfiles.ignore import IgnoredNames
 from stages.repo.git import UNSHALLOW, Git
 from stages.repo.objects import GitAbsent
-from stages.repo.tree import contents
 from stages.verify.check import Case, Problem
-from stages.verify.folders import LOCKS, digest_files, ignored_patterns, lock_folders
+from stages.verify.folders import LOCKS, digest_folder, digest_inside, ignored_patterns, lock_folders
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import PARAMS, RUNS, Locks, Params, froze
 
@@ -90,13 +89,13 @@ def find_evidence_rules(case: Case) -> EvidenceRules:
     study, known, params = case.get(Study), case.get(Locks), case.get(Params).value
     today = EvidenceRules(known, study, params)
     noted, patterns = _noted_digest(case), ignored_patterns(case.tree)
-    present = list(contents(case.tree, LOCKS))
-    if noted is None or noted == digest_files(present, patterns).md5:
+    present = digest_inside(case.tree, LOCKS, patterns)
+    if noted is None or noted == digest_folder(present.items(), LOCKS).md5:
         return today
     for count in range(len(known.by_gate)):  # without the gates that were frozen last: no history is needed for that
         kept = dict(list(known.by_gate.items())[:count])
-        files = [(name, data) for name, data in present if _gate_of(name) in (None, *kept)]
-        if digest_files(files, patterns).md5 == noted:
+        files = [(name, content) for name, content in present.items() if _gate_of(name) in (None, *kept)]
+        if digest_folder(files, LOCKS).md5 == noted:
             pending = _compare(Locks(kept), known, case.get(Ledger))
             return today if pending is None else EvidenceRules(Locks(kept), study, params, pending)
     rules = _find_in_history(case, today, noted, patterns)
@@ -118,7 +117,7 @@ def _find_in_history(case: Case, today: EvidenceRules, noted: str, patterns: Ign
     if case.git is None or not head:
         return None
     for commits, files in lock_folders(case.git, head):
-        then = _parse_locks(files) if digest_files(files.items(), patterns).md5 == noted else None
+        then = _parse_locks(files) if files.digest(patterns).md5 == noted else None
         pending = _compare(then, today.locks, case.get(Ledger)) if then else None
         if then is None or pending is None:
             continue
@@ -148,7 +147,7 @@ def _noted_digest(case: Case) -> str | None:
     return stage.deps[LOCKS].md5 if stage and LOCKS in stage.deps else None
 
 
-def _parse_locks(files: dict[str, bytes]) -> Locks | None:
+def _parse_locks(files: Mapping[str, bytes]) -> Locks | None:
     """The locks in a folder of the past, if they are a chain."""
     by_gate: dict[str, Lock] = {}
     previous: str | None = None

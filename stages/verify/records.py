@@ -15,7 +15,7 @@ from stages.domain.study import Study
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
-from stages.verify.locks import DECISIONS, PARAMS, Locks, study_when_frozen
+from stages.verify.locks import DECISIONS, PARAMS, Locks, freezes
 from stages.verify.pending import evidence_locks
 
 
@@ -86,13 +86,23 @@ def check_one_corpus(case: Case) -> Iterator[Problem]:
 
 
 def _compare_declared_text(case: Case) -> Iterator[Problem]:
-    """params.yaml says what the corpus is made of; git holds what it said when gate 1 was frozen."""
-    if case.git is None or not case.knows(Study) or (frozen := study_when_frozen(case)) is None:
+    """params.yaml says what the corpus is made of; git holds what it said wherever gate 1 was frozen on that corpus."""
+    if case.git is None or not case.knows(Study):
         return
-    title, then = frozen
-    for pointer, value, before in differences(_text_of(case.get(Study).data), _text_of(then.data), "/data"):
-        meaning = "gate 1 was frozen on the corpus of that time, and params.yaml says that it is another text"
-        yield Problem(PARAMS, repr(value), f"{before!r}, as in {title}", meaning, pointer=pointer)
+    now = _text_of(case.get(Study).data)
+    seen: set[str] = set()
+    for freeze in freezes(case):
+        if freeze.data is None:
+            expected = "beside it the params.yaml that it froze"
+            meaning = "nothing shows which text gate 1 was frozen on"
+            yield Problem("locks/gate1.yaml", f"in {freeze.title} {freeze.problem}", expected, meaning)
+            continue
+        for pointer, value, before in differences(now, _text_of(freeze.data), "/data"):
+            if pointer not in seen:  # told once, with the first commit that says otherwise
+                seen.add(pointer)
+                meaning = "gate 1 was frozen on the corpus of that time, and params.yaml says that it is another text"
+                yield Problem(PARAMS, repr(value), f"{before!r}, as in {freeze.title}", meaning, pointer=pointer)
+    case.refuse_hidden()
 
 
 def _text_of(data: Data) -> dict[str, object]:

@@ -346,6 +346,7 @@ def check_commit_signatures(case: Case) -> Iterator[Problem]:
         case.note(f"{', '.join(titles)} signed by {signer.principal} ({signer.key})")
     if unsigned:
         case.note(f"{unsigned} commits that touched locks/ are not signed")
+    case.refuse_hidden()
 
 
 def _commits(git: Git, head: str) -> Iterator[SignedObject]:

@@ -88,6 +88,58 @@ def test_a_difference_in_one_line_names_six_places_and_counts_the_rest():
     assert locks.tell_briefly({}) == "nothing"
 
 
+def test_what_decides_stands_first_and_is_never_cut():
+    knobs = {f"configs.a.k{n}": {"was": n, "is": n + 1} for n in range(20)}
+    decisive = {
+        "seeds": {"was": [1], "is": [2]},
+        "hosts.gpu": {"was": {"device": "cuda"}, "is": None},
+        "rules.R2.k": {"was": 1, "is": 2},
+        "budget_seconds": {"was": 60.0, "is": 600.0},
+        "configs.b": {"was": {"k": 1}, "is": None},
+        "roles.reference": {"was": "a", "is": "b"},
+        "corpus": {"was": "1" * 64, "is": "2" * 64},
+        "floor_seeds": {"was": [], "is": [3]},
+    }
+    text = locks.tell_briefly(knobs | decisive)
+    order = [
+        "rules.R2.k",
+        "hosts.gpu",
+        "seeds",
+        "floor_seeds",
+        "budget_seconds",
+        "roles.reference",
+        "corpus",
+        "configs.b",
+    ]
+    assert [place.split(" ", 1)[0] for place in text.split(", ") if place.split(" ", 1)[0] in order] == order
+    assert text.endswith("configs.b {'k': 1} -> none, 20 places more")
+    many = {f"hosts.h{n}.threads": {"was": 1, "is": 2} for n in range(50)}
+    assert locks.tell_briefly(many, 3).count("threads 1 -> 2") == 50
+    some = locks.tell_briefly(knobs | {"seeds": {"was": [1], "is": [2]}}, 3)
+    assert some == "seeds [1] -> [2], configs.a.k0 0 -> 1, configs.a.k1 1 -> 2, 18 places more"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "text"),
+    [
+        (list(range(1000, 1040)), list(range(1000, 1039)), "without 1039"),
+        (list(range(1000, 1040)), [*range(1000, 1039), 7], "without 1039, with 7"),
+        (list(range(1000, 1040)), [7, *range(1000, 1040), 8], "with 7, 8"),
+        ("x" * 80 + "a", "x" * 80 + "b", f"...{'x' * 20}a' -> ...{'x' * 20}b'"),
+        ("a" + "x" * 80, "b" + "x" * 80, f"'a{'x' * 55}... -> 'b{'x' * 55}..."),
+        (None, "x" * 80, f"none -> '{'x' * 56}..."),
+    ],
+)
+def test_of_a_long_value_the_place_is_shown_where_it_differs(was, now, text):
+    assert locks.tell_briefly({"k": {"was": was, "is": now}}) == f"k {text}"
+
+
+def test_a_long_list_in_another_order_differs_at_a_place():
+    was = list(range(1000, 1040))
+    text = locks.tell_briefly({"seeds": {"was": was, "is": [*was[:38], was[39], was[38]]}})
+    assert "1039, 1038]" in text and "1038, 1039]" in text
+
+
 def refusal(data: bytes) -> str:
     with pytest.raises(LockRefused) as error:
         locks.loads(data, "locks/gate3.yaml")

@@ -1,5 +1,6 @@
 """The whole protocol through the real dvc and git: what a team does, and what goes wrong on the way."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -395,19 +396,29 @@ def test_a_second_repro_beside_the_first_is_told_to_wait(study):
         cwd=study.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     rwlock, halted = study.root / ".dvc" / "tmp" / "rwlock", []
+
+    def writes() -> bool:
+        return rwlock.exists() and '"write"' in rwlock.read_text(encoding="utf-8")
+
     try:
-        while not (rwlock.exists() and '"write"' in rwlock.read_text(encoding="utf-8")):
-            assert first.poll() is None
-            time.sleep(0.01)
-        halted = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-        for process in halted:
-            process.suspend()
+        while not (halted and writes()):  # it may have gone on between the look and the halt
+            for process in halted:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
+            while not writes():
+                assert first.poll() is None
+                time.sleep(0.01)
+            halted = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+            for process in halted:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
         second = study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml", check=False)
         assert second.returncode
         assert "another" in second.stderr.lower() or "lock" in second.stderr.lower()
     finally:
         for process in halted:
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
         first.wait(120)
     assert first.returncode == 0
 

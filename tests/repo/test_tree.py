@@ -11,7 +11,7 @@ from stages.domain.errors import Unreadable
 from stages.repo import tree
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY
-from stages.repo.tree import MAX_BYTES, MAX_LEDGER, MAX_SMALL, WorkTree, contents, limit_of
+from stages.repo.tree import MAX_BYTES, MAX_CODE_FILE, MAX_LEDGER, MAX_SMALL, WorkTree, contents, limit_of
 from tests.support.repo import Repo
 
 
@@ -71,7 +71,9 @@ def test_a_file_is_read_up_to_its_limit_and_what_is_none_is_refused(tmp_path, mo
     [
         (MAX_SMALL, ["locks/gate1.yaml", ".dvcignore", "params.yaml", "dvc.yaml", "stages/ladder/rung1/a/dvc.yaml"]),
         (MAX_LEDGER, ["ledger/runs.jsonl", "dvc.lock", "stages/ladder/rung1/a/dvc.lock", "locks/a.jsonl"]),
-        (MAX_BYTES, ["trainer/loop.py", "x/params.yaml", "my-dvc.yaml", "README.md"]),
+        (MAX_LEDGER, ["ledger/metrics.json", "ledger/README.md"]),
+        (MAX_CODE_FILE, ["trainer/loop.py", "stages/run.py", "report/assets/x.css", "report/README.md"]),
+        (MAX_BYTES, ["x/params.yaml", "my-dvc.yaml", "README.md", "trainer.py", "own/report/x"]),
     ],
 )
 def test_the_limit_of_a_file_is_that_of_its_kind(limit, paths):

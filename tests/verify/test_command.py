@@ -289,8 +289,9 @@ def test_checks_are_required_by_id_or_by_name(clone: Forger):
 def test_a_shallow_clone_says_what_depth_it_needs_and_a_deeper_one_verifies(clone: Forger, tmp_path):
     shallow = Forger(tmp_path / "shallow")
     clone.git("clone", "-q", "--depth", "1", f"file://{clone.root}", str(shallow.root))
-    for name in ("rule-first", "rule-stayed", "evidence-stayed"):
-        check = next(one for one in as_json(shallow.root)["checks"] if one["name"] == name)
+    checks = as_json(shallow.root)["checks"]
+    for name in ("one-corpus", "rule-first", "rule-stayed", "evidence-stayed"):
+        check = next(one for one in checks if one["name"] == name)
         assert (check["status"], check["enable"]) == ("skipped", "git fetch --unshallow")
         assert "a shallow clone: evidence stands in its oldest commit" in check["reason"]
     assert verify(shallow.root, "--require", "rule-first").returncode == 1
@@ -303,10 +304,27 @@ def test_what_a_deeper_clone_hides_is_not_passed_although_its_oldest_commit_hold
     clone.git("clone", "-q", "--depth", "2", f"file://{clone.root}", str(shallow.root))
     for root in (shallow, _planted(clone, tmp_path / "planted")):
         found = statuses(as_json(root.root))
-        assert [found[name] for name in ("rule-first", "rule-stayed", "evidence-stayed")] == ["skipped"] * 3
+        hidden = ("one-corpus", "rule-first", "rule-stayed", "evidence-stayed")
+        assert [found[name] for name in hidden] == ["skipped"] * 4
         assert verify(root.root).returncode == 0
-        for name in ("rule-first", "rule-stayed", "evidence-stayed"):
+        for name in ("one-corpus", "rule-first"):
             assert verify(root.root, "--require", name).returncode == 1
+
+
+def test_a_text_declared_otherwise_fails_and_is_not_passed_where_its_freeze_is_hidden(clone: Forger):
+    clone.everywhere(lambda value: value["data"]["source"].update(version="9"))
+    clone.judge()
+    clone.commit("Another text")
+    assert statuses(as_json(clone.root))["one-corpus"] == "failed"
+    clone.write("notes.txt", b"more\n")
+    clone.commit("More")
+    path = clone.path(".git/shallow")
+    try:
+        clone.write(".git/shallow", f"{clone.git('rev-parse', 'HEAD~1')}\n".encode())
+        assert statuses(as_json(clone.root))["one-corpus"] == "skipped"
+        assert verify(clone.root, "--require", "one-corpus").returncode == 1
+    finally:
+        path.unlink()
 
 
 def _planted(clone: Forger, root: Path) -> Forger:

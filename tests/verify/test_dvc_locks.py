@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from stages.domain.canonical import JsonObject
 from stages.domain.study import Study, parse_study
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.dvcfiles.pipeline import PlannedStage
+from stages.dvcfiles.root_pipeline import ROOT_JSON
 from stages.verify import dvc_locks
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.dvc_locks import DvcLocks
@@ -414,3 +417,89 @@ def test_a_stage_that_nobody_planned_is_compared_with_nothing(judged):
     case = pipelines(judged, recorded={**recorded, f"{RUN2}/dvc.lock": changed})
     assert [problem.pointer for problem in parameters(case)[0]] == [f"/stages/{name}/cmd" for name in changed]
     assert parameters(pipelines(case, planned=planned))[0] == []
+
+
+# V19: the root's dvc.yaml and that of the project
+
+
+def compare_root(judged: Case, change: Any, *, same: bool) -> tuple[list[Problem], list[str]]:
+    """What V17 and V19 say of a changed dvc.yaml, where the tree's code expects the same as this program, or another."""
+    value = yamlio.loads(judged.tree.read("dvc.yaml") or b"", "dvc.yaml")
+    change(value)
+    files: dict[str, bytes | None] = {"dvc.yaml": json.dumps(value).encode()}
+    files |= {} if same else {ROOT_JSON: b"{}\n"}
+    case = alter(judged, files=files, without=(DvcLocks,))
+    with suppress(Exception):
+        list(dvc_locks.check_dvc_locks(case))
+    case.notes = []
+    return list(dvc_locks._compare_pipelines(case, case.get(DvcLocks))), case.notes
+
+
+def without(stage: str, kind: str, item: str) -> Any:
+    return lambda value: value["stages"][stage][kind].remove(item)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (without("ledger", "deps", "stages/summary"), "ledger: deps without stages/summary"),
+        (without("ledger", "deps", "stages/domain"), "ledger: deps without stages/domain"),
+        (without("winner", "deps", "artifacts/summary/stability.json"), "winner: deps without artifacts/summary/stability.json"),
+        (without("site", "deps", "artifacts/summary"), "site: deps without artifacts/summary"),
+        (without("site", "params", "gates"), "site: params without gates"),
+        (without("protocol", "deps", "stages/runners"), "protocol: deps without stages/runners"),
+        (without("winner", "outs", "artifacts/curves.csv"), "winner: outs without artifacts/curves.csv"),
+        (lambda v: v["stages"]["ledger"].update(meta={"x": 1}), "ledger: with meta"),
+        (lambda v: v["stages"]["site"].update(outs=["site"]), "site: outs site: {}"),
+        (lambda v: v["stages"]["corpus"]["deps"].append("mine"), "corpus: deps with mine"),
+        (lambda v: v.update(vars=[{"x": 1}]), "a section vars"),
+        (lambda v: v["artifacts"].pop("winner"), "artifacts without winner"),
+    ],
+)  # fmt: skip
+def test_a_root_that_is_not_the_project_s_fails_and_is_noted_in_a_commit_of_another_version(change, text, judged):
+    problems, notes = compare_root(judged, change, same=True)
+    assert [problem.found for problem in problems] == [text.partition(": ")[2] or text]
+    assert notes == []
+    problems, notes = compare_root(judged, change, same=False)
+    assert problems == []
+    assert notes == [f"dvc.yaml is not that of this version: {text}"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_failed_without_the_comparison_fails_whatever_the_version_and_is_told_once(same, judged):
+    def change(value: dict[str, Any]) -> None:
+        value["stages"]["ledger"]["deps"].remove("locks")
+        value["stages"]["ledger"]["outs"].pop()
+        value["stages"]["corpus"].update(cmd="true", params=[])
+
+    problems, notes = compare_root(judged, change, same=same)
+    assert [(problem.pointer, problem.found) for problem in problems] == [
+        ("/stages/corpus/cmd", "true"),
+        ("/stages/corpus/params", "params without data"),
+        ("/stages/ledger/deps", "deps without locks"),
+        ("/stages/ledger/outs", "outs without ledger/runs.jsonl"),
+    ]
+    assert notes == []
+
+
+def test_what_a_team_adds_beside_the_stages_is_noted(judged):
+    def change(value: dict[str, Any]) -> None:
+        value["artifacts"]["mine"] = {"path": "x"}
+        value["datasets"] = []
+
+    assert compare_root(judged, change, same=True) == (
+        [],
+        ["dvc.yaml is not that of this version: artifacts with mine; a section datasets"],
+    )
+
+
+def test_every_difference_of_another_version_is_named(judged):
+    def change(value: dict[str, Any]) -> None:
+        for stage in value["stages"].values():
+            stage.update(meta=1)
+            stage["deps"] += [f"more{n}" for n in range(20)]
+
+    problems, notes = compare_root(judged, change, same=False)
+    assert problems == []
+    assert notes[0].count("with meta") == 6
+    assert all(notes[0].count(f"deps with more{n};") + notes[0].endswith(f"deps with more{n}") == 6 for n in range(20))
