@@ -51,6 +51,7 @@ _OPTIONS = {
     "core.fsmonitor": "false",
     "core.bigFileThreshold": "8m",
     "core.hooksPath": os.devnull,
+    "log.diffMerges": "separate",
     "log.showSignature": "false",
     "protocol.allow": "never",
 }
@@ -153,7 +154,7 @@ class Git:
         if done.returncode:
             complaint = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
             if "promisor remote" in complaint:
-                raise self._absent(f"what `git {arguments[0]}` needs")
+                raise self.absent(f"what `git {arguments[0]}` needs")
             raise GitRefused(f"git {' '.join(arguments[:3])}: {complaint}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
@@ -181,7 +182,7 @@ class Git:
         keys = r"^(extensions\.partialclone|remote\..*\.promisor)$"
         return bool(self.run("config", "--get-regexp", keys).stdout.strip())
 
-    def _absent(self, what: str) -> GitAbsent:
+    def absent(self, what: str) -> GitAbsent:
         """The error that something is not here, with the command that brings it."""
         if self.partial:
             message = f"{what} is not in this repository: a partial clone, whose rest is not fetched unasked"
@@ -296,13 +297,29 @@ class Git:
 
     def entry(self, commit: str, path: str) -> Entry | None:
         """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
+        return self.top_entry(commit, f"{self.prefix}{path}")
+
+    def top_entry(self, commit: str, path: str) -> Entry | None:
+        """The same at a path relative to the top of the repository."""
         entry = Entry(FOLDER, self.commit(commit).tree)
-        for name in filter(None, f"{self.prefix}{path}".split("/")):
+        for name in filter(None, path.split("/")):
             inside = self.folder(entry.oid) if entry.mode == FOLDER else {}
             if name not in inside:
                 return None
             entry = inside[name]
         return entry
+
+    def paths_ever(self, commit: str, *patterns: str) -> list[str] | None:
+        """The files at paths of some patterns (git's `glob`) that the history up to a commit ever held.
+
+        Relative to the top of the repository, sorted; None where git cannot read all of it. Git walks the folders:
+        what is found is to be read by `top_entry`.
+        """
+        words = ("--full-history", "-m", "--root", "--no-renames", "--format=", "--name-only", "-z")
+        done = self.run("log", *words, "--end-of-options", commit, "--", *(f":(top,glob){text}" for text in patterns))
+        if done.returncode:
+            return None
+        return sorted({os.fsdecode(path) for path in done.stdout.split(b"\0") if path})
 
     def files(self, commit: str) -> dict[str, Entry]:
         """Every file of a commit under `root`, by path."""
@@ -369,7 +386,7 @@ class Git:
         head = out.readline().split()
         if len(head) != 3:
             if b"error: " not in self.run("cat-file", "-t", oid).stderr:
-                raise self._absent(f"object {oid}")
+                raise self.absent(f"object {oid}")
             raise GitRefused(f"object {oid}: git cannot read it: the repository is damaged; `git fsck` tells more")
         if head[1] != kind.encode("ascii"):
             raise GitRefused(f"object {oid}: found a {head[1].decode('ascii', 'replace')}, expected a {kind}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,8 +25,9 @@ from typing import Any
 
 from stages.domain import canonical, names, yamlio
 from stages.domain.canonical import JsonObject
-from stages.domain.errors import Invalid
-from stages.domain.records import EXECUTED, Record
+from stages.domain.conflicts import is_marker
+from stages.domain.errors import Invalid, Unreadable
+from stages.domain.records import EXECUTED, Record, parse_hindsight, parse_ledger
 from stages.dvcfiles import lockfile
 from stages.repo.git import Git, object_id, open_git
 from stages.repo.objects import FOLDER, REPOSITORY, Entry
@@ -33,6 +35,15 @@ from stages.repo.tree import Tree
 
 WORKSPACE = "the workspace"
 RUNS, DECISIONS, HINDSIGHT = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions", "hindsight"))
+#: Where a ledger of another folder stands, such as that of a study before it was moved.
+_ELSEWHERE = tuple(f"**/{path}" for path in (RUNS, HINDSIGHT))
+#: Why a run was never trained, as any version of this program says it.
+_UNTRAINED = re.compile(
+    r"gate[1-9][0-9]? did not promote it|it ran at rung[1-9][0-9]? itself"
+    r"|only an exploratory (?:gate[1-9][0-9]? promotes it|study asks for it: .*)"
+)
+#: A number with decimals, as a score is.
+DECIMALS = re.compile(r"\d[.,]\d")
 _RUNG = re.compile(r"rung[1-9][0-9]?")
 _GATE = re.compile(r"gate[1-9][0-9]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -112,6 +123,23 @@ def parse_evidence_line(data: bytes) -> EvidenceLine | None:
     return EvidenceLine((rung, lock), run, status == "failed" and value.get("facts") is None)
 
 
+def find_record_problem(line: bytes, *, hindsight: bool) -> str:
+    """What keeps a line of a past ledger from being a record as this program writes it; empty where nothing does.
+
+    What was reported stays, so no line may be one that nobody can compare. A line that git leaves in a merge conflict
+    reports nothing, nor does an empty one.
+    """
+    if not line.strip() or (is_marker(line) and not DECIMALS.search(line.decode("utf-8", "replace"))):
+        return ""
+    try:
+        ((record, _),) = parse_hindsight(line, "it") if hindsight else parse_ledger(line, "it")
+    except Invalid as error:
+        return str(error).removeprefix("it, line 1: ")
+    reason = record.reason or ""
+    known = record.executed or (_UNTRAINED.fullmatch(reason) and not DECIMALS.search(reason))
+    return "" if known else f"reason: {reason!r} of a run that was never trained"
+
+
 def evidence_of_record(record: Record) -> EvidenceLine | None:
     """The same, of a record that was read already."""
     failed = record.status == "failed" and record.facts is None
@@ -158,6 +186,7 @@ class HistoryState:
 
     `parents`: the states right before it. `oids`: git's id of each file that matters, by path. `lines`: those of
     runs.jsonl, each with its end. `locks_so_far`: (gate, digest) of every lock that this commit or an ancestor held.
+    `ledgers`: the lines of hindsight.jsonl and of the ledgers in other folders of the repository, by path.
     """
 
     commit: str
@@ -167,6 +196,7 @@ class HistoryState:
     commitments: frozenset[Commitment]
     lines: frozenset[bytes]
     locks_so_far: frozenset[tuple[str, str]]
+    ledgers: dict[str, frozenset[bytes]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -187,6 +217,8 @@ class History:
     cut: str | None = None
     cut_after_evidence: bool = False
     parsed_lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
+    #: The ledgers of other folders beside which locks/ or params.yaml ever stood: those of a study.
+    studies_elsewhere: set[str] = field(default_factory=set)
 
     def line(self, data: bytes) -> EvidenceLine | None:
         """A line of runs.jsonl as evidence; each is parsed once, however many commits hold it."""
@@ -212,12 +244,20 @@ class History:
 
     @cached_property
     def states_of_lines(self) -> dict[bytes, list[HistoryState]]:
-        """The states that brought a line of runs.jsonl, by the line."""
+        """The states that brought a line of this study's ledgers, by the line."""
         states: dict[bytes, list[HistoryState]] = {}
         for state in self.states.values():
-            for line in self.new_lines(state):
-                states.setdefault(line, []).append(state)
+            for path, lines in self.new_ledger_lines(state):
+                for line in lines if path in (RUNS, HINDSIGHT) else ():
+                    states.setdefault(line, []).append(state)
         return states
+
+    def new_ledger_lines(self, state: HistoryState) -> Iterator[tuple[str, frozenset[bytes]]]:
+        """The lines of each ledger of a state, by its path, that it has in none of the states right before it."""
+        yield RUNS, self.new_lines(state)
+        for path, lines in state.ledgers.items():
+            before = (parent.ledgers.get(path, frozenset()) for parent in self.parents(state))
+            yield path, lines.difference(*before)
 
     def new_lines(self, state: HistoryState) -> frozenset[bytes]:
         """The lines of a state that none of the states right before it holds."""
@@ -263,6 +303,8 @@ class _Reader:
     def __init__(self, git: Git, history: History) -> None:
         self._git, self._history = git, history
         self._workspace: dict[str, bytes] = {}
+        #: By its path from the root of the study, that from the top of the repository.
+        self._elsewhere: dict[str, str] = {}
         self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
         self._ladders: dict[str, dict[str, Entry]] = {}
         self._trained: dict[str, bool] = {}
@@ -272,8 +314,36 @@ class _Reader:
         self._same = {line: line for line in history.parsed_lines}
         self._commitments: dict[str, frozenset[Commitment]] = {}
 
+    def find_elsewhere(self, commit: str) -> bool:
+        """Find the ledgers of other folders up to a commit, which `commit_oids` then names; whether git could read all.
+
+        Their paths begin with `../` where they lie outside of the root of the study.
+        """
+        paths = self._git.paths_ever(commit, *_ELSEWHERE)
+        own = {f"{self._git.prefix}{path}" for path in (RUNS, HINDSIGHT)}
+        start = f"/{self._git.prefix}"
+        self._elsewhere = {posixpath.relpath(f"/{path}", start): path for path in paths or () if path not in own}
+        return paths is not None
+
+    def elsewhere_oids(self, commit: str) -> dict[str, str]:
+        """The ids of the ledgers of other folders in a commit, by path."""
+        oids = {}
+        for path, place in self._elsewhere.items():
+            entry = self._git.top_entry(commit, place)
+            if entry is None or entry.mode in (FOLDER, REPOSITORY):
+                continue
+            folder = place.rpartition("ledger/")[0]
+            beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
+            if any(beside):
+                self._history.studies_elsewhere.add(path)
+            oids[path] = entry.oid
+        return oids
+
     def commit_oids(self, commit: str) -> dict[str, str]:
-        """The ids of the files that matter, by path: locks, both ledgers, the dvc.lock of every rung."""
+        """The ids of the files that matter, by path: locks, all ledgers, the dvc.lock of every rung."""
+        return self._own_oids(commit) | self.elsewhere_oids(commit) if self._elsewhere else self._own_oids(commit)
+
+    def _own_oids(self, commit: str) -> dict[str, str]:
         tops = tuple(self._git.entry(commit, name) for name in ("locks", "ledger", "stages"))
         if tops not in self._folders:
             self._folders[tops] = dict(self._files(tops))
@@ -332,7 +402,8 @@ class _Reader:
                 commitments |= {(name[1], "")}
         before = (self._history.states[parent].locks_so_far for parent in parents)
         locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
-        state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far)
+        ledgers = {path: self._ledger_lines(path, oids[path]) for path in (HINDSIGHT, *self._elsewhere) if path in oids}
+        state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far, ledgers)
         self._history.states[commit] = state
 
     def _holds_trained_run(self, oid: str, path: str) -> bool:
@@ -353,6 +424,15 @@ class _Reader:
             lines = (line if line.endswith(b"\n") else line + b"\n" for line in io.BytesIO(self._load(oid)))
             self._lines[oid] = frozenset(self._same.setdefault(line, line) for line in lines)
         return self._lines[oid]
+
+    def _ledger_lines(self, path: str, oid: str) -> frozenset[bytes]:
+        """The lines of a ledger; of one that is too large none, if it is in a folder of something else than a study."""
+        try:
+            return self._run_lines(oid)
+        except Unreadable:
+            if path == HINDSIGHT or path in self._history.studies_elsewhere:
+                raise
+            return frozenset()
 
     def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:
         if oid not in self._commitments:
@@ -381,6 +461,7 @@ def read_history(
     reader = _Reader(git, history)
     nearest: dict[str, tuple[str, ...]] = {}  # by commit, the states that it stands on
     oids: dict[str, dict[str, str]] = {}
+    all_read = reader.find_elsewhere(commit) if commit else True
     for oid, content in (git.ancestry(commit) if commit else {}).items():
         parents = [parent for parent in content.parents if parent in nearest]
         oids[oid] = reader.commit_oids(oid)
@@ -390,13 +471,15 @@ def read_history(
             continue
         reader.add_state(oid, below, oids[oid])
         nearest[oid] = (oid,)
+    if not all_read:
+        raise git.absent("a folder of the history")
     history.tips = nearest.get(commit or "", ())
     for oid in sorted(git.shallow & nearest.keys()):
         evidence = any(history.states[state].commitments for state in nearest[oid])
         if git.commit(oid).parents and (history.cut is None or evidence):
             history.cut, history.cut_after_evidence = oid, evidence
     if workspace is not None:
-        present = reader.workspace_oids(workspace)
+        present = reader.workspace_oids(workspace) | (reader.elsewhere_oids(commit) if commit else {})
         if present != oids.get(commit or "", {}):
             reader.add_state(WORKSPACE, history.tips, present)
             history.tips = (WORKSPACE,)

@@ -204,7 +204,7 @@ def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> I
         for line in lines_then:
             with contextlib.suppress(Invalid):  # another version's, or a mistake that was mended since
                 ((record, data),) = parse_hindsight(line, HINDSIGHT)
-                if record.status != "failed":
+                if record.status != "failed" or record.facts is not None:
                     stood.setdefault(record.id, (data, state))
     yield from _changed(present, stood)
 

@@ -7,18 +7,33 @@ noted and are no failure. If a shallow clone lacks the history, the checks are s
 A run that was trained again under the same rule has two results, of which one is shown. A repetition on purpose needs
 an amendment (`promotion freeze GATE --amend --reason "..."`), which gives the new evidence a lock of its own. A run
 that failed before it reported anything may be repeated without an amendment, `MOST_FAILURES` times.
+
+So no line of a past ledger may be one that nobody can compare with those of today: each is a proper record. Facts are
+compared with those of every ledger of the history: that of hindsight, and those of other folders, in which the study
+may have stood before it was moved.
 """
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from stages.domain import canonical, formatting, locks, names
-from stages.domain.diff import differences
+from stages.domain.diff import differences, equal
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.repo.history import RUNS, Commitment, History, HistoryState, PastLock
+from stages.repo.history import (
+    DECIMALS,
+    HINDSIGHT,
+    RUNS,
+    WORKSPACE,
+    Commitment,
+    History,
+    HistoryState,
+    PastLock,
+    find_record_problem,
+)
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine
@@ -27,6 +42,7 @@ from stages.verify.pending import evidence_locks
 
 #: How often a run may fail under one rule. Locks have no field for it, so that it is the same in every study.
 MOST_FAILURES = 5
+_OWN_SEED = "a run of its own, with a seed of its own"
 _REPLACED = "it is not what was first reported under this rule, and a repetition that is meant is an amendment"
 
 
@@ -172,25 +188,37 @@ def _evidence_seen_before(case: Case, history: History, study: str) -> Iterator[
     Facts are compared whatever their record is called. Evidence of a study that was left is noted.
     """
     others = {lock.digest: lock.study for lock in history.locks.values() if lock.study != study}
+    own = {digest for lock in case.get(Locks).by_gate.values() for digest in lineage(lock)}
     fingerprints = _Fingerprints(case)
     seen: set[str] = set()
+    compared: set[tuple[bytes, bool]] = set()
     for state in history.states.values():
-        for data in sorted(history.new_lines(state) - fingerprints.present):
-            line = history.line(data)
-            if line is None or not line.run:
-                continue
-            name = others.get(line.commitment[1])
-            seen |= {name} if name is not None else set()
-            run = fingerprints.find_twin(data, other_study=name is not None)
-            if run is not None and _was_restored(run, state, history):
-                continue  # it stood here first: the other one is the copy
-            if run is not None and name is not None:
-                source = f"what {state.title} holds as a run of the study {name}"
-                meaning = "a new name for the study hides that its rules were chosen after the evidence was seen"
-                yield run.problem("/facts", source, "a run of its own, with a seed of its own", meaning)
-            elif run is not None:
-                source = f"what {state.title} holds as {line.run}"
-                yield run.problem("/facts", source, "a run of its own", "an old run stands there under another seed")
+        for path, lines in history.new_ledger_lines(state):
+            is_own = path in (RUNS, HINDSIGHT)
+            fresh = {data for data in lines - fingerprints.present if is_own or (data, False) not in compared}
+            compared |= {(data, is_own) for data in fresh}
+            for data in sorted(fresh):
+                line = history.line(data)
+                if line is None or not line.run:
+                    continue
+                name = others.get(line.commitment[1])
+                seen |= {name} if name is not None else set()
+                foreign = name is not None or (not is_own and line.commitment[1] not in own)
+                run = fingerprints.find_twin(data, other_study=foreign)
+                if run is None or (is_own and _was_restored(run, state, history)):
+                    continue  # it stood here first: the other one is the copy
+                source = f"what {state.title} holds" + ("" if path == RUNS else f" in {path}")
+                if name is not None:
+                    meaning = "a new name for the study hides that its rules were chosen after the evidence was seen"
+                    yield run.problem("/facts", f"{source} as a run of the study {name}", _OWN_SEED, meaning)
+                elif foreign:
+                    meaning = (
+                        "another folder for the study hides that its rules were chosen after the evidence was seen"
+                    )
+                    yield run.problem("/facts", f"{source} under another lock", _OWN_SEED, meaning)
+                else:
+                    meaning = "an old run stands there under another seed"
+                    yield run.problem("/facts", f"{source} as {line.run}", "a run of its own", meaning)
     for name in sorted(seen):
         case.note(f"evidence of another study, {name}, stands in history; its rules are not looked at here")
 
@@ -199,7 +227,8 @@ class _Fingerprints:
     """The runs of the ledger by what no other run ends with."""
 
     def __init__(self, case: Case) -> None:
-        runs = case.get(Ledger).runs if case.knows(Ledger) else ()
+        ledger = case.get(Ledger) if case.knows(Ledger) else Ledger((), {})
+        runs = (*ledger.hindsight, *ledger.runs)
         study = case.get(Study)
         self._check = runner_of(study.runner).make_facts_check(study)
         self.present = {run.data for run in runs}
@@ -229,7 +258,7 @@ class _Fingerprints:
 def check_evidence_stayed(case: Case) -> Iterator[Problem]:
     """Every record that ever had a lock of today is in the ledger unchanged, except those of failed runs.
 
-    No run failed more than a few times before it finished.
+    No run failed more than a few times before it finished. No line of a past ledger is one that nobody can compare.
     """
     history = case.whole_history
     rules = (case.get(Locks), evidence_locks(case))  # what a pending amendment replaces still judges what is here
@@ -243,10 +272,10 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
             line = history.line(data)
             if line is None or line.commitment not in standing or not line.run:
                 continue
-            if line.failed:
+            run = runs.get(line.run)
+            if line.failed and not (run and run.data != data and _reports_result(data, run, case)):
                 failures[line.run] += 1
                 continue
-            run = runs.get(line.run)
             if run is None:
                 gone.setdefault(state.title, []).append(line.run)
             elif run.data != data and not (
@@ -259,6 +288,73 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
         text = several if len(missing) > 1 else f"the record of {missing[0]} is gone"
         yield Problem(RUNS, text, f"what {title} holds", _REPLACED)
     yield from _compare_failures(case, failures, runs)
+    yield from _find_broken_lines(case, history)
+
+
+def _reports_result(data: bytes, run: RecordLine, case: Case) -> bool:
+    """Whether the record of a failed run says what came of it all the same, in a field that holds no facts.
+
+    The built-in runner gives no reason with a fraction. A command's reason quotes what it printed, such as a loss,
+    which is told as a note. The specification follows from the rule: a repetition has the same.
+    """
+    value = canonical.loads(data)
+    if run.record.spec is not None and not equal(value.get("spec"), run.record.spec):
+        return True
+    reason = str(value.get("reason"))
+    if not DECIMALS.search(reason):
+        return False
+    lock = evidence_locks(case).of(run.record.rung)
+    if lock is None or lock.frozen.settings.get("kind") != "command":
+        return True
+    quoted = formatting.shortened(reason, 120)
+    case.note(f"{run.record.id} was repeated after a failure whose reason holds a number: {quoted!r}")
+    return False
+
+
+def _find_broken_lines(case: Case, history: History) -> Iterator[Problem]:
+    """The lines of past ledgers that are no proper records, once for each ledger and commit that brings them."""
+    ledger = case.get(Ledger) if case.knows(Ledger) else Ledger((), {})
+    sound = {
+        False: {run.data for run in ledger.runs},
+        True: {run.data for run in ledger.hindsight},
+    }
+    broken: dict[bool, dict[bytes, str]] = {False: {}, True: {}}
+    for state in history.states.values():
+        for path, lines in history.new_ledger_lines(state):
+            if path not in (RUNS, HINDSIGHT) and path not in history.studies_elsewhere:
+                continue
+            hindsight = path.endswith(HINDSIGHT)
+            known, wrong = sound[hindsight], broken[hindsight]
+            fresh = lines - known
+            for data in fresh - wrong.keys():
+                if problem := find_record_problem(data, hindsight=hindsight):
+                    wrong[data] = problem
+                else:
+                    known.add(data)
+            if told := {data: wrong[data] for data in fresh if data in wrong}:
+                yield _broken_line(case, state, path, told)
+
+
+def _broken_line(case: Case, state: HistoryState, path: str, wrong: Mapping[bytes, str]) -> Problem:
+    """The first of the lines that a commit brings and that are no records."""
+    lines = (line if line.endswith(b"\n") else line + b"\n" for line in io.BytesIO(_read(case, state, path)))
+    number, data = next(((n, line) for n, line in enumerate(lines, start=1) if line in wrong), (None, min(wrong)))
+    others = f", and {len(wrong) - 1} more lines of it" if len(wrong) > 1 else ""
+    return Problem(
+        path,
+        f"a line that is no record, in {state.title}{others}: {formatting.shortened(wrong[data], 160)}",
+        "a record in each line of every ledger that was ever committed",
+        "what was reported in it cannot be compared with what stands there now",
+        line=number,
+    )
+
+
+def _read(case: Case, state: HistoryState, path: str) -> bytes:
+    """A ledger as a state holds it."""
+    data = case.tree.read(path) if state.commit == WORKSPACE and path in (RUNS, HINDSIGHT) else None
+    if data is not None or case.git is None:
+        return data or b""
+    return case.git.blob(state.oids[path])
 
 
 def _compare_failures(case: Case, failures: Counter[str], runs: Mapping[str, RecordLine]) -> Iterator[Problem]:

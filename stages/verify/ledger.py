@@ -94,9 +94,9 @@ def check_ledger_lines(case: Case) -> Iterator[Problem]:
             return
         raise Skip("there is no ledger yet", "dvc repro -s ledger", applies=False)
     runs = tuple(RecordLine(n, record, line) for n, (record, line) in enumerate(parse_ledger(data, RUNS), start=1))
-    case.lines.update((run.data, evidence_of_record(run.record)) for run in runs)
     extra = parse_hindsight(case.tree.read(HINDSIGHT) or b"", HINDSIGHT)
     hindsight = tuple(RecordLine(n, record, line, HINDSIGHT) for n, (record, line) in enumerate(extra, start=1))
+    case.lines.update((run.data, evidence_of_record(run.record)) for run in (*runs, *hindsight))
     case.learn(Ledger(runs, parse_decision_lines(decided or b""), hindsight))
     if decided is None:
         yield Problem(DECISIONS, "no file", "the decisions", "the evidence was judged, and nobody says how")

@@ -3,6 +3,7 @@ read. Registered with the suite in `tamper.py`."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -242,6 +243,148 @@ def failed_too_often(f: Forger) -> None:
 def failed_keeps_facts(f: Forger) -> None:
     f.run(fail(), rung="rung3")
     f.judge()
+
+
+# An unlucky result that first stood in a line that is no record
+
+
+def worse(run: Run) -> None:
+    run["facts"]["val_bpb"] = round(run["facts"]["val_bpb"] + 0.5, 6)
+
+
+def unlucky_first(text: str, name: str, change: Callable[[Run], Any]) -> None:
+    """Register a history in which a run of rung 3 first stands in the ledger with a worse score, and spelt otherwise."""
+
+    def make(f: Forger) -> None:
+        failed_first(f, lambda run: (worse(run), change(run)))
+
+    make.__name__ = name
+    caught("evidence-stayed", f"an unlucky run first {text}, then the ledger as it stands")(make)
+
+
+def with_score(run: Run) -> str:
+    return f"val_bpb {run['facts']['val_bpb']}"
+
+
+unlucky_first("with the status done", "unlucky_done", lambda run: run.update(status="done"))
+unlucky_first("unrun, with its facts", "unlucky_unrun", lambda run: run.update(status="unrun"))
+unlucky_first(
+    "stopped, with its facts and no specification",
+    "unlucky_stopped",
+    lambda run: run.update(status="stopped", spec=None),
+)
+unlucky_first(
+    "stopped, its score in the reason",
+    "unlucky_stopped_reason",
+    lambda run: run.update(status="stopped", spec=None, reason=with_score(run), facts=None, environment=None),
+)
+unlucky_first(
+    "stopped for the usual reason and its score",
+    "unlucky_stopped_reason_more",
+    lambda run: run.update(
+        status="stopped", spec=None, reason=f"gate2 did not promote it, {with_score(run)}", facts=None, environment=None
+    ),
+)
+unlucky_first(
+    "failed, its score in the reason",
+    "unlucky_failed_reason",
+    lambda run: run.update(status="failed", reason=with_score(run), facts=None),
+)
+unlucky_first(
+    "failed, its score in the specification",
+    "unlucky_failed_spec",
+    lambda run: run.update(
+        status="failed", reason="out of memory", spec={**run["spec"], "note": with_score(run)}, facts=None
+    ),
+)
+unlucky_first("without a lock", "unlucky_no_lock", lambda run: run.update(lock=""))
+unlucky_first("with its lock in capitals", "unlucky_capitals", lambda run: run.update(lock="A" * 64))
+unlucky_first("at Rung3", "unlucky_rung", lambda run: run.update(rung="Rung3"))
+unlucky_first("of another form", "unlucky_form", lambda run: run.update(schema=2))
+unlucky_first("with a purpose that no run has", "unlucky_purpose", lambda run: run.update(purpose="test"))
+
+
+def respelt_first(text: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Register a history in which rung 3 first stands in the ledger with worse scores, and in other bytes."""
+
+    def make(f: Forger) -> None:
+        f.git("checkout", "-q", "--orphan", "rewritten")
+        held = take_away(f, RUNS, DECISIONS, METRICS, *f.dvc_locks())
+        f.commit("Freeze")
+        f.write(RUNS, held[RUNS])
+        f.run(worse, rung="rung3")
+        f.write(RUNS, change(f.read(RUNS)))
+        f.commit("An unlucky run")
+        put_back(f, held)
+
+    make.__name__ = name
+    caught("evidence-stayed", f"an unlucky run first {text}, then the ledger as it stands")(make)
+
+
+respelt_first("behind a mark", "unlucky_marked", lambda data: b"".join(b"!" + line for line in data.splitlines(True)))
+respelt_first("with a blank behind each line", "unlucky_blank", lambda data: data.replace(b"\n", b" \n"))
+respelt_first("behind a byte order mark", "unlucky_bom", lambda data: b"\xef\xbb\xbf" + data)
+respelt_first("with spaces", "unlucky_spaces", lambda data: data.replace(b',"', b', "'))
+respelt_first("as a list", "unlucky_list", lambda data: b"[" + data.replace(b"\n", b",")[:-1] + b"]\n")
+respelt_first(
+    "in the name of a merge conflict", "unlucky_conflict", lambda data: b"<<<<<<< val_bpb 3.141592 of rung3\n"
+)
+
+
+# Facts of a ledger that stood elsewhere
+
+
+@caught("rule-stayed", "hindsight of another study, its facts those of the last rung here")
+def hindsight_of_another(f: Forger) -> None:
+    f.git("checkout", "-q", "--orphan", "rewritten")
+    held = take_away(f, RUNS, DECISIONS, METRICS, *f.dvc_locks(), *LOCKS)
+    rules = {path: held[path] for path in LOCKS}
+    put_back(f, rules)
+    for gate in GATES:
+        f.lock(gate, lambda frozen: frozen.update(study="old"))
+    f.commit("Rules of another study")
+    more = {"purpose": "hindsight", "decision": "0" * 64, "lock": _digest(f, "gate3")}
+    lines = [canonical.loads(line) for line in held[RUNS].splitlines()]
+    chosen = [run | more for run in lines if run["rung"] == "rung3" and run["purpose"] == "candidate" and run["facts"]]
+    f.write("ledger/hindsight.jsonl", b"".join(canonical.dumps(run) for run in chosen))
+    f.commit("Its hindsight")
+    f.delete("ledger/hindsight.jsonl")
+    put_back(f, rules)
+    f.commit("Rules")
+    put_back(f, held)
+
+
+def moved(text: str, name: str, place: str, change: Callable[[bytes], bytes], check: str = "rule-stayed") -> None:
+    """Register a history in which the study stood in another folder, under other rules, and its evidence is taken on."""
+
+    def make(f: Forger) -> None:
+        f.git("checkout", "-q", "--orphan", "rewritten")
+        held = take_away(f, RUNS, DECISIONS, METRICS, *f.dvc_locks())
+        for path in (*LOCKS, "params.yaml"):
+            f.write(f"{place}/{path}", f.read(path))
+        f.commit("A study in a folder")
+        runs = [canonical.loads(line) for line in held[RUNS].splitlines()]
+        relabelled = b"".join(canonical.dumps({**run, "lock": "1" * 64}) for run in runs)
+        f.write(f"{place}/{RUNS}", change(relabelled))
+        f.commit("Its evidence")
+        f.git("rm", "-q", "-r", "--cached", place)
+        shutil.rmtree(f.path(place.partition("/")[0]))
+        f.commit("Moved")
+        put_back(f, held)
+
+    make.__name__ = name
+    caught(check, text)(make)
+
+
+moved("a study that was moved out of a folder, its facts under other rules", "moved_up", "sub", lambda data: data)
+moved("a study that was moved out of a folder's folder", "moved_far", "a/b c/d", lambda data: data)
+moved(
+    "a study that was moved, its old ledger behind marks",
+    "moved_marked",
+    "sub",
+    lambda data: b"".join(b"!" + line for line in data.splitlines(True)),
+    "evidence-stayed",
+)
 
 
 # Text declared otherwise between the lock and its evidence
