@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.domain import canonical, yamlio
 from stages.domain.files import md5_bytes
+from stages.dvcfiles.root_pipeline import ROOT_JSON, installed_bytes
 from tests.verify.forger import DECISIONS, METRICS, RUNS, Forger
 from tests.verify.tamper import caught
 from tests.verify.tamper_artifacts import MODEL, here, mend, put
@@ -499,6 +500,7 @@ def without_dependency(stage: str, path: str, name: str, kind: str = "deps") -> 
         value = yamlio.loads(f.read("dvc.yaml"), "dvc.yaml")
         value["stages"][stage][kind].remove(path)
         f.yaml("dvc.yaml", value)
+        f.write(ROOT_JSON, installed_bytes())  # as in every study of this version
         f.dvc(
             "dvc.lock",
             lambda stages: stages[stage].update(deps=[d for d in stages[stage]["deps"] if d["path"] != path]),
@@ -534,6 +536,12 @@ root_stage(
     lambda s: s["protocol"]["params"].remove("gates"),
 )
 without_dependency("protocol", "locks", "protocol_without_locks")
+for _stage, _path, _name in (
+    ("ledger", "stages/summary", "ledger_without_its_sums"),
+    ("winner", "artifacts/summary/stability.json", "winner_without_stability"),
+    ("protocol", "stages/runners", "protocol_without_runners"),
+):
+    without_dependency(_stage, _path, _name)
 without_dependency("protocol", "trainer", "protocol_without_trainer")
 without_dependency("ledger", "artifacts/records", "ledger_without_records")
 without_dependency("ledger", "artifacts/gates", "ledger_without_gates")
