@@ -173,6 +173,13 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
+def describe_kind(path: Path) -> str:
+    """What stands at a path, in words: `a named pipe`, `a folder`."""
+    kinds = {"is_dir": "a folder", "is_fifo": "a named pipe", "is_socket": "a socket"}
+    devices = {"is_char_device": "a device", "is_block_device": "a device", "is_file": "a regular file"}
+    return next((words for name, words in (kinds | devices).items() if getattr(path, name)()), "no file")
+
+
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 (hex) of `data`."""
     return hashlib.sha256(data).hexdigest()
