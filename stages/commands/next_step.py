@@ -96,9 +96,13 @@ def _rule_files(study: Study, begun: Sequence[str], git: Git) -> list[str]:
 
 
 def _find_changed(git: Git, paths: Sequence[str]) -> list[str]:
-    """The files among `paths` that differ from HEAD, or that git does not know."""
+    """The files among `paths` that differ from HEAD, or that git does not know.
+
+    What a killed process left half-written (`*.part`) is none of them.
+    """
     listed = git.ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths).split("\0")
-    return [path for entry in listed if (path := entry[3:].removeprefix(git.prefix))]
+    kept = [entry for entry in listed if not (entry.startswith("??") and entry.endswith(".part"))]
+    return [path for entry in kept if (path := entry[3:].removeprefix(git.prefix))]
 
 
 def _commit(git: Git, paths: Sequence[str], message: str) -> str | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: What `--json` without a file stands for.
 _STDOUT = Path("-")
+#: DVC writes a few lines into its rwlock.
+_MAX_RWLOCK = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,10 +87,26 @@ def run(arguments: argparse.Namespace) -> int:
     changed = None
     if arguments.against is not None:
         changed = decisions_changed_since(root, arguments.against, arguments.rev)
+    if arguments.rev is None:
+        _name_broken_rwlock(root)
     _write(arguments, report, changed or [], None)
     if arguments.json != _STDOUT:
         _print(report, changed, arguments.against)
     return report.exit_status
+
+
+def _name_broken_rwlock(root: Path) -> None:
+    """Say that DVC will not start, on stderr: verification changes nothing, and what it reads is whole all the same."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_RWLOCK or isinstance(json.loads(path.read_bytes()), dict):
+            return
+    except OSError:
+        return
+    except (ValueError, RecursionError):
+        pass
+    message = "left half-written by a killed process, so that DVC refuses to start; `promotion heal` removes it"
+    print(f"{path.as_posix()}: {message}", file=sys.stderr)
 
 
 def _take_pushed_commits(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stages.corpora import formats
 from stages.domain.corpus import FileSource, PackageSource, ParquetSource, PinnedFile, Source, TextSource
-from stages.domain.files import sha256_file
+from stages.domain.files import encode_name, sha256_file
 
 MAX_FILES = 100_000  # that one entry of params.yaml may stand for
 #: Ending of a packed file's name -> the codec that unpacks it.
@@ -194,8 +194,8 @@ def _digest(entry: PinnedFile, files: list[InputFile], root: Path) -> str:
     """SHA-256 (hex) of a file, or of what `sha256sum` prints of the files of a folder or pattern."""
     if (root / entry.path).is_file():
         return sha256_file(files[0].path)
-    listing = "".join(f"{sha256_file(file.path)}  {file.name}\n" for file in files)
-    return hashlib.sha256(listing.encode("utf-8")).hexdigest()
+    lines = (f"{sha256_file(file.path)}  ".encode("ascii") + encode_name(file.name) + b"\n" for file in files)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def _refuse_unpinned(entries: list[PinnedFile], digests: list[str]) -> None:

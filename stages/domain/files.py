@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from stages.domain.conflicts import refuse_conflicts
+from stages.domain.errors import Invalid
 
 #: How much of a large file is copied at once.
 CHUNK = 1 << 20
@@ -172,6 +173,13 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
+def describe_kind(path: Path) -> str:
+    """What stands at a path, in words: `a named pipe`, `a folder`."""
+    kinds = {"is_dir": "a folder", "is_fifo": "a named pipe", "is_socket": "a socket"}
+    devices = {"is_char_device": "a device", "is_block_device": "a device", "is_file": "a regular file"}
+    return next((words for name, words in (kinds | devices).items() if getattr(path, name)()), "no file")
+
+
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 (hex) of `data`."""
     return hashlib.sha256(data).hexdigest()
@@ -201,14 +209,28 @@ def tree_digest(folder: Path, pattern: str = "*.py") -> str:
     other line ends, `__pycache__` and the clock do not.
     """
     paths = [(path.relative_to(folder).as_posix(), path) for path in folder.rglob(pattern)]
-    return digest_of((name, path.read_bytes()) for name, path in sorted(paths) if "__pycache__" not in path.parts)
+    contents = ((name, path.read_bytes()) for name, path in sorted(paths) if "__pycache__" not in path.parts)
+    return digest_of(contents, folder.name)
 
 
-def digest_of(contents: Iterable[tuple[str, bytes]]) -> str:
-    """SHA-256 (hex) over names and contents, given in the order of the names; line ends read as LF."""
+def digest_of(contents: Iterable[tuple[str, bytes]], folder: str = "") -> str:
+    """SHA-256 (hex) over names and contents, given in the order of the names; line ends read as LF.
+
+    `Invalid` for a name that is no UTF-8, which no two systems agree on; `folder` is where the names are.
+    """
     digest = hashlib.sha256()
     for name, data in contents:
         data = data.replace(b"\r\n", b"\n")
-        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(encode_name(name, folder) + f"\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
+
+
+def encode_name(name: str, folder: str = "") -> bytes:
+    """The name of a file in UTF-8; `Invalid` for one of other bytes, as systems other than Windows may have."""
+    try:
+        return name.encode("utf-8")
+    except UnicodeEncodeError:
+        where = f"{folder}/{name}" if folder else name
+        problem = "found a name that is no UTF-8, expected one that is; rename it, or take it away"
+        raise Invalid.at(where, problem) from None

@@ -196,6 +196,7 @@ def digest_named(tree: FileTree, paths: Mapping[str, str]) -> str | None:
     def read() -> Iterator[tuple[str, bytes]]:
         nonlocal present
         for name, path in sorted(paths.items()):
+            files.encode_name(path)  # the whole path shows where a bad name is
             if (data := tree.read(path)) is not None:
                 present = True
                 yield name, data

@@ -112,7 +112,10 @@ class Case:
 
     @cached_property
     def history(self) -> History:
-        """The history up to this tree, read when a check first asks; `Skip` where there is none to read."""
+        """The history up to this tree, read when a check first asks; `Skip` where there is none to read.
+
+        `GitAbsent` where an object of it is missing and this is no partial clone.
+        """
         if self.git is None:
             reason = why_no_git(self.root)
             remedy = "install git" if "installed" in reason else "git clone"
@@ -121,6 +124,8 @@ class Case:
         try:
             return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
         except GitAbsent as absent:
+            if not self.git.partial:  # nobody left it out on purpose: whoever took it away hides what it says
+                raise
             raise Skip(f"the history is not all here: {absent.reason}", absent.enable) from None
 
     @property

@@ -212,6 +212,8 @@ class _DigestComparison:
         try:
             return {folder.digest(patterns).md5 for _, folder in lock_folders(case.git, head)}
         except GitAbsent:
+            if not case.git.partial:
+                raise
             return None
 
 

@@ -178,9 +178,9 @@ def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
     unfrozen = not any(path.startswith("locks/gate") for path in case.tree.paths("locks"))
     stale: list[str] = []
     for path in case.tree.paths():
-        name = path.rpartition("/")[2]
+        name = path.rpartition("/")[2].casefold()  # as a file system takes it that knows no capitals
         pipeline = name in ("dvc.yaml", "dvc.lock") and path not in own
-        if not pipeline and not (name.endswith(".dvc") and name != ".dvc"):
+        if not pipeline and not _steers_dvc(path, name):
             continue
         if not path.startswith(_OWN_FOLDERS):
             elsewhere.append(path)
@@ -189,6 +189,9 @@ def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
         elif pipeline:
             meaning = "evidence of a rung or configuration that the study does not have"
             yield Problem(path, "a file of nothing in params.yaml", "no such file", meaning)
+        elif "/.dvc/" in path.casefold() or name == ".dvcignore":
+            meaning = "DVC would pass over what stands there, and record something else than git holds"
+            yield Problem(path, "a file of DVC that nothing here writes", "none below the root", meaning)
         else:
             meaning = "DVC would bring files of its own among those of the study"
             yield Problem(path, "a file of DVC that nothing here writes", "no such file", meaning)
@@ -196,6 +199,13 @@ def _unexpected_files(case: Case, own: set[str]) -> Iterator[Problem]:
         case.note(f"{listed(stale)}: of nothing in params.yaml; `promotion freeze` takes away what is not asked for")
     if elsewhere:
         case.note(f"files of DVC that are none of the study's, which nothing here looks at: {listed(elsewhere)}")
+
+
+def _steers_dvc(path: str, name: str) -> bool:
+    """Whether a file, no pipeline, tells DVC what to track or to leave out; `name` is the end of its path."""
+    if name == ".dvcignore" or "/.dvc/" in path.casefold():
+        return "/" in path
+    return name.endswith(".dvc") and name != ".dvc"
 
 
 def _missing_locks(case: Case, locks: DvcLocks, files: Mapping[str, PipelineFile]) -> Iterator[Problem]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.domain import names
+from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
+from stages.domain.errors import Invalid
+from stages.domain.formatting import listed
 from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
 from stages.repo.tree import COMPILED, WorkTree
 from stages.verify.check import Case, Problem
+from stages.verify.look_alikes import fold_name, is_short_name_of, loosen_name, system_name
 
 PARAMS = names.PARAMS.as_posix()
 FOLDERS = ("locks", "ledger", "trainer", "stages")
 #: What may be imported from the root of a study. Python looks there first, so a module more could pass for another.
 PACKAGES = frozenset({"stages", "trainer", "report", "tests", "bench"})
+#: The ends of files that Python imports, here or on Windows.
+_MODULES = (".py", ".pyw", *COMPILED)
 _PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
 _LOCKS = re.compile(r"locks/(gate[1-9][0-9]?\.yaml(\.sig)?|README\.md)")
 _LEDGER = re.compile(r"ledger/(runs\.jsonl|hindsight\.jsonl|decisions\.jsonl|metrics\.json|README\.md|\.gitignore)")
@@ -29,12 +33,8 @@ _OWN = (
 _METADATA = re.compile(r".*\.(?:dist-info|egg-info|egg|egg-link|pth|_pth)", re.I | re.S)
 #: What `pip install -e .` leaves behind.
 _OWN_METADATA = "staged_promotion.egg-info"
-#: Letters that look like one of ASCII once capitals are gone (Cyrillic, Greek, Armenian, phonetic, digits), that first.
-_ALIKE = (
-    "aаɑαᴀ bƅʙ cсϲᴄ dԁɗ eеҽ gԍɡց hһհ jјϳ kкκᴋӄ l1|ӏⅼiіɩιı mмᴍ nոɴп o0оοօσᴏ "
-    "pрρ qԛգ rгᴦ sѕꜱ tтτᴛ uυսʋᴜ vѵνᴠ wԝѡɯᴡ xхχ yуγүყʏ zᴢ"
-)
-_LOOK_ALIKES = {ord(letter): letters[0] for letters in _ALIKE.split() for letter in letters[1:]}
+#: What stands at the root of an interpreter or of its library, and what DVC once read or people take it to read.
+_ODD = re.compile(r"pyvenv\.cfg|python3?[0-9]*\.zip|dvcfile", re.I)
 #: How many bytes are decoded at a time, up to the end of a line.
 _BLOCK = 1 << 20
 _KINDS = {LINK: "a symbolic link", REPOSITORY: "another repository"}
@@ -62,6 +62,7 @@ def check_plain_files(case: Case) -> Iterator[Problem]:
     yield from _importable(case)
     yield from _metadata(case)
     yield from _colliding(case)
+    _note_strangers(case)
     case.learn(PlainFiles(tuple(paths)))
 
 
@@ -100,7 +101,7 @@ def _importable(case: Case) -> Iterator[Problem]:
     """Modules and packages at the root that are not this project's."""
     for path in case.tree.paths():
         folder, _, name = path.partition("/")
-        module = not name and (path.endswith((".py", *COMPILED)))
+        module = not name and path.casefold().endswith(_MODULES)
         package = name.startswith("__init__.") and folder not in PACKAGES
         if module or package:
             meaning = "Python looks at the root first, and could import it in the place of what a run means to import"
@@ -113,7 +114,7 @@ def _metadata(case: Case) -> Iterator[Problem]:
     What git ignores is left out: pip writes such a folder where this program is installed from its source.
     """
     tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
-    suspects = [top for top in tops if _METADATA.fullmatch(top)]
+    suspects = [top for top in tops if _METADATA.fullmatch(top.rstrip(". "))]  # Windows leaves these ends out
     if case.commit is None and suspects:
         ignored = case.git.ignored(suspects) if case.git else {_OWN_METADATA}
         suspects = [top for top in suspects if top not in ignored]
@@ -122,16 +123,46 @@ def _metadata(case: Case) -> Iterator[Problem]:
         yield Problem(top, "metadata of a Python package", "none at the root of a study", meaning)
 
 
-def fold_name(name: str) -> str:
-    """A name as it looks to a reader: similar letters become one letter, and invisible characters are removed."""
-    text = unicodedata.normalize("NFKD", _system_name(name.partition(":")[0]))
-    seen = (letter for letter in text if unicodedata.category(letter) not in ("Mn", "Me", "Cf"))
-    return "".join(seen).translate(_LOOK_ALIKES)
+def _note_strangers(case: Case) -> None:
+    """Name what at the root may be honest, and may as well be there to be imported or read by mistake."""
+    tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
+    folders = _module_folders(case)
+    if case.commit is None and case.git and folders:
+        folders = [top for top in folders if top not in case.git.ignored([f"{top}/" for top in folders])]
+    if folders:
+        case.note(
+            f"folders at the root with modules that nothing freezes: {listed(folders)}; runs cannot import them, but "
+            "a trainer that is started in the root can"
+        )
+    if odd := [top for top in tops if _ODD.fullmatch(top.rstrip(". "))]:
+        case.note(f"at the root, and read by nothing here: {listed(odd)}")
+    own = {loosen_name(name): name for name in _OWN}
+    for top in tops:
+        name = own.get(loosen_name(top))
+        if name not in (None, top) and not is_short_name_of(top, str(name)) and fold_name(top) != fold_name(str(name)):
+            case.note(f"{top!a} at the root reads like {name}, and nothing here reads it")
 
 
-def _system_name(name: str) -> str:
-    """A name as a file system takes it that knows no capitals and no composed letters."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).rstrip(". ")
+def _module_folders(case: Case) -> list[str]:
+    """The folders at the root, of nobody known, that hold what Python can import and `runner.files` does not freeze."""
+    paths = [
+        path
+        for path in case.tree.paths()
+        if path.casefold().endswith(_MODULES) and "/" in path and path.partition("/")[0] not in _FOLDERS
+    ]
+    paths = [path for path in paths if path.partition("/")[0].isidentifier()]
+    frozen = _frozen_files(case) if paths else frozenset()
+    return sorted({path.partition("/")[0] for path in paths if path not in frozen})
+
+
+def _frozen_files(case: Case) -> frozenset[str]:
+    """`runner.files` of params.yaml; what is wrong with that file is said by V02."""
+    try:
+        runner = yamlio.loads(case.tree.read(PARAMS) or b"", PARAMS).get("runner")
+    except Invalid:
+        return frozenset()
+    files = runner.get("files") if isinstance(runner, dict) else None
+    return frozenset(path for path in files if isinstance(path, str)) if isinstance(files, list) else frozenset()
 
 
 def _colliding(case: Case) -> Iterator[Problem]:
@@ -141,7 +172,7 @@ def _colliding(case: Case) -> Iterator[Problem]:
     spelled: dict[str, str] = {}
     for path in case.tree.paths():
         top, _, rest = path.partition("/")
-        name = own.get(fold_name(top))
+        name = own.get(fold_name(top)) or next((name for name in _OWN if is_short_name_of(top, name)), None)
         if name is not None and name != top and top not in alike:
             alike.add(top)
             meaning = "on another file system, or to a reader, the one is the other"
@@ -158,7 +189,7 @@ def _other_spelling(path: str, spelled: dict[str, str]) -> str:
     parts = path.split("/")
     for depth in range(2, len(parts) + 1):
         place = "/".join(parts[:depth])
-        first = spelled.setdefault("/".join(map(_system_name, parts[:depth])), place)
+        first = spelled.setdefault("/".join(map(system_name, parts[:depth])), place)
         if first != place:
             return first
     return ""

@@ -82,6 +82,8 @@ def _time(text: str) -> datetime:
 
 def read_allowed_signers(path: Path) -> list[AllowedSigner]:
     """The lines of a file of allowed signers; what is no line of it is left out, as ssh-keygen does."""
+    if path.exists() and not path.is_file():
+        raise BadSigners(f"{path}: found {files.describe_kind(path)}, expected a regular file")
     if not path.is_file():
         raise BadSigners(f"{path}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign")
     if path.stat().st_size > MAX_BYTES:
@@ -320,6 +322,8 @@ def check_commit_signatures(case: Case) -> Iterator[Problem]:
     try:
         signed_objects = [*_commits(case.git, head), *_tags(case.git, head)]
     except GitAbsent as absent:
+        if not case.git.partial:
+            raise
         raise Skip(absent.reason, absent.enable) from None
     if case.git.shallow:
         case.note(f"a shallow clone: what came before its oldest commits is hidden; `{UNSHALLOW}`")

@@ -109,6 +109,17 @@ def rules(paths: str) -> Step:
     return NOT_COMMITTED, f"git add {paths} && git commit -m 'Freeze the rules'"
 
 
+@pytest.mark.parametrize("name", ["locks/gate1.yaml.part", "locks/.gate1.yaml.77.part", "stages/ladder/.x.1.part"])
+def test_what_a_killed_process_left_half_written_is_no_rule_to_commit(name: str, whole: Repo) -> None:
+    path = Path(name)
+    path.write_bytes(b"half")
+    try:
+        assert step() == COMPLETE
+        assert commit_rules_command(load()) is None
+    finally:
+        path.unlink()
+
+
 def test_a_study_that_is_whole_and_committed_is_complete(whole: Repo) -> None:
     assert step() == COMPLETE
     assert commit_rules_command(load()) is None

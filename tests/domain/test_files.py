@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages.domain import files
+from stages.domain.errors import Invalid
 
 
 def test_a_file_appears_with_its_folder_and_leaves_nothing_beside_it(tmp_path):
@@ -186,3 +187,14 @@ def test_a_part_file_is_abandoned_where_its_process_has_ended(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert files.is_abandoned(path) is False
     assert files.is_abandoned(tmp_path / "f.txt") is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
+def test_a_name_that_is_no_utf8_is_refused_by_name_and_has_no_digest(tmp_path):
+    folder = tmp_path / "trainer"
+    folder.mkdir()
+    (folder / os.fsdecode(b"b\xff.py")).write_bytes(b"")
+    with pytest.raises(Invalid, match=r"trainer/b\\xff\.py: found a name that is no UTF-8"):
+        files.tree_digest(folder)
+    with pytest.raises(Invalid, match=r"^b\\xff\.py: found a name"):
+        files.digest_of([("b\udcff.py", b"")])

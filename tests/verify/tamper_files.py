@@ -259,3 +259,50 @@ hidden("a .dvc/ inside the ledger", "dvc_in_ledger", "ledger/.dvc/config")
 hidden("a .venv/ inside the runner", "venv_in_trainer", "trainer/.venv/pyvenv.cfg")
 hidden("a source that hides among compiled modules", "source_in_cache", "trainer/__pycache__/clock.py")
 hidden("metadata of a package that no commit holds", "uncommitted_metadata", "evil-1.0.dist-info/entry_points.txt")
+
+
+# Names that no eye, or no file system, tells from the study's own
+
+
+stranger(
+    "locks/ with a lunate sigma, which Unicode composes to another letter", "lunate_locks", "lo\u03f2ks/gate1.yaml"
+)
+stranger("locks/ with a letter of Lisu", "lisu_locks", "\ua4e1OCKS/gate1.yaml")
+stranger("locks/ with a letter of Cherokee", "cherokee_locks", "\uabaeocks/gate1.yaml")
+stranger("report/ with a letter of Lisu", "lisu_report", "\ua4e3eport/x.html")
+stranger("locks/ with a Hangul filler", "filler_locks", "lo\u3164cks/gate1.yaml")
+stranger("locks/ with another Hangul filler", "filler_locks_2", "lo\u115fcks/gate1.yaml")
+stranger("locks/ behind a blank", "blank_locks", " locks/gate1.yaml")
+stranger("locks/ behind a tab", "tab_locks", "\tlocks/gate1.yaml")
+stranger("locks/ before a control character", "control_locks", "locks\x7f/gate1.yaml")
+stranger("locks/ with a stroke", "stroke_locks", "\u0142ocks/gate1.yaml")
+stranger("locks/ with a retroflex hook", "hook_locks", "\u026docks/gate1.yaml")
+stranger("locks/ with a middle dot", "dot_locks", "\u0140ocks/gate1.yaml")
+stranger("locks/ with a kra", "kra_locks", "loc\u0138s/gate1.yaml")
+stranger("the short name of params.yaml", "short_params", "PARAMS~1.YAM")
+stranger("the short name of artifacts/", "short_artifacts", "artifa~1/corpus")
+stranger("the short name of params.yaml among many", "hashed_params", "PA1B2C~1.YAM")
+stranger("metadata whose name Windows shortens", "dist_info_blank", "evil-1.0.dist-info /entry_points.txt")
+stranger("a torch of its own that Windows imports", "pyw", "torch.pyw")
+
+
+# Files that tell DVC what to leave out, below the root
+
+
+def below(text: str, name: str, path: str, data: bytes) -> None:
+    """Register a file of DVC in a folder of the study."""
+
+    def make(f: Forger) -> None:
+        f.write(path, data)
+        f.git("add", "-f", path)
+
+    make.__name__ = name
+    caught("dvc-locks", text)(make)
+
+
+below("a repository of DVC in the ladder", "dvc_in_ladder", "stages/ladder/.dvc/config", b"")
+below("a repository of DVC in report/", "dvc_in_report", "report/.dvc/config", b"")
+below("a .dvcignore among the stages", "ignore_stages", "stages/.dvcignore", b"*\n")
+below("a .dvcignore in report/", "ignore_report", "report/.dvcignore", b"*\n")
+below("a .dvcignore in a rung, in capitals", "ignore_rung", "stages/ladder/rung1/.DVCIGNORE", b"*\n")
+below("a dvc.yaml among the stages, in capitals", "capital_pipeline", "stages/DVC.YAML", b"stages: {}\n")

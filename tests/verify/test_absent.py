@@ -124,15 +124,29 @@ def test_an_object_that_is_there_and_cannot_be_read_is_damage_and_fails(clone: F
     assert "git cannot read it: the repository is damaged" in " ".join(done.stdout.split())
 
 
-def test_a_commit_that_went_missing_from_the_history_skips_it(clone: Forger, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["HEAD~1", "HEAD~1^{tree}", f"HEAD~3:{RUNS}", "HEAD~1:locks", "HEAD~1:locks/gate2.yaml"]
+)
+@pytest.mark.parametrize("words", [(), ("--rev", "HEAD"), ("--require", "rule-first")])
+def test_an_object_that_went_missing_from_the_history_is_not_passed_over(name, words, clone: Forger, tmp_path):
+    with_a_past(clone)
+    own = loose(clone, tmp_path)
+    oid = own.git("rev-parse", name)
+    own.path(f".git/objects/{oid[:2]}/{oid[2:]}").unlink()
+    done = verify(own.root, *words)
+    assert (done.returncode, f"`{REFETCH}` brings it" in done.stderr) == (2, True), done
+    assert f"object {oid} is not in this repository" in done.stderr
+    assert verify(own.root, "--history").returncode == 2
+
+
+def test_an_object_that_went_missing_is_skipped_where_the_clone_is_partial(clone: Forger, tmp_path):
     own = loose(clone, tmp_path)
     oid = own.git("rev-parse", "HEAD~1")
     own.path(f".git/objects/{oid[:2]}/{oid[2:]}").unlink()
-    report = as_json(own.root)
-    check = next(check for check in report["checks"] if check["name"] == "rule-first")
+    own.git("config", "remote.origin.promisor", "true")
+    check = next(check for check in as_json(own.root)["checks"] if check["name"] == "rule-first")
     assert (check["status"], check["enable"]) == ("skipped", REFETCH)
     assert f"object {oid} is not in this repository" in check["reason"]
-    assert verify(own.root, "--history").returncode == 2
 
 
 def loose(clone: Forger, tmp_path: Path) -> Forger:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,3 +131,23 @@ def test_a_file_as_large_as_one_may_be_is_read_in_bounded_memory(tmp_path, begin
         assert tracemalloc.get_traced_memory()[1] < (256 << 20) // 8
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in the file system")
+@pytest.mark.parametrize(("kind", "words"), [("pipe", "a named pipe"), ("device", "a device"), ("folder", "a folder")])
+def test_signers_that_are_no_regular_file_are_called_what_they_are_and_never_opened(kind, words, tmp_path):
+    path = tmp_path / "signers"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path(os.devnull)
+    else:
+        path.mkdir()
+    with pytest.raises(BadSigners) as error:
+        read_allowed_signers(path)
+    assert str(error.value).startswith(f"{path}: found {words}, expected a regular file")
+
+
+def test_signers_that_are_not_there_are_missing(tmp_path):
+    with pytest.raises(BadSigners, match="no such file"):
+        read_allowed_signers(tmp_path / "none")

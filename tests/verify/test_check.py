@@ -175,6 +175,10 @@ def test_where_there_is_no_history_what_came_first_is_not_known(tmp_path, monkey
         raise GitAbsent("an object is absent", "git fetch")
 
     monkeypatch.setattr(checks, "read_history", absent)
+    monkeypatch.setattr(judged.git, "partial", False)
+    with pytest.raises(GitAbsent, match="^an object is absent"):
+        _ = alter(judged).history
+    monkeypatch.setattr(judged.git, "partial", True)
     with pytest.raises(Skip) as skip:
         _ = alter(judged).history
     assert (skip.value.reason, skip.value.enable) == ("the history is not all here: an object is absent", "git fetch")

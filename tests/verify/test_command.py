@@ -398,3 +398,27 @@ def test_neither_torch_nor_dvc_is_imported(clone: Forger):
 def test_a_synthetic_study_verifies_whose_locks_no_dvc_wrote(configs, tmp_path):
     dvclock.build(tmp_path / "study", configs)
     assert as_json(tmp_path / "study", "--rev", "HEAD")["verdict"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("data", "broken"),
+    [
+        (b"", True),
+        (b'{"/x": {"read', True),
+        (b"[]", True),
+        (b"\xff", True),
+        (b"[" * 9999, True),
+        (b"{}", False),
+        (None, False),
+    ],
+)
+def test_an_rwlock_that_a_killed_dvc_left_is_named_with_its_remedy_and_not_touched(data, broken, clone: Forger):
+    path = clone.path(".dvc/tmp/rwlock")
+    if data is not None:
+        clone.write(".dvc/tmp/rwlock", data)
+    done = verify(clone.root)
+    assert done.returncode == 0
+    assert ("`promotion heal` removes it" in done.stderr, ".dvc/tmp/rwlock" in done.stderr) == (broken, broken)
+    assert (path.read_bytes() if path.is_file() else None) == data
+    assert "rwlock" not in verify(clone.root, "--rev", "HEAD").stderr
+    path.unlink(missing_ok=True)

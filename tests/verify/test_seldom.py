@@ -204,6 +204,11 @@ def test_commits_are_looked_at_where_there_are_some(judged, tmp_path, monkeypatc
         raise GitAbsent("an object is absent", "git fetch")
 
     monkeypatch.setattr(signatures, "_commits", absent)
+    assert case.git is not None
+    for partial, error in ((False, GitAbsent), (True, Skip)):
+        monkeypatch.setattr(case.git, "partial", partial)
+        with pytest.raises(error):
+            list(signatures.check_commit_signatures(case))
     assert why(case) == ("an object is absent", "git fetch")
     monkeypatch.setattr(type(judged.git), "head", None)
     assert why(signing(judged, tmp_path)) == ("there is no commit yet", "git commit")
