@@ -38,6 +38,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/zizmor --offline --no-progress --strict-collection .github/workflows verify/action.yml
+	$(BIN)/python -m bench.workflows
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench

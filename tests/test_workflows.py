@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from bench import workflows
 from tests.support.repo import PROJECT
 
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
@@ -81,6 +82,48 @@ print("\\n", *sorted({name.partition(".")[0] for name in set(sys.modules) - befo
     assert "pydantic" in needed, "the verification ran"
     optional = {"charset-normalizer"}  # numpy.f2py takes it where it is
     assert needed - {*read_pins(REQUIREMENTS), "staged-promotion"} - optional == set()
+
+
+@pytest.fixture
+def linter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a program of that name, which says a version and how it was called, on an otherwise empty path."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "bin").mkdir()
+
+    def write(name: str, version: str = workflows.VERSION, status: int = 0) -> None:
+        program = tmp_path / "bin" / name
+        tell = f'if [ "$1" = -version ]; then echo {version}; exit; fi\n'
+        go = f'if [ "$1" = install ]; then printf "#!/bin/sh\\necho {version}\\n" > "$GOBIN/actionlint"; '
+        go += f'/bin/chmod +x "$GOBIN/actionlint"; echo "$2"; exit {status}; fi\n'
+        program.write_text(f'#!/bin/sh\n{tell}{go}echo "linted $@"\nexit {status}\n', encoding="utf-8")
+        program.chmod(0o755)
+
+    return write
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program that is tried is a shell script")
+def test_the_pinned_actionlint_is_part_of_the_check_where_it_can_be_had(linter, capfd):
+    assert workflows.main() == 0
+    assert f"actionlint {workflows.VERSION} was NOT run" in capfd.readouterr().err
+    linter("actionlint", "1.6.0")
+    assert workflows.main() == 0, "another version is none"
+    assert "was NOT run" in capfd.readouterr().err
+    linter("go", status=1)
+    assert workflows.main() == 0, "a Go without a network builds nothing"
+    assert "was NOT run" in capfd.readouterr().err
+    linter("go")
+    assert workflows.main() == 0
+    assert f"github.com/rhysd/actionlint/cmd/actionlint@v{workflows.VERSION}" in capfd.readouterr().out
+    linter("actionlint", status=1)
+    assert workflows.main() == 1, "what it finds fails the check"
+    assert capfd.readouterr() == ("linted -shellcheck= -pyflakes=\n", "")
+
+
+def test_the_check_and_the_workflow_run_one_version_of_actionlint():
+    assert "python -m bench.workflows" in (PROJECT / "Makefile").read_text(encoding="utf-8")
+    text = (PROJECT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f"actionlint@v{workflows.VERSION} {' '.join(workflows.OPTIONS)}" in text
 
 
 def normalized_names(requirements: list[str]) -> set[str]:

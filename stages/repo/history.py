@@ -135,6 +135,8 @@ def find_record_problem(line: bytes, *, hindsight: bool) -> str:
         ((record, _),) = parse_hindsight(line, "it") if hindsight else parse_ledger(line, "it")
     except Invalid as error:
         return str(error).removeprefix("it, line 1: ")
+    if not record.executed and record.environment is not None:
+        return f"environment: {record.environment!r} of a run that was never trained"
     reason = record.reason or ""
     known = record.executed or (_UNTRAINED.fullmatch(reason) and not DECIMALS.search(reason))
     return "" if known else f"reason: {reason!r} of a run that was never trained"

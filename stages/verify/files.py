@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
@@ -128,7 +129,8 @@ def _note_strangers(case: Case) -> None:
     tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
     folders = _module_folders(case)
     if case.commit is None and case.git and folders:
-        folders = [top for top in folders if top not in case.git.ignored([f"{top}/" for top in folders])]
+        ignored = case.git.ignored([f"{top}/" for top in folders])
+        folders = [top for top in folders if f"{top}/" not in ignored]
     if folders:
         case.note(
             f"folders at the root with modules that nothing freezes: {listed(folders)}; runs cannot import them, but "
@@ -136,10 +138,9 @@ def _note_strangers(case: Case) -> None:
         )
     if odd := [top for top in tops if _ODD.fullmatch(top.rstrip(". "))]:
         case.note(f"at the root, and read by nothing here: {listed(odd)}")
-    own = {loosen_name(name): name for name in _OWN}
+    loose = {loosen_name(name): name for name in _OWN}
     for top in tops:
-        name = own.get(loosen_name(top))
-        if name not in (None, top) and not is_short_name_of(top, str(name)) and fold_name(top) != fold_name(str(name)):
+        if _own_name(top) is None and (name := loose.get(loosen_name(top))):
             case.note(f"{top!a} at the root reads like {name}, and nothing here reads it")
 
 
@@ -165,14 +166,20 @@ def _frozen_files(case: Case) -> frozenset[str]:
     return frozenset(path for path in files if isinstance(path, str)) if isinstance(files, list) else frozenset()
 
 
+@lru_cache(maxsize=4096)
+def _own_name(top: str) -> str | None:
+    """The name of the study's own that a name at the root is, or looks like, or is the short form of."""
+    folded = fold_name(top)
+    return next((name for name in _OWN if fold_name(name) == folded or is_short_name_of(top, name)), None)
+
+
 def _colliding(case: Case) -> Iterator[Problem]:
     """Names that look like the study's own at the root, and two names in its folders that are one elsewhere."""
-    own = {fold_name(name): name for name in _OWN}
     alike: set[str] = set()
     spelled: dict[str, str] = {}
     for path in case.tree.paths():
         top, _, rest = path.partition("/")
-        name = own.get(fold_name(top)) or next((name for name in _OWN if is_short_name_of(top, name)), None)
+        name = _own_name(top)
         if name is not None and name != top and top not in alike:
             alike.add(top)
             meaning = "on another file system, or to a reader, the one is the other"

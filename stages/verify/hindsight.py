@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 
 from stages.domain import canonical, names
@@ -21,7 +21,7 @@ from stages.domain.contract import from_lock
 from stages.domain.errors import Invalid
 from stages.domain.files import sha256_bytes
 from stages.domain.hindsight import LastDecision
-from stages.domain.records import HindsightRecord, parse_hindsight
+from stages.domain.records import HindsightRecord, Record, parse_hindsight
 from stages.domain.runs import hindsight_runs
 from stages.domain.study import Study
 from stages.repo.git import object_id
@@ -30,7 +30,7 @@ from stages.verify.check import Case, Problem, Skip
 from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
 from stages.verify.facts import check_facts_of_record, check_input_of_record
-from stages.verify.history import lineage
+from stages.verify.history import lineage, reports_result
 from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
@@ -86,13 +86,18 @@ def _stood_before(case: Case, last: LastDecision | None) -> bool:
 
     That of another study, which git holds from before `promotion study use`, is not this one's.
     """
-    own = {digest for rules in (case.get(Locks), evidence_locks(case)) for digest in _digests(rules)}
-    own |= {last.digest} if last else set()
+    own = _own_digests(case, last)
     try:
         oids = {state.oids[HINDSIGHT] for state in case.history.states.values() if HINDSIGHT in state.oids}
     except Skip:
         return False
     return any(digest.encode("ascii") in line for oid in sorted(oids) for line in _lines(case, oid) for digest in own)
+
+
+def _own_digests(case: Case, last: LastDecision | None) -> set[str]:
+    """What the hindsight of this study names: its locks, also those that were amended, or its last decision."""
+    own = {digest for rules in (case.get(Locks), evidence_locks(case)) for digest in _digests(rules)}
+    return own | ({last.digest} if last else set())
 
 
 def _digests(rules: Locks) -> set[str]:
@@ -186,27 +191,50 @@ def _copies(case: Case, lines: tuple[RecordLine, ...]) -> Iterator[Problem]:
 
 
 def _history(case: Case, lines: tuple[RecordLine, ...], last: LastDecision) -> Iterator[Problem]:
-    """No commit holds hindsight of a decision that neither it nor an ancestor holds; no line changed or went since."""
-    history = case.whole_history
+    """No commit holds hindsight of a decision that neither it nor an ancestor holds; no line changed or went since.
+
+    Looked at are the lines of this study: they name one of its locks or its last decision.
+    """
+    history, own = case.whole_history, _own_digests(case, last)
     present = {run.record.id: run for run in lines}
-    decided: dict[str, bool] = {}
+    parsed = {run.data: run.record for run in lines}
+    brought = {
+        state.commit: [
+            (line, record)
+            for path, new in history.new_ledger_lines(state)
+            if path == HINDSIGHT
+            for line in sorted(new)
+            if (record := _parse(line, parsed)) and {record.lock, record.decision} & own
+        ]
+        for state in history.states.values()
+    }
+    named = {record.decision for records in brought.values() for _, record in records}
+    read = lru_cache(maxsize=None)(lambda oid: named & {sha256_bytes(line) for line in _lines(case, oid)})
+    decided: dict[str, set[str]] = {}
     stood: dict[str, tuple[bytes, HistoryState]] = {}
-    read = lru_cache(maxsize=None)(partial(_lines, case))
-    holds = lru_cache(maxsize=None)(lambda oid: any(sha256_bytes(line) == last.digest for line in read(oid)))
     for state in history.states.values():
-        oids = {path: state.oids.get(path, "") for path in (DECISIONS, HINDSIGHT)}
-        decided[state.commit] = any(decided[parent] for parent in state.parents) or holds(oids[DECISIONS])
-        lines_then = [line for line in read(oids[HINDSIGHT]) if last.digest.encode("ascii") in line]
-        if lines_then and not decided[state.commit]:
+        before = (decided[parent] for parent in state.parents)
+        decided[state.commit] = read(state.oids.get(DECISIONS, "")).union(*before)
+        if {record.decision for _, record in brought[state.commit]} - decided[state.commit]:
             text = f"{state.title} holds hindsight and no line of {DECISIONS} with the digest that it names"
             meaning = "what was stopped was trained before the last gate had decided"
             yield Problem(HINDSIGHT, text, "the decision in that commit or an ancestor", meaning)
-        for line in lines_then:
-            with contextlib.suppress(Invalid):  # another version's, or a mistake that was mended since
-                ((record, data),) = parse_hindsight(line, HINDSIGHT)
-                if record.status != "failed" or record.facts is not None:
-                    stood.setdefault(record.id, (data, state))
+        for line, record in brought[state.commit]:
+            run = present.get(record.id)
+            if record.decision == last.digest and (
+                record.status != "failed" or record.facts is not None or (run and reports_result(line, run, case))
+            ):
+                stood.setdefault(record.id, (line, state))
     yield from _changed(present, stood)
+
+
+def _parse(line: bytes, parsed: dict[bytes, Record]) -> HindsightRecord | None:
+    """A line of the history as a record; None for one that is none, which V22 tells."""
+    if line not in parsed:
+        with contextlib.suppress(Invalid):
+            ((parsed[line], _),) = parse_hindsight(line, HINDSIGHT)
+    record = parsed.get(line)
+    return record if isinstance(record, HindsightRecord) else None
 
 
 def _changed(present: dict[str, RecordLine], stood: dict[str, tuple[bytes, HistoryState]]) -> Iterator[Problem]:

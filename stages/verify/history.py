@@ -273,7 +273,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
             if line is None or line.commitment not in standing or not line.run:
                 continue
             run = runs.get(line.run)
-            if line.failed and not (run and run.data != data and _reports_result(data, run, case)):
+            if line.failed and not (run and run.data != data and reports_result(data, run, case)):
                 failures[line.run] += 1
                 continue
             if run is None:
@@ -291,7 +291,7 @@ def check_evidence_stayed(case: Case) -> Iterator[Problem]:
     yield from _find_broken_lines(case, history)
 
 
-def _reports_result(data: bytes, run: RecordLine, case: Case) -> bool:
+def reports_result(data: bytes, run: RecordLine, case: Case) -> bool:
     """Whether the record of a failed run says what came of it all the same, in a field that holds no facts.
 
     The built-in runner gives no reason with a fraction. A command's reason quotes what it printed, such as a loss,

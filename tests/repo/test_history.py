@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from stages.domain import names
+from stages.domain import canonical, names
 from stages.repo.history import (
     UNKNOWN,
     EvidenceLine,
+    find_record_problem,
     holds_trained_run,
     parse_decision_commitment,
     parse_evidence_line,
@@ -93,3 +94,54 @@ def test_a_line_of_the_ledger_is_evidence_of_a_run_and_a_failure_only_without_fa
 )
 def test_a_decision_commits_its_rung_to_its_lock_unless_it_saw_no_run(data, expected):
     assert parse_decision_commitment(data) == expected
+
+
+WHOLE = {
+    "schema": 1, "rung": "rung2", "config": "c", "host": "h", "seed": 1, "purpose": "candidate", "status": "finished",
+    "reason": None, "gate": "gate2", "lock": LOCK, "runner": LOCK, "corpus": LOCK,
+    "budget": {"clock": "rated", "seconds": 1.0}, "environment": None, "spec": {}, "facts": {"val_bpb": 1.5},
+}  # fmt: skip
+STOPPED = WHOLE | {"status": "stopped", "reason": "gate1 did not promote it", "spec": None, "facts": None}
+AFTER = WHOLE | {"purpose": "hindsight", "decision": LOCK}
+
+
+@pytest.mark.parametrize(
+    ("data", "hindsight", "problem"),
+    [
+        (canonical.dumps(WHOLE), False, ""),
+        (canonical.dumps(STOPPED), False, ""),
+        (canonical.dumps(WHOLE | {"status": "failed", "reason": "out of memory", "facts": None}), False, ""),
+        (canonical.dumps(AFTER), True, ""),
+        (canonical.dumps(AFTER | STOPPED | {"status": "unrun", "reason": "it ran at rung2 itself"}), False, "decision"),
+        (canonical.dumps(AFTER), False, "purpose"),
+        (canonical.dumps(WHOLE), True, "purpose"),
+        (b"\n", False, ""),
+        (b" \r\n", False, ""),
+        (b"<<<<<<< HEAD\n", False, ""),
+        (b"=======\n", False, ""),
+        (b">>>>>>> of rung 3\n", False, ""),
+        (b">>>>>>> 1.5\n", False, "a merge conflict"),
+        (canonical.dumps(WHOLE)[:-1] + b"\r\n", False, "canonical"),
+        (canonical.dumps(WHOLE)[:-1] + b" \n", False, "canonical"),
+        (b"\xef\xbb\xbf" + canonical.dumps(WHOLE), False, "BOM"),
+        (b"!" + canonical.dumps(WHOLE), False, "not JSON"),
+        (b"[1]\n", False, "mapping"),
+        (b"\xff\n", False, "UTF-8"),
+        (canonical.dumps(WHOLE | {"more": 1}), False, "more"),
+        (canonical.dumps(WHOLE | {"status": "done"}), False, "status"),
+        (canonical.dumps(WHOLE | {"status": "unrun"}), False, "spec and facts"),
+        (canonical.dumps(WHOLE | {"seed": "1"}), False, "seed"),
+        (canonical.dumps(WHOLE | {"seed": True}), False, "seed"),
+        (canonical.dumps(WHOLE | {"config": "c "}), False, "config"),
+        (canonical.dumps(STOPPED | {"reason": "1.234567"}), False, "reason"),
+        (canonical.dumps(STOPPED | {"reason": "gate1 did not promote it: 1.2"}), False, "reason"),
+        (canonical.dumps(STOPPED | {"reason": None}), False, "reason"),
+        (canonical.dumps(STOPPED | {"reason": "only an exploratory study asks for it: 1.2"}), False, "reason"),
+        (canonical.dumps(STOPPED | {"reason": "only an exploratory study asks for it: seed 7"}), False, ""),
+        (canonical.dumps(STOPPED | {"environment": {"os": "1.2"}}), False, "environment"),
+    ],
+)
+def test_a_past_line_is_a_record_as_it_is_written_or_the_reason_why_it_is_none(data, hindsight, problem):
+    message = find_record_problem(data, hindsight=hindsight)
+    assert problem in message
+    assert bool(message) is bool(problem)

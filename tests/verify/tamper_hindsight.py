@@ -217,6 +217,43 @@ def hindsight_early(f: Forger) -> None:
     f.write(DECISIONS.as_posix(), held)
 
 
+def unlucky_first(check: str, text: str, name: str, change: Callable[[Json], Any]) -> None:
+    """Register a history in which a run in hindsight first stands with a worse score, and spelt otherwise."""
+
+    def make(f: Forger) -> None:
+        records = honest(f, commit=False)
+        held = f.read(HINDSIGHT)
+        run = trained(records)
+        run["facts"]["val_bpb"] = round(run["facts"]["val_bpb"] + 0.5, 6)
+        change(run)
+        f.write(HINDSIGHT, b"".join(canonical.dumps(record) for record in records))
+        f.commit("An unlucky run")
+        f.write(HINDSIGHT, held)
+        f.digests()
+
+    make.__name__ = name
+    caught(check, f"hindsight: an unlucky run first {text}, then a better one")(make)
+
+
+unlucky_first("evidence-stayed", "with the status done", "hindsight_done", lambda run: run.update(status="done"))
+unlucky_first("evidence-stayed", "unrun, with its facts", "hindsight_unrun", lambda run: run.update(status="unrun"))
+unlucky_first(
+    "hindsight", "failed, with its facts", "hindsight_failed", lambda run: run.update(status="failed", reason="memory")
+)
+unlucky_first(
+    "hindsight",
+    "failed, its score in the reason",
+    "hindsight_failed_reason",
+    lambda run: run.update(status="failed", reason=f"val_bpb {run['facts']['val_bpb']}", facts=None),
+)
+unlucky_first(
+    "hindsight",
+    "after a decision that nobody made",
+    "hindsight_other_decision",
+    lambda run: run.update(decision="0" * 64),
+)
+
+
 @caught("hindsight", "hindsight: a seed that the last rung does not have")
 def hindsight_seed(f: Forger) -> None:
     records = honest(f, commit=False)

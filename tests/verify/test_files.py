@@ -92,3 +92,10 @@ def promotion(clone: Forger, *words: str) -> subprocess.CompletedProcess[str]:
     variables = environment() | {"PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-P", "-m", "stages.cli", *words]
     return subprocess.run(command, cwd=clone.root, env=variables, capture_output=True, encoding="utf-8")
+
+
+def test_a_folder_that_git_ignores_is_not_named_in_the_workspace(clone: Forger):
+    clone.write("build/lib/x.py", b"x = 1\n")
+    clone.write("mine/x.py", b"x = 1\n")
+    (plain,) = (result for result in clone.verify(None) if result.check.id == "V01")
+    assert plain.notes == (FOLDERS.format("mine"),)

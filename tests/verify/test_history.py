@@ -72,6 +72,41 @@ def test_evidence_of_a_study_that_was_left_is_noted_and_does_not_count(clone: Fo
     assert notes(clone, "rule-stayed") == [told]
 
 
+# Another folder
+
+
+def test_a_study_that_is_moved_as_it_is_raises_no_alarm_and_with_another_rule_it_does(clone: Forger):
+    (clone.root / "sub dir").mkdir()
+    for name in sorted({path.partition("/")[0] for path in clone.git("ls-files").splitlines()}):
+        clone.git("mv", name, f"sub dir/{name}")
+    clone.commit("Move")
+    moved = Forger(clone.root / "sub dir")
+    assert {"rule-first", "rule-stayed", "evidence-stayed"} & set(head(moved)) == {"rule-first"}, "an import"
+    moved.lock("gate3", lambda frozen: frozen.update(study="smoke", last=not frozen["last"]))
+    moved.relabel()
+    moved.commit("Another rule")
+    result = next(one for one in moved.verify(clone.git("rev-parse", "HEAD")) if one.check.name == "rule-stayed")
+    assert any("in ../ledger/runs.jsonl under another lock" in problem.found for problem in result.problems)
+
+
+def test_a_ledger_of_something_else_in_another_folder_raises_no_alarm(clone: Forger):
+    clone.write("finance/ledger/runs.jsonl", b"marathon,42.195\n")
+    clone.commit("Another team's ledger")
+    clone.write("finance/ledger/runs.jsonl", b"marathon,42.2\n")
+    clone.commit("And another line of it")
+    assert head(clone) == []
+
+
+def test_a_merge_conflict_that_was_committed_and_mended_since_raises_no_alarm(clone: Forger):
+    whole = clone.read(RUNS)
+    clone.write(RUNS, b"<<<<<<< HEAD\n" + whole + b"=======\n>>>>>>> two\n\n")
+    clone.commit("A merge")
+    assert head(clone) != []
+    clone.write(RUNS, whole)
+    clone.commit("Mended")
+    assert head(clone) == []
+
+
 # Merges
 
 
