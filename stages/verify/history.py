@@ -331,8 +331,8 @@ def _find_broken_lines(case: Case, history: History) -> Iterator[Problem]:
                     wrong[data] = problem
                 else:
                     known.add(data)
-            if told := {data: wrong[data] for data in fresh if data in wrong}:
-                yield _broken_line(case, state, path, told)
+            if refused := {data: wrong[data] for data in fresh if data in wrong}:
+                yield _broken_line(case, state, path, refused)
 
 
 def _broken_line(case: Case, state: HistoryState, path: str, wrong: Mapping[bytes, str]) -> Problem:
