@@ -1,13 +1,10 @@
 """The whole protocol through the real dvc and git: what a team does, and what goes wrong on the way."""
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -389,38 +386,24 @@ main()
 
 
 def test_a_second_repro_beside_the_first_is_told_to_wait(study):
-    """The first is halted in the middle of a stage, so that the second meets it however quick either is."""
-    study.python("-c", "import shutil; shutil.rmtree('artifacts/records/rung1')")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--force", "stages/ladder/rung1/d1-a/dvc.yaml"],
-        cwd=study.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    rwlock, halted = study.root / ".dvc" / "tmp" / "rwlock", []
-
-    def writes() -> bool:
-        return rwlock.exists() and '"write"' in rwlock.read_text(encoding="utf-8")
-
-    try:
-        while not (halted and writes()):  # it may have gone on between the look and the halt
-            for process in halted:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.resume()
-            while not writes():
-                assert first.poll() is None
-                time.sleep(0.01)
-            halted = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-            for process in halted:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.suspend()
+    """The first holds DVC's lock until it is let go, so that the second meets it however quick either is."""
+    code = """
+import sys
+from dvc.repo import Repo
+with Repo() as repo, repo.lock:
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=study.root, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout is not None and first.stdout.readline().strip() == b"held"
         second = study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml", check=False)
         assert second.returncode
         assert "another" in second.stderr.lower() or "lock" in second.stderr.lower()
-    finally:
-        for process in halted:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
-        first.wait(120)
+        first.communicate()
     assert first.returncode == 0
+    study.dvc("repro", "stages/ladder/rung1/d1-a/dvc.yaml")
 
 
 def test_a_run_on_the_wrong_machine_names_both_and_says_how_to_get_the_artifact(study):
