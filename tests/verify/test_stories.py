@@ -92,7 +92,7 @@ def test_an_amendment_is_told_with_what_it_changed(clone: Forger):
     change = {"hosts.cpu-bf16": {"was": {"threads": 1}, "is": None}, "rules.R3.k": {"was": 1, "is": 2}}
     _amend(clone, "gate3", _digest(clone, "gate3"), change)
     note = head(clone)["lock-chain"].notes
-    expected = "spelling; changed: hosts.cpu-bf16 {'threads': 1} -> none, rules.R3.k 1 -> 2"
+    expected = "spelling; changed: rules.R3.k 1 -> 2, hosts.cpu-bf16 {'threads': 1} -> none"
     assert note == (f"gate3 was amended after its evidence existed: {expected}",)
 
 
