@@ -51,7 +51,7 @@ class Manipulation:
 
 #: What of a place or of words is one machine's or one commit's own: digests, scores, sizes, runs by name.
 _OWN = re.compile(
-    r"[0-9a-f]{7,}(?:\.dir)?|\d+\.dir|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+"
+    r"(?<=files/md5/)[0-9a-f]{2}|[0-9a-f]{7,}(?:\.dir)?|\d+\.dir|(?:rung\d|hindsight)(?:/[\w.-]+){3}|(?<=run@)[\w.-]+|(?<=floor@)[\w.-]+"
     r"|(?<![a-z])d\d-[a-z]\b|\d+\.\d+(?:e-?\d+)?|\d{4,}"
 )
 PLACES = Path(__file__).with_name("places.tsv")
