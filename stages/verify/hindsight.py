@@ -35,7 +35,7 @@ from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
 from stages.verify.records import (
-    check_one_corpus,
+    check_corpus_of_record,
     check_one_environment,
     check_one_runner,
     check_rule_of_record,
@@ -45,7 +45,7 @@ from stages.verify.records import (
 _LADDER_CHECKS: tuple[Callable[[Case], Iterable[Problem] | None], ...] = (
     check_rule_of_record,
     check_one_runner,
-    check_one_corpus,
+    check_corpus_of_record,
     check_one_environment,
     check_input_of_record,
     check_facts_of_record,
