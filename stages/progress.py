@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from stages.domain import names
 from stages.domain.formatting import elapsed
 from stages.domain.metric import metric_of
+from stages.terminal import console, print_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -80,7 +81,7 @@ class ProgressLine:
 
     def _print(self, text: str) -> None:
         if self._bar is not None and self._bar.live.is_started:
-            self._bar.console.print(f"{self.run}: {text}")
+            print_line(self._bar.console, f"{self.run}: {text}")
         else:
             print(f"{self.run}: {text}", file=self._stream, flush=True)
 
@@ -95,8 +96,6 @@ class ProgressLine:
         """The bar of this run; without a total it moves to and fro."""
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Bar  # 0.1 s that a short run need not spend
-
-        from stages.terminal import console
 
         columns = (
             TextColumn("{task.description}", markup=False),

@@ -16,6 +16,7 @@ from stages.domain.foreign_text import OutputStream, visible
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 #: Where nothing says how wide it is: a pipe, a file, a log of continuous integration.
 COLUMNS = 140
@@ -51,6 +52,11 @@ def _console_class() -> type[Console]:
     return VisibleConsole
 
 
+def print_line(to: Console, text: str | Text, style: str = "") -> None:
+    """Print a sentence in one line, however narrow the terminal is: so it can be searched and copied whole."""
+    to.print(text, style=style, soft_wrap=True)
+
+
 def add_columns(table: Table, *heads: str, justify: Literal["left", "right"] = "left") -> None:
     """Columns whose head has a line for every word, and whose cells have one."""
     for head in heads:
@@ -59,8 +65,14 @@ def add_columns(table: Table, *heads: str, justify: Literal["left", "right"] = "
 
 def print_table(to: Console, table: Table) -> None:
     """Print a table; where it does not fit, its lines run over the edge."""
+    from rich.measure import Measurement
+
     width = to.width
     unbounded = to.options.update_width(WIDEST)  # in the options of `to` no cell is wider than the terminal
+    for column in table.columns:
+        if column.no_wrap:  # rich would cut a cell of several words off behind the longest
+            cells = (column.header, *column.cells)
+            column.min_width = max(Measurement.get(to, unbounded, cell).maximum for cell in cells)
     to.width = max(width, table.__rich_measure__(to, unbounded).minimum)
     to.print(table)
     to.width = width

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from stages.domain import files
 from stages.domain.errors import Refused
+from stages.terminal import add_columns, console, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         files.write_whole(arguments.json, data)
     status = build_page("report.backtest", data, arguments.page) if arguments.page else 0
-    from stages.terminal import console
 
     show(result, console())
     return status
@@ -121,15 +121,13 @@ def show(result: Backtest, to: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from stages.terminal import add_columns, print_table
-
     curves, best, unit = result.curves, result.best, result.final.unit
     about = f"{curves.configs} configurations, {curves.runs} runs, {result.basis}; {result.ladders} ladders"
     head = (f"Backtest of {result.rules.name} on {curves.name}", "bold")
-    to.print(Text.assemble(head, f": {about}"), soft_wrap=True)
-    to.print(f"What counts: {result.final.text}.", soft_wrap=True)
+    print_line(to, Text.assemble(head, f": {about}"))
+    print_line(to, f"What counts: {result.final.text}.")
     sure = f"first in {_percent(best.first_in_redraws)} of redraws of all its runs"
-    to.print(f"The eventual best is {best.config}: {best.final:g} {unit}, {sure}.", soft_wrap=True)
+    print_line(to, f"The eventual best is {best.config}: {best.final:g} {unit}, {sure}.")
 
     table = Table(title=f"Gates ({result.basis})", title_justify="left")
     add_columns(table, "gate")
@@ -158,6 +156,6 @@ def show(result: Backtest, to: Console) -> None:
         for rule in gate.rules:
             if not rule.evaluated:
                 reason = f"{gate.gate} {rule.id} ({rule.kind}): not evaluable: {rule.why_not}"
-                to.print(f"{reason}; the gate is replayed as if it held", soft_wrap=True)
+                print_line(to, f"{reason}; the gate is replayed as if it held")
     for line in result.statements:
-        to.print(line, soft_wrap=True)
+        print_line(to, line)

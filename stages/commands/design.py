@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from stages.commands.simulate import ProgressPrinter, read_samples
 from stages.domain import files
 from stages.domain.errors import Refused
+from stages.terminal import add_columns, console, print_line, print_table
 
 if TYPE_CHECKING:
     from stages.backtest.design import SearchResult, Wish
@@ -181,12 +182,10 @@ def _check_margin(model: Model, wish: Wish) -> None:
 def _show(result: SearchResult, wish: Wish, assumptions: list[str]) -> None:
     from rich.table import Table
 
-    from stages.terminal import add_columns, console, print_table
-
     to = console()
-    to.print("This is a simulation, and no evidence of any study. It assumes:", style="bold", soft_wrap=True)
+    print_line(to, "This is a simulation, and no evidence of any study. It assumes:", style="bold")
     for line in assumptions:
-        to.print(f"  {line}", soft_wrap=True)
+        print_line(to, f"  {line}")
     share = f"{100 * wish.keep_best:g} %"
     title = f"The cheapest of {result.tried} designs that keep the best of {wish.candidates} in {share} (simulation)"
     table = Table(title=title, title_justify="left")

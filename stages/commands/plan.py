@@ -27,6 +27,7 @@ from stages.study_check import load_checked
 from stages.summary.accounting import UNRUN
 from stages.summary.plan import Plan, plan
 from stages.summary.wall_time import RunTimes, WallTime, describe, wall_time
+from stages.terminal import add_columns, console, print_line, print_table
 
 #: Telemetry of more runs than this tells nothing more.
 MOST_MEASURED = 2_000
@@ -88,8 +89,6 @@ def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
     """Print a plan as a table and sentences, all in one unit. `dispatched`: with this machine's slots."""
     from rich.table import Table
 
-    from stages.terminal import add_columns, console, print_table
-
     totals, last = study_plan.totals, list(study_plan.rungs)[-1]
     total = totals.hours + totals.floor_hours
     size, name = unit(total * 3600)
@@ -113,18 +112,18 @@ def show(study_plan: Plan, wall: WallTime, dispatched: WallTime | None) -> None:
     print_table(to, table)
     parts = {"screening": totals.screening_hours, last: totals.last_rung_hours, "A/A runs": totals.floor_hours}
     summands = " + ".join(f"{part} {cost(hours)}" for part, hours in parts.items())
-    to.print(f"{summands} = {cost(total)} device-{name}, on {' and '.join(totals.hosts)} alike", soft_wrap=True)
+    print_line(to, f"{summands} = {cost(total)} device-{name}, on {' and '.join(totals.hosts)} alike")
     workers = count(wall.workers, "worker")
     alone, each = elapsed(wall.one_after_another), elapsed(wall.side_by_side)
     machines = f"; {each} with a machine for each host" if len(wall.hosts) > 1 else ""
-    to.print(f"wall time, at most: {alone} on one machine{machines}; {workers} a host", soft_wrap=True)
+    print_line(to, f"wall time, at most: {alone} on one machine{machines}; {workers} a host")
     if dispatched is not None:
         side_by_side = f"with {dispatched.workers} runs side by side on this machine"
         how = "`promotion dispatch`, which `make study` uses"
-        to.print(f"  {elapsed(dispatched.one_after_another)} {side_by_side} ({how})", soft_wrap=True)
+        print_line(to, f"  {elapsed(dispatched.one_after_another)} {side_by_side} ({how})")
     for line in describe(wall.hosts):
-        to.print(f"  {line}", soft_wrap=True)
+        print_line(to, f"  {line}")
     for unrun in study_plan.counterfactuals:
         candidates = f"all {unrun.candidates} of {unrun.from_rung}"
-        to.print(f"had {candidates} gone straight to {last}: {cost(unrun.hours)} device-{name} there", soft_wrap=True)
-    to.print(UNRUN, soft_wrap=True)
+        print_line(to, f"had {candidates} gone straight to {last}: {cost(unrun.hours)} device-{name} there")
+    print_line(to, UNRUN)

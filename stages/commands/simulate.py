@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from stages.commands.backtest import build_page
 from stages.domain import files
 from stages.domain.errors import Refused
+from stages.terminal import add_columns, console, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +121,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         files.write_whole(arguments.json, result.dumps())
     status = build_page("report.simulation", result.dumps(), arguments.page) if arguments.page else 0
-    from stages.terminal import console
 
     show(result, console())
     return status
@@ -147,8 +147,6 @@ def show_model(result: Simulation, to: Console) -> None:
     """The model and its fit on what it did not see."""
     from rich.table import Table
 
-    from stages.terminal import add_columns, print_table
-
     m, last, unit = result.model, f"{result.budgets[-1]:g}", result.unit
     budgets = ", ".join(f"{budget:g}" for budget in result.budgets)
     lines = (
@@ -159,7 +157,7 @@ def show_model(result: Simulation, to: Console) -> None:
         f"and b^{m.noise_slope:.2f}; {m.kernel} correlation of length {m.length:.3g} in log budget.",
     )
     for line in lines:
-        to.print(line, soft_wrap=True)
+        print_line(to, line)
     table = Table(title="The fit on configurations that it did not see (simulation)", title_justify="left")
     add_columns(table, "budget", "configurations", "error", "error of naive", justify="right")
     add_columns(table, "in 50 %", "in 80 %", "in 95 %", justify="right")
@@ -172,8 +170,6 @@ def show_model(result: Simulation, to: Console) -> None:
 def show(result: Simulation, to: Console) -> None:
     """The model, its fit, and a table for each number of configurations."""
     from rich.table import Table
-
-    from stages.terminal import add_columns, print_table
 
     show_model(result, to)
     for size in result.sizes:
@@ -194,4 +190,4 @@ def show(result: Simulation, to: Console) -> None:
             table.add_row(row.name, *figures)
         print_table(to, table)
     for line in result.statements[1:]:
-        to.print(line, soft_wrap=True)
+        print_line(to, line)

@@ -27,6 +27,7 @@ from stages.domain.formatting import count, duration
 from stages.domain.metric import metric_of
 from stages.domain.study import Study, load
 from stages.status import RungStatus, estimate_time_left, fill_from_ledger, list_training, read_status
+from stages.terminal import add_columns, console, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(to_json(study, rungs), indent=1))
         return 0
-    from stages.terminal import console
 
     show(study, rungs, console())
     return 0
@@ -75,8 +75,6 @@ def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from stages.terminal import add_columns, print_table
-
     title = f"{study.study.title} ({study.clock.kind} clock)"
     table = Table(title=title, title_justify="left", title_style="bold")
     add_columns(table, "rung")
@@ -90,12 +88,12 @@ def show(study: Study, rungs: list[RungStatus], console: Console) -> None:
         table.add_row(*_format_row(row))
     print_table(console, table)
     if shown != rungs:
-        console.print("from the ledger: the artifacts are not here", soft_wrap=True)
+        print_line(console, "from the ledger: the artifacts are not here")
     _print_notes(study, shown, console)
     if left := estimate_time_left(study, rungs):
-        console.print(str(left), soft_wrap=True)
+        print_line(console, str(left))
     why, command = find_next_step(study, rungs)
-    console.print(Text.assemble(f"next: {why}: ", (command, "bold")), soft_wrap=True)
+    print_line(console, Text.assemble(f"next: {why}: ", (command, "bold")))
 
 
 def _format_row(row: RungStatus) -> list[str | Text]:
@@ -154,34 +152,34 @@ def _print_notes(study: Study, rungs: list[RungStatus], console: Console) -> Non
     from rich.text import Text
 
     if origin := study.study.from_:
-        console.print(f"goes on from {origin.gate} of {origin.study}, commit {origin.commit[:12]}", soft_wrap=True)
+        print_line(console, f"goes on from {origin.gate} of {origin.study}, commit {origin.commit[:12]}")
     if study.study.mode != "frozen":
         what_if = "study.mode is exploratory: what the gates say now is a what-if and never evidence"
-        console.print(what_if, style="yellow")
+        print_line(console, what_if, style="yellow")
     for row in rungs:
         for note in _list_lock_notes(row):
-            console.print(note, soft_wrap=True)
+            print_line(console, note)
         if _is_what_if(row):
-            console.print(f"{row.gate} decided by rules that nobody froze: a what-if", style="yellow", soft_wrap=True)
+            print_line(console, f"{row.gate} decided by rules that nobody froze: a what-if", style="yellow")
     for row in rungs:
         if row.decision and row.blocked_by:
             blocked = Text.assemble((f"{row.gate} is blocked", "red"), " and promotes nobody:")
-            console.print(blocked, soft_wrap=True)
+            print_line(console, blocked)
             for line in why_blocked(row.decision):
-                console.print(f"  {line}", soft_wrap=True)
+                print_line(console, f"  {line}")
     for row in rungs:
         if row.decision and row.decision.promoted and _format_promoted(row).isdigit():
-            console.print(f"{row.gate} promoted {', '.join(row.decision.promoted)}", soft_wrap=True)
+            print_line(console, f"{row.gate} promoted {', '.join(row.decision.promoted)}")
     for verdict in _list_verdicts(rungs):
-        console.print(verdict, soft_wrap=True)
+        print_line(console, verdict)
     for run, ago in list_training():
-        console.print(f"trains now: {run}, last heard of {ago:.0f} s ago", soft_wrap=True)
+        print_line(console, f"trains now: {run}, last heard of {ago:.0f} s ago")
     winner, metric = _find_winner(rungs), metric_of(study.runner).name
     if winner:
         mean = f", {metric} {winner[1]:.6f}"
-        console.print(Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
+        print_line(console, Text.assemble(f"lowest mean at {rungs[-1].rung}: ", (winner[0], "bold"), mean))
     for sentence in [*_list_confidence(rungs), *_list_hindsight(rungs)]:
-        console.print(sentence, soft_wrap=True)
+        print_line(console, sentence)
 
 
 def _list_confidence(rungs: list[RungStatus]) -> list[str]:

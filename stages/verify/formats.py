@@ -45,9 +45,9 @@ def print_report(report: Report) -> None:
     _print_table(console, f"promotion verify: {report.target}", ("check", "", "status", "what it shows"), rows)
     for result in report.results:
         _print_problems(result, console)
-    console.print(Text(report.summary(), _VERDICT_STYLE[report.verdict]), soft_wrap=True)
+    terminal.print_line(console, Text(report.summary(), _VERDICT_STYLE[report.verdict]))
     if skipped := report.skipped():
-        console.print(Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"), soft_wrap=True)
+        terminal.print_line(console, Text(f"not checked, and not counted as passed: {', '.join(skipped)}", "yellow"))
 
 
 def _print_table(console: Console, title: str, heads: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
@@ -81,12 +81,13 @@ def _print_problems(result: CheckResult, console: Console) -> None:
     for problem in result.problems[:MOST_SHOWN]:
         console.print()
         head = Text.assemble((str(result.check), "bold red"), ": ", (one_line(problem.place), "bold"))
-        console.print(head, soft_wrap=True)
+        terminal.print_line(console, head)
         for label, text in (("found", problem.found), ("expected", problem.expected), ("means", problem.meaning)):
-            console.print(Text(f"  {label:<9} {one_line(text)}"), soft_wrap=True)
+            terminal.print_line(console, Text(f"  {label:<9} {one_line(text)}"))
     hidden = len(result.problems) - MOST_SHOWN + result.more
     if hidden > 0:
-        console.print(Text(f"  and {hidden} more problems of {result.check.id} (--json has them)", "dim"))
+        more = f"  and {hidden} more problems of {result.check.id} (--json has them)"
+        terminal.print_line(console, Text(more, "dim"))
 
 
 def print_history(steps: Sequence[CommitStep]) -> None:
@@ -110,7 +111,7 @@ def print_changed_decisions(changed: Sequence[ChangedDecision], before: str) -> 
 
     console = terminal.console()
     if not changed:
-        console.print(f"no decision changed since {before}")
+        terminal.print_line(console, f"no decision changed since {before}")
         return
     rows = [[Text(text) for text in (change.gate, *_decisions(change))] for change in changed]
     _print_table(console, f"decisions that changed since {before}", ("gate", "before", "now"), rows)

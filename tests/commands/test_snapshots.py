@@ -44,5 +44,6 @@ def test_commands_print_what_their_snapshots_hold(
         for words in (*COMMANDS, *(SCREEN if name in ("screened", "gapped") else LADDER)):
             texts["_".join(words).replace("--", "").replace("=", "-") + ".txt"] = promotion(*words)
         monkeypatch.setenv("COLUMNS", "80")
-        texts["status-narrow.txt"] = promotion("status")
+        for command in ("status", "plan"):
+            texts[f"{command}-narrow.txt"] = promotion(command)
     check_snapshots(f"commands/{name}", texts)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.table import Table
 
-from stages.terminal import COLUMNS, add_columns, console, print_table
+from stages.terminal import COLUMNS, add_columns, console, print_line, print_table
 
 HOSTILE = "[/x] \x1b[31m:smile: \u202e http://a"
 
@@ -27,6 +27,14 @@ def test_where_nothing_says_how_wide_it_is_lines_have_140_columns(monkeypatch):
 def test_a_line_goes_to_the_stream_that_is_given_or_to_stdout(capsys):
     console().print("a line")
     assert capsys.readouterr().out == "a line\n"
+
+
+def test_a_sentence_stays_in_one_line_however_narrow_the_terminal_is():
+    out = io.StringIO()
+    to = console(out)
+    to.width = 20
+    print_line(to, "a sentence that is far longer than the terminal is wide", style="yellow")
+    assert out.getvalue() == "a sentence that is far longer than the terminal is wide\n"
 
 
 def test_foreign_text_is_visible_and_neither_markup_nor_a_command_of_the_terminal():
@@ -50,7 +58,7 @@ def test_a_table_that_does_not_fit_runs_over_the_edge_and_a_line_after_it_does_n
     table = Table(box=None)
     add_columns(table, "name of it", "device hours")
     add_columns(table, "sum", justify="right")
-    table.add_row("a" * 30, "b" * 30, "1")
+    table.add_row("a" * 30, "b b" * 10, "1")
     print_table(to, table)
     assert to.width == 20
     lines = out.getvalue().splitlines()
@@ -58,7 +66,7 @@ def test_a_table_that_does_not_fit_runs_over_the_edge_and_a_line_after_it_does_n
         ["name"],
         ["of", "device"],
         ["it", "hours", "sum"],
-        ["a" * 30, "b" * 30, "1"],
+        ["a" * 30, *("b b" * 10).split(), "1"],
     ]
     assert lines[-1].endswith("  1 ")
 

@@ -54,6 +54,7 @@ def ignores(patterns: DvcIgnorePatterns, path: str) -> bool:
 @example("*/\n", ["a/b"])
 @example("[!a]\n", ["b", "a"])
 @example("\\#a\n", ["#a"])
+@example("a*b*c*d*e\n", ["abcde", "a1b2c3d4e", "abde", "acde", "abce", "a/bcde"])
 @budget(600)
 def test_a_path_is_left_out_where_dvc_leaves_it_out(tmp_path_factory, text, paths):
     expected = read_as_dvc(text, tmp_path_factory.getbasetemp())

@@ -195,6 +195,18 @@ def test_a_candidate_depends_on_what_changes_the_first_place_at_the_last_gate_al
     assert not any(row.hangs_on for row in gate_confidence.fates(known, final=False))
 
 
+def test_so_much_of_what_a_gate_depends_on_is_named_and_the_rest_is_counted(view: StudyView) -> None:
+    seeds = tuple(f"seed {number}" for number in range(1, 8))
+    known = replace(view.confidence.gate("gate5"), hangs_on=seeds)
+    sentences = list(gate_confidence._sentences(view.gates["gate5"], known))
+    assert (
+        "The decision depends on seed 1, seed 2, seed 3, seed 4 and 3 more: without it an outcome changes." in sentences
+    )
+    fate = gate_confidence.Fate("d1-c000", 0.5, seeds, verdict=False)
+    (row,) = gate_confidence.fates_table(known, [fate]).rows
+    assert row.cells["hangs_on"].text == "seed 1, seed 2, seed 3, seed 4 and 3 more"
+
+
 def test_an_undecided_gate_has_nothing_to_say_and_the_answer_is_to_wait(default_study: Path, tmp_path: Path) -> None:
     root = copy_of(default_study, tmp_path / "undecided")
     broken.drop(root, "gate4", "gate5")

@@ -113,6 +113,28 @@ def test_names_of_sixty_four_letters_leave_the_lines_their_room(tmp_path: Path) 
     build(root)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "ticks"),
+    [
+        (1, [1]),
+        (15, list(range(1, 16))),
+        (16, [1, 5, 10, 15]),
+        (figures.LINEAR_RANKS, [1, *range(5, figures.LINEAR_RANKS + 1, 5)]),
+    ],
+)
+def test_few_ranks_have_a_tick_each_and_more_one_in_five(ranks: int, ticks: list[int]) -> None:
+    assert figures.rank_axis(ranks) == {"range": [ranks + 0.6, 0.4], "tickvals": ticks, "showgrid": False}
+
+
+def test_many_ranks_stand_on_a_logarithmic_axis() -> None:
+    axis = figures.rank_axis(5000)
+    assert axis["tickvals"] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    assert (axis["type"], axis["showgrid"]) == ("log", False)
+    assert axis["range"] == pytest.approx([3.7596678, -0.0705811])
+    assert figures.rank_axis(figures.LINEAR_RANKS + 1)["type"] == "log"
+    assert figures.rank_axis(99)["tickvals"] == [1, 2, 5, 10, 20, 50]
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred and twenty configurations."""

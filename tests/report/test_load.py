@@ -92,6 +92,14 @@ def test_models_come_from_the_records_where_the_realised_ones_are_absent(default
         }
 
 
+def test_a_run_without_a_model_is_no_model_and_the_first_one_counts(default_study: Path) -> None:
+    record = next(run.record for run in load(default_study).executed if run.record.config == "d1-c000")
+    other = {**record.facts, "model": {"parameters": 7}}
+    records = [record.model_copy(update={"facts": facts}) for facts in (None, {"model": "none"}, other, record.facts)]
+    assert collect_models(records) == {"d1-c000": {"parameters": 7, "same_model_as": []}}
+    assert collect_models(records[:2]) == {}
+
+
 def test_a_configuration_that_was_renamed_is_named_with_both_remedies(copied: Path) -> None:
     def rename(value: dict[str, Any]) -> None:
         value["configs"] = {("renamed" if key == "d2-c001" else key): one for key, one in value["configs"].items()}
