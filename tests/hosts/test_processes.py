@@ -273,3 +273,25 @@ def test_the_module_becomes_the_program_and_its_parent_is_watched(place, monkeyp
     processes.main()
     assert watched == [True]
     assert output.getvalue() == f"True {[str(place / 'job.py'), 'one']}\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "returns"),
+    [
+        ("stages.run", False),
+        ("report", False),
+        ("trainer.x", False),
+        ("dvc", False),
+        ("dvc.x", False),
+        ("distributed.y", True),
+    ],
+)
+def test_only_a_foreign_program_finds_the_project_in_the_working_folder(monkeypatch, module, returns):
+    calls = []
+    monkeypatch.setattr(sys, "argv", ["x", "-m", module, "word"])
+    monkeypatch.setattr(processes, "watch_parent", lambda: calls.append("watch"))
+    monkeypatch.setattr(processes, "return_to_working_folder", lambda: calls.append("return"))
+    monkeypatch.setattr(processes.runpy, "run_module", lambda name, **how: calls.append((name, how, list(sys.argv))))
+    processes.main()
+    run = (module, {"run_name": "__main__", "alter_sys": True}, [module, "word"])
+    assert calls == ["watch", *(["return"] if returns else []), run]
