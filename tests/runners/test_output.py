@@ -74,6 +74,16 @@ def test_progress_is_told_of_every_line_that_has_it(monkeypatch):
     assert heard == [{"step": "1", "loss": "3.5"}, {"step": "2", "loss": "3"}]
 
 
+@pytest.mark.parametrize("template", ["step {step} | loss {loss}", None])
+def test_progress_that_nobody_hears_or_that_has_no_form_is_a_line_like_any_other(template):
+    heard = []
+    for listener in (None, heard.append) if template is None else (None,):
+        log = OutputLog(parse_settings(progress=template), listener)
+        log.feed(b"step 1 | loss 3.5\n")
+        assert log.finish() == "step 1 | loss 3.5\n"
+    assert heard == []
+
+
 def test_a_log_is_the_same_bytes_for_the_same_text_and_is_read_up_to_a_limit(monkeypatch):
     text = "é\nb\n" * 9
     assert compress(text) == compress(text)

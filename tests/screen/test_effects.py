@@ -140,3 +140,11 @@ def test_greedy_and_random_choices_are_priced_by_what_they_run():
         ("the best of 2 at random, at rung2 alone", 8.0, None, round(expected_regret([1.0, 1.2, 1.4, 1.5], 2), 6)),
         ("the leader of rung2", 16.0, "b", 0.0),
     ]
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(0.5, [1]), (0.4, []), (1.5, [3]), (2.0, [])])
+def test_a_random_choice_is_of_at_least_one_configuration_and_not_of_all(seconds, sizes):
+    means = {"rung1": dict.fromkeys("abcd", 1.0), "rung2": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}}
+    choices = compare(means, {"rung1": 1, "rung2": 1}, {"rung1": seconds, "rung2": 2.0})
+    random = [choice.name for choice in choices if choice.config is None]
+    assert random == [f"the best of {size} at random, at rung2 alone" for size in sizes]
