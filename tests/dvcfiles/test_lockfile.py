@@ -96,6 +96,20 @@ def test_text_of_any_kind_that_dvc_writes_reads_back(params):
     assert parse(text.getvalue(), "dvc.lock")["s"].params == expected["stages"]["s"]["params"]
 
 
+@pytest.mark.parametrize("key", ["size", "nfiles"])
+@pytest.mark.parametrize(
+    ("value", "valid"), [("0", True), ("'12'", False), ("1.5", False), ("true", False), ("[]", False)]
+)
+def test_a_size_is_a_whole_number(key, value, valid):
+    data = f"schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n      {key}: {value}\n".encode()
+    if valid:
+        (stage,) = parse(data, "x").values()
+        assert getattr(stage.outs["c"], key) == int(value)
+    else:
+        with pytest.raises(BadLock, match=f"outs.0.{key}: found"):
+            parse(data, "x")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
