@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 from math import prod
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.domain.errors import Invalid, Refused
 from stages.domain.factors import code_configs, find_problem
-from stages.screen.design import find_template, make_design, write_configs
+from stages.screen.design import _constant, _resolution, find_template, make_design, write_configs
 
 TWO = {name: {name: [1, 2]} for name in "abcdefg"}
 
@@ -149,3 +150,12 @@ def test_a_configuration_whose_name_is_too_long_is_refused(size, fits):
 def test_factors_that_are_none_are_refused_before_anything_is_designed():
     with pytest.raises(Invalid, match=r"factors\.b\.x: stands in factors\.a already"):
         make_design({"a": {"x": [1, 2]}, "b": {"x": [3, 4]}}, 5)
+
+
+def test_defining_words_are_found_whatever_their_length():
+    square = np.array([[1, 1, 1], [1, -1, -1], [1, 1, -1], [1, -1, 1]])
+    assert list(_constant(square)) == [(0,)]
+    assert _resolution(square) == 1
+    half = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    assert list(_constant(half)) == [(0, 1, 2)]
+    assert _resolution(half[:, :2]) is None
