@@ -1,4 +1,4 @@
-"""What the pages of six studies say, word by word: text, links, titles and figures, without colours and the frame."""
+"""What the pages of seven studies say, word by word: text, links, titles and figures, without colours and the frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from report.build import build
 from tests.support.snapshots import check_snapshots, cut_numbers, describe_json
-from tests.support.studies import STUDIES
+from tests.support.studies import STUDIES, crowded
 
 #: What begins a line of its own.
 _BLOCKS = {"h1", "h2", "h3", "h4", "p", "div", "tr", "li", "dl", "pre", "figure", "table", "details", "summary", "ul"}
@@ -33,6 +33,7 @@ PAGES = {
     "beaten": (*_FEW, "method", "hindsight", "gates/gate3", "gates/gate5", "configs/d1-c000", "runs/rung3"),
     "screened": ("index", "effects", "method"),
     "gapped": ("effects",),
+    "crowded": ("index", "agreement", "stability", "gates/gate3"),
 }
 
 
@@ -87,9 +88,9 @@ def describe_page(path: Path) -> str:
     return "".join(f"{line}\n" for line in words if line.strip())
 
 
-@pytest.mark.parametrize("name", sorted(STUDIES))
+@pytest.mark.parametrize("name", sorted(PAGES))
 def test_the_pages_say_what_their_snapshots_do(name: str, tmp_path: Path) -> None:
-    STUDIES[name](tmp_path)
+    (STUDIES | {"crowded": crowded})[name](tmp_path)
     build(tmp_path)
     texts = {f"{page.replace('/', '-')}.txt": describe_page(tmp_path / "site" / f"{page}.html") for page in PAGES[name]}
     check_snapshots(f"site/{name}", texts)

@@ -112,6 +112,11 @@ def gapped(root: Path) -> None:
     broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["host"]) == gone else run)
 
 
+def crowded(root: Path) -> None:
+    """Twenty-four configurations: more than figures name and sentences list."""
+    make(root, synthetic.params(24))
+
+
 STUDIES: dict[str, Callable[[Path], None]] = {
     "whole": whole,
     "blocked": blocked,
