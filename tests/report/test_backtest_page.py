@@ -20,7 +20,9 @@ from stages.domain import canonical
 from stages.domain.errors import Refused
 from stages.domain.formatting import plain
 from tests.report.conftest import EVIL, Opener
+from tests.support.page_text import describe_page
 from tests.support.repo import PROJECT
+from tests.support.snapshots import check_snapshots, cut_numbers
 
 FOLDER = PROJECT / "studies" / "backtest"
 
@@ -47,6 +49,15 @@ def test_the_page_holds_every_method_gate_and_limit_with_its_basis(result: Backt
         assert line in text
     assert text.count(f"prefixes of one long run; {plain(2000)} resampled ladders, fresh seeds at every rung") == 4
     assert 'id="gates.1"' in text
+
+
+def test_the_pages_of_a_backtest_and_of_a_simulation_say_what_their_snapshots_do(
+    result: Backtest, simulated: Simulation
+) -> None:
+    """The model of a simulation is fitted, so its page is of numbers that are cut before."""
+    cut = simulated_of(canonical.dumps(cut_numbers(canonical.loads(simulated.dumps()), 3)), "result.json")
+    pages = {"backtest.txt": build_page(result), "simulation.txt": simulation.build_page(cut)}
+    check_snapshots("standalone", {name: describe_page(page["index.html"]) for name, page in pages.items()})
 
 
 def test_figures_are_json_in_a_block_and_no_script_is_inline(result: Backtest) -> None:

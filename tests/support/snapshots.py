@@ -51,6 +51,8 @@ def describe_json(value: Any, digits: int = 5, place: str = "") -> Iterator[str]
 
 def cut_numbers(value: Any, digits: int) -> Any:
     """The same with so many digits of its floats."""
+    if isinstance(value, dict):
+        return {key: cut_numbers(entry, digits) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [cut_numbers(entry, digits) for entry in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

@@ -144,6 +144,22 @@ def test_a_check_shows_so_many_notes_and_problems_and_counts_the_rest(printed):
     assert problems(most, 1)[5 * most :] == ["  and 1 more problems of V02 (--json has them)"]
 
 
+def test_a_report_tells_every_check_then_each_problem_then_the_verdict_and_what_was_not_checked(printed):
+    lines = printed(formats.print_report, REPORT)
+    assert lines[0] == "promotion verify: the workspace"
+    assert [line.split() for line in lines[1:6]] == [
+        ["check", "status", "what", "it", "shows"],
+        ["V01", "one", "passed", "It", "shows", "this"],
+        ["note:", "noted"],
+        ["V02", "two", "failed", "It", "shows", "this"],
+        ["V03", "three", "skipped", "no", "key;", "to", "enable:", "make", "one"],
+    ]
+    assert lines[6:] == ["", "V02 two: f1, line 1, /p", "  found     x|y", "  expected  y", "  means     it is <b>",
+                         REPORT.summary(), "not checked, and not counted as passed: V03"]  # fmt: skip
+    whole = Report("x", None, "git", (PASSED,), frozenset())
+    assert printed(formats.print_report, whole)[-1] == whole.summary()
+
+
 def test_a_history_has_a_line_for_each_commit(printed):
     steps = [CommitStep("a" * 40, "A, today", ("one", "two"), REPORT), CommitStep("b" * 40, "B, now", (), GOOD)]
     lines = printed(formats.print_history, steps)
