@@ -137,3 +137,12 @@ def test_the_digest_is_that_of_the_bytes():
 
     assert sha256({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}\n').hexdigest()
     assert json.loads(dumps({"é": 1})) == {"é": 1}
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1, "b": [2, -3, {"c": 10**15}]}, {"a": 0.5, "b": "ü", "c": None, "d": True}, []]
+)
+def test_plain_canonical_bytes_are_read_once(monkeypatch, value):
+    data = canonical.dumps(value)
+    monkeypatch.setattr(canonical, "loads", lambda _: pytest.fail("read a second time, with every check"))
+    assert canonical.loads_canonical(data) == value

@@ -8,7 +8,7 @@ import pytest
 from stages.domain import names
 from stages.domain.locks import Amendment
 from stages.summary import everything
-from stages.summary.metrics import _lowest_agreement, path
+from stages.summary.metrics import _device_hours, _lowest_agreement, path
 
 
 def headline(case, mode="frozen"):
@@ -91,3 +91,10 @@ def test_device_hours_count_the_noise_floor_as_well(case):
     made = json.loads(summary[names.SUMMARY / "accounting.json"])["totals"]
     assert made["floor_hours"] > 0
     assert headline(case)["device_hours"] == round(made["executed_hours"] + made["floor_hours"], 9)
+
+
+@pytest.mark.parametrize(
+    ("executed", "floor", "hours"), [(1.5, 0.25, 1.75), (0.1, 0.2, 0.3), (None, 0.5, None), (0.5, None, None)]
+)
+def test_device_hours_are_unknown_where_a_part_of_them_is(executed, floor, hours):
+    assert _device_hours(SimpleNamespace(executed_hours=executed, floor_hours=floor)) == hours
