@@ -386,3 +386,20 @@ def test_one_host_alone_cannot_agree(csv):
     assert (found.hosts, found.hosts_note) == (("",), "agreement: not evaluable: there is one host only, h1")
     found = read_curves(write(csv, rows(GOOD)), curve_map())
     assert (found.hosts, found.hosts_note) == (("",), "agreement: not evaluable: the map declares no host")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "holes"),
+    [
+        ({"1", "2", "4"}, ["3"]),
+        ({"0", "2"}, ["1"]),
+        ({"1", "30"}, [str(number) for number in range(2, 30)]),
+        ({"1", "31"}, []),
+        ({"2", "4"}, []),
+        ({"1", "b"}, []),
+        ({"1", "3", "1234567890"}, []),
+        (set(), []),
+    ],
+)
+def test_seeds_that_are_counted_from_one_have_holes_and_names_or_scattered_numbers_have_none(seeds, holes):
+    assert pools._holes(seeds) == holes

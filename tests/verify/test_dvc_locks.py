@@ -11,6 +11,7 @@ import pytest
 
 from stages.domain import yamlio
 from stages.domain.canonical import JsonObject
+from stages.domain.errors import Unreadable
 from stages.domain.study import Study, parse_study
 from stages.dvcfiles.lockfile import LockedFile, LockedStage
 from stages.dvcfiles.pipeline import PlannedStage
@@ -503,3 +504,18 @@ def test_every_difference_of_another_version_is_named(judged):
     assert problems == []
     assert notes[0].count("with meta") == 6
     assert all(notes[0].count(f"deps with more{n};") + notes[0].endswith(f"deps with more{n}") == 6 for n in range(20))
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "dvc.lock"])
+def test_generated_files_may_be_as_large_as_what_they_say_could_be(judged, name):
+    """Sixteen times the text that the study generates, for dvc.lock as often again as it has runs and two more."""
+    text, runs = len(judged.tree.read(f"{RUN2}/dvc.yaml")), len(judged.get(Study).hosts)
+    most = (64 << 10) + 16 * text * (runs + 2 if name == "dvc.lock" else 1)
+    data = judged.tree.read(f"{RUN2}/{name}")
+
+    def padded(size: int) -> bytes:
+        return data + b"#" * (size - len(data) - 1) + b"\n"
+
+    check(judged, **{f"{RUN2}/{name}": padded(most)})
+    with pytest.raises(Unreadable, match=f"{RUN2}/{name}: {most + 1} bytes, expected at most {most} for what it has"):
+        check(judged, **{f"{RUN2}/{name}": padded(most + 1)})

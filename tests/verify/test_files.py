@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from stages.repo.git import Git
+from stages.repo.tree import WorkTree
+from stages.verify import files
+from stages.verify.check import Case, Options
 from stages.verify.files import _OWN
 from stages.verify.look_alikes import fold_name, is_short_name_of, loosen_name
 from tests.support.repo import PROJECT, environment
@@ -55,6 +60,20 @@ def test_files_of_dvc_in_a_folder_of_a_team_are_named(clone: Forger, path: str):
     clone.write(path, b"")
     clone.git("add", "-f", path)
     assert notes_of(clone, "V17") == [f"files of DVC that are none of the study's, which nothing here looks at: {path}"]
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_what_pip_leaves_where_the_program_was_installed_from_is_no_metadata_of_the_study(clone: Forger, git: bool):
+    """In the workspace, where git ignores it; without git, under the project's own name."""
+    own, other = "staged_promotion.egg-info", "torch_evil.egg-info"
+    with (clone.root / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:
+        exclude.write("*.egg-info\n")
+    for folder in (own, other):
+        clone.write(f"{folder}/entry_points.txt", b"")
+    case = Case(clone.root, WorkTree(clone.root), Git(clone.root) if git else None, None, Options("git"))
+    assert [problem.file for problem in files._metadata(case)] == ([] if git else [other])
+    commit = replace(case, commit="a" * 40)
+    assert sorted(problem.file for problem in files._metadata(commit)) == [own, other]
 
 
 def test_names_of_the_study_are_told_apart():
