@@ -90,9 +90,7 @@ def _find_generator(count: int, base: int) -> str:
     from pyDOE3 import fracfact_opt
 
     letters = string.ascii_lowercase[:base]
-    if (
-        count == 2**base - 1
-    ):  # every product is a factor: one design, which the library refuses for seven
+    if count == 2**base - 1:  # every product is a factor: one design, which the library refuses for seven
         return " ".join("".join(word) for size in range(1, base + 1) for word in combinations(letters, size))
     return str(fracfact_opt(count, count - base)[0])
 
