@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from stages import cli
 from tests.support.snapshots import check_snapshots
 
