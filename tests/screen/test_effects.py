@@ -194,7 +194,7 @@ def test_the_columns_of_effects_are_centred_and_of_the_size_of_the_effect():
 
 def test_columns_are_one_but_for_sign_and_size():
     column = np.array([1.0, -1.0, 0.0])
-    assert _is_same(column, 3 * column) and _is_same(column, -column)
+    assert _is_same(column, 3 * column) and _is_same(column, -column) and _is_same(0.1 * column, 0.1 * column)
     assert not _is_same(column, np.array([1.0, 1.0, -2.0]))
     assert not _is_same(column, np.array([1.0, -0.9, -0.1]))
     assert not _is_same(column, np.zeros(3))
@@ -240,6 +240,10 @@ def effect_of(estimate: float, corrected: float | None) -> Effect:
         ((0.1, True), (0.049, True), "relaxes"),
         ((-0.1, True), (-0.05, True), "lasts"),
         ((-0.1, True), (-0.049, True), "relaxes"),
+        ((0.0, True), (0.1, True), "reverses"),
+        ((0.1, True), (0.0, True), "reverses"),
+        ((-0.1, True), (0.0, True), "relaxes"),
+        ((0.0, True), (-0.1, True), "lasts"),
         ((0.1, False), (-0.1, True), "appears"),
         ((0.1, False), (0.1, False), "not shown"),
     ],
