@@ -179,11 +179,14 @@ class Backtest(StoredResult):
 
 def read_result(model: type[Result], command: str, data: bytes, where: str) -> Result:
     """The result that `promotion COMMAND --json` wrote into a file; `Invalid` says what is wrong with it."""
+    expected = f"expected what `promotion {command} --json` writes"
     try:
         value = canonical.loads(data)
     except canonical.NotCanonical as error:
-        raise Invalid.at(where, f"{error}, expected what `promotion {command} --json` writes") from None
-    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
+        raise Invalid.at(where, f"{error}, {expected}") from None
+    if not isinstance(value, dict):
+        raise Invalid.at(where, f"found {type(value).__name__}, {expected}")
+    if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
         raise Invalid.at(where, f"found {value['schema']}, expected {SCHEMA}; update staged-promotion", "schema")
     return parse(model, value, where)
 

@@ -84,7 +84,7 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         if (value.is_integer() or abs(value) >= 1e6) and abs(value) < 1e15:
             return plain(round(value))
-        text = _fixed(value, 6).rstrip("0") if abs(value) >= 1e-6 else f"{value:.3g}"
+        text = _fixed(value, 6).rstrip("0").rstrip(".") if abs(value) >= 1e-6 else f"{value:.3g}"
         return text.replace("-", MINUS)
     return str(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,3 +144,132 @@ def test_other_hosts_than_those_of_the_rules_are_told(tmp_path, hosts, of_rules,
     arranged = pools.arrange(read, known, rules, False)
     lines = figures._statements(dataclasses.replace(read, hosts=hosts, hosts_note=""), known, rules, arranged, options)
     assert [line for line in lines if "hosts" in line or "of the curves" in line] == told
+
+
+def make_pool(values, state):
+    cost = np.zeros(np.shape(values))
+    return pools.Pool(np.array(values), np.array(state, dtype=np.int8), cost, np.zeros((3, 1), dtype=np.int64), 0, 1)
+
+
+def test_means_and_deviations_are_over_finished_runs_alone():
+    done, gone, never = curves.FINISHED, curves.DIVERGED, curves.ABSENT
+    pool = make_pool(
+        [[[10, 14, 99]], [[20, 26, 99]], [[30, 99, 99]]],
+        [[[done, done, gone]], [[done, done, never]], [[done, gone, gone]]],
+    )
+    assert figures.pool_means(pool).tolist() == [12.0, 23.0, 30.0]
+    # deviations of 2 and 3 times the root of 2; one run has none
+    assert figures.seed_sd(pool) == pytest.approx(2.5 * 2**0.5)
+    broken = make_pool([[[10, 14]], [[20, 26]]], [[[gone, done]], [[never, never]]])
+    assert np.isnan(figures.pool_means(broken)).tolist() == [False, True]
+    assert figures.seed_sd(broken) is None
+
+
+def rungs_of(path, pairs, ladders, values=VALUES, **over):
+    known = curve_map(**over)
+    read = curves.read_curves(write(path / "c.csv", rows(values)), known)
+    arranged = pools.arrange(read, known, ruleset(TOP))
+    tally = SimpleNamespace(pairs={"rung1": pairs, "rung2": pairs}, pair_ladders=ladders)
+    return [row.model_dump() for row in figures._rungs(known, arranged, tally)]
+
+
+def test_what_a_rung_says_before_any_rule(tmp_path):
+    # means of 3.3, 3.366667, 3.533333 and, at the end, 2.036667, 2.106667, 2.01: of three pairs one is ordered as in the end
+    first, last = rungs_of(tmp_path, 1.0, 3)
+    assert first == {
+        "rung": "rung1", "budget": 1.0, "unit": "nats", "runs_each": 1, "seed_sd": 0.264575, "tau_b": -0.333333,
+        "accuracy_all_runs": 0.333333333, "accuracy": 0.333333,
+    }  # fmt: skip
+    assert (last["rung"], last["budget"], last["tau_b"], last["accuracy_all_runs"]) == ("rung2", 2.0, 1.0, 1.0)
+    none = rungs_of(tmp_path, 0.0, 0)[0]
+    assert (none["accuracy"], none["accuracy_all_runs"]) == (None, 0.333333333)
+    flat = {name: [[3.0 + n / 10, 2.0 + at / 10 + n / 100] for n in range(3)] for at, name in enumerate("abc")}
+    level = rungs_of(tmp_path, 0.0, 0, flat)[0]
+    assert (level["tau_b"], level["seed_sd"], level["accuracy_all_runs"]) == (None, 0.1, 0.0)
+
+
+def test_the_end_of_a_run_has_the_unit_of_what_counts(tmp_path):
+    final = {"kind": "first_reach", "value": 2.5, "unreached": "omit"}
+    rung1, rung2 = rungs_of(tmp_path, 0.0, 0, final=final, rungs={"rung1": 1.0, "rung2": "final"})
+    assert [(row["budget"], row["unit"]) for row in (rung1, rung2)] == [(1.0, "nats"), ("final", "step")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sign", "value"),
+    [("at_budget", 1, 2.5), ("at_budget", -1, -2.5), ("first_reach", 1, 2.5), ("first_reach", -1, 2.5)],
+)
+def test_a_value_is_told_in_the_direction_of_the_curves_and_a_budget_as_it_is(kind, sign, value):
+    native = figures._native(2_500_000.4, SimpleNamespace(sign=sign), SimpleNamespace(final=SimpleNamespace(kind=kind)))
+    assert native == value
+    assert str(figures._native(0.4, SimpleNamespace(sign=-1), curve_map())) == "0.0"
+
+
+def test_nobody_behind_the_first_sixty_four_comes_first():
+    final = tuple(np.array([1000 - n, 1000 - n]) for n in range(66))
+    many = pools.Pools(tuple(f"c{n:02d}" for n in range(66)), ("",), {}, final, 0)
+    shares = figures.sureness(many, 50)
+    assert shares.tolist() == [0.0] * 65 + [1.0]
+    level = pools.Pools(many.configs, ("",), {}, tuple(np.array([5, 5]) for _ in range(66)), 0)
+    assert figures.sureness(level, 50).tolist() == [1.0] + [0.0] * 65
+    even = pools.Pools(many.configs, ("",), {}, tuple(np.arange(1000) for _ in range(66)), 0)
+    assert np.flatnonzero(figures.sureness(even, 2000) == 0).tolist() == [64, 65]
+
+
+def test_a_standing_has_its_rank_its_deviation_and_its_share_of_redraws(tmp_path):
+    known = curve_map()
+    read = curves.read_curves(write(tmp_path / "c.csv", rows(VALUES)), known)
+    truth = figures._truth(read, known, pools.arrange(read, known, ruleset(TOP)))
+    assert [(row.config, row.rank, row.final, row.seed_sd, row.runs) for row in truth] == [
+        ("c", 1, 2.01, 0.017321, 3), ("a", 2, 2.036667, 0.055076, 3), ("b", 3, 2.106667, 0.167730, 3),
+    ]  # fmt: skip
+    assert sum(row.first_in_redraws for row in truth) == pytest.approx(1.0)
+
+
+def test_shares_and_their_errors_have_nine_decimals():
+    assert (figures._share(1, 3), figures._share(0, 3)) == (0.333333333, 0.0)
+    assert (figures._error(0.5, 3), figures._error(1.0, 3)) == (0.288675135, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("counted", "left_out", "expected"),
+    [
+        (replay.RuleCount(2, 1, 4), {}, (True, "", 0.666667, 0.333333, 1.333333)),
+        (None, {"R1": "one block"}, (False, "one block", None, None, None)),
+    ],
+)
+def test_a_rule_is_counted_a_ladder_or_said_why_not(counted, left_out, expected):
+    rule = ruleset(TOP).gates["gate1"]["R1"]
+    count = replay.GateCount(rules={"R1": counted} if counted else {})
+    row = figures._rule("R1", rule, count, left_out, 3)
+    assert (row.evaluated, row.why_not, row.holds, row.fails, row.unknown) == expected
+    assert (row.id, row.kind, row.effect) == ("R1", "top_k", "promote")
+
+
+def test_gates_and_methods_are_shares_of_all_ladders(tmp_path):
+    known = curve_map()
+    read = curves.read_curves(write(tmp_path / "c.csv", rows(VALUES)), known)
+    arranged = pools.arrange(read, known, ruleset(TOP))
+    count = replay.GateCount(1, 9, 4, 3, 2, 1, 6.0, {"R1": replay.RuleCount(4, 5, 0)})
+    methods = {
+        name: replay.MethodCount(np.array([1, 0, 2, 0]), 1, 2, 5, 8.0) for name in ("rules", "halving 2, matched")
+    }
+    methods["full"] = replay.MethodCount(np.array([0, 1, 1, 1]), 0, 3, 9, 12.0)
+    tally = replay.ReplayTally(3, {"gate1": count, "gate2": count}, methods, 0, {}, {"halving 2, matched": 2},
+                               {"gate1": {}, "gate2": {}})  # fmt: skip
+    first, last = figures._gates(ruleset(TOP), tally, 12.0)
+    assert first.model_dump(exclude={"rules"}) == {
+        "gate": "gate1", "rung": "rung1", "last": False, "candidates": 3.0, "promoted": 1.333333, "blocked": 0.333333333,
+        "best_reached": 1.0, "best_dropped": 0.666666667, "best_dropped_error": 0.272165527,
+        "top3_dropped": 0.333333333, "cost_share": 0.5,
+    }  # fmt: skip
+    assert (last.gate, last.last, len(last.rules)) == ("gate2", True, 1)
+    rules, halving, full = figures._methods(arranged, tally)
+    assert rules.model_dump(exclude={"regret"}) == {
+        "method": "rules", "title": "the frozen rules", "best_picked": 0.666666667, "best_picked_error": 0.272165527,
+        "best_lost": 0.333333333, "top3_lost": 0.666666667, "nobody": 0.0, "finalists": 1.666667, "cost": 2.666667,
+        "cost_share": 0.666666667,
+    }  # fmt: skip
+    assert halving.title == "successive halving, eta 2, from 2, at most the rules' mean cost"
+    assert (full.cost_share, full.nobody) == (1.0, 0.333333333)
+    tally.starts["halving 2, matched"] = 3
+    assert [row.method for row in figures._methods(arranged, tally)] == ["rules", "full"]

@@ -13,7 +13,7 @@ from stages.commands import candidates
 from stages.commands.candidates import ResultRow
 from stages.domain import yamlio
 from stages.domain.errors import Refused
-from tests.runners.test_candidates import HEAD, AgentRepo, bare, make_candidate_params  # noqa: F401
+from tests.runners.test_candidates import HEAD, AgentRepo, create_bare, make_candidate_params  # noqa: F401
 
 ROW = "abcdef0\t1.0\t1\tkeep\tx"
 
@@ -135,7 +135,7 @@ def test_a_section_that_cannot_be_told_apart_is_written_by_hand() -> None:
     assert str(caught.value) == f"s.yaml: {told}"
 
 
-def test_the_section_is_printed_or_written_and_what_was_made_is_counted(bare: AgentRepo, capsys) -> None:  # noqa: F811
+def test_the_section_is_printed_or_written_and_what_was_made_is_counted(bare: AgentRepo, capsys) -> None:
     table = bare.write_table((0, "0.9979", "keep", "baseline"), (2, "0.99", "keep", "faster"))
     assert run(table) == 0
     out, err = capsys.readouterr()
@@ -157,7 +157,7 @@ def test_the_section_is_printed_or_written_and_what_was_made_is_counted(bare: Ag
     assert study.read_text(encoding="utf-8") == f"{section}runner: {json.dumps(value['runner'])}\n"
 
 
-def test_what_stands_in_the_way_is_named_before_anything_is_read(bare: AgentRepo) -> None:  # noqa: F811
+def test_what_stands_in_the_way_is_named_before_anything_is_read(bare: AgentRepo) -> None:
     table = bare.write_table((1, "0.0", "crash", "x"), (2, "1.0", "discard", "y"))
     assert refusal(table) == "results.tsv: no row was kept, so there is nothing to compare"
     assert refusal("absent.tsv") == "absent.tsv: there is no such file"
@@ -175,7 +175,7 @@ def test_what_stands_in_the_way_is_named_before_anything_is_read(bare: AgentRepo
         assert refusal(table) == built_in
 
 
-def test_without_git_no_version_is_found(bare: AgentRepo) -> None:  # noqa: F811
+def test_without_git_no_version_is_found(bare: AgentRepo) -> None:
     table = bare.write_table((0, "1.0", "keep", "x"))
     shutil.rmtree(".git")
     assert refusal(table) == "a candidate is a version of a file in git, but there is no git repository here"

@@ -6,10 +6,12 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from stages import runners
 from stages.cli import build_parser
 from stages.commands import trial
 from stages.domain import files
@@ -269,3 +271,43 @@ def test_trials_are_two_of_a_seed_and_one_of_another_and_need_the_text(written: 
     (written / "artifacts/corpus/manifest.json").unlink()
     with pytest.raises(Refused, match=r"^artifacts/corpus/manifest\.json is missing; `dvc repro corpus` writes it$"):
         trial.run(asked)
+
+
+def test_a_trial_is_a_run_of_the_first_rung_that_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    params = make_params()
+    params["hosts"]["any"]["report"] = ["torch"]
+    study = parse_study(params, "params.yaml")
+    asked: list[Any] = []
+    curve = Path("live/try/small/any/again.csv")
+
+    class Runner:
+        def make_spec(self, assignment: Any) -> str:
+            asked.append(assignment)
+            return "spec"
+
+        def load(self) -> None:
+            asked.append("load")
+
+        def train(self, spec: str, corpus: Path, scratch: Path, observer: Any) -> RunResult:
+            asked.append((spec, corpus.as_posix(), scratch.as_posix(), observer.run, observer._budget))
+            files.write_whole(curve, b"step\n")
+            facts, telemetry = {"score": 1.5}, {"torch": "2.9", "probe": {"torch": "2.9"}}
+            return RunResult("finished", None, facts, telemetry, clear=lambda: asked.append("clear"))
+
+    now = iter([100.0, 102.5])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runners, "runner_of", lambda settings: Runner())
+    monkeypatch.setattr(machine, "show_gpus", lambda block: asked.append(block))
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    assert trial.run_trial(study, "small", "any", 6, "again") == make_trial(
+        score=1.5, wall_seconds=2.5, environment={"torch": "2.9"}, probe={"torch": "2.9"}
+    )
+    assert asked[0] == runners.Assignment(
+        rung="rung1", config="small", host="any", seed=6, settings=study.runner, knobs={"lr": 0.05, "mode": "normal"},
+        block=study.hosts["any"].model_dump(), clock="given", seconds=1.0, last=False, options={"steps": 5},
+    )  # fmt: skip
+    run = ("spec", "artifacts/corpus", "scratch/try/small/any/again", "try/small/any/again", "1.0 s given")
+    assert asked[1:] == ["load", study.hosts["any"], run, "clear"]
+    assert not curve.exists()

@@ -173,6 +173,57 @@ def test_words_that_do_not_go_together_are_refused(calls: list[Any], tmp_path: P
     assert "verify" not in named(calls)
 
 
+@pytest.mark.parametrize(
+    ("data", "broken"),
+    [
+        (b"{", True), (b"[]", True), (b"", True), (b"[" * 100_000, True), (b"\xff", True),
+        (b"{}", False), (None, False), (b" " * (1 << 20), True), (b" " * ((1 << 20) + 1), False),
+    ],
+)  # fmt: skip
+def test_an_rwlock_that_is_no_mapping_is_named_beside_a_verified_workspace(
+    data: bytes | None, broken: bool, calls: list[Any], tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(parents=True)
+    if data is not None:
+        path.write_bytes(data)
+    message = "left half-written by a killed process, so that DVC refuses to start; `promotion heal` removes it"
+    assert run("--repo", str(tmp_path)) == 1
+    assert capsys.readouterr().err == f"{path.as_posix()}: {message}\n" * broken
+    run("--repo", str(tmp_path), "--rev", "HEAD")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_rwlock_that_cannot_be_read_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    def fail(path: Path) -> bytes:
+        raise PermissionError(13, "denied")
+
+    path = tmp_path / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"{")
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    verify._name_broken_rwlock(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_written_is_not_told_again_and_nothing_else_is_written(
+    calls: list[Any], tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "report.json"
+    assert run("--json", str(out), "--against", "b") == 1
+    assert named(calls)[-2:] == ["print_report", "print_changed_decisions"]
+    assert json.loads(out.read_bytes()) == {
+        "name": "whole",
+        "decisions_changed": [{"name": "changed"}],
+        "history": None,
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    capsys.readouterr()
+    assert run("--range", "a..b", "--json") == 1
+    assert not {"print_history", "print_report"} & {*named(calls)[4:]}
+    assert json.loads(capsys.readouterr().out)["decisions_changed"] == [{"name": "changed"}]
+
+
 # Statements
 
 

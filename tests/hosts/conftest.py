@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages.domain.study import Study
+from stages.hosts.cluster import Cluster, create_cluster
 from tests.support import synthetic
 from tests.support.repo import Repo, environment
 
@@ -52,6 +53,12 @@ def start() -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The certificates of a cluster."""
+    return create_cluster(tmp_path_factory.mktemp("clusters") / "ours")
 
 
 def wait_for(pattern: str, log: Path, process: subprocess.Popen[bytes]) -> str:

@@ -15,7 +15,7 @@ from stages.domain import canonical, names
 from stages.hosts.cluster import create_cluster, is_loopback
 from tests.hosts import mini
 from tests.hosts.conftest import PATIENCE, wait_for
-from tests.hosts.test_cluster import list_listening
+from tests.hosts.test_listening import list_listening
 from tests.support.repo import Repo
 
 

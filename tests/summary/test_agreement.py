@@ -14,7 +14,7 @@ from scipy.stats import bootstrap, kendalltau
 from stages.domain.decision import decide
 from stages.domain.evidence import tau_b
 from stages.summary import pairs
-from stages.summary.agreement import LEVEL, agreement
+from stages.summary.agreement import LEVEL, _overlap, agreement
 
 EXTRACT = Path(__file__).parents[1] / "data" / "track3.csv"
 MEANS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=2, max_size=9)
@@ -200,3 +200,75 @@ def test_tau_is_scipys_to_the_last_digit(data):
     )
     theirs = float(kendalltau(first, second).statistic) if len(first) > 1 else float("nan")
     assert tau_b(first, second) == (None if np.isnan(theirs) else round(theirs, 9) + 0.0)
+
+
+def test_intervals_are_of_five_candidates_to_as_many_as_memory_holds(monkeypatch):
+    values = [float(i) for i in range(6)]
+    assert [pairs.interval(values[:n], values[:n], LEVEL) for n in (4, 5, 6)] == [None, [1.0, 1.0], [1.0, 1.0]]
+    monkeypatch.setattr(pairs, "MOST", 5)
+    assert [pairs.interval(values[:n], values[:n], LEVEL) for n in (5, 6)] == [[1.0, 1.0], None]
+
+
+def test_inversions_are_listed_by_the_smaller_of_their_two_gaps_then_by_name():
+    first, second = [1.0, 2.0, 3.0, 1.0], [3.0, 2.5, 1.0, 3.0]
+    assert pairs.inversions(list("abcd"), first, second) == (
+        5, [["a", "c"], ["d", "c"], ["b", "c"], ["a", "b"], ["d", "b"]]
+    )  # fmt: skip
+    assert pairs.inversions(list("ab"), [1.0, 1.0], [1.0, 2.0]) == (0, [])
+    assert pairs.inversions(list("ab"), [1.0, 2.0], [1.0, 1.0]) == (0, [])
+
+
+def test_the_whole_of_a_rung_on_two_hosts(case):
+    def score(run):
+        return {"d4-c003": 1.25, "d8-c007": 1.5}.get(run.config, 1.75) + (0.5 if run.host == "cpu-fp32" else 0)
+
+    two = case.rescored("rung5", score).ladder()
+    assert agreement(two).to_json()["rungs"]["rung5"] == {
+        "hosts": ["cpu-bf16", "cpu-fp32"],
+        "candidates": 2,
+        "leaders": {"cpu-bf16": "d4-c003", "cpu-fp32": "d4-c003"},
+        "means": {
+            "d4-c003": {"cpu-bf16": 1.25, "cpu-fp32": 1.75},
+            "d8-c007": {"cpu-bf16": 1.5, "cpu-fp32": 2.0},
+        },
+        "ranks": {"d4-c003": {"cpu-bf16": 1, "cpu-fp32": 1}, "d8-c007": {"cpu-bf16": 2, "cpu-fp32": 2}},
+        "pairs": [
+            {
+                "hosts": ["cpu-bf16", "cpu-fp32"], "candidates": 2, "tau_b": 1.0, "interval": None,
+                "discordant": 0, "inversions": [],
+            }
+        ],
+        "host_alone": {
+            host: {
+                "outcome": "decided", "promoted": [], "verdicts": {"R4": False, "R5": None, "R6": True}, "first": "d4-c003"
+            }
+            for host in ("cpu-bf16", "cpu-fp32")
+        },
+        "overlap": {"common": [], "any": [], "jaccard": None},
+    }  # fmt: skip
+    assert (agreement(two).level, agreement(two).to_json()["schema"]) == (0.95, 1)
+
+
+@pytest.mark.parametrize(
+    ("promoted", "common", "everyone", "jaccard"),
+    [
+        ([{"a", "b", "c"}], "abc", "abc", 1.0),
+        ([{"b", "a"}, {"c", "b"}], "b", "abc", 0.333333333),
+        ([{"a"}, set()], "", "a", 0.0),
+        ([set()], "", "", None),
+    ],
+)
+def test_overlap_is_whom_all_hosts_would_promote_of_whom_any_would(promoted, common, everyone, jaccard):
+    assert _overlap(promoted).model_dump() == {"common": [*common], "any": [*everyone], "jaccard": jaccard}
+
+
+def test_hosts_without_any_finished_candidate_have_no_leader(case):
+    records = tuple(run for run in case.records if run.rung != "rung5" or run.seed != 5001)
+    rung = agreement(type(case)(case.root, case.configs, case.locks, records, case.decisions).ladder()).rungs["rung5"]
+    assert rung.leaders == {"cpu-bf16": None, "cpu-fp32": None}
+    assert {alone.first for alone in rung.host_alone.values()} == {None}
+    assert (rung.pairs[0].candidates, rung.pairs[0].tau_b, rung.pairs[0].interval) == (0, None, None)
+    none = tuple(run for run in case.records if run.rung != "rung5")
+    assert (
+        "rung5" not in agreement(type(case)(case.root, case.configs, case.locks, none, case.decisions).ladder()).rungs
+    )

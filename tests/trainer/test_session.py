@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from trainer.muon import Factors
 from trainer.session import Session
@@ -24,13 +25,19 @@ def session_of(spec: Spec, corpus_dir: Path) -> Session:
     return Session(spec, realise(spec.config, spec.runner, 64), Corpus(corpus_dir), torch.device("cpu"))
 
 
-def first_gradients(spec: Spec, corpus_dir: Path) -> dict[str, torch.Tensor]:
-    """Loss and gradients of a first step, from weights in which no part of the model is silent."""
+def disturbed(spec: Spec, corpus_dir: Path) -> Session:
+    """A session with weights in which no part of the model is silent."""
     session = session_of(spec, corpus_dir)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in session.parameters.values():
             value += 0.1 * torch.empty(value.shape).normal_(generator=draw)
+    return session
+
+
+def first_gradients(spec: Spec, corpus_dir: Path) -> dict[str, torch.Tensor]:
+    """Loss and gradients of a first step."""
+    session = disturbed(spec, corpus_dir)
     found: dict[str, torch.Tensor] = {}
 
     def keep(_now: object) -> None:
@@ -48,6 +55,22 @@ def test_accumulated_device_batches_are_the_whole_batch(make_spec: Make, corpus_
     parts = first_gradients(make_spec(config__device_batch_tokens=device_batch), corpus_dir)
     for name, value in whole.items():
         assert torch.allclose(parts[name], value, rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize("device_batch", [128, 64, 32])
+def test_the_gradients_of_a_step_are_those_of_the_mean_loss_of_its_tokens(
+    make_spec: Make, corpus_dir: Path, device_batch: int
+) -> None:
+    found = first_gradients(make_spec(config__device_batch_tokens=device_batch), corpus_dir)
+    session = disturbed(make_spec(), corpus_dir)
+    ids, targets = session._next_batch()
+    logits = 15 * torch.tanh(session.trunk(ids) @ session.parameters["head"].T / 15)
+    loss = cross_entropy(logits, targets.reshape(-1))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(found["loss"]) == pytest.approx(float(loss.detach()), rel=1e-5)
+    for name, value in session.parameters.items():
+        assert value.grad is not None
+        assert torch.allclose(found[name], value.grad, rtol=1e-3, atol=1e-6), name
 
 
 @pytest.mark.slow
