@@ -129,7 +129,7 @@ _LINE = re.compile(r"( *)(- )?(?:([A-Za-z_][\w@./-]*):(?: |(?=\n)))?(.*)\n", re.
 _SECTION = re.compile(r"(?:    (?: |- ).*\n)*")
 _SECTION_INDENT = 4
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]+(?:e[-+][0-9]{2,3})?")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+(?:e[-+][0-9]{2,3})?|e[-+][0-9]{2,3})")
 #: Text that no YAML schema reads as anything else: it starts with a letter or '/', and has no sign of YAML's.
 _TEXT = re.compile(r"[A-Za-z/][\w./@=+-]*(?: [\w./@=+-]+)*", re.ASCII)
 #: A digest may start with a digit, but one such as 0b01..., 1234... or 12e34... would be a number in YAML.

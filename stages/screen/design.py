@@ -64,7 +64,7 @@ def make_design(factors: Factors, resolution: int) -> FactorialDesign:
 def _fraction(count: int, resolution: int) -> tuple[NDArray[np.int64], list[tuple[int, ...]], int | None]:
     """Signs of the smallest design of `count` factors, the factors whose product each column is, and its resolution."""
     import numpy as np
-    from pyDOE3 import fracfact, fracfact_opt
+    from pyDOE3 import fracfact
 
     if count == 0:
         return np.zeros((1, 0), dtype=np.int64), [], None
@@ -72,7 +72,7 @@ def _fraction(count: int, resolution: int) -> tuple[NDArray[np.int64], list[tupl
     if count <= MOST_FRACTIONATED:
         for erased in range(count - 2, 0, -1):
             try:
-                generator = str(fracfact_opt(count, erased)[0])
+                generator = _find_generator(count, count - erased)
             except ValueError:  # it would leave too few runs to tell the factors apart
                 continue
             signs = np.rint(fracfact(generator)).astype(np.int64)
@@ -83,6 +83,16 @@ def _fraction(count: int, resolution: int) -> tuple[NDArray[np.int64], list[tupl
     elif 2**count > MOST_RUNS:
         raise Refused(f"factors: found {count} of two levels, expected at most {MOST_FRACTIONATED}; vary fewer at once")
     return np.rint(fracfact(full)).astype(np.int64), [(n,) for n in range(count)], None
+
+
+def _find_generator(count: int, base: int) -> str:
+    """The best fraction of 2**base runs, as the library writes it; `ValueError` where it knows none."""
+    from pyDOE3 import fracfact_opt
+
+    letters = string.ascii_lowercase[:base]
+    if count == 2**base - 1:  # every product is a factor: one design, which the library refuses for seven
+        return " ".join("".join(word) for size in range(1, base + 1) for word in combinations(letters, size))
+    return str(fracfact_opt(count, count - base)[0])
 
 
 def _as_factors(words: list[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from report.build import build
 from stages.commands import study as command
-from stages.commands import study_extend
+from stages.commands import study_back, study_extend
 from stages.commands.freeze import freeze
 from stages.domain import locks, yamlio
 from stages.domain.errors import Refused
+from stages.domain.files import sha256_bytes
 from stages.domain.locks import LockRefused
 from stages.domain.study import load
 from stages.study_check import load_checked
 from tests.support import dvclock, synthetic
 from tests.support.repo import Repo, enter_copy
+from tests.support.snapshots import check_snapshots
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +197,61 @@ def test_where_nobody_was_let_through_nobody_goes_on(repo: Repo, monkeypatch: py
     monkeypatch.setattr(study_extend, "who_may_go_on", lambda decision, same_budget: [])
     told = "gate5 of synthetic let nobody through; --rung names another, or leave the budget as it is"
     assert refuse("longer", "--budget-seconds", "1000") == told
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("longer", ["--budget-seconds", "1000"]),
+        ("wider", ["--rung", "rung3"]),
+        ("given", ["--rung", "rung2", "--budget-seconds", "11.5", "--seeds", "7", "8", "--floor-seeds", "9"]),
+    ],
+)
+def test_the_file_is_written_as_its_snapshot_holds(repo: Repo, name: str, words: list[str]):
+    text = extend(name, *words).read_text(encoding="utf-8")
+    origin = load_checked(Path(f"studies/{name}.yaml")).study.from_
+    assert origin is not None
+    lines = Path("ledger/decisions.jsonl").read_bytes().splitlines(keepends=True)
+    assert origin.decision == sha256_bytes(lines[int(origin.gate.removeprefix("gate")) - 1])
+    assert origin.commit == repo.git("rev-parse", "HEAD")
+    text = text.replace(origin.commit, "COMMIT").replace(origin.decision, "DECISION")
+    check_snapshots(f"study_extend/{name}", {"file.txt": text})
+
+
+def make_lock(**frozen: Any) -> Any:
+    return SimpleNamespace(frozen=frozen)
+
+
+@pytest.mark.parametrize(
+    ("locks_", "seed"),
+    [
+        ([], 1000),
+        ([make_lock()], 1000),
+        ([make_lock(seeds=[999])], 1000),
+        ([make_lock(seeds=[1000])], 2000),
+        ([make_lock(seeds=[1999], floor_seeds=[7])], 2000),
+        ([make_lock(seeds=[3], floor_seeds=[4500]), make_lock(seeds=[2000])], 5000),
+        ([make_lock(seeds=["9000", None, 1])], 1000),
+    ],
+)
+def test_the_first_seed_to_propose_is_a_thousand_above_all_that_were_frozen(locks_: list[Any], seed: int, monkeypatch):
+    past = SimpleNamespace(locks=dict(enumerate(locks_)))
+    monkeypatch.setattr(study_extend, "history_at_head", lambda: past)
+    assert study_extend._next_seed() == seed
+
+
+def test_a_title_is_cut_so_that_what_is_added_has_room(repo: Repo, monkeypatch: pytest.MonkeyPatch):
+    earlier = study_extend.read_earlier(study_back.find_past("synthetic"), None)
+    about = earlier.study.study.model_copy(update={"title": "x" * 200})
+    study = earlier.study.model_copy(update={"study": about})
+    text = study_extend.format_extension("more", replace(earlier, study=study), None, None, None)
+    assert yamlio.loads(text.encode(), "text")["study"]["title"] == f"{'x' * 150} (more seeds at the same budget)"
+
+
+def test_what_a_command_is_given_at_the_rung_goes_on(repo: Repo):
+    earlier = study_extend.read_earlier(study_back.find_past("synthetic"), "rung2")
+    rung = earlier.study.rungs["rung2"].model_copy(update={"with_": {"steps": 5}})
+    study = earlier.study.model_copy(update={"rungs": earlier.study.rungs | {"rung2": rung}})
+    text = study_extend.format_extension("more", replace(earlier, study=study), None, [1], None)
+    section = yamlio.loads(text.encode(), "text")["rungs"]["rung1"]
+    assert section == {"budget_seconds": 5, "with": {"steps": 5}, "seeds": [1], "floor_seeds": []}

@@ -14,7 +14,9 @@ from stages.dvcfiles.cache import (
     MAX_LISTING,
     Cache,
     Outputs,
+    _raise_unless_missing,
     artifacts_present,
+    cache_folder,
     files_in,
     folder_md5,
     is_here,
@@ -113,3 +115,67 @@ def test_an_output_is_taken_from_the_workspace_or_whole_from_the_cache_or_not_at
     assert outputs.files("out") == {"a/b": tmp_path / "out" / "a" / "b"}
     (tmp_path / "out" / "a" / "b").write_bytes(b"y")
     assert Outputs(tmp_path, outputs.recorded).files("out") == {"a/b": inside}
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        (None, ".dvc/cache/files/md5"),
+        ("[core]\nremote = a\n", ".dvc/cache/files/md5"),
+        ("[cache]\ntype = copy\ndir =\n", ".dvc/cache/files/md5"),
+        ("[cache]\ndir = ../elsewhere\n", ".dvc/../elsewhere/files/md5"),
+        ("[cache\n", ".dvc/cache/files/md5"),
+    ],
+)
+def test_the_cache_is_where_the_settings_say_or_where_dvc_puts_it(tmp_path, config, folder):
+    if config is not None:
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc" / "config").write_text(config, encoding="utf-8")
+    assert cache_folder(tmp_path) == tmp_path / folder
+    (tmp_path / ".dvc").mkdir(exist_ok=True)
+    (tmp_path / folder).mkdir(parents=True)
+    assert not artifacts_present(tmp_path), "an empty cache is none"
+
+
+def test_an_error_that_is_not_absence_goes_through():
+    assert _raise_unless_missing(FileNotFoundError()) is _raise_unless_missing(NotADirectoryError()) is None
+    with pytest.raises(PermissionError):
+        _raise_unless_missing(PermissionError())
+
+
+def test_digests_are_those_of_the_bytes_and_of_a_folders_listing(tmp_path):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "b").write_bytes(b"x")
+    (tmp_path / "f" / "a").write_bytes(b"")
+    listing = b'[{"md5": "d41d8cd98f00b204e9800998ecf8427e", "relpath": "a"}, {"md5": "9dd4e461268c8034f5c8564e155c67a6", "relpath": "b"}]'
+    assert md5_path(tmp_path / "f" / "b") == "9dd4e461268c8034f5c8564e155c67a6"
+    assert md5_path(tmp_path / "f") == f"{md5_bytes(listing)}.dir"
+
+
+def test_an_object_lies_under_the_first_two_digits_and_is_hashed_once(cache):
+    md5 = md5_bytes(b"x")
+    path = put(cache, md5, b"x")
+    assert path.parts[-3:] == ("md5", md5[:2], md5[2:])
+    assert cache.digest(md5) == md5
+    path.write_bytes(b"y")
+    assert cache.digest(md5) == md5
+
+
+def test_a_listing_without_a_digest_names_the_first_file_that_has_none(cache):
+    listed = [{"md5": "0" * 32, "relpath": "a"}, {"md5": "no", "relpath": "b"}, {"md5": "none", "relpath": "c"}]
+    path = put(cache, "0" * 32 + ".dir", json.dumps(listed).encode())
+    with pytest.raises(Unreadable) as caught:
+        cache.listing("0" * 32 + ".dir")
+    assert str(caught.value) == f"{path.as_posix()}: no digest for 'b'"
+    path.write_bytes(b"{")
+    with pytest.raises(Unreadable) as caught:
+        cache.listing("0" * 32 + ".dir")
+    assert str(caught.value) == f"{path.as_posix()}: no listing of a folder, which its name says that it is"
+
+
+def test_an_output_without_a_digest_is_not_here_and_one_whose_object_is_another_neither(tmp_path, cache):
+    (tmp_path / "out").mkdir()
+    assert Outputs(tmp_path, {"out": LockedFile("out", None, None, None, 0)}).files("out") is None
+    put(cache, "0" * 32 + ".dir", json.dumps(LISTING).encode())
+    put(cache, LISTING[0]["md5"], b"x")
+    assert Outputs(tmp_path, {"out": LockedFile("out", "0" * 32 + ".dir", 1, 1, 0)}).files("out") is None

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.domain import yamlio
+from stages.domain.errors import Invalid
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.cache import folder_md5
-from stages.dvcfiles.lockfile import BadLock, parse
-from stages.dvcfiles.pipeline import BadPipeline, added_stages, fill_templates, parse_templates, root_stages
+from stages.dvcfiles.lockfile import BadLock, LockedFile, LockedStage, parse
+from stages.dvcfiles.pipeline import fill_templates, parse_templates, root_stages
 from stages.rungs import pipeline_files
 from tests.support import dvclock as writer
 from tests.support.repo import Repo
@@ -47,6 +48,8 @@ stages:
       md5: '12345678901234567890123456789012'
       size: 3
 """
+#: The same as the fast parser takes it: `none:` with nothing behind is left to YAML.
+PLAIN = LOCK.replace(b"none:\n", b"none: null\n")
 
 
 def test_the_locks_of_a_real_studys_rungs_are_read_by_the_fast_parser_and_say_what_yaml_says(smoke: Repo):
@@ -58,19 +61,19 @@ def test_the_locks_of_a_real_studys_rungs_are_read_by_the_fast_parser_and_say_wh
         assert fast == YAML(typ="safe").load(path)
 
 
-@given(st.lists(st.tuples(st.integers(0, len(LOCK)), st.integers(0, 3), st.binary(max_size=3)), max_size=4))
-@example([(LOCK.index(b"0.02"), 4, b"0x1f")])
-@example([(LOCK.index(b"0.02"), 4, b"1_0")])
-@example([(LOCK.index(b"0.02"), 4, b"010")])
-@example([(LOCK.index(b"SSSL"), 4, b"No")])
-@example([(LOCK.index(b"SSSL"), 4, b"~")])
-@example([(LOCK.index(b"SSSL"), 4, b"a\n            b")])
-@example([(LOCK.index(b"SSSL"), 4, b"a # b")])
-@example([(LOCK.index(b"0b01e"), 32, b"12345678901234567890123456789e12")])
-@example([(LOCK.index(b"0b01e"), 32, b"0b" + b"01" * 15)])
+@given(st.lists(st.tuples(st.integers(0, len(PLAIN)), st.integers(0, 3), st.binary(max_size=3)), max_size=4))
+@example([(PLAIN.index(b"0.02"), 4, b"0x1f")])
+@example([(PLAIN.index(b"0.02"), 4, b"1_0")])
+@example([(PLAIN.index(b"0.02"), 4, b"010")])
+@example([(PLAIN.index(b"SSSL"), 4, b"No")])
+@example([(PLAIN.index(b"SSSL"), 4, b"~")])
+@example([(PLAIN.index(b"SSSL"), 4, b"a\n            b")])
+@example([(PLAIN.index(b"SSSL"), 4, b"a # b")])
+@example([(PLAIN.index(b"0b01e"), 32, b"12345678901234567890123456789e12")])
+@example([(PLAIN.index(b"0b01e"), 32, b"0b" + b"01" * 15)])
 @settings(deadline=None, max_examples=300)
 def test_what_the_fast_parser_accepts_is_what_yaml_says(edits):
-    data = bytearray(LOCK)
+    data = bytearray(PLAIN)
     for at, length, new in edits:
         data[at : at + length] = new
     fast = lockfile._plain(bytes(data))
@@ -195,31 +198,6 @@ def test_the_locks_written_for_synthetic_studies_are_those_of_the_real_dvc(tmp_p
     assert any(name.startswith("floor@") for stages in written.values() for name in stages)
 
 
-@pytest.mark.parametrize(
-    ("stages", "message"),
-    [
-        ([], "x: stages: found list, expected a mapping"),
-        ({"site": {}}, "x: stages.site: expected a mapping with a `cmd` of one line"),
-        ({"site": {"cmd": "b", "matrix": {"c": [3]}}}, "x: stages.site.matrix: no such key in a stage at the root"),
-        ({"site": {"cmd": "b", "wdir": ".."}}, "x: stages.site.wdir: no such key in a stage at the root"),
-        ({"site": {"cmd": "b", "foreach": [3]}}, "x: stages.site.foreach: no such key in a stage of the study"),
-        ({"site": {"cmd": "b", "deps": "c"}}, "x: stages.site.deps: found 'c', expected a list"),
-        ({"site": {"cmd": "b", "outs": [3]}}, "x: stages.site.outs.0: found 3, expected a path"),
-        ({"site": {"cmd": "b", "params": [3]}}, "x: stages.site.params.0: found 3, expected a key, or keys by file"),
-    ],
-)
-def test_a_pipeline_that_is_not_understood_is_refused_by_name(stages, message):
-    with pytest.raises(BadPipeline) as caught:
-        root_stages({"stages": stages}, "x")
-    assert str(caught.value) == message
-
-
-def test_stages_that_a_team_added_are_named_and_not_read():
-    value = {"stages": {"site": {"cmd": "python -m report"}, "mine": {"foreach": [1], "do": {"cmd": "x"}}}}
-    assert list(root_stages(value, "x")) == ["site"]
-    assert added_stages(value, "x") == ["mine"]
-
-
 def test_a_lock_is_written_in_the_order_of_its_stages_and_one_without_any_is_no_file(tmp_path):
     path = tmp_path / "dvc.lock"
     head, stages = "schema: '2.0'\nstages:\n", {"b": "    cmd: b\n", "a": "    cmd: a\n", "gate": "    cmd: g\n"}
@@ -281,3 +259,121 @@ def test_an_empty_line_inside_a_quoted_command_is_left_to_yaml():
     text = "schema: '2.0'\nstages:\n  a:\n    cmd: 'x\n       \n      y'\n"
     assert lockfile._plain(text.encode()) is None
     assert parse(text.encode(), "dvc.lock")["a"].cmd == "x\ny"
+
+
+def test_a_stage_is_read_with_all_that_dvc_recorded_and_what_stands_alike_is_one_object():
+    more = PLAIN.decode().partition("stages:\n")[2].replace("-1:", "-2:").replace("fp32 1\n", "fp32 2\n")
+    text = PLAIN + more.encode()
+    assert lockfile._plain(text) == YAML(typ="safe").load(text)
+    first, second = parse(text, "dvc.lock").values()
+    record = "artifacts/records/rung1/d1-a/cpu-fp32/1.json"
+    door = "artifacts/protocol/rung1.json"
+    knobs = {
+        "depth": 1, "matrix_lr": 0.02, "embedding_lr": 1e-05, "window": "SSSL", "flag": True, "none": None, "empty": {},
+    }  # fmt: skip
+    assert first == LockedStage(
+        "python -m stages.run rung1 d1-a cpu-fp32 1",
+        {door: LockedFile(door, "0b01e155b7da0ed7379138b289165028", 1084, None, 0)},
+        {record: LockedFile(record, "12345678901234567890123456789012", 3, None, 0)},
+        {"params.yaml": {"configs.d1-a": knobs, "rungs.rung1.seeds": [101, -2]}},
+    )
+    assert second.cmd.endswith(" 2")
+    assert (second.deps is first.deps, second.outs is first.outs, second.params == first.params) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", {}),
+        ("a: text of words", {"a": "text of words"}),
+        ("a: Nan", None),
+        ("a: yes", None),
+        ("a: 00ff00ff00ff00ff00ff00ff00ff00ff.dir", {"a": "00ff00ff00ff00ff00ff00ff00ff00ff.dir"}),
+        ("a: 12", {"a": 12}),
+        ("a: 012", None),
+        ("a: false", {"a": False}),
+        ("a: null", {"a": None}),
+        ("a: -0.5", {"a": -0.5}),
+        ("a: 1e-05", {"a": 1e-05}),
+        ("a: -1.5e+16", {"a": -1.5e16}),
+        ("a: 1e5", None),
+        ("a: 'x: y'", {"a": "x: y"}),
+        ("a: 'it''s'", None),
+        ("a: []", {"a": []}),
+        ("a: {b: 1}", None),
+        ("a:\n  b: 1\nc: 2", {"a": {"b": 1}, "c": 2}),
+        ("a:\n  x:\n  - 1\n  - 2\n  b: 2", {"a": {"x": [1, 2], "b": 2}}),
+        ("a:\n  x:\n    - 1\n  b: 2", {"a": {"x": [1], "b": 2}}),
+        ("a:\n  - b: 1\n    c: 2\n  - b: 3", {"a": [{"b": 1, "c": 2}, {"b": 3}]}),
+        ("a: x\n  y\nb: 1", {"a": "x y", "b": 1}),
+        ("a:\nb: 1", None),
+        ("a: x\nb", None),
+        ("  a: x\n  b", None),
+        ("a: x\n  - b", None),
+        ("a: x\n  b: c", None),
+        ("a: 1\na: 2", None),
+        ("no: 1", None),
+        ("- a", None),
+        ("a: 1\n- b", None),
+        ("a: 1\n\nb: 2", None),
+        ("a:\n-\n", None),
+        ("a: \u00e9", None),
+    ],
+)
+def test_the_fast_parser_reads_this_and_leaves_that_to_yaml(text, value):
+    data = f"{text}\n".encode() if text else b""
+    assert repr(lockfile._plain(data)) == repr(value)
+    if value:
+        assert yamlio.loads(data, "x") == value
+        assert lockfile._plain(data.removesuffix(b"\n")) is None
+
+
+def item(**fields: object) -> bytes:
+    return json.dumps({"schema": "2.0", "stages": {"a": {"cmd": "x", "outs": [{"path": "p", **fields}]}}}).encode()
+
+
+def test_an_output_may_have_each_key_that_dvc_writes_and_any_may_be_without_a_value():
+    whole = item(hash="md5", md5="0" * 32 + ".dir", size=0, nfiles=0, isexec=True)
+    assert parse(whole, "x")["a"].outs == {"p": LockedFile("p", "0" * 32 + ".dir", 0, 0, 0)}
+    assert parse(item(hash=None, md5=None, size=None), "x")["a"].outs == {"p": LockedFile("p", None, None, None, 0)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"more": 1}, "more: no such key, expected path, hash, md5, size, nfiles, isexec"),
+        ({"zzz": 1, "etag": 1}, "etag: no such key, expected path, hash, md5, size, nfiles, isexec"),
+        ({"hash": "sha256"}, "hash: found 'sha256', expected 'md5'"),
+        ({"md5": 5}, "md5: found 5, expected 32 hexadecimal digits"),
+        ({"md5": "0" * 31}, f"md5: found '{'0' * 31}', expected 32 hexadecimal digits"),
+        ({"size": False}, "size: found False, expected a number of bytes"),
+        ({"nfiles": -1}, "nfiles: found -1, expected a number of files"),
+    ],
+)
+def test_what_dvc_does_not_record_of_an_output_is_told_with_its_place(fields, message):
+    with pytest.raises(BadLock) as caught:
+        parse(item(**fields), "x")
+    assert str(caught.value) == f"x: stages.a.outs.0.{message}"
+
+
+def test_a_lock_with_an_alias_is_refused():
+    text = b"schema: '2.0'\nstages:\n  a: &a {cmd: x}\n  b: *a\n"
+    with pytest.raises(yamlio.BadYaml):
+        parse(text, "dvc.lock")
+
+
+def test_a_lock_with_a_merge_conflict_is_neither_read_nor_taken_away(tmp_path):
+    path = tmp_path / "dvc.lock"
+    path.write_bytes(b"<<<<<<< a\nschema: '2.0'\n=======\n>>>>>>> b\n")
+    for act in (lambda: lockfile.read(path), lambda: lockfile.write(path, "", {})):
+        with pytest.raises(Invalid, match="dvc.lock, line 1: found a merge conflict"):
+            act()
+    assert path.exists()
+
+
+def test_a_lock_that_is_in_order_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "dvc.lock"
+    lockfile.write(path, "schema: '2.0'\nstages:\n", {"b": "    cmd: b\n", "a": "    cmd: a\n"})
+    monkeypatch.setattr(lockfile, "write", lambda *_: pytest.fail("written"))
+    lockfile.put_in_order(path, ["b"])
+    lockfile.put_in_order(path, ["c", "b", "a"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from stages.domain import yamlio
 from stages.dvcfiles import root_pipeline
 from stages.dvcfiles.pipeline import COMMANDS
-from stages.dvcfiles.root_pipeline import ROOT_JSON, compare_root, dump_content, installed_bytes
+from stages.dvcfiles.root_pipeline import ROOT_JSON, RootDifference, compare_root, dump_content, installed_bytes
 from tests.support.repo import PROJECT
 
 OWN = frozenset(COMMANDS)
@@ -112,3 +113,46 @@ def test_a_winner_that_is_another_folder_is_told(pipeline):
 )
 def test_a_dvc_yaml_of_any_shape_is_compared(value):
     assert told(value)
+
+
+def test_a_difference_says_its_stage_key_and_item_what_is_there_and_what_should_be(pipeline):
+    stages = pipeline["stages"]
+    stages["ledger"].update(cmd="true", deps=[*stages["ledger"]["deps"][:-1], "x" * 130])
+    gone = json.loads(installed_bytes())["stages"]["ledger"]["deps"][-1]
+    del stages["confidence"]
+    pipeline["extra"] = 1
+    assert list(compare_root(pipeline, OWN)) == [
+        RootDifference("confidence", "", "", "no such stage", "the stage"),
+        RootDifference("ledger", "", "cmd", "cmd: 'true'", repr(COMMANDS["ledger"])),
+        RootDifference("ledger", "deps", gone, f"deps without {gone}", gone),
+        RootDifference("ledger", "deps", "x" * 130, f"deps with {'x' * 120}", "no such item"),
+        RootDifference("", "", "extra", "a section extra", "no such section", added=True),
+    ]
+
+
+def test_a_stage_that_this_version_does_not_know_is_not_looked_at(pipeline):
+    pipeline["stages"]["mine"] = {"cmd": "x"}
+    assert list(compare_root(pipeline, OWN | {"mine", "neither"})) == []
+
+
+def test_lists_of_another_shape_are_compared_by_what_they_name():
+    items = root_pipeline._items
+    assert items({}, "deps") == items({"deps": None}, "deps") == {}
+    assert items({"deps": 7}, "deps") == {"7": {}}
+    assert items({"deps": ["a", {"b": {"cache": False}}]}, "deps") == {"a": {}, "b": {"cache": False}}
+    params = ["a", {"params.yaml": ["b", "c"]}, {"o.json": ["d"]}, {"none.json": 5}]
+    assert items({"params": params}, "params") == {"a": {}, "b": {}, "c": {}, "o.json:d": {}}
+
+
+def test_root_json_has_no_descriptions_and_no_plots_and_is_ascii(tmp_path, monkeypatch):
+    text = "vars:\n- é: 1\nplots: [p]\nstages:\n  b: {desc: words, cmd: x}\n  a: {cmd: y, plots: [q]}\n"
+    content = (
+        b'{\n "stages": {\n  "a": {\n   "cmd": "y",\n   "plots": [\n    "q"\n   ]\n  },\n  "b": {\n   "cmd": "x"\n  }\n },\n'
+        b' "vars": [\n  {\n   "\\u00e9": 1\n  }\n ]\n}\n'
+    )
+    assert dump_content(text.encode()) == content
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "stages" / "dvcfiles").mkdir(parents=True)
+    root_pipeline.main()
+    assert (tmp_path / ROOT_JSON).read_bytes() == content

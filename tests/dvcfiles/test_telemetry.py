@@ -73,3 +73,51 @@ def test_a_telemetry_that_is_too_large_is_absent(tmp_path: Path):
         assert telemetry.read(RUN, RECORD) == {}
         telemetry.gather([(RUN, RECORD)])
         assert not names.telemetry_path(RUN).exists(), "what is not here stays absent"
+
+
+def test_a_telemetry_names_its_run_and_record_and_is_kept_in_the_run_cache(tmp_path):
+    data = telemetry.dumps(RUN, RECORD, {"b": 1.5, "a": {"y": "é", "x": []}})
+    assert (
+        data
+        == (
+            '{\n "a": {\n  "x": [],\n  "y": "\\u00e9"\n },\n "b": 1.5,\n'
+            f' "record": "{RECORD}",\n "run": "{RUN}",\n "schema": 1\n}}\n'
+        ).encode()
+    )
+    assert telemetry.stored_path(RECORD, tmp_path) == tmp_path / ".dvc/cache/runs/telemetry" / f"{RECORD}.json"
+    assert [telemetry.parse(text) for text in (None, b"", b"null", b"[1]", b"{", b'{"a": 1}')] == [{}] * 5 + [{"a": 1}]
+
+
+def test_of_the_same_run_what_it_kept_counts_and_else_what_was_gathered(tmp_path):
+    kept, gathered = (telemetry.dumps(RUN, RECORD, {"x": x}) for x in (1, 2))
+    with chdir(tmp_path):
+        files.write_whole(names.telemetry_path(RUN), gathered)
+        assert telemetry.read(RUN, RECORD)["x"] == 2
+        telemetry.store(RECORD, telemetry.dumps("rung1/a/b/9", RECORD, {}))
+        assert telemetry.read(RUN, RECORD)["x"] == 2, "another run's is passed over"
+        telemetry.store(RECORD, kept)
+        assert telemetry.read(RUN, RECORD) == {"x": 1, "schema": 1, "run": RUN, "record": RECORD}
+
+
+def test_what_is_gathered_is_that_of_the_runs_named_and_the_folder_stands_even_when_empty(tmp_path):
+    other = "rung1/a/b/2"
+    with chdir(tmp_path):
+        telemetry.gather([])
+        assert list(names.TELEMETRY.iterdir()) == []
+        data = telemetry.dumps(RUN, RECORD, {})
+        telemetry.store(RECORD, data)
+        files.write_whole(names.telemetry_path(other), telemetry.dumps(other, RECORD, {}))
+        telemetry.gather([(RUN, RECORD), ("rung1/a/b/3", "1" * 32)])
+        assert {path.as_posix(): path.read_bytes() for path in names.TELEMETRY.rglob("*.json")} == {
+            names.telemetry_path(RUN).as_posix(): data
+        }
+
+
+def test_a_telemetry_of_exactly_the_limit_is_read_and_one_byte_more_is_absent(tmp_path, monkeypatch):
+    data = telemetry.dumps(RUN, RECORD, {})
+    with chdir(tmp_path):
+        telemetry.store(RECORD, data)
+        monkeypatch.setattr(telemetry, "MAX_BYTES", len(data))
+        assert telemetry.read(RUN, RECORD) == json.loads(data)
+        monkeypatch.setattr(telemetry, "MAX_BYTES", len(data) - 1)
+        assert telemetry.read(RUN, RECORD) == {}

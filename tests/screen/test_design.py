@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from stages.domain.errors import Invalid, Refused
 from stages.domain.factors import code_configs, find_problem
-from stages.screen.design import _constant, _resolution, find_template, make_design, write_configs
+from stages.screen.design import (
+    FactorialDesign,
+    _constant,
+    _resolution,
+    find_template,
+    make_design,
+    write_configs,
+)
 
 TWO = {name: {name: [1, 2]} for name in "abcdefg"}
 
@@ -28,7 +35,11 @@ def first(count: int) -> dict[str, dict[str, list[int]]]:
         (5, 3, 8, 3),
         (4, 4, 8, 4),
         (6, 4, 16, 4),
+        (6, 3, 8, 3),
+        (6, 5, 32, 6),
+        (7, 3, 8, 3),
         (7, 4, 16, 4),
+        (7, 5, 64, 7),
         (3, 3, 4, 3),
         (3, 5, 8, None),
         (2, 3, 4, None),
@@ -159,3 +170,53 @@ def test_defining_words_are_found_whatever_their_length():
     half = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     assert list(_constant(half)) == [(0, 1, 2)]
     assert _resolution(half[:, :2]) is None
+
+
+def test_a_whole_design_is_that_of_the_textbook():
+    factors = {"w": {"w": [1, 2, 3]}, **first(3)}
+    half = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 1, 1))
+    assert make_design(factors, 3) == FactorialDesign(
+        factors,
+        tuple((level, *row) for level in (0, 1, 2) for row in half),
+        3,
+        ("D = BC",),
+        ("B = CD", "C = BD", "D = BC", "BC = D", "BD = C", "CD = B"),
+        {"w": "A", "a": "B", "b": "C", "c": "D"},
+    )
+
+
+def test_aliases_are_of_all_effects_of_two_factors_up_to_three_letters_the_short_ones_first():
+    design = make_design(first(5), 5)
+    pairs = ["AB = CDE", "AC = BDE", "AD = BCE", "AE = BCD", "BC = ADE", "BD = ACE", "BE = ACD", "CD = ABE", "CE = ABD"]
+    assert (design.generators, list(design.aliases)) == (("E = ABCD",), [*pairs, "DE = ABC"])
+    assert make_design(first(5), 3).aliases[:7] == (
+        "A = DE = BCD", "B = CE = ACD", "C = BE = ABD", "D = AE = ABC", "E = AD = BC",
+        "AB = CD = ACE = BDE", "AC = BD = ABE = CDE",
+    )  # fmt: skip
+    assert make_design(first(7), 3).generators == ("D = AB", "E = AC", "F = BC", "G = ABC")
+    assert make_design(first(6), 5).aliases == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        ({"k": [0, 64]}, ["f0", "f64"]),
+        ({"k": [-1, 5]}, ["f1", "f5"]),
+        ({"k": [True, False]}, ["f1", "f2"]),
+        ({"k": [0.5, 1.5]}, ["f1", "f2"]),
+        ({"k": ["a", "b"]}, ["f1", "f2"]),
+        ({"k": [None, 7, 9]}, ["f1", "f7", "f9"]),
+        ({"k": [7, 9], "m": [1, 3]}, ["f1", "f2"]),
+    ],
+)
+def test_a_level_is_called_by_its_whole_number_or_by_its_place(factor, words):
+    assert list(write_configs(make_design({"f": factor}, 5), {})) == words
+
+
+def test_the_first_knob_that_differs_is_named_also_where_a_configuration_is_without_it():
+    assert find_template(first(1), {}) == find_template(first(1), {"x": {"a": 1}}) == {}
+    same = {"x": {"a": 1, "p": 1, "q": 1}, "y": {"a": 2, "p": 1, "q": 1}}
+    assert find_template(first(1), same) == {"p": 1, "q": 1}
+    for other in ({"a": 1, "p": 3, "q": 3}, {"a": 1, "q": 1}):
+        with pytest.raises(Invalid, match=r"^configs\.z\.p: differs from other configurations, but no factor sets p$"):
+            find_template(first(1), {**same, "z": other})

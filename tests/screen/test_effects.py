@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.screen.baselines import compare, expected_regret
 from stages.screen.design import make_design, write_configs
-from stages.screen.effects import Observation, assess
+from stages.screen.effects import (
+    ALPHA,
+    Effect,
+    FactorCourse,
+    Missing,
+    Observation,
+    _columns,
+    _correct,
+    _course,
+    _is_same,
+    assess,
+)
 
 FACTORS = {"d": {"depth": [1, 2]}, "b": {"batch": [512, 2048]}, "lr": {"rate": [0.1, 0.2]}}
 CELLS = {"rung1": (("h", 1), ("h", 2))}
@@ -125,26 +135,116 @@ def test_an_effect_that_only_a_long_budget_shows_appears():
     assert {c.factor: c.course for c in result.courses} == {"d": "appears", "b": "not shown", "lr": "not shown"}
 
 
-def test_the_expected_regret_of_a_random_choice_is_that_of_all_choices():
-    values = [1.0, 1.1, 1.3, 1.9]
-    pairs = [min(a, b) for n, a in enumerate(values) for b in values[n + 1 :]]
-    assert expected_regret(values, 2) == pytest.approx(sum(pairs) / len(pairs) - 1.0)
-    assert expected_regret(values, 4) == 0
+def test_a_saturated_screen_has_exact_effects_and_nothing_else():
+    factors = {"d": {"depth": [1, 2]}, "w": {"w": [1, 2, 3]}}
+    given = observe(lambda rung, host, x: 2 + 0.1 * x[0] + (0, 0.5, 0.2)[x[1]], {"r": (("h", 1),)}, factors)
+    result = assess(*given)
+
+    def effect(name, kind, of, estimate):
+        return Effect("r", "h", name, kind, of, estimate, None, None, None, None, ())
+
+    assert result.effects == (
+        effect("d", "main", ("d",), 0.1),
+        effect("w", "main", ("w",), 0.2),
+        effect("w (curvature)", "curvature", ("w",), -0.4),
+        effect("d x w", "interaction", ("d", "w"), 0.0),
+    )
+    assert (result.missing, result.courses) == ((), ())
 
 
-def test_greedy_and_random_choices_are_priced_by_what_they_run():
-    means = {"rung1": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, "rung2": {"a": 1.5, "b": 1.0, "c": 1.2, "d": 1.4}}
-    choices = compare(means, {"rung1": 2, "rung2": 2}, {"rung1": 1.0, "rung2": 2.0})
-    assert [(c.name, c.seconds, c.config, round(c.regret, 6)) for c in choices] == [
-        ("the leader of rung1", 8.0, "a", 0.5),
-        ("the best of 2 at random, at rung2 alone", 8.0, None, round(expected_regret([1.0, 1.2, 1.4, 1.5], 2), 6)),
-        ("the leader of rung2", 16.0, "b", 0.0),
-    ]
+def test_the_columns_of_effects_are_centred_and_of_the_size_of_the_effect():
+    factors = {"d": {"depth": [1, 2]}, "w": {"w": [1, 2, 3]}, "b": {"batch": [4, 8]}}
+    columns = list(_columns(factors, [(0, 0, 1), (1, 1, 0), (1, 2, 1), (0, 2, 0)]))
+    assert {column.name: [round(float(x), 6) for x in column.values] for column in columns} == {
+        "d": [-0.5, 0.5, 0.5, -0.5],
+        "w": [-0.5, 0.0, 0.5, 0.5],
+        "b": [0.5, -0.5, 0.5, -0.5],
+        "w (curvature)": [0.333333, -0.666667, 0.333333, 0.333333],
+        "d x w": [0.5, 0.0, 0.5, -0.5],
+        "d x b": [-0.5, -0.5, 0.5, 0.5],
+        "w x b": [-0.5, -0.0, 0.5, -0.5],
+    }
 
 
-@pytest.mark.parametrize(("seconds", "sizes"), [(0.5, [1]), (0.4, []), (1.5, [3]), (2.0, [])])
-def test_a_random_choice_is_of_at_least_one_configuration_and_not_of_all(seconds, sizes):
-    means = {"rung1": dict.fromkeys("abcd", 1.0), "rung2": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}}
-    choices = compare(means, {"rung1": 1, "rung2": 1}, {"rung1": seconds, "rung2": 2.0})
-    random = [choice.name for choice in choices if choice.config is None]
-    assert random == [f"the best of {size} at random, at rung2 alone" for size in sizes]
+def test_columns_are_one_but_for_sign_and_size():
+    column = np.array([1.0, -1.0, 0.0])
+    assert _is_same(column, 3 * column) and _is_same(column, -column) and _is_same(0.1 * column, 0.1 * column)
+    assert not _is_same(column, np.array([1.0, 1.0, -2.0]))
+    assert not _is_same(column, np.array([1.0, -0.9, -0.1]))
+    assert not _is_same(column, np.zeros(3))
+
+
+def test_no_estimate_is_a_negative_zero():
+    result = assess(*observe(lambda rung, host, x: 2 - 1e-9 * x[0]))
+    assert {repr(effect.estimate) for effect in result.effects} == {"0.0"}
+
+
+def test_a_design_that_leaves_runs_over_but_repeats_none_is_not_tested():
+    factors = {"v": {"v": [1, 2, 3]}, "w": {"w": [1, 2, 3]}}
+    result = assess(*observe(lambda rung, host, x: 2 + 0.1 * x[0] * x[1], {"r": (("h", 1),)}, factors))
+    assert len(result.effects) == 5
+    assert {(effect.p, effect.lower, effect.upper) for effect in result.effects} == {(None, None, None)}
+
+
+def test_what_is_not_tested_is_no_part_of_the_family_and_p_is_rounded():
+    family = [Effect("r", "h", "d", "main", ("d",), 0.1, 0.0, 0.2, p, None, ()) for p in (0.01234567, None, 0.04)]
+    assert [(effect.p, effect.corrected) for effect in _correct(family)] == [
+        (0.012346, 0.024691), (None, None), (0.04, 0.04)
+    ]  # fmt: skip
+    assert _correct([family[1]]) == [family[1]]
+
+
+@pytest.mark.parametrize(("corrected", "shown"), [(None, False), (ALPHA, False), (0.049999, True), (0.0, True)])
+def test_an_effect_is_shown_below_the_level(corrected, shown):
+    assert effect_of(0.1, corrected).shown is shown
+
+
+def effect_of(estimate: float, corrected: float | None) -> Effect:
+    return Effect("r", "h", "d", "main", ("d",), estimate, None, None, corrected, corrected, ())
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "course"),
+    [
+        ((0.1, True), (-0.1, True), "reverses"),
+        ((-0.1, True), (0.1, True), "reverses"),
+        ((0.1, True), (-0.1, False), "relaxes"),
+        ((0.1, True), (0.2, False), "relaxes"),
+        ((0.1, True), (0.05, True), "lasts"),
+        ((0.1, True), (0.049, True), "relaxes"),
+        ((-0.1, True), (-0.05, True), "lasts"),
+        ((-0.1, True), (-0.049, True), "relaxes"),
+        ((0.0, True), (0.1, True), "reverses"),
+        ((0.1, True), (0.0, True), "reverses"),
+        ((-0.1, True), (0.0, True), "relaxes"),
+        ((0.0, True), (-0.1, True), "lasts"),
+        ((0.1, False), (-0.1, True), "appears"),
+        ((0.1, False), (0.1, False), "not shown"),
+    ],
+)
+def test_the_course_of_an_effect_goes_by_its_sign_and_by_what_is_left(begin, end, course):
+    first, last = (effect_of(estimate, 0.01 if shown else 0.5) for estimate, shown in (begin, end))
+    assert _course(first, last) == course
+
+
+def test_courses_are_of_main_effects_on_hosts_that_have_both_ends():
+    factors = {"d": {"depth": [1, 2]}, "w": {"w": [1, 2, 3]}}
+    cells = {"rung1": (("g", 1), ("h", 1)), "rung2": (("h", 2),), "rung3": (("h", 3), ("g", 3))}
+
+    def score(rung, host, x):
+        return 2 - 0.1 * x[0] + (0.3 if rung == "rung1" else 0.2) * x[1]
+
+    factors, configs, cells, runs = observe(score, cells, factors)
+    gone = next(run for run in runs if (run.rung, run.host) == ("rung3", "g"))
+    result = assess(factors, configs, cells, [run for run in runs if run != gone])
+    assert result.missing == (Missing("rung3", "g", "1 of 6 runs have no score"),)
+    assert result.courses == (
+        FactorCourse("d", "h", "not shown", 0, -0.1, -0.1),
+        FactorCourse("w", "h", "not shown", 2, 0.6, 0.4),
+    )
+    flat = assess(*observe(lambda rung, host, x: 2.0, {"a": (("h", 1),), "b": (("h", 1),)}))
+    assert {course.penalised for course in flat.courses} == {0}
+
+
+def test_a_single_rung_has_no_course():
+    assert assess(*observe(lambda rung, host, x: 2 + 0.1 * x[0])).courses == ()

@@ -84,3 +84,20 @@ def test_nothing_frozen_accounts_for_nothing(case):
 def test_hours_add_up_exactly_whatever_the_budgets(parts):
     thousandths = sum(runs * milliseconds for runs, milliseconds in parts)
     assert sum(hours(runs, milliseconds / 1000) for runs, milliseconds in parts) == Fraction(thousandths, 3_600_000)
+
+
+def test_the_whole_account_of_a_rung_and_of_the_totals(case):
+    made = accounting(case.ladder()).to_json()
+    assert made["rungs"]["rung3"] == {
+        "budget_seconds": 10.0, "cells": 4, "configs": 12, "candidates": 10, "executed_runs": 40, "stopped_runs": 8,
+        "missing_runs": 0, "floor_runs": 6, "planned_hours": 0.111111111, "executed_hours": 0.111111111,
+        "floor_hours": 0.016666667, "unscreened_hours": 0.133333333,
+    }  # fmt: skip
+    assert made["totals"] == {
+        "executed_hours": 2.024444444, "floor_hours": 0.016666667, "planned_hours": 2.024444444,
+        "screening_hours": 0.424444444, "last_rung_hours": 1.6,
+    }  # fmt: skip
+    assert (made["schema"], made["unit"], made["clock"]) == (1, "device-hours", "rated")
+    assert [(entry["from_rung"], entry["candidates"], entry["hours"]) for entry in made["counterfactuals"]] == [
+        ("rung1", 12, 9.6), ("rung2", 12, 9.6), ("rung3", 10, 8.0), ("rung4", 4, 3.2)
+    ]  # fmt: skip

@@ -58,3 +58,17 @@ def test_without_a_finished_candidate_in_every_cell_of_the_last_rung_nobody_wins
     records = tuple(run for run in case.records if (run.rung, run.host) != ("rung5", case.records[0].host))
     ladder = replace(case, records=records).ladder()
     assert (ladder.winner, ladder.why_no_winner) == (None, "No candidate of rung5 finished in every cell.")
+
+
+def test_candidates_are_those_of_the_gates_own_decision_where_it_has_one(case: Case) -> None:
+    """Also at the first rung: what a gate decided about is recorded, whatever params.yaml lists now."""
+    ladder = replace(case, configs=(*case.configs, "added")).ladder()
+    assert ladder.configs == (*sorted([*case.configs, "added"]),)
+    assert [rung.candidates for rung in ladder.rungs] == [
+        tuple(case.decisions[gate].candidates) for gate in ("gate1", "gate2", "gate3", "gate4", "gate5")
+    ]
+    assert (ladder.mode, ladder.clock) == ("frozen", "rated")
+    rung = ladder.rungs[2]
+    assert (rung.name, rung.gate, rung.cells, rung.frozen) == ("rung3", "gate3", 4, case.locks["gate3"].frozen)
+    assert rung.records == tuple(run for run in case.records if run.rung == "rung3")
+    assert rung.leader == rung.ranking[0] != rung.ranking[-1]

@@ -1,6 +1,7 @@
 """The headline that DVC shows first."""
 
 import json
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from stages.domain import names
 from stages.domain.locks import Amendment
 from stages.summary import everything
-from stages.summary.metrics import _device_hours, _lowest_agreement, path
+from stages.summary.metrics import _device_hours, _gaps, _lowest_agreement, _mode, path
 
 
 def headline(case, mode="frozen"):
@@ -98,3 +99,64 @@ def test_device_hours_count_the_noise_floor_as_well(case):
 )
 def test_device_hours_are_unknown_where_a_part_of_them_is(executed, floor, hours):
     assert _device_hours(SimpleNamespace(executed_hours=executed, floor_hours=floor)) == hours
+
+
+def ladder_of(mode="frozen", amendments=(), roles=None, means=None, blocked=(), last=True):
+    """A ladder of so many amendments by rung; `means` are those of its last rung."""
+    rungs = []
+    for number, count in enumerate(amendments or (0,), 1):
+        decision = SimpleNamespace(blocked=number in blocked)
+        frozen = SimpleNamespace(amendments=[None] * count, roles=roles or {})
+        evidence = None if means is None else SimpleNamespace(candidates=tuple(means), mean=means.get)
+        rungs.append(
+            SimpleNamespace(
+                frozen=frozen, candidates=("a",) * number, decision=decision, gate=f"gate{number}", evidence=evidence
+            )
+        )
+    return SimpleNamespace(mode=mode, rungs=rungs, last=rungs[-1] if last else None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "amendments", "shown"),
+    [
+        ("exploratory", (1, 2), "exploratory"),
+        ("frozen", (0, 0), "frozen"),
+        ("frozen", (0, 1), "frozen, 1 amendment"),
+        ("frozen", (1, 2), "frozen, 3 amendments"),
+    ],
+)
+def test_amendments_are_counted_over_all_rungs_of_a_frozen_study(mode, amendments, shown):
+    assert _mode(ladder_of(mode, amendments)) == shown
+
+
+def test_the_path_names_the_first_gate_that_blocked():
+    assert path(ladder_of(amendments=(0, 0, 0), blocked=(2, 3))) == "1-2-3, blocked at gate2"
+    undecided = ladder_of(amendments=(0, 0))
+    undecided.rungs[1].decision, undecided.rungs[1].candidates = None, None
+    assert path(undecided) == "1"
+
+
+ROLES = {"sentinel": "c", "reference": "a", "comparator": "b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "gaps"),
+    [
+        ({"roles": ROLES, "means": {"a": Fraction(3), "b": Fraction(7, 2), "c": Fraction(2)}}, {"comparator": 0.5, "sentinel": -1.0}),
+        ({"roles": ROLES, "means": {"a": Fraction(3), "b": None, "c": Fraction(2)}}, {"comparator": None, "sentinel": -1.0}),
+        ({"roles": ROLES, "means": {"a": None, "b": Fraction(3)}}, {"comparator": None, "sentinel": None}),
+        ({"roles": ROLES, "means": {}}, {"comparator": None, "sentinel": None}),
+        ({"roles": {"comparator": "b"}, "means": {"b": Fraction(3)}}, {}),
+        ({"roles": ROLES, "means": None}, {}),
+        ({"roles": ROLES, "means": {"a": Fraction(3)}, "last": False}, {}),
+    ],
+)  # fmt: skip
+def test_gaps_are_of_every_other_role_to_the_reference_where_both_have_a_mean(changes, gaps):
+    assert _gaps(ladder_of(**changes)) == gaps
+    assert list(_gaps(ladder_of(**changes))) == sorted(gaps)
+
+
+def test_the_headline_is_indented_by_one_and_ends_with_a_line_end(case):
+    made = everything("frozen", case.configs, case.locks, case.records, case.decisions)[names.LEDGER / "metrics.json"]
+    assert made.startswith(b'{\n "mode": "frozen",\n "winner": "d8-c007",\n "winner_val_bpb": ')
+    assert made.endswith(b',\n "path": "12-12-10-4-2"\n}\n')

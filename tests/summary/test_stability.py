@@ -1,6 +1,7 @@
 """Stability: ranks from rung to rung, what became of each leader, the winner and how much flattered a leader."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,3 +102,84 @@ def test_a_leader_that_was_stopped_was_not_measured_again(case):
     one = stability(stopped.ladder()).to_json()["optimism"][3]
     assert one["config"] == "d3-c010"
     assert (one["next_mean"], one["next_rank"], one["regret"], one["next_lead"]) == (None, None, None, None)
+
+
+def ladder_of(*rungs, winner=None, why=None):
+    return SimpleNamespace(rungs=rungs, winner=winner, why_no_winner=why)
+
+
+def rung_of(number, means, candidates=None, promoted=None, last=False):
+    """A rung whose candidates have these means (a text of digits: val_bpb 1.N), best first."""
+    known = {name: Fraction(mean, 10) for name, mean in means.items() if mean is not None}
+    ranking = sorted(known, key=lambda name: (known[name], name))
+    return SimpleNamespace(
+        name=f"rung{number}", gate=f"gate{number}", ranking=ranking, leader=ranking[0] if ranking else None,
+        rank={name: place for place, name in enumerate(ranking, 1)}, candidates=candidates or tuple(means) or None,
+        evidence=SimpleNamespace(mean=known.get) if means else None, frozen=SimpleNamespace(last=last),
+        decision=None if promoted is None else SimpleNamespace(promoted=promoted),
+    )  # fmt: skip
+
+
+def test_the_whole_of_a_small_ladder():
+    first = rung_of(1, {"a": 10, "b": 12, "c": 14, "d": 16}, promoted=["a", "b", "c"])
+    second = rung_of(2, {"a": 13, "b": 11, "c": 15}, promoted=["b", "c"])
+    third = rung_of(3, {"b": 9, "c": 8}, last=True, promoted=[])
+    assert stability(ladder_of(first, second, third, winner="c")).to_json() == {
+        "schema": 1,
+        "steps": [
+            {
+                "from": "rung1", "to": "rung2", "candidates": 3, "tau_b": 0.333333333,
+                "leader_from": "a", "leader_to": "b", "ranks": {"a": [1, 2], "b": [2, 1], "c": [3, 3]},
+            },
+            {
+                "from": "rung2", "to": "rung3", "candidates": 2, "tau_b": -1.0,
+                "leader_from": "b", "leader_to": "c", "ranks": {"b": [1, 2], "c": [2, 1]},
+            },
+        ],
+        "leaders": {"rung1": "a", "rung2": "b", "rung3": "c"},
+        "leader_fate": [
+            {"rung": "rung1", "config": "a", "last_rung": "rung2", "last_rank": 2, "stopped_at": "gate2"},
+            {"rung": "rung2", "config": "b", "last_rung": "rung3", "last_rank": 2, "stopped_at": None},
+            {"rung": "rung3", "config": "c", "last_rung": "rung3", "last_rank": 1, "stopped_at": None},
+        ],
+        "winner": {"config": "c", "ranks": {"rung1": 3, "rung2": 3, "rung3": 1}},
+        "no_winner": None,
+        "optimism": [
+            {
+                "rung": "rung1", "config": "a", "mean": 1.0, "lead": 0.2, "next_rung": "rung2",
+                "next_mean": 1.3, "next_rank": 2, "next_lead": -0.2, "regret": 0.2,
+            },
+            {
+                "rung": "rung2", "config": "b", "mean": 1.1, "lead": 0.4, "next_rung": "rung3",
+                "next_mean": 0.9, "next_rank": 2, "next_lead": -0.1, "regret": 0.1,
+            },
+        ],
+    }  # fmt: skip
+
+
+def test_a_leader_that_did_not_finish_again_has_no_lead_and_a_promoted_one_is_not_stopped():
+    first = rung_of(1, {"a": 10, "b": 12, "c": 14}, promoted=["a", "b", "c"])
+    second = rung_of(2, {"a": None, "b": 11, "c": None}, promoted=["a", "b"])
+    told = stability(ladder_of(first, second, why="gate2 goes on")).to_json()
+    assert told["optimism"] == [
+        {
+            "rung": "rung1", "config": "a", "mean": 1.0, "lead": 0.2, "next_rung": "rung2",
+            "next_mean": None, "next_rank": None, "next_lead": None, "regret": None,
+        }
+    ]  # fmt: skip
+    assert [fate["stopped_at"] for fate in told["leader_fate"]] == [None, None]
+    assert (told["winner"], told["no_winner"]) == (None, "gate2 goes on")
+    assert (told["steps"][0]["tau_b"], told["steps"][0]["ranks"]) == (None, {"b": [1, 1]})
+
+
+def test_a_rung_without_a_ranked_candidate_is_neither_step_nor_leader():
+    first, second = rung_of(1, {"a": 10, "b": 12}, promoted=["a"]), rung_of(2, {"a": None})
+    third = rung_of(3, {}, last=True)
+    told = stability(ladder_of(first, second, third)).to_json()
+    assert (told["steps"], told["optimism"], told["leaders"]) == ([], [], {"rung1": "a"})
+    assert told["leader_fate"] == [
+        {"rung": "rung1", "config": "a", "last_rung": "rung2", "last_rank": None, "stopped_at": None}
+    ]
+    alone = rung_of(2, {"a": 11})
+    (measured,) = stability(ladder_of(first, alone)).to_json()["optimism"]
+    assert (measured["lead"], measured["next_lead"], measured["regret"]) == (None, None, 0.0)
