@@ -100,9 +100,7 @@ def test_the_rules_of_a_gate_without_a_decision_say_where_they_stand(lock: objec
 def test_verdicts_are_a_table_where_there_are_any() -> None:
     final = rule("R4", "mean_gap", "verdict", finding("a", False, -0.5, "since -1", 1.5))
     (table,) = gate_rules.verdict_tables(entry(rule(), final))
-    assert table.values == [
-        ["R4", False, f"At least {MINUS}1.", "a", 1.5, None, -0.5, f"since {MINUS}1"]
-    ]
+    assert table.values == [["R4", False, f"At least {MINUS}1.", "a", 1.5, None, -0.5, f"since {MINUS}1"]]
     assert [row.cells[key].text for row in table.rows for key in ("observed", "margin")] == [
         "1.500000",
         f"{MINUS}0.500000",
