@@ -374,3 +374,11 @@ def test_a_lock_is_whole_if_every_output_of_its_last_stage_has_a_digest(folder, 
     path = folder / "dvc.lock"
     path.write_text(LOCK.replace(*change), encoding="utf-8")
     assert recovery._is_whole_lock(path) is whole
+
+
+def test_an_rwlock_of_dead_processes_goes_although_a_dvc_is_at_work_if_nothing_is_broken(folder, monkeypatch):
+    monkeypatch.setattr(recovery, "_find_dvc_processes", lambda: pytest.fail("nobody has to be looked for"))
+    monkeypatch.setattr(recovery, "_is_pid_alive", lambda pid: False)
+    recovery.RWLOCK.write_text(format_rwlock(4711), encoding="utf-8")
+    assert recovery.heal() == []
+    assert not recovery.RWLOCK.exists()

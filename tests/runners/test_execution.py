@@ -266,3 +266,14 @@ def test_a_long_curve_is_thinned_by_every_second_point(
     assert [row[0] for row in watcher.rows] == [1, 2, 3, 4, 6, 8, 12]
     assert [point.step for point in run._points] == [4, 8, 12]
     assert execution.MOST_POINTS == 4
+
+
+def test_progress_is_told_from_the_first_quarter_of_a_second_of_the_clock_on(place: Path, clock: list[float]) -> None:
+    watcher = Watcher()
+    clock[0] = 0.125
+    run = make(place, watcher)
+    run._on_progress({"step": "1"})
+    clock[0] = 0.25
+    run._on_progress({"step": "2"})
+    assert [now.step for now in watcher.seen] == [2]
+    assert [row[0] for row in watcher.rows] == [1, 2]
