@@ -201,6 +201,15 @@ def test_what_differs_and_goes_is_listed_before_it_does(afresh: bool, capsys: py
     assert Path("stages/ladder/rung5/dvc.yaml").is_file()
 
 
+def test_where_no_study_was_before_nothing_differs_and_nothing_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    write("mine.yaml")
+    assert run("use", "mine.yaml", "--yes", "--force") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"synthetic: {SUMMARY}"
+    assert lines[1].startswith("params.yaml is now synthetic")
+    assert len(lines) == 2
+
+
 def test_a_study_that_git_has_seen_is_an_amendment(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen = SimpleNamespace(locks_with_evidence_of=lambda name: {"gate1": [name]})
     monkeypatch.setattr(history, "history_at_head", lambda: seen)
