@@ -141,12 +141,12 @@ def rank_axis(ranks: int) -> FigureSpec:
 def with_room(labels: list[FigureSpec], ranks: int, height: float) -> list[FigureSpec]:
     """The labels at ranks that do not lie on each other, earlier ones first; `height` is that of the axis in pixels."""
     low, high = rank_axis(ranks)["range"]
-    kept: list[tuple[float, float, FigureSpec]] = []
+    kept: list[tuple[tuple[float, str], float, FigureSpec]] = []
     for label in labels:
         place = log10(label["y"]) if ranks > LINEAR_RANKS else label["y"]
-        pixel = height * (place - high) / (low - high)
-        if all(abs(pixel - other) >= LINE or x != label["x"] for x, other, _ in kept):
-            kept.append((label["x"], pixel, label))
+        pixel, side = height * (place - high) / (low - high), (label["x"], label["xanchor"])
+        if all(abs(pixel - other) >= LINE or side != beside for beside, other, _ in kept):
+            kept.append((side, pixel, label))
     return [label for *_, label in kept]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -173,3 +174,25 @@ def test_a_mistake_that_many_runs_share_is_told_once(monkeypatch: pytest.MonkeyP
 def test_a_file_that_is_missing_is_told_with_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"^params\.yaml is missing; run this in the root of a study, or see "):
         load_checked()
+
+
+@pytest.mark.parametrize(
+    ("runner", "text", "asked"),
+    [
+        (None, SMOKE, 1),
+        (None, SMOKE.replace("d2-a: {depth: 2,", "d2-a: {depth: 0,"), 0),
+        (FakeRunner(), SMOKE, 0),
+        (FakeRunner("p.yaml: a"), SMOKE, 0),
+    ],
+)
+def test_models_are_built_only_where_the_built_in_runner_takes_every_run(
+    runner: FakeRunner | None, text: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[object] = []
+    monkeypatch.setattr(study_check, "realise_all", lambda study, vocabulary, where: sizes.append((vocabulary, where)))
+    if runner:
+        monkeypatch.setattr(study_check, "runner_of", lambda settings: runner)
+    with contextlib.suppress(Invalid):
+        study = check_study(text.encode(), "p.yaml")
+        assert [(study.data.vocab_size, "p.yaml")] * asked == sizes
+    assert len(sizes) == asked

@@ -9,7 +9,7 @@ from report import labels
 from report.figures import Figure, scatter
 from report.gates import GateView
 from report.load import LedgerRun
-from report.page import Page, gate_page, link_config, run_page, rung_page
+from report.page import Page, link_config, run_page, rung_page
 from report.prose import Prose, Span, bad, config_name
 from report.tables import Cell, Column, Table
 from report.traces import Trace, read_trace
@@ -148,7 +148,7 @@ def _run_page(run: LedgerRun, siblings: list[LedgerRun], trace: Trace, gate: Gat
         template="run.html",
         title=record.id,
         context={
-            "lead": _lead(record),
+            "lead": _lead(record, gate),
             "record": record,
             "line": run.line,
             "siblings": _list_siblings(siblings),
@@ -181,11 +181,12 @@ def _list_siblings(siblings: list[LedgerRun]) -> Prose:
     return [*parts, f" and {more} more"] if more else parts
 
 
-def _lead(record: Record) -> Prose:
-    """What the run is, and the gate that judged it."""
+def _lead(record: Record, gate: GateView) -> Prose:
+    """What the run is, and the gate that judges it: where that gate's page shows the run."""
     floor = record.purpose == "floor"
-    place = "floor.caption" if floor else record.config
-    gate = Span(formatting.gate_title(record.gate).lower(), f"{gate_page(record.gate)}#{place}")
+    measured = gate.decision is not None and gate.decision.candidates and gate.decision.floor
+    shown = measured if floor else record.config in (gate.candidates or [])
+    place = f"#{'floor.caption' if floor else record.config}" if shown else ""
     reason: Prose = [" ", bad(f"{record.status}: {record.reason}")] if record.reason else []
     return [
         "An A/A run of the reference: " if floor else "A candidate's run: ",
@@ -193,7 +194,7 @@ def _lead(record: Record) -> Prose:
         " on ",
         Span(record.host, css="name", tag="b"),
         f" with seed {record.seed}, judged by ",
-        gate,
+        Span(gate.title.lower(), f"{gate.page}{place}"),
         ".",
         *reason,
     ]

@@ -30,7 +30,7 @@ def read_rows(file: InputFile, column: str) -> Iterator[str]:
             name, rest = _split(shard.schema_arrow, column, file.name)
             leaf = _leaf(shard.schema_arrow.field(name).type, name, rest)
             _check_claims(shard.metadata, leaf, file)
-            yield from _rows(shard, leaf, rest, file)
+            yield from _rows(shard, leaf, rest, f"{file.name}: column {column!r}", file)
     except (BadPages, pa.ArrowException, OSError) as error:  # a page that does not unpack is an OSError to Arrow
         reason = str(error).split("\n")[0] or "no reason given"
         raise CorpusError(f"{file.name}: not a readable Parquet file: {reason}; fetch it again") from None
@@ -108,9 +108,8 @@ def _check_claims(metadata: pq.FileMetaData, leaf: str, file: InputFile) -> None
         raise streams.too_large(file)
 
 
-def _rows(shard: pq.ParquetFile, leaf: str, rest: str, file: InputFile) -> Iterator[str]:
+def _rows(shard: pq.ParquetFile, leaf: str, rest: str, where: str, file: InputFile) -> Iterator[str]:
     row = given = 0
-    column = f"{leaf}.{rest}".removesuffix(".")
     budget = streams.budget(file)
     for group in range(shard.num_row_groups):
         for batch in shard.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=[leaf]):
@@ -118,7 +117,7 @@ def _rows(shard: pq.ParquetFile, leaf: str, rest: str, file: InputFile) -> Itera
             if given > budget:
                 raise streams.too_large(file)
             for scalar in batch.column(0):
-                place = f"{file.name}: column {column!r}, row {row}"
+                place = f"{where}, row {row}"
                 text = text_at(_value(scalar, place), rest, place)
                 if len(text.encode("utf-8")) > streams.MAX_DOCUMENT_BYTES:
                     raise streams.too_long(file.name, f"row {row}")

@@ -188,8 +188,9 @@ def read(gate: str, root: Path = Path()) -> Lock | None:
     if not (root / path).is_file():
         return None
     lock = loads((root / path).read_bytes(), path.as_posix())
-    if lock.frozen.gate != gate or lock.frozen.rung != names.rung_of(gate):
-        raise LockRefused.at(path.as_posix(), f"found {lock.frozen.gate}, expected {gate}", "frozen.gate")
+    for key, actual, expected in (("gate", lock.frozen.gate, gate), ("rung", lock.frozen.rung, names.rung_of(gate))):
+        if actual != expected:
+            raise LockRefused.at(path.as_posix(), f"found {actual}, expected {expected}", f"frozen.{key}")
     return lock
 
 

@@ -101,7 +101,7 @@ def _shorten(value: Any) -> str:
 
 #: pydantic's name of a mistake -> what was expected, in YAML's words and not in Python's.
 _TYPES = {
-    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
     **dict.fromkeys(("list_type", "tuple_type"), "a list"),
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),

@@ -115,7 +115,10 @@ def _run(arguments: list[str], log: str, parent: str) -> None:
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, int | None):
+            status = end.code or 0
+        else:  # what is no number is a message, as the interpreter takes it
+            print(end.code, file=sys.stderr)
     except BaseException:  # as the interpreter would, at the end of a program
         sys.excepthook(*sys.exc_info())
     finally:

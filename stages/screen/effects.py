@@ -252,6 +252,5 @@ def _course(begin: Effect, end: Effect) -> Course:
     if begin.shown and end.shown and (begin.estimate > 0) != (end.estimate > 0):
         return "reverses"
     if begin.shown:
-        left = abs(end.estimate) if (begin.estimate > 0) == (end.estimate > 0) else 0.0
-        return "lasts" if end.shown and left >= RELAXED * abs(begin.estimate) else "relaxes"
+        return "lasts" if end.shown and abs(end.estimate) >= RELAXED * abs(begin.estimate) else "relaxes"
     return "appears" if end.shown else "not shown"

@@ -90,3 +90,27 @@ def test_what_no_run_writes_there_stays_but_a_record_and_a_trace_of_nobody(root:
     assert notes.is_file()
     assert not (names.RECORDS / "rung1" / "nobody").exists()
     assert not trace.parents[2].exists()
+
+
+def test_a_lock_of_which_nothing_goes_is_not_written_and_the_folders_of_outputs_stay(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write_whole(names.HINDSIGHT / "records" / "nobody" / "cpu-fp32" / "1.json", b"{}\n")
+    monkeypatch.setattr(lockfile, "write", lambda *words: pytest.fail("written"))
+    assert prune(parse(params())) == ["artifacts/hindsight/records/nobody/cpu-fp32/1.json"]
+    assert list(names.HINDSIGHT.iterdir()) == []
+
+
+def test_what_goes_is_named_in_order_outputs_first_and_then_the_entries_of_each_lock(root: Path) -> None:
+    value = params()
+    value["rungs"]["rung2"]["seeds"] = [SEED + 50]
+    stages = ("run@cpu-bf16-2000", "run@cpu-fp32-2000")
+    configs = ("d1-c000", "d2-c001", "d3-c002", "d4-c003")
+    cells = [f"{config}/{host}/2000" for config in configs for host in ("cpu-bf16", "cpu-fp32")]
+    removed = prune(parse(value))
+    assert removed[:16] == [
+        *(f"artifacts/records/rung2/{cell}.json" for cell in cells), *(f"artifacts/traces/rung2/{cell}" for cell in cells)
+    ]  # fmt: skip
+    assert sorted(removed[16:]) == [
+        f"stages/ladder/rung2/{config}/dvc.lock: {stage}" for config in configs for stage in stages
+    ]

@@ -93,3 +93,16 @@ def test_a_table_that_fits_is_as_wide_as_the_terminal_allows_and_columns_stand_w
 def test_a_terminal_keeps_the_width_that_it_has(monkeypatch):
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     assert console(io.StringIO()).width != COLUMNS
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_nothing_in_a_sentence_is_coloured_unless_it_is_told_to_be(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out = Terminal()
+    print_line(console(out), "12 of 'it' are True: http://a/b")
+    assert out.getvalue() == "12 of 'it' are True: http://a/b\n"

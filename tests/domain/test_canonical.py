@@ -146,3 +146,52 @@ def test_plain_canonical_bytes_are_read_once(monkeypatch, value):
     data = canonical.dumps(value)
     monkeypatch.setattr(canonical, "loads", lambda _: pytest.fail("read a second time, with every check"))
     assert canonical.loads_canonical(data) == value
+
+
+@pytest.mark.parametrize("value", [10**21, -(10**21), True, None, "ü", (1, 2), nested(64), {"a": nested(63)}, 1e300])
+def test_what_is_at_the_limit_has_a_canonical_form(value):
+    assert loads(dumps(value)) == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (nested(65), "nested deeper than 64 levels"),
+        ({"a": nested(64)}, "nested deeper than 64 levels"),
+        (10**21 + 1, "a whole number of 70 bits, expected at most 1e+21"),
+        (-(10**21) - 1, "a whole number of 70 bits, expected at most 1e+21"),
+        (math.nan, "nan is not a finite number"),
+        ({"a": [-math.inf]}, "-inf is not a finite number"),
+        ({1: 2}, "key 1 is int, not str"),
+        ({"a": {b"b": 2}}, "key b'b' is bytes, not str"),
+        ([{3}], "set has no canonical form"),
+        (["\ud800"], "a string holds a lone surrogate, which UTF-8 cannot say"),
+        ({"é\ud800": 1}, "a string holds a lone surrogate, which UTF-8 cannot say"),
+    ],
+)
+def test_what_has_no_canonical_form_is_told(value, message):
+    with pytest.raises(NotCanonical) as caught:
+        dumps(value)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("brackets", [63, 64, 65, 66])
+def test_lines_with_as_many_brackets_as_are_deep_are_read_as_any_other(brackets):
+    line = dumps([[]] * (brackets - 1))
+    assert loads_canonical(line) == [[]] * (brackets - 1)
+    braces = dumps([{}] * (brackets - 1))
+    assert loads_canonical(braces) == [{}] * (brackets - 1)
+
+
+@pytest.mark.parametrize("digits", [20, 21, 22])
+def test_long_whole_numbers_are_read_up_to_the_largest(digits):
+    number = 10 ** (digits - 1)
+    assert loads_canonical(dumps(number)) == number
+    assert loads_canonical(dumps(-number)) == -number
+
+
+@pytest.mark.parametrize(
+    ("number", "exactly"), [(1, "1"), (0.1, "0.1"), (1e-07, "1E-7"), (2.50, "2.5"), (canonical.Decimal("2.50"), "2.50")]
+)
+def test_a_number_is_exactly_what_is_written(number, exactly):
+    assert str(exact(number)) == exactly

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from stages.domain import canonical, locks, names
-from stages.domain.contract import ClosedContract, from_lock, read, read_open
+from stages.domain.contract import ClosedContract, Contract, from_lock, read, read_open
 from stages.domain.errors import Refused
 from tests.domain.test_locks import frozen
+from tests.support.contracts import make_contract
 from tests.support.repo import PROJECT
 
 
@@ -118,3 +119,72 @@ def test_contracts_and_promotions_import_the_standard_library_alone():
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=PROJECT)
     assert printed.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("run", "asked"),
+    [
+        (("a", "h1", 1, "candidate"), True),
+        (("ref", "h2", 2, "candidate"), True),
+        (("a", "h9", 1, "candidate"), False),
+        (("a", "h1", 3, "candidate"), False),
+        (("a", "h1", 900, "candidate"), False),
+        (("ref", "h1", 900, "floor"), True),
+        (("ref", "h9", 900, "floor"), False),
+        (("ref", "h1", 1, "floor"), False),
+        (("a", "h1", 900, "floor"), False),
+        (("a", "h1", 1, "hindsight"), False),
+    ],
+)
+def test_a_contract_asks_for_its_cells_and_for_the_floor_runs_of_its_reference(run, asked):
+    hosts = ("h1", "h2")
+    contract = make_contract(hosts=hosts, seeds=(1, 2), floor_seeds=(900,), roles={"reference": "ref"})
+    assert contract.asks_for(*run) is asked
+    assert contract.cells == [("h1", 1), ("h1", 2), ("h2", 1), ("h2", 2)]
+    assert make_contract(floor_seeds=(900,)).asks_for("a", "h1", 900, "floor") is False
+
+
+def test_a_record_is_made_whole():
+    contract = make_contract("rung2")
+    what = {"config": "a", "host": "h", "seed": 1, "purpose": "floor", "status": "finished", "reason": "r"}
+    more = {"environment": {"torch": "x"}, "spec": {"s": 1}, "facts": {"f": 1}}
+    assert contract.make_record(**what, **more) == {
+        "schema": 1, "rung": "rung2", "gate": "gate2", "lock": "a" * 64, "runner": "b" * 64, "corpus": "c" * 64,
+        "budget": {"clock": "rated", "seconds": 10.0}, **what, **more,
+    }  # fmt: skip
+
+
+def test_what_a_command_is_given_at_a_rung_stands_in_its_contract_and_nothing_where_it_is_given_nothing():
+    plain, given = make_contract("rung2"), make_contract("rung2", options={"steps": 5})
+    assert given.to_json() == plain.to_json() | {"with": {"steps": 5}}
+    assert "with" not in plain.to_json()
+    for contract in (plain, given):
+        write("rung2", contract.to_bytes())
+        assert read("rung2") == contract
+    assert plain.to_json()["clock"] == {"kind": "rated"}
+
+
+def test_every_key_of_one_type_is_held_to_it():
+    good = make_contract("rung2").to_json()
+    write("rung2", good)
+    assert isinstance(read("rung2"), Contract)
+    for key in ("study", "gate", "lock", "runner", "corpus", "rules", "roles", "clock", "hosts", "settings", "seeds",
+                "floor_seeds", "earlier_seeds", "last"):  # fmt: skip
+        write("rung2", {**good, key: 7})
+        with pytest.raises(Refused, match=f"rung2.json: {key}: found 7, expected "):
+            read("rung2")
+
+
+def test_a_long_value_of_another_type_is_cut():
+    write("rung2", {**make_contract("rung2").to_json(), "hosts": "x" * 100})
+    with pytest.raises(Refused) as caught:
+        read("rung2")
+    assert f"hosts: found '{'x' * 79}, expected dict; " in str(caught.value)
+
+
+@pytest.mark.parametrize("open_", [True, None, 0])
+def test_a_contract_is_closed_only_where_it_says_so(open_):
+    write("rung2", {**make_contract("rung2").to_json(), "open": open_})
+    assert isinstance(read("rung2"), Contract)
+    write("rung2", {"schema": 1, "rung": "rung2", "open": False})
+    assert read("rung2") == ClosedContract("rung2")

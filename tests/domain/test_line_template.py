@@ -175,3 +175,101 @@ def test_the_work_for_a_hostile_log_is_bounded_by_its_length(text):
     for line in lines:
         template.match(line)
     assert time.process_time() - before < 5  # milliseconds; a template that backtracks needs hours
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "numbers"),
+    [
+        ("a{*}", "a", {}),
+        ("a{*}", "ab", {}),
+        ("a{*}", "ba", None),
+        ("{*}a", "a", {}),
+        ("{*}a", "ba", {}),
+        ("{*}a", "ab", None),
+        ("{*}a{*}", "bab", {}),
+        ("{*}a{*}", "b", None),
+        ("a{*}b{*}c", "a b c", {}),
+        ("a{*}b{*}c", "a c b", None),
+        ("a{*}b{*}b", "ab", None),
+        ("a{*}b{*}b", "abb", {}),
+        ("a{*}a", "a", None),
+        ("a{*}a", "aa", {}),
+        ("{x} steps", "12 steps", {"x": "12"}),
+        ("{x} steps", "x12 steps", None),
+        ("{x}{*}steps", "12 of 20 steps", {"x": "12"}),
+        ("a {x} b {y}", "a 1 b 2", {"x": "1", "y": "2"}),
+        ("a {x} b {y}", "a 1 b", None),
+        ("{*}a {x}{*}b {y}", "a 1 a 2 b 3", {"x": "1", "y": "3"}),
+        ("{*}a {x}{*}a {y}", "a 1 a 2 a 3", {"x": "1", "y": "3"}),
+        ("{*}loss {x}!", "loss 1 loss 2!", {"x": "2"}),
+        ("  a   b  ", "a b", {}),
+        (" {*} a ", "x a", {}),
+        ("{*} a", "a", None),
+        ("a\t {x}", "a 1", {"x": "1"}),
+        ("a {{ {x} }}", "a { 1 }", {"x": "1"}),
+        ("a {{{x}}}", "a {1}", {"x": "1"}),
+        ("{{ a", "{ a", {}),
+    ],
+)
+def test_blocks_stand_in_their_order_and_at_the_ends_of_a_line(template, line, numbers):
+    assert LineTemplate.parse(template).match(line) == numbers
+
+
+def test_a_number_has_as_many_digits_as_are_allowed_and_no_more():
+    template, digits = LineTemplate.parse("a {x} b"), "1" * MAX_NUMBER
+    assert template.match(f"a {digits} b") == {"x": digits}
+    assert template.match(f"a {digits}1 b") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x" * 1001, "a template of at most 1000 characters"),
+        ("a\rb", "one line: output is split at line ends before it is matched"),
+        ("{*}{*}a", "one {*}, not two beside each other"),
+        ("a{*}{*}", "one {*}, not two beside each other"),
+        ("{a}{b} x", "text before {b}: nobody could tell where the number begins"),
+        ("x {b} y {a} z {b} {a}", "each name once, but {a} stands there more than once"),
+        ("{a", "{{ for a brace that is meant as itself, not a single {"),
+        ("a {9} b", "{name} of lower-case letters, digits and '_', or {*}, not {9}"),
+        ("a {} b", "{name} of lower-case letters, digits and '_', or {*}, not {}"),
+        (f"a {{{'x' * 33}}}", f"{{name}} of lower-case letters, digits and '_', or {{*}}, not {{{'x' * 33}}}"),
+    ],
+)
+def test_what_is_wrong_with_a_template_is_told_whole(text, message):
+    with pytest.raises(BadTemplate) as error:
+        LineTemplate.parse(text)
+    assert str(error.value) == message
+
+
+def test_a_template_may_be_as_long_as_is_allowed_and_keeps_its_text():
+    text = "x" * 1000
+    template = LineTemplate.parse(text)
+    assert (template.text, template.names, template.match(text)) == (text, [], {})
+    assert LineTemplate.parse("b {y} a {x}").names == ["y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("a\n\n \r\nb\r", ["a", "b"]),
+        (" a \t b ", ["a b"]),
+        ("\x1b]0;title\x1b\\a\x1b[1mb\x1bMc", ["abc"]),
+        ("x" * (MAX_LINE + 1), ["x" * MAX_LINE]),
+    ],
+)
+def test_a_log_is_its_lines_cleaned(text, lines):
+    assert split_lines(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1000000", "1000000"), ("-1000000", "-1000000"), ("1000000.0000001", None), ("+.5", "0.5")]
+)
+def test_a_number_may_be_as_large_as_a_million(text, number):
+    assert parse_number(text) == (None if number is None else Decimal(number))
+
+
+def test_of_lines_that_match_the_last_counts():
+    assert last_match(LineTemplate.parse("v {a}"), ["v 1", "x", "v 2", "y"]) == {"a": "2"}
+    assert last_match(LineTemplate.parse("v {a}"), []) is None

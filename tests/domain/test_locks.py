@@ -164,3 +164,115 @@ def test_an_edited_lock_says_both_digests_and_what_brings_it_back():
         f"locks/gate3.yaml: digest: found {lock.digest}, expected {actual}, that of `frozen`: the lock was edited; "
         "`git checkout -- locks/gate3.yaml` brings it back"
     )
+
+
+@pytest.mark.parametrize(("gate", "number"), [("gate1", 1), ("gate3", 3), ("gate5", 5)])
+def test_a_lock_freezes_what_its_gate_stands_on(gate, number):
+    study = parse_study(params(4), "params.yaml")
+    content = frozen(gate).to_json()
+    assert {key: content[key] for key in ("gate", "rung", "last", "runner", "corpus", "previous", "amendments")} == {
+        "gate": gate,
+        "rung": f"rung{number}",
+        "last": number == 5,
+        "runner": "1" * 64,
+        "corpus": "2" * 64,
+        "previous": "3" * 64,
+        "amendments": [],
+    }
+    assert (content["configs"] is None) is (number > 1)
+    assert content["seeds"] == study.rungs[f"rung{number}"].seeds
+    earlier = {1: [], 3: [1000, 2000], 5: [1000, 2000, 3000, 3001, 3900, 3901, 3902, 4000, 4001]}
+    assert content["earlier_seeds"] == earlier[number]
+    assert not {"with", "from", "factors"} & content.keys()
+
+
+def test_a_lock_is_written_with_its_head_and_rules_in_the_order_of_their_numbers():
+    rules = {f"R{n}": {"kind": "complete_cells"} for n in (1, 2, 10)} | {"R3": {"kind": "top_k", "k": 2}}
+    gates = {**params(4)["gates"], "gate3": rules}
+    text = locks.dumps(frozen("gate3", gates=gates)).decode()
+    assert text.startswith(
+        "# The rules of gate3, frozen before the evidence of rung3. Written by `promotion freeze`; an edit is\n"
+        "# noticed by every run, gate and `promotion verify`: change params.yaml and freeze again instead.\n"
+        "schema: 1\ndigest: "
+    )
+    assert [line.strip(" :") for line in text.splitlines() if line.startswith("    R")] == ["R1", "R2", "R3", "R10"]
+    assert max(map(len, text.splitlines())) < 200
+    assert "{" not in text
+
+
+def test_a_lock_in_the_workspace_is_read_by_its_gate(tmp_path):
+    assert locks.read("gate3", tmp_path) is None
+    (tmp_path / "locks").mkdir()
+    path = tmp_path / "locks" / "gate3.yaml"
+    path.write_bytes(locks.dumps(frozen()))
+    lock = locks.read("gate3", tmp_path)
+    assert lock is not None and lock.frozen == frozen()
+    other = locks.dumps(frozen().model_copy(update={"rung": "rung4"}))
+    path.write_bytes(other)
+    with pytest.raises(LockRefused) as caught:
+        locks.read("gate3", tmp_path)
+    assert str(caught.value) == "locks/gate3.yaml: frozen.rung: found rung4, expected rung3"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a: [1\n", "locks/gate3.yaml, line 1, column 4: the list that begins with '['"),
+        (b"schema: true\n", "locks/gate3.yaml: schema: found true, expected a whole number"),
+        (b"schema: x\n", "locks/gate3.yaml: schema: found 'x', expected a whole number"),
+        (b"schema: 3\n", "locks/gate3.yaml: schema: found 3, expected at most 1; update staged-promotion to read it"),
+    ],
+)
+def test_what_is_no_lock_is_refused_as_such(data, message):
+    with pytest.raises(LockRefused) as caught:
+        locks.loads(data, "locks/gate3.yaml")
+    assert str(caught.value).startswith(message)
+    assert caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "change"),
+    [
+        ({}, {}, {}),
+        ({"a": 1, "amendments": [1]}, {"a": 1, "amendments": [2]}, {}),
+        ({"a": 1}, {"a": 1.0}, {"a": {"was": 1, "is": 1.0}}),
+        ({"a": 1}, {"a": True}, {"a": {"was": 1, "is": True}}),
+        ({"a": {"b": 1}}, {"a": {"c": 2}}, {"a.b": {"was": 1, "is": None}, "a.c": {"was": None, "is": 2}}),
+        ({"a": {"b": 1}}, {"a": [1]}, {"a": {"was": {"b": 1}, "is": [1]}}),
+    ],
+)
+def test_a_difference_is_one_of_values_and_of_their_types(was, now, change):
+    assert locks.difference(was, now) == change
+    for side in (was, now):
+        assert "amendments" not in side or side["amendments"], "what was compared is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "text"),
+    [
+        ("x" * 58, "y", f"'{'x' * 58}' -> 'y'"),
+        ("x" * 59, "y", f"'{'x' * 56}... -> 'y'"),
+        ("y", "x" * 59, f"'y' -> '{'x' * 56}..."),
+        # The letters that differ are the 31st and the 32nd: what stands before them is shown, or the last twenty of it.
+        ("x" * 29 + "a" + "z" * 40, "x" * 29 + "b" + "z" * 40, "'{0}a{1}... -> '{0}b{1}...".format("x" * 29, "z" * 26)),
+        ("x" * 30 + "a" + "z" * 35, "x" * 30 + "b" + "z" * 35, "...{0}a{1}' -> ...{0}b{1}'".format("x" * 20, "z" * 35)),
+        ("x" * 30 + "a" + "z" * 36, "x" * 30 + "b" + "z" * 36,
+         "...{0}a{1}... -> ...{0}b{1}...".format("x" * 20, "z" * 33)),
+        ([1] * 40, [1] * 41, f"...{' 1,' * 6} 1] -> ...{' 1,' * 7} 1]"),
+    ],
+)  # fmt: skip
+def test_a_value_of_sixty_letters_is_shown_whole_and_a_longer_one_where_it_differs(was, now, text):
+    assert locks.tell_briefly({"k": {"was": was, "is": now}}) == f"k {text}"
+
+
+def test_a_configuration_that_came_or_went_decides_and_its_knobs_do_not():
+    change = {
+        "configs.b.k": {"was": None, "is": 1},
+        "configs.a": {"was": None, "is": {"k": 1}},
+        "title": {"was": None, "is": 1},
+        "study": {"was": "a", "is": "b"},
+        "configs": {"was": None, "is": {}},
+    }
+    assert locks.tell_briefly(change, 0) == (
+        "study 'a' -> 'b', configs.a none -> {'k': 1}, configs none -> {}, 2 places more"
+    )

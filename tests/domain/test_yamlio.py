@@ -207,3 +207,123 @@ def test_what_is_read_is_what_dvc_reads(text: str) -> None:
     except yamlio.BadYaml:
         return
     assert repr(value) == repr(parse_yaml(text, "params.yaml")), text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: !!set {x}\n", "p.yaml, line 1: a: found a set, expected text, a number, true, false or null"),
+        ("a:\n  b: 1" + "0" * 30 + "\n", "p.yaml, line 2: a.b: found a whole number of 100 bits, expected at most 1e+21"),
+        ("a: -1" + "0" * 22 + "\n", "p.yaml, line 1: a: found a whole number of 74 bits, expected at most 1e+21"),
+        ("1" + "0" * 30 + ": 1\n", "p.yaml: a whole number of 100 bits: found a whole number of 100 bits as a key, "
+                                   "expected text: put it in quotes"),
+        ("a: {2.5: 1}\n", "p.yaml, line 1: a.2.5: found the number 2.5 as a key, expected text: put it in quotes"),
+        ("a: {null: 1}\n", "p.yaml, line 1: a.None: found null as a key, expected text: put it in quotes"),
+        ("a: {false: 1}\n", "p.yaml, line 1: a.False: found false as a key, expected text: put it in quotes"),
+        ("null\n", "p.yaml: found NoneType, expected a mapping"),
+        ("", "p.yaml: found NoneType, expected a mapping"),
+        ("text\n", "p.yaml: found str, expected a mapping"),
+        ("? [a, b]\n: 1\n", "p.yaml: ('a', 'b'): found tuple as a key, expected text: put it in quotes"),
+    ],
+)  # fmt: skip
+def test_a_value_that_no_study_needs_is_named_with_its_line(text: str, message: str) -> None:
+    assert refusal(text) == message
+
+
+@pytest.mark.parametrize("number", [10**21, -(10**21)])
+def test_the_largest_whole_number_is_read(number: int) -> None:
+    assert yamlio.loads(f"a: {number}\n".encode(), "p.yaml") == {"a": number}
+
+
+def nested_yaml(levels: int) -> bytes:
+    return b"a: " + b"[" * levels + b"]" * levels + b"\n"
+
+
+def test_a_value_may_be_nested_as_deep_as_is_allowed() -> None:
+    most = yamlio.MAX_DEPTH
+    value = yamlio.loads(nested_yaml(most - 1), "p.yaml")
+    assert list(value) == ["a"]
+    with pytest.raises(yamlio.BadYaml) as error:
+        yamlio.loads(nested_yaml(most), "p.yaml")
+    assert str(error.value) == f"p.yaml: more than {yamlio.MAX_NODES} values or {most} levels; no study needs that"
+
+
+def test_a_file_may_have_as_many_values_and_bytes_as_are_allowed() -> None:
+    data = b"a: [1, 2]\nb: 3\n"  # a mapping, two keys, a list and three numbers: seven; five of them are values
+    assert yamlio.loads(data, "p.yaml", max_nodes=7, max_bytes=len(data)) == {"a": [1, 2], "b": 3}
+    with pytest.raises(yamlio.BadYaml, match=r"^p\.yaml: more than 6 values or 32 levels; no study needs that$"):
+        yamlio.loads(data, "p.yaml", max_nodes=6)
+    with pytest.raises(yamlio.BadYaml, match=rf"^p\.yaml: {len(data)} bytes, expected at most {len(data) - 1}$"):
+        yamlio.loads(data, "p.yaml", max_bytes=len(data) - 1)
+
+
+def test_what_aliases_unfold_to_is_counted() -> None:
+    data = b"a: &a [1, 2, 3]\nb: [*a, *a]\n"
+    assert yamlio.loads(data, "p.yaml", max_nodes=14)["b"] == [[1, 2, 3], [1, 2, 3]]
+    with pytest.raises(yamlio.BadYaml, match=r"^p\.yaml: more than 13 values or 32 levels; is it an alias bomb\?$"):
+        yamlio.loads(data, "p.yaml", max_nodes=13)
+
+
+def test_aliases_are_refused_where_none_is_taken() -> None:
+    data = b"a: &a 1\nb: *a\n"
+    assert yamlio.loads(data, "p.yaml") == {"a": 1, "b": 1}
+    with pytest.raises(yamlio.BadYaml) as error:
+        yamlio.loads(data, "p.yaml", aliases=False)
+    assert str(error.value) == "p.yaml: found an alias, expected the value itself"
+    with pytest.raises(yamlio.BadYaml) as error:
+        yamlio.refuse_aliases(data, "p.yaml")
+    assert str(error.value) == (
+        "p.yaml, line 2: found the alias *a, expected the value itself: DVC would copy it into dvc.lock"
+    )
+    yamlio.refuse_aliases(b"a: 1\n", "p.yaml")
+    assert yamlio.loads(b"a: &a 1\n", "p.yaml", aliases=False) == {"a": 1}
+
+
+PLACES = "a:\n  b:\n    - x: 1\n    - y: 2\nc: [1,\n  2]\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ([], None),
+        (["a"], 1),
+        (["a", "b"], 2),
+        (["a", "b", "0"], 3),
+        (["a", "b", "1"], 4),
+        (["a", "b", "1", "y"], 4),
+        (["a", "b", "2"], 2),
+        (["a", "b", "x"], 2),
+        (["a", "z", "x"], 1),
+        (["c", "1"], 6),
+        (["c", "1", "z"], 6),
+        (["z"], None),
+        (["0"], None),
+    ],
+)
+def test_the_line_of_a_place_is_that_of_the_last_key_that_is_there(place: list[str], line: int | None) -> None:
+    assert yamlio.line_of(PLACES, place) == line
+
+
+def test_what_is_no_yaml_has_no_lines() -> None:
+    assert yamlio.line_of("a: [", ["a"]) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "line"),
+    [
+        ("p.yaml: a.b: found 1, expected 2", "p.yaml, line 2: a.b: found 1, expected 2", 2),
+        ("p.yaml: a.b.1.y is odd", "p.yaml, line 4: a.b.1.y is odd", 4),
+        ("p.yaml: z: missing", "p.yaml: z: missing", None),
+        ("p.yaml: :", "p.yaml: :", None),
+        ("a.b: found", "a.b: found", None),
+    ],
+)
+def test_a_mistake_gets_the_line_of_the_key_that_it_names(message: str, expected: str, line: int | None) -> None:
+    error = yamlio.with_lines(Invalid(message), PLACES.encode(), "p.yaml")
+    assert str(error) == expected
+    assert [mistake.line for mistake in error.mistakes] == [line]
+
+
+def test_an_error_that_is_no_list_of_mistakes_stays_as_it_is() -> None:
+    error = Invalid("p.yaml: a: one\ntwo", Invalid.at("p.yaml", "one", "a").mistakes[0])
+    assert yamlio.with_lines(error, PLACES.encode(), "p.yaml") is error

@@ -133,3 +133,47 @@ def test_settings_of_exactly_the_limit_are_read_and_longer_ones_are_nobodys(tmp_
     assert read_config(tmp_path) == {"core": {"remote": "a"}}
     (tmp_path / "config.local").write_bytes(text.replace(b"= a", b"= b"))
     assert read_config(tmp_path) == {"core": {"remote": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", {}),
+        ("# words\n\n   # more\n", {}),
+        ("[Core]\nRemote = A b\n", {"core": {"remote": "A b"}}),
+        ('  [ "a" ] # words\n\tkey="v # w" # words\n', {"a": {"key": "v # w"}}),
+        ("[a]\nx = '\n", {"a": {}}),
+        ("[a]\nx = ''\ny =\n'z' = 'q\"'\n", {"a": {"x": "", "y": "", "z": 'q"'}}),
+        ("[a]\nx = 1\n[b]\nx = 2\n", {"a": {"x": "1"}, "b": {"x": "2"}}),
+        ("[a]\nx = p,q\ny = %\n", {"a": {"y": "%"}}),
+        ("x = 1\n[a]\n", {"": {"x": "1"}, "a": {}}),
+        ("[a]\nx = p # q\n", {"a": {"x": "p"}}),
+    ],
+)
+def test_settings_are_read_without_quotes_comments_and_capitals_of_their_keys(text, settings):
+    assert parse_config(text, "config") == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("[a]\n\n# words\nno\n", 4, "found 'no', expected `key = value` or `[section]`"),
+        ("[a]\nx = 1\n[A]\n", 3, "found '[A]' twice, expected it once"),
+        ("[a]\nx = 1\n'x' = 2\n", 3, "found \"'x' = 2\" twice, expected it once"),
+        ('x = """a"""\n', 1, 'found \'x = """a"""\', expected `key = value` or `[section]`'),
+        ("x = '''a'''\n", 1, "found \"x = '''a'''\", expected `key = value` or `[section]`"),
+        ("x = %(a)s\n", 1, "found 'x = %(a)s', expected `key = value` or `[section]`"),
+        ("[[a]]\n", 1, "found '[[a]]', expected `key = value` or `[section]`"),
+    ],
+)
+def test_what_is_no_setting_or_stands_twice_is_told_with_its_line(text, line, problem):
+    with pytest.raises(BadConfig) as caught:
+        parse_config(text, "config")
+    assert str(caught.value) == f"config, line {line}: {problem}"
+
+
+def test_there_may_be_no_settings_at_all_and_no_file_is_longer_than_a_mebibyte(tmp_path):
+    assert read_config(tmp_path) == {}
+    (tmp_path / "config").mkdir()
+    assert read_config(tmp_path) == {}
+    assert config.MAX_BYTES == 1 << 20

@@ -115,3 +115,67 @@ def test_a_pattern_of_many_stars_is_matched_in_linear_time():
     begin = time.process_time()
     assert not patterns.match("/".join(["a" * 250] * 40))
     assert time.process_time() - begin < 20, "seconds; with backtracking it would be years"
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out", "kept"),
+    [
+        ("a\n", ["a", "a/b", "b/a", "b/a/c"], ["ab", "b"]),
+        ("/a\n", ["a", "a/b"], ["b/a"]),
+        ("/\n# a\n \n", [], ["a"]),
+        ("a b \n", ["a b"], ["a", "b"]),
+        ("a/\n", ["a/b", "b/a/c"], ["a", "b/a"]),
+        ("a/b\n", ["a/b", "a/b/c"], ["b/a/b", "a/c"]),
+        ("a/b/\n", ["a/b/c"], ["a/b", "c/a/b/d"]),
+        ("*.py\n", ["a.py", "b/a.py", "a.py/b"], ["a.pyc"]),
+        ("/*.py\n", ["a.py"], ["b/a.py"]),
+        ("a*b*c\n", ["abc", "a1b2c", "abbcc", "x/abc"], ["ab", "acb", "a/bc", "xabc"]),
+        ("a?c\n", ["abc"], ["ac", "a/c", "abbc"]),
+        ("[ab]c\n", ["ac", "bc"], ["cc", "c"]),
+        ("[!ab]c\n", ["cc"], ["ac", "bc", "c"]),
+        ("[^a-c]\n", ["d", "x/d"], ["a", "b", "c"]),
+        ("[]a]\n", ["]", "a"], ["[", "b"]),
+        ("[a\n", [], ["[a", "a"]),
+        ("x[a&b]\n", ["xa", "x&", "xb"], ["xc"]),
+        ("\\*a\n", ["*a"], ["ba", "a"]),
+        ("**/a\n", ["a", "b/a", "c/b/a"], ["ab"]),
+        ("a/**\n", ["a/b", "a/b/c"], ["a", "b/a/c"]),
+        ("a/**/b\n", ["a/b", "a/x/b", "a/x/y/b"], ["b", "a/x"]),
+        ("a/**/**/b\n", ["a/b", "a/x/b"], ["b", "a/xb"]),
+        ("*\n", ["a", "b/a"], []),
+        ("**\n", ["a", "b/a"], []),
+        ("/*\n", ["a", "b/a"], []),
+        ("*/\n", [], ["a", "b/a"]),
+        ("**/\n", [], ["a", "b/a"]),
+        ("a/*\n", ["a/b", "a/b/c"], ["a", "b/a/c"]),
+        ("a\n!a\n", [], ["a", "b/a"]),
+        ("!a\na\n", ["a"], ["b"]),
+        ("*.py\n!a.py\n", ["b.py"], ["a.py", "x/a.py"]),
+        ("!a.py\n*.py\n!b.py\n", ["a.py"], ["b.py"]),
+        ("a\nb\na\n!b\n", ["a"], ["b"]),
+        ("a\r\nb\rc\n", ["a", "b", "c"], ["d"]),
+        ("\u00e9\n", ["\u00e9"], ["e"]),
+    ],
+)
+def test_a_line_leaves_out_what_it_names_and_keeps_the_rest(tmp_path, text, left_out, kept):
+    patterns, expected = parse_ignore(text.encode()), read_as_dvc(text, tmp_path)
+    assert expected is not None
+    for paths, ignored in ((left_out, True), (kept, False)):
+        assert {path: patterns.match(path) for path in paths} == dict.fromkeys(paths, ignored)
+        assert {path: ignores(expected, path) for path in paths} == dict.fromkeys(paths, ignored), "DVC says otherwise"
+
+
+def test_plain_names_are_kept_apart_only_where_nothing_is_taken_back():
+    assert parse_ignore(b"a\n*.py\nb c\n").names == {"a", "b c"}
+    assert len(parse_ignore(b"a\n*.py\nb c\n").patterns) == 1
+    assert parse_ignore(b"a\n!b\n").names == frozenset()
+    assert parse_ignore(b"\xff\n").names == {"\ufffd"}
+
+
+def test_a_pattern_speaks_of_a_folder_and_of_what_lies_in_it():
+    folder = parse_ignore(b"/a/\n").patterns[0]
+    assert (folder.folders_only, folder.ignores, folder.match("a", True), folder.match("a", False)) == (
+        True, True, True, False)  # fmt: skip
+    back = parse_ignore(b"!/a\n").patterns[0]
+    assert (back.folders_only, back.ignores, back.match("a", True), back.match("a", False)) == (
+        False, False, True, True)  # fmt: skip

@@ -178,6 +178,7 @@ def test_a_rung_of_which_only_stopped_runs_are_missing_is_committed_and_judged(j
     monkeypatch.setattr(dispatch, "_record_stopped", recorded.append)
     shown, out = view(terminal=False)
     dispatcher = Dispatcher(judged, StartedCluster(Workers({}), [], JOIN), shown)
+    monkeypatch.delattr(dispatcher, "_waiting_report")  # nobody waits for what needs no worker
     assert dispatcher._dispatch_rung("rung3") is None
     assert recorded == [(stopped,)]
     assert out.getvalue() == f"dispatch: rung3: 0 runs to train, {len(before.trained)} done before\n"

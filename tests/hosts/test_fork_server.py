@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import types
@@ -36,19 +37,28 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("code", "status"),
+    ("ending", "status", "last"),
     [
-        ("pass", 0),
-        ("import sys; sys.exit(3)", 3),
-        ("import sys; sys.exit()", 0),
-        ("import sys; sys.exit('no')", 1),
-        ("1 / 0", 1),
-        ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL),
+        ("pass", 0, []),
+        ("sys.exit(3)", 3, []),
+        ("sys.exit(True)", 1, []),
+        ("sys.exit()", 0, []),
+        ("sys.exit(0)", 0, []),
+        ("sys.exit('no such corpus')", 1, ["no such corpus"]),
+        ("sys.exit('')", 1, [""]),
+        ("sys.exit([])", 1, ["[]"]),
+        ("1 / 0", 1, ["ZeroDivisionError: division by zero"]),
+        ("os.kill(os.getpid(), 9)", -signal.SIGKILL, []),
     ],
 )
-def test_its_exit_status_is_that_of_the_program(job, code, status):
+def test_it_ends_as_the_program_does_with_its_status_and_its_message(job, ending, status, last):
+    words, log = job(f"import os, sys; {ending}")
     with ForkServer() as server:
-        assert server.start(*job(code), load=False).wait() == status
+        assert server.start(words, log, load=False).wait() == status
+    alone = subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert alone.returncode == status
+    for output in (log.read_bytes(), alone.stdout):
+        assert output.decode().splitlines()[-1:] == last
 
 
 def test_what_it_prints_and_how_it_failed_is_in_the_log_after_what_is_there(job):

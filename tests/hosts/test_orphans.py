@@ -173,3 +173,9 @@ def test_the_next_dvc_takes_up_what_an_orphan_finished(study):
     assert (record.read_bytes(), measured.read_bytes()) == (evidence, orphan)
     assert "run@cpu-fp32-1" in lock.read_text(encoding="utf-8")
     assert not (study.root / orphans.ORPHANS / "rung1/d1-a/cpu-fp32/1").exists()
+
+
+def test_where_dvc_takes_the_outputs_and_none_are_kept_there_is_nothing_to_forget(run, monkeypatch):
+    monkeypatch.setattr(orphans, "is_orphan", lambda: False)
+    orphans.settle_outputs(run)
+    assert not orphans.ORPHANS.exists()

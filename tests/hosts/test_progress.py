@@ -265,3 +265,52 @@ def test_the_bar_moves_when_it_is_told_and_names_are_no_markup(clock):
         assert live._bar is not None
         assert live._bar.live.auto_refresh is False
     assert "[red]x[/red]" in out.getvalue()
+
+
+def test_the_bar_is_twenty_wide_leaves_nothing_behind_and_shows_text_as_text(clock):
+    with Live(RUN, 600.0, "wall", Terminal(), now=clock) as live:
+        clock.at += 4.0
+        live.progress(where(0.5))
+        bar = live._bar
+        assert bar is not None
+        assert (bar.live.transient, bar.live.auto_refresh) == (True, False)
+        assert [column.bar_width for column in bar.columns if hasattr(column, "bar_width")] == [20]
+        assert [column.markup for column in bar.columns if hasattr(column, "markup")][::2] == [False, False]
+
+
+def test_a_line_is_on_its_way_at_once(clock):
+    class Stream(io.StringIO):
+        flushed = 0
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    out = Stream()
+    with Live(RUN, 600.0, "wall", out, now=clock) as live:
+        live.warning("first")
+        assert out.flushed == 1
+        clock.at += 29.9
+        live.progress(where(0.5))
+        assert out.flushed == 1
+        clock.at += 0.1
+        live.progress(where(0.5))
+        assert out.flushed == 2
+        clock.at += 29.9
+        live.progress(where(0.5))
+        assert out.flushed == 2, "half a minute since the last line, not since the start"
+
+
+def test_what_is_known_of_a_run_stands_behind_its_step(clock):
+    out = io.StringIO()
+    shown = [
+        Progress(3, 0, 0.25, None, 2.5, None), Progress(0, 10, 0.0, 0.0, 0.0, 0.0), Progress(3, 10, 1.0, 9999.5, None, 75),
+    ]  # fmt: skip
+    with Live(RUN, 10.0, "wall", out, now=clock) as live:
+        for now in shown:
+            clock.at += 30.0
+            live.progress(now)
+    assert out.getvalue().splitlines() == [
+        f"{RUN}: 25.0% of 10.0 s wall, step 3, loss 2.5000",
+        f"{RUN}: 0.0% of 10.0 s wall, step 0/10, loss 0.0000, 0 tokens/s, 0.0 s left",
+        f"{RUN}: 100.0% of 10.0 s wall, step 3/10, 10,000 tokens/s, 1 min 15 s left",
+    ]

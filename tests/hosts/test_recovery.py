@@ -189,6 +189,7 @@ def test_what_a_killed_process_was_writing_goes_and_what_a_living_one_writes_sta
         path.write_text("{", encoding="utf-8")
     assert {path.resolve() for path in recovery.heal()} == {path.resolve() for path in dead}
     assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in dead)
 
 
 def test_a_process_that_has_the_id_of_a_dead_one_by_now_is_another(folder):
@@ -352,6 +353,7 @@ def test_what_was_being_written_goes_wherever_this_project_writes(folder, top):
     for path in (*parts[1:], folder / top / "deep" / "kept.txt", folder / f".outside.{pid}.part"):
         path.write_bytes(b"x")
     assert recovery.heal() == sorted(path.relative_to(folder) for path in parts)
+    assert not any(path.exists() for path in parts)
     assert (folder / top / "deep" / "kept.txt").exists()
     assert (folder / f".outside.{pid}.part").exists()
 
@@ -374,3 +376,11 @@ def test_a_lock_is_whole_if_every_output_of_its_last_stage_has_a_digest(folder, 
     path = folder / "dvc.lock"
     path.write_text(LOCK.replace(*change), encoding="utf-8")
     assert recovery._is_whole_lock(path) is whole
+
+
+def test_an_rwlock_of_dead_processes_goes_although_a_dvc_is_at_work_if_nothing_is_broken(folder, monkeypatch):
+    monkeypatch.setattr(recovery, "_find_dvc_processes", lambda: pytest.fail("nobody has to be looked for"))
+    monkeypatch.setattr(recovery, "_is_pid_alive", lambda pid: False)
+    recovery.RWLOCK.write_text(format_rwlock(4711), encoding="utf-8")
+    assert recovery.heal() == []
+    assert not recovery.RWLOCK.exists()

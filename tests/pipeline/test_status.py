@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -176,3 +177,10 @@ def test_a_host_of_which_no_time_is_known_leaves_the_time_left_unknown(
 def test_no_run_to_do_and_no_open_rung_have_no_time_left(judged: Path) -> None:
     shutil.rmtree(names.GATES / "gate5")
     assert estimate_time_left(load(), read_status(load())) is None
+
+
+def test_nothing_declared_leaves_nothing_to_do(judged: Path) -> None:
+    row = replace(read_status(load())[2], decision=None, declared=None, done=0)
+    assert row.outcome == "ready to judge"
+    assert [replace(row, floor_done=done).outcome for done in (5, 0)] == ["1 runs to do", "6 runs to do"]
+    assert list(row.changed) == []

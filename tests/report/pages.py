@@ -90,3 +90,15 @@ def kinds(site: Path) -> list[str]:
         path.relative_to(site / "runs").with_suffix("").as_posix() for path in (site / "runs").glob("rung5/*/*/*.html")
     )[0]
     return [kind.format(config=run.split("/")[1], run=run) for kind in KINDS]
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links inside a site that lead to no file, or to no id of it."""
+    seen = {path.resolve(): read(path) for path in site.rglob("*.html")}
+    dead = []
+    for page, content in seen.items():
+        for link in content.links:
+            place = target(page, link)
+            known = place is None or (place[0].is_file() and (not place[1] or place[1] in seen[place[0]].ids))
+            dead += [] if known else [f"{page.relative_to(site.resolve()).as_posix()}: {link}"]
+    return dead

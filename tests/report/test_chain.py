@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from report import chain as chains
 from report.build import build
+from report.chain import Chain, supported
 from report.layout import warnings
 from report.verdict import reach_verdict
 from report.views import view_study
@@ -238,3 +241,140 @@ def test_differences_are_those_that_freezing_would_see(default_study: Path) -> N
             previous=one.lock.frozen.previous,
         )
         assert locks.difference(one.lock.frozen, again) == {}
+
+
+def chain(**changed: Any) -> Chain:
+    values: dict[str, Any] = {
+        "gate": "gate3", "state": "frozen", "digest": "a", "previous": None, "amendments": 0, "records": 2, "committed": 2,
+        "named": 2, "same": 2, "decision_lock": "a", "changed": {},
+    }  # fmt: skip
+    return Chain(**values | changed)
+
+
+CHANGED = {f"rules.R{n}.k": {"was": n, "is": n + 1} for n in range(1, 5)}
+
+
+@pytest.mark.parametrize(
+    ("many", "words"),
+    [
+        (0, ""),
+        (1, "rules.R1.k (frozen 1, now 2)"),
+        (2, "rules.R1.k (frozen 1, now 2), rules.R2.k (frozen 2, now 3)"),
+        (3, "rules.R1.k (frozen 1, now 2), rules.R2.k (frozen 2, now 3) and 1 more"),
+        (4, "rules.R1.k (frozen 1, now 2), rules.R2.k (frozen 2, now 3) and 2 more"),
+    ],
+)
+def test_two_differences_to_the_lock_are_named_and_the_rest_is_counted(many: int, words: str) -> None:
+    changed = dict(list(CHANGED.items())[:many])
+    assert chain(changed=changed).changes == words
+    assert chain(changed=changed).moved == words
+    assert chain(changed=changed, state="what-if").moved == ""
+    assert chain(changed={"roles.x": {"is": "b"}}).changes == "roles.x (frozen nothing, now b)"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "Frozen in locks/gate3.yaml, whose digest every record of this rung names."),
+        ({"committed": 1}, "Frozen in locks/gate3.yaml."),
+        ({"records": 0, "committed": 0}, "Frozen in locks/gate3.yaml."),
+        ({"records": 1, "committed": 1}, "Frozen in locks/gate3.yaml, whose digest every record of this rung names."),
+        (
+            {"changed": {"seeds": {"was": [1], "is": []}}, "committed": 1},
+            "Frozen in locks/gate3.yaml. params.yaml has moved on from it since: seeds (frozen 1, now nothing).",
+        ),
+        (
+            {"state": "amended", "amendments": 2},
+            "Amended 2 times after evidence of this rung existed; each change and its reason stand in locks/gate3.yaml.",
+        ),
+        (
+            {"state": "amended", "amendments": 1, "changed": {"a": {"was": 1, "is": 2}}},
+            "Amended 1 time after evidence of this rung existed; each change and its reason stand in locks/gate3.yaml. "
+            "params.yaml has moved on from it since: a (frozen 1, now 2).",
+        ),
+        (
+            {"state": "not frozen", "digest": None},
+            "Not frozen: these are the rules of params.yaml as they stand now, and they may still change.",
+        ),
+        ({"state": "what-if"}, "A what-if: the rules of params.yaml decided here, and they are not frozen."),
+        (
+            {"state": "what-if", "changed": {"a": {"was": 1, "is": 2}}},
+            "A what-if: the rules of params.yaml decided here, and they are not frozen. They differ from the lock in a "
+            "(frozen 1, now 2).",
+        ),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_how_the_rules_came_to_bind(changed: dict[str, Any], words: str) -> None:
+    assert chain(**changed).standing == words
+
+
+@pytest.mark.parametrize(
+    ("changed", "proven", "supports"),
+    [
+        ({}, True, True),
+        ({"state": "amended"}, True, True),
+        ({"state": "what-if"}, False, True),
+        ({"state": "not frozen", "digest": None}, False, False),
+        ({"faults": ("x",)}, False, False),
+        ({"decision_lock": None}, False, False),
+    ],
+)
+def test_a_chain_is_proven_by_frozen_rules_and_supports_where_it_is_whole(
+    changed: dict[str, Any], proven: bool, supports: bool
+) -> None:
+    told = chain(**changed)
+    assert (told.proven, told.decided) == (proven, changed.get("decision_lock", "a") is not None)
+    whole, short = SimpleNamespace(missing=[]), SimpleNamespace(missing=["run"])
+    assert supported([whole, whole], [chain(), told]) is supports  # type: ignore[list-item]
+    assert not supported([whole, short], [chain(), told])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("gate", "told", "faults"),
+    [
+        ({}, {}, []),
+        ({}, {"same": 1}, ["of 2 records that its decision names by md5, the ledger holds 1 unchanged"]),
+        ({"lock": None}, {}, ["it has decided, and its lock is missing"]),
+        ({"lock": None, "decision": None}, {}, []),
+        ({"lock": None}, {"same": 1}, [
+            "of 2 records that its decision names by md5, the ledger holds 1 unchanged", "it has decided, and its lock is missing",
+        ]),
+        ({}, {"committed": 1}, ["1 of 2 records names another lock"]),
+        ({}, {"committed": 0}, ["2 of 2 records name another lock"]),
+        ({}, {"decision_lock": "b"}, ["its decision names another lock"]),
+        ({"decision": None}, {"decision_lock": None}, []),
+    ],
+)  # fmt: skip
+def test_every_break_of_a_chain_is_a_sentence(
+    gate: dict[str, Any], told: dict[str, Any], faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "_judged_otherwise", lambda _: False)
+    lock = SimpleNamespace(frozen=SimpleNamespace(previous=None))
+    view = SimpleNamespace(**{"lock": lock, "decision": object(), "before": None, "what_if": False} | gate)
+    assert chains._faults(view, chain(**told)) == faults  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("decision", "told", "what_if", "asked"),
+    [(object(), {}, False, True), (None, {"decision_lock": None}, False, False), (object(), {"same": 1}, False, False), (object(), {}, True, False)],
+)  # fmt: skip
+def test_a_gate_is_judged_again_where_frozen_rules_decided_and_nothing_else_is_wrong(
+    decision: object, told: dict[str, Any], what_if: bool, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "_judged_otherwise", lambda _: True)
+    lock = SimpleNamespace(frozen=SimpleNamespace(previous=None))
+    view = SimpleNamespace(lock=lock, decision=decision, before=None, what_if=what_if)
+    sentence = "judged again by its lock, the records of the ledger give another decision"
+    assert (sentence in chains._faults(view, chain(**told))) is asked  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "previous", "another"),
+    [(None, None, False), (None, "a", True), ("a", "a", False), ("a", "b", True), ("a", None, True), ("", "b", False)],
+)
+def test_a_lock_names_the_one_before_it_and_the_first_names_none(
+    before: str | None, previous: str | None, another: bool
+) -> None:
+    earlier = before if before is None else SimpleNamespace(lock=SimpleNamespace(digest=before) if before else None)
+    view = SimpleNamespace(before=earlier, lock=SimpleNamespace(frozen=SimpleNamespace(previous=previous)))
+    assert chains._names_another_lock_before(view) is another  # type: ignore[arg-type]

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from report.build import build
 from report.cost import StudyCost
 from report.layout import shared
-from report.pages.cost import cost_figure, decisions_table, rungs_table
+from report.pages.cost import cost_figure, decisions_table, lead, rungs_table
 from report.tables import Table
 from report.views import StudyView, view_study
 from stages.domain import formatting
@@ -21,6 +22,8 @@ from tests.report import broken
 from tests.report.conftest import copy_of, make_study
 from tests.report.pages import read
 from tests.support import synthetic
+
+NB = formatting.NB
 
 
 def table_of(view: StudyView) -> Table:
@@ -145,3 +148,63 @@ def test_a_bar_of_unrun_work_says_how_many_would_have_gone_on(default_study: Pat
     figure = cost_figure(dataclasses.replace(cost, counterfactuals=cases), "rated")
     labels = figure.layout["yaxis"]["categoryarray"]
     assert labels[:2] == ["the one of rung 4<br>at the last", "all 12 of rung 1<br>at the last"]
+
+
+def rung(executed: float, floor: float = 0.0) -> Any:
+    return SimpleNamespace(executed_hours=executed, floor_hours=floor)
+
+
+def priced(
+    *, unpriced: tuple[str, ...] = (), last: str = "rung2", hours: tuple[float, ...] = (), **rungs: Any
+) -> StudyCost:
+    return StudyCost(rungs, list(unpriced), [SimpleNamespace(hours=each) for each in hours], last)  # type: ignore[misc]
+
+
+def test_what_is_known_of_a_cost_follows_from_its_rungs() -> None:
+    cost = priced(rung1=rung(1.0, 0.25), rung2=rung(2.0), hours=(3.0, 7.0, 5.0))
+    assert (cost.executed, cost.total, cost.floor, cost.last, cost.hatched) == (3.25, 3.25, 0.25, 2.0, 5.0)
+    assert cost.widest is cost.counterfactuals[1]
+    assert priced(rung1=rung(1.0), unpriced=("rung2",)).total is None
+    nothing = priced()
+    assert (nothing.total, nothing.last, nothing.widest, nothing.hatched, nothing.executed) == (
+        None,
+        None,
+        None,
+        0.0,
+        0,
+    )
+
+
+def test_a_cost_in_words_names_the_floor_the_last_rung_and_what_is_not_known() -> None:
+    def words(cost: StudyCost, rated: bool = False) -> str:
+        return "".join(part if isinstance(part, str) else part.text for part in lead(cost, rated))
+
+    whole = priced(rung1=rung(1.0, 0.5), rung2=rung(2.0))
+    assert words(whole) == (
+        f"3.5{NB}h of device time was used, of which 30{NB}min measured the A/A floor: 1.5{NB}h up to the last rung and "
+        f"2{NB}h at it."
+    )
+    rated = (
+        " On the rated clock a device-hour is what the host block's declared speed makes of the work, not what a wall "
+        "clock measured."
+    )
+    assert words(priced(rung1=rung(1.0)), True) == f"1{NB}h of device time was used.{rated}"
+    missing = priced(rung1=rung(1.0), unpriced=("rung2", "rung3"))
+    sentence = "The cost in all is not known: Rung 2 and Rung 3 ran under a lock that is missing."
+    assert (words(missing), words(missing, True)) == (sentence, sentence + rated)
+
+
+def test_the_bars_are_as_long_as_their_hours_and_the_darker_the_later() -> None:
+    def parts(executed: float, planned: float, floor: float = 0.0) -> Any:
+        return SimpleNamespace(executed_hours=executed, floor_hours=floor, planned_hours=planned)
+
+    cost = priced(rung1=parts(0.25, 0.25, 0.05), rung2=parts(0.0, 0.5), rung3=parts(0.5, 0.5))
+    figure = cost_figure(cost, "wall clock")
+    assert (figure.height, figure.layout["xaxis"]["title"]["text"]) == (202, "device time, h (wall clock)")
+    bars = [(bar["y"], bar["x"], bar["marker"]["color"], bar["text"], bar["insidetextfont"]) for bar in figure.data]
+    light, dark = {"color": "@ink"}, {"color": "@bg"}
+    assert [(label, hours, text, font) for label, hours, _, text, font in bars] == [
+        (["executed"], [0.25], ["Rung 1"], light), (["executed"], [0.5], ["Rung 3"], dark), (["executed"], [0.05], ["A/A"], dark),
+        (["planned"], [0.25], ["Rung 1"], light), (["planned"], [0.5], ["Rung 2"], light), (["planned"], [0.5], ["Rung 3"], dark),
+    ]  # fmt: skip
+    assert cost_figure(priced(rung1=parts(0.5, 0.5 + 1e-9)), "c").height == 156

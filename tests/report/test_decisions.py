@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.decisions import Flip, Flips
-from stages.domain.decision import decide
+from report.decisions import Flip, Flips, _ScoredRule, counts, rules_that_count
+from stages.domain.decision import RecordedFinding, RuleOutcome, decide
 from stages.domain.evidence import Evidence
 from stages.domain.records import Record
 from stages.domain.rules import parse_rules
@@ -151,3 +154,112 @@ def test_without_its_role_a_candidate_has_the_outcome_of_the_other_rules() -> No
     assert flips.flip("c0") == Flip("c0", True, None, "R1", "never: kept by role")
     assert flips.flip_on_merit("c0") == Flip("c0", False, -0.0003, "R2", "")
     assert flips.flip_on_merit("c1") == Flip("c1", True, 0.0003, "R2", "")
+
+
+INF = math.inf
+
+
+def scored(
+    kind: str, effect: str = "promote", **findings: tuple[float | None, float | None, float | None, bool | None]
+) -> _ScoredRule:
+    """A rule with its findings: observed, threshold, margin, and whether it holds."""
+    keys = ("observed", "threshold", "margin", "holds")
+    rows = {
+        name: RecordedFinding(candidate=name, note="", **dict(zip(keys, values, strict=True)))
+        for name, values in findings.items()
+    }
+    outcome = RuleOutcome(id="R1", kind=kind, effect=effect, text="", results=list(rows.values()))
+    return _ScoredRule(outcome, rows)
+
+
+def rule(kind: str, of: str = "best") -> Any:
+    return parse_rules({"R1": {"kind": kind, "gap": 0.1, "of": of}}, "test")
+
+
+@pytest.mark.parametrize(
+    ("told", "rules", "point"),
+    [
+        (scored("top_k", a=(1.0, 2.0, 0.5, True)), {}, 0.5),
+        (scored("top_k", a=(1.0, None, None, True)), {}, INF),
+        (scored("top_k", a=(None, None, None, None)), {}, None),
+        (scored("top_k", b=(1.0, 2.0, 0.5, True)), {}, None),
+        (scored("keep_role", a=(1.0, 2.0, 0.5, True)), {}, None),
+        (scored("within_gap", a=(0.3, 0.1, -0.2, False)), {}, None),
+        (scored("within_gap", a=(0.3, 0.1, -0.2, False)), rule("exceeds_gap"), None),
+        (scored("within_gap", a=(0.3, 0.1, None, None)), rule("within_gap"), None),
+        (scored("within_gap", a=(0.3, 0.1, -0.2, False)), rule("within_gap"), -0.2),
+        (scored("exceeds_gap", a=(0.3, 0.1, 0.2, True)), rule("exceeds_gap"), -0.2),
+        (scored("within_gap", a=(0.0, 0.1, 0.1, True), b=(0.3, 0.1, -0.2, False)), rule("within_gap"), 0.4),
+        (scored("within_gap", a=(0.0, None, 0.1, True), b=(0.3, 0.1, -0.2, False)), rule("within_gap"), 0.3),
+        (scored("within_gap", a=(0.0, 0.1, 0.1, True), b=(None, 0.1, None, None)), rule("within_gap"), INF),
+        (scored("within_gap", a=(0.0, 0.1, 0.1, True), b=(0.3, 0.1, 0.1, True)), rule("within_gap", "other"), 0.1),
+        (scored("within_gap", a=(0.3, 0.1, -0.2, False)), rule("within_gap", "reference"), INF),
+        (scored("exceeds_gap", a=(0.0, 0.1, -0.1, False)), rule("exceeds_gap", "reference"), INF),
+    ],
+)
+def test_a_rule_changes_its_answer_at_its_margin_but_where_the_candidate_is_the_base(
+    told: _ScoredRule, rules: Any, point: float | None
+) -> None:
+    found = told.point("a", rules, {"reference": "a", "other": "b"})
+    assert found == (point if point is None else pytest.approx(point))
+
+
+@pytest.mark.parametrize(
+    ("effect", "holds", "counted"),
+    [("promote", True, True), ("promote", None, False), ("stop", True, True), ("stop", None, True), ("stop", False, False)],
+)  # fmt: skip
+def test_a_stop_rule_that_is_not_evaluable_counts_and_no_other_one(
+    effect: str, holds: bool | None, counted: bool
+) -> None:
+    told = scored("top_k", effect, a=(None, None, None, holds))
+    assert counts(told.outcome, told.findings["a"]) is counted
+    assert (told.counts_for("a"), told.counts_for("b")) == (counted, False)
+
+
+def test_rules_that_count_stand_by_candidate_and_effect_in_their_order() -> None:
+    rules = [("R1", "promote", "ab"), ("R2", "promote", "b"), ("R3", "stop", "b"), ("R4", "require", "a")]
+    outcomes = [
+        RuleOutcome(id=name, kind="top_k", effect=effect, text="", results=[
+            RecordedFinding(candidate=who, observed=None, threshold=None, margin=None, holds=True, note="") for who in whom
+        ])
+        for name, effect, whom in rules
+    ]  # fmt: skip
+    assert rules_that_count(SimpleNamespace(rules=outcomes)) == {  # type: ignore[arg-type]
+        "a": {"promote": ("R1",), "require": ("R4",)},
+        "b": {"promote": ("R1", "R2"), "stop": ("R3",)},
+    }
+
+
+def test_a_broken_run_and_a_kept_role_leave_no_score_that_changes_an_outcome() -> None:
+    stop = {
+        "R1": {"kind": "keep_role", "role": "reference"},
+        "R2": {"kind": "diverged"},
+        "R3": {"kind": "top_k", "k": 2, "by": "mean"},
+    }
+    scores = {name: {(host, seed): 1_000_000 for host in HOSTS for seed in SEEDS} for name in ("c0", "c1")}
+    told = evidence(scores, stop, Fraction(0), "")
+    broken = {
+        key: run.model_copy(update={"status": "diverged", "facts": None})
+        for key, run in told.runs.items()
+        if key[1] == ("a", 1)
+    }
+    decision = decide(Evidence(told.contract, told.candidates, told.runs | broken, ()))
+    flips = Flips(decision, parse_rules(stop, "test"), {"reference": "c0"})
+    assert flips.flip("c0") == Flip("c0", True, None, "R1", "never: kept by role")
+    assert flips.flip("c1") == Flip("c1", False, None, "R2", "never: a broken run")
+    assert flips.flip_on_merit("c0") == Flip("c0", False, None, "R2", "never: a broken run")
+
+
+def test_the_nearest_of_several_rules_is_the_one_that_an_outcome_changes_through() -> None:
+    rules = {
+        "R1": {"kind": "top_k", "k": 1, "by": "mean"},
+        "R2": {"kind": "within_gap", "gap": 0.0005, "of": "best"},
+        "R3": {"kind": "exceeds_gap", "gap": 0.0002, "of": "best"},
+    }
+    flips = flips_of({"c0": 1_000_000, "c1": 1_000_300, "c2": 1_000_900}, rules)
+    assert flips.flip("c1") == Flip("c1", False, -0.0001, "R3")
+    assert flips.flip("c2") == Flip("c2", False, -0.0007, "R3")
+    assert flips.flip("c0") == Flip("c0", True, 0.0005, "R3")
+    assert flips_of({"c0": 1_000_000}, {"R3": rules["R3"]}).flip("c0") == Flip(
+        "c0", False, None, None, "no rule reads it"
+    )

@@ -260,3 +260,106 @@ def test_a_stop_rule_that_a_kept_role_overrides_is_told_with_what_merit_would_ha
         (line,) = [line for line in text.splitlines() if line.startswith(f"{config},")]
         assert ",R8,," in line
         assert ",stopped," in line
+
+
+def ranked(config: str, *roles: str, ranks: tuple[int | None, ...] = (1,)) -> PromotionPath:
+    steps = tuple(PathStep(f"rung{n}", "promoted", rank, 1.5) for n, rank in enumerate(ranks, start=1))
+    return PromotionPath(config, roles, steps)
+
+
+@pytest.mark.parametrize(
+    ("roles", "first", "early", "look"),
+    [
+        (("reference",), "", "", ("@c1", "solid", "circle", 2.5)),
+        (("comparator", "sentinel"), "", "", ("@c2", "dash", "square", 2.5)),
+        (("sentinel",), "", "a", ("@c3", "dot", "diamond", 2.5)),
+        (("other",), "a", "", ("@c4", "longdash", "triangle-up", 4)),
+        ((), "a", "a", ("@ink", "solid", "circle", 4)),
+        ((), "", "a", ("@c4", "dashdot", "triangle-down", 2.5)),
+        ((), "", "", ("@c0", "solid", "circle", 1.5)),
+    ],
+)
+def test_a_configuration_has_the_look_of_its_first_role_or_of_its_place(
+    roles: tuple[str, ...], first: str, early: str, look: tuple[object, ...]
+) -> None:
+    drawn, stars = look_of(path("a", *roles), Stars(first or None, early or None)), Stars(first or None, early or None)
+    assert (drawn.colour, drawn.dash, drawn.symbol, drawn.width) == look
+    assert figures.is_named(path("a", *roles), stars) is bool(roles or first or early)
+
+
+@pytest.mark.parametrize(("many", "drawn"), [(40, 40), (41, 40), (43, 41)])
+def test_a_figure_draws_forty_paths_and_those_behind_them_that_have_a_name(many: int, drawn: int) -> None:
+    paths = [path(f"c{n:02}") for n in range(many)]
+    chosen = figures.choose_paths(paths, Stars("c42", "c03"))
+    assert [way.config for way in chosen] == [f"c{n:02}" for n in range(40)] + ["c42"] * (drawn - 40)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "ranks", "text"),
+    [
+        (41, 40, " 41 of 42 drawn."),
+        (42, 40, ""),
+        (42, 41, " Logarithmic axis."),
+        (41, 41, " 41 of 42 drawn; logarithmic axis."),
+    ],
+)
+def test_what_a_figure_leaves_out_and_how_it_bends_its_axis_is_one_sentence(drawn: int, ranks: int, text: str) -> None:
+    assert figures.left_out(drawn, 42, ranks) == text
+
+
+def test_names_are_cut_to_twenty_letters_and_their_room_is_that_of_the_longest() -> None:
+    name = "abcdefghij<lmnopqrst"
+    assert figures.short_labels([name, name + "u"]) == {
+        name: name.replace("<", "&lt;"),
+        name + "u": "abcdefghij…mnopqrstu",
+    }
+    assert [figures.label_room(["a" * n]) for n in (1, 20, 21)] == [21, 154, 154]
+    assert figures.label_room(["a" * 17, "b"], 16, 6) == 110
+    assert figures.label_room([]) == 21
+
+
+def test_labels_that_would_lie_on_an_earlier_one_on_their_side_of_a_column_go() -> None:
+    places = ((0, 1, "left"), (0, 2, "left"), (1, 2, "left"), (0, 3, "left"), (0, 1, "left"), (0, 1, "right"))
+    labels = [{"x": x, "y": y, "xanchor": side} for x, y, side in places]
+    low, high = figures.rank_axis(10)["range"]
+    exact = figures.LINE * (low - high)  # so high an axis sets neighbours apart by just a line
+    assert figures.with_room(labels, 10, exact) == [*labels[:4], labels[5]]
+    assert figures.with_room(labels, 10, exact - 0.1) == [labels[0], labels[2], labels[3], labels[5]]
+    many = [{"x": 0, "y": y, "xanchor": "left"} for y in (1, 2, 20, 21)]
+    assert figures.with_room(many, 41, 200.0) == many[:3]
+
+
+def test_labels_take_the_logarithm_of_their_rank_where_their_axis_does() -> None:
+    assert figures.scale_labels([{"x": 1, "y": 10}], 40) == [{"x": 1, "y": 10}]
+    assert figures.scale_labels([{"x": 1, "y": 10}], 41) == [{"x": 1, "y": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("side", "colour", "expected"),
+    [("left", "@c0", ("right", -9, "@muted")), ("right", "@c1", ("left", 9, "@c1"))],
+)
+def test_a_label_stands_beside_its_mark_on_the_ground_of_the_page(
+    side: str, colour: str, expected: tuple[str, int, str]
+) -> None:
+    anchor, shift, font = expected
+    assert figures.label_at(1, 2.0, "a", side, colour, more=3) == {
+        "x": 1, "y": 2.0, "text": "a", "xanchor": anchor, "xshift": shift, "showarrow": False, "bgcolor": "@bg",
+        "borderpad": 1, "font": {"color": font, "size": 11}, "more": 3,
+    }  # fmt: skip
+
+
+def test_marks_say_something_under_the_pointer_or_nothing() -> None:
+    common = {"type": "scatter", "showlegend": False, "mode": "lines", "x": [1], "y": [2]}
+    assert figures.scatter("lines", [1], [2], "") == common | {"hoverinfo": "skip"}
+    assert figures.scatter("lines", [1], [2], "a", size=3) == common | {"hovertemplate": "a<extra></extra>", "size": 3}
+    line = figures.rank_line(figures.Look("@c1", "dot", "circle", 4), [0], [1], ["t"], "h", size=8)
+    assert line == {
+        "type": "scatter", "showlegend": False, "mode": "lines+markers", "x": [0], "y": [1],
+        "hovertemplate": "h<extra></extra>", "line": {"color": "@c1", "width": 4, "dash": "dot"},
+        "marker": {"color": "@c1", "size": 8}, "text": ["t"],
+    }  # fmt: skip
+
+
+def test_a_specification_is_data_layout_and_what_changes_on_a_phone() -> None:
+    figure = figures.Figure("id", "T", "alt", "t", [{"a": 1}], {"b": 2})
+    assert figure.spec == {"data": [{"a": 1}], "layout": {"b": 2, "height": 420}, "narrow": {}, "below": 560}

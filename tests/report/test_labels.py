@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from report import labels
 
 NB = "\N{NO-BREAK SPACE}"
@@ -51,3 +53,32 @@ def test_keys_stand_in_the_order_of_the_labels_and_unknown_ones_last_under_their
         "new thing",
     ]
     assert labels.name("segments.1.from_step") == "segments 1 from step"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("train_seconds", 12, f"12.000{NB}s"),
+        ("train_seconds", True, f"yes{NB}s"),
+        ("train_seconds", "long", f"long{NB}s"),
+        ("peak_memory_bytes", 1_000_000, f"1.0{NB}MB"),
+        ("peak_memory_bytes", 999_999, f"999{THIN}999{NB}bytes"),
+        ("flops_per_second", 1e9, f"1{NB}GFLOP/s"),
+        ("model_flops_per_second", 1.26e9, f"1.3{NB}GFLOP/s"),
+        ("flops_per_second", 999_999_999, f"999{THIN}999{THIN}999{NB}FLOP/s"),
+        ("tokens_per_second", 2.5, f"2{NB}tokens/s"),
+        ("tokens_per_second", "many", f"many{NB}tokens/s"),
+        ("value_layers", 3, "3"),
+        ("seed", 12000, "12000"),
+        ("deep.windows", [64, 128], f"64, 128{NB}tokens"),
+    ],
+)
+def test_a_value_is_scaled_where_it_is_a_number_and_large_enough(key: str, value: object, text: str) -> None:
+    assert [shown for _, shown in labels.pairs({key: value})] == [text]
+    assert [shown for _, shown in labels.pairs({"outer": {key: value}})] == [text]
+
+
+def test_what_holds_nothing_is_left_out_inside_too_and_a_label_names_the_way_to_it() -> None:
+    value = {"machine_part": {"gpu": None, "cores": 4, "deeper": {}}, "a_b": {"c_d": {"torch": "2"}}}
+    assert labels.pairs(value) == [("machine part Cores", "4"), ("a b c d torch", "2")]
+    assert labels.pairs({"empty": {"gpu": None}}) == []

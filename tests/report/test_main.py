@@ -83,3 +83,15 @@ def test_its_help_is_what_the_module_says(calls: Calls, capsys: pytest.CaptureFi
     assert about in " ".join(printed.split())
     assert rest.strip() in printed
     assert calls == [("rarely",)]
+
+
+def test_a_long_build_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [10.0]
+    monkeypatch.setattr(generator.time, "monotonic", lambda: now[0])
+    reporter = generator.Reporter()
+    for clock, done in ((11.9, 1), (12.0, 2), (13.9, 3), (14.0, 4), (17.0, 9)):
+        now[0] = clock
+        reporter(done, 9)
+    assert capsys.readouterr() == ("", "site: 2 of 9 pages\nsite: 4 of 9 pages\n")

@@ -274,6 +274,10 @@ LOCKED = "finished runs of the last rung, and no others, are scored on the locke
             [("/facts/steps", 1, STEPS, "its budget buys another number of steps")],
         ),
         (
+            make_record("failed", val_bpb=None, steps=1, tokens=4096, model={"flops_per_token": 1}, rated_seconds=0.1),
+            [("/facts/rated_seconds", 0.1, 0.0, "its steps take another time")],
+        ),
+        (
             make_record(model={"flops_per_token": 0}),
             [("/facts/model", {"flops_per_token": 0}, "a model with its flops_per_token", "nobody can count its steps")],
         ),
@@ -305,6 +309,13 @@ def test_a_run_that_stopped_early_may_have_fewer_steps_and_not_more() -> None:
     assert find(make_record("diverged", **facts(STEPS))) == []
     assert find(make_record("diverged", **facts(STEPS - 1))) == []
     assert [entry.pointer for entry in find(make_record("diverged", **facts(STEPS + 1)))] == ["/facts/steps"]
+
+
+def test_rated_seconds_have_six_decimals() -> None:
+    facts = {"val_bpb": None, "steps": 3, "tokens": 3 * 4096, "model": {"flops_per_token": 600_001}}
+    assert find(make_record("failed", **facts, rated_seconds=0.737281)) == []
+    (mismatch,) = find(make_record("failed", **facts, rated_seconds=0.73728123))
+    assert (mismatch.pointer, mismatch.expected) == ("/facts/rated_seconds", 0.737281)
 
 
 def test_on_the_wall_clock_the_progress_is_that_of_its_steps() -> None:

@@ -49,6 +49,7 @@ def test_a_block_that_asks_for_nothing_has_no_environment():
         ("NVIDIA A100-SXM4-80GB", 312e12, 156e12),
         ("NVIDIA A100 80GB PCIe", 312e12, 156e12),
         ("NVIDIA L40S", 362e12, 183e12),
+        ("L40S", 362e12, 183e12),
         ("NVIDIA H100 80GB HBM3", 989.5e12, 494.7e12),
         ("NVIDIA H100 PCIe", 756e12, 378e12),
         ("NVIDIA H100 NVL", 835e12, 417e12),
@@ -71,6 +72,12 @@ def test_mfu_is_the_share_of_the_peak_of_a_gpu_that_is_known(monkeypatch, kind, 
     assert device.compute_mfu(181e12, kind, "bf16") == mfu
 
 
+def test_mfu_has_six_decimals_and_each_precision_its_own_peak(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA A100-SXM4-80GB")
+    assert device.compute_mfu(1e14, "cuda", "bf16") == 0.320513
+    assert device.compute_mfu(1e14, "cuda", "fp32") == 0.641026
+
+
 @pytest.mark.parametrize(
     ("answer", "version"),
     [
@@ -86,8 +93,8 @@ def test_the_driver_is_what_nvidia_smi_says_of_the_first_gpu_and_unknown_where_i
     monkeypatch: pytest.MonkeyPatch, answer: object, version: str | None
 ) -> None:
     def run(command: list[str], **options: object) -> object:
-        assert command[0] == "nvidia-smi"
-        assert (options["check"], options["timeout"]) == (True, 20)
+        assert command == ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        assert options == {"check": True, "timeout": 20, "capture_output": True, "encoding": "utf-8"}
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -112,4 +119,28 @@ def test_the_processor_is_named_as_the_system_names_it(monkeypatch, tmp_path, co
         cpuinfo.write_text(content, encoding="utf-8")
     monkeypatch.setattr(device, "Path", lambda path: cpuinfo if path == "/proc/cpuinfo" else path)
     monkeypatch.setattr(device.platform, "processor", lambda: "fallback")
+    assert device.read_cpu_name() == expected
+
+
+def test_all_that_ran_a_run_is_described(monkeypatch):
+    monkeypatch.setattr(device, "read_cpu_name", lambda: "Xeon")
+    monkeypatch.setattr(device, "socket", SimpleNamespace(gethostname=lambda: "mine"))
+    monkeypatch.setattr(device, "os", SimpleNamespace(cpu_count=lambda: 6))
+    platform = {"python_version": "3.12.1", "system": "Linux", "release": "6.1"}
+    answers = {name: (lambda answer=answer: answer) for name, answer in platform.items()}
+    monkeypatch.setattr(device, "platform", SimpleNamespace(**answers))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert device.describe_device("cpu") == {
+        "torch": str(torch.__version__), "python": "3.12.1", "system": "Linux 6.1", "hostname": "mine", "cpu": "Xeon",
+        "cores": 6, "instructions": "AVX512", "threads": 3, "cuda": torch.version.cuda, "device_name": "Xeon",
+        "driver": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("processor", "expected"), [("x86", "x86"), ("", "arm64")])
+def test_where_the_system_does_not_name_the_processor_python_does(monkeypatch, tmp_path, processor, expected):
+    monkeypatch.setattr(device, "Path", lambda path: tmp_path / "gone")
+    monkeypatch.setattr(device.platform, "processor", lambda: processor)
+    monkeypatch.setattr(device.platform, "machine", lambda: "arm64")
     assert device.read_cpu_name() == expected

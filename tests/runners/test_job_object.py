@@ -73,3 +73,21 @@ def test_the_structure_has_the_size_that_windows_expects() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has job objects")
 def test_elsewhere_there_is_no_job() -> None:
     assert open_job(os.getpid()) is None
+
+
+def test_without_a_kernel32_that_of_windows_is_asked_and_its_handles_are_as_wide_as_pointers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel32, loaded = FakeKernel32(), []
+
+    def load(name: str, use_last_error: bool) -> FakeKernel32:
+        loaded.append((name, use_last_error))
+        return kernel32
+
+    monkeypatch.setattr(ctypes, "WinDLL", load, raising=False)
+    assert open_job(42) is not None
+    assert loaded == [("kernel32", True)]
+    functions: Any = kernel32
+    assert functions.CreateJobObjectW.restype is functions.OpenProcess.restype is ctypes.c_void_p
+    assert functions.AssignProcessToJobObject.argtypes == (ctypes.c_void_p, ctypes.c_void_p)
+    assert functions.CloseHandle.argtypes == (ctypes.c_void_p,)

@@ -318,3 +318,94 @@ def test_a_state_that_is_gone_already_and_a_folder_that_is_new_are_no_error(
     assert ending.exit_status == 0
     assert jobs == ["job", "guard"]
     assert not state.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sessions are those of POSIX")
+def test_a_program_and_its_guard_lead_sessions_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what ends the terminal's programs does not end the guard, and the program's group can be ended alone."""
+    started: list[tuple[list[str], dict[str, Any]]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        process_tree.subprocess,
+        "Popen",
+        lambda words, **options: started.append((words, options)) or popen(words, **options),
+    )
+    seen: list[bytes] = []
+    state = tmp_path / "state.json"
+    code = "import os; print(os.getsid(0) == os.getpid(), repr(os.read(0, 1)))"
+    run_limited([sys.executable, "-c", code], os.environ, 600.0, state, seen.append)
+    assert b"".join(seen) == b"True b''\n"
+    (guard, options), _ = started
+    assert guard[1:] == ["-m", "stages.runners.process_tree", identify(psutil.Process()), str(state)]
+    nothing = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    assert options == {**nothing, "start_new_session": True}
+
+
+def test_a_wait_looks_as_soon_as_half_a_second_of_the_clock_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looked = [0.5], list[float]()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == process_tree.POLL_SECONDS
+        now[0] += 0.25
+
+    monkeypatch.setattr(process_tree, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    tree: Any = SimpleNamespace(look=lambda: looked.append(now[0]))
+    child: Any = SimpleNamespace(poll=lambda: None)
+    assert process_tree._wait(child, tree, 1.0) is True
+    assert looked == [0.5]
+
+
+def test_a_child_that_is_started_while_the_others_end_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    late, root = Member(2, mild=False), Member(1, mild=False)
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        assert seconds == process_tree.POLL_SECONDS
+        now[0] += 1.0
+        root.below = (late,)
+
+    def kill(process: Member) -> None:
+        process.lives = False
+
+    monkeypatch.setattr(process_tree, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(process_tree, "is_alive", lambda process: process.lives)
+    monkeypatch.setattr(psutil.Process, "terminate", lambda process: None)
+    monkeypatch.setattr(psutil.Process, "kill", kill)
+    monkeypatch.setattr(os, "killpg", lambda pid, number: None, raising=False)
+    tree: Any = process_tree.ProcessTree(root)  # type: ignore[arg-type]
+    tree.end(grace=1.0)
+    assert (root.lives, late.lives) == (False, False)
+
+
+@pytest.mark.parametrize("error", [ProcessLookupError(3, "No such process"), PermissionError(1, "Not permitted")])
+def test_a_group_that_is_gone_and_processes_that_may_not_be_ended_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    tried: list[int] = []
+
+    def signal_group(pid: int, number: int) -> None:
+        raise error
+
+    def refuse(process: Member) -> None:
+        tried.append(process.pid)
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(process_tree, "is_alive", lambda process: True)
+    monkeypatch.setattr(psutil.Process, "terminate", refuse)
+    monkeypatch.setattr(psutil.Process, "kill", refuse)
+    monkeypatch.setattr(os, "killpg", signal_group, raising=False)
+    root: Any = Member(1, mild=False, children=(Member(2, mild=False),))
+    process_tree.ProcessTree(root).end(grace=0.0)
+    assert tried == [1, 2, 1, 2]
+
+
+def test_without_a_grace_of_its_own_a_run_has_that_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graces: list[float] = []
+    end = process_tree.ProcessTree.end
+    monkeypatch.setattr(process_tree.ProcessTree, "end", lambda self, grace: graces.append(grace) or end(self, grace))
+    monkeypatch.setattr(process_tree, "_start_guard", lambda path: SimpleNamespace(wait=lambda: None))
+    for grace in (None, 0.5, 0.0):
+        run_limited([sys.executable, "-c", ""], os.environ, 600.0, tmp_path / "state.json", lambda data: None, grace)
+    assert graces == [process_tree.GRACE_SECONDS, 0.5, 0.0]

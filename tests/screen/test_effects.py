@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.screen.baselines import compare, expected_regret
 from stages.screen.design import make_design, write_configs
 from stages.screen.effects import (
     ALPHA,
@@ -136,31 +135,6 @@ def test_an_effect_that_only_a_long_budget_shows_appears():
     assert {c.factor: c.course for c in result.courses} == {"d": "appears", "b": "not shown", "lr": "not shown"}
 
 
-def test_the_expected_regret_of_a_random_choice_is_that_of_all_choices():
-    values = [1.0, 1.1, 1.3, 1.9]
-    pairs = [min(a, b) for n, a in enumerate(values) for b in values[n + 1 :]]
-    assert expected_regret(values, 2) == pytest.approx(sum(pairs) / len(pairs) - 1.0)
-    assert expected_regret(values, 4) == 0
-
-
-def test_greedy_and_random_choices_are_priced_by_what_they_run():
-    means = {"rung1": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, "rung2": {"a": 1.5, "b": 1.0, "c": 1.2, "d": 1.4}}
-    choices = compare(means, {"rung1": 2, "rung2": 2}, {"rung1": 1.0, "rung2": 2.0})
-    assert [(c.name, c.seconds, c.config, round(c.regret, 6)) for c in choices] == [
-        ("the leader of rung1", 8.0, "a", 0.5),
-        ("the best of 2 at random, at rung2 alone", 8.0, None, round(expected_regret([1.0, 1.2, 1.4, 1.5], 2), 6)),
-        ("the leader of rung2", 16.0, "b", 0.0),
-    ]
-
-
-@pytest.mark.parametrize(("seconds", "sizes"), [(0.5, [1]), (0.4, []), (1.5, [3]), (2.0, [])])
-def test_a_random_choice_is_of_at_least_one_configuration_and_not_of_all(seconds, sizes):
-    means = {"rung1": dict.fromkeys("abcd", 1.0), "rung2": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}}
-    choices = compare(means, {"rung1": 1, "rung2": 1}, {"rung1": seconds, "rung2": 2.0})
-    random = [choice.name for choice in choices if choice.config is None]
-    assert random == [f"the best of {size} at random, at rung2 alone" for size in sizes]
-
-
 def test_a_saturated_screen_has_exact_effects_and_nothing_else():
     factors = {"d": {"depth": [1, 2]}, "w": {"w": [1, 2, 3]}}
     given = observe(lambda rung, host, x: 2 + 0.1 * x[0] + (0, 0.5, 0.2)[x[1]], {"r": (("h", 1),)}, factors)
@@ -194,7 +168,7 @@ def test_the_columns_of_effects_are_centred_and_of_the_size_of_the_effect():
 
 def test_columns_are_one_but_for_sign_and_size():
     column = np.array([1.0, -1.0, 0.0])
-    assert _is_same(column, 3 * column) and _is_same(column, -column)
+    assert _is_same(column, 3 * column) and _is_same(column, -column) and _is_same(0.1 * column, 0.1 * column)
     assert not _is_same(column, np.array([1.0, 1.0, -2.0]))
     assert not _is_same(column, np.array([1.0, -0.9, -0.1]))
     assert not _is_same(column, np.zeros(3))
@@ -240,6 +214,10 @@ def effect_of(estimate: float, corrected: float | None) -> Effect:
         ((0.1, True), (0.049, True), "relaxes"),
         ((-0.1, True), (-0.05, True), "lasts"),
         ((-0.1, True), (-0.049, True), "relaxes"),
+        ((0.0, True), (0.1, True), "reverses"),
+        ((0.1, True), (0.0, True), "reverses"),
+        ((-0.1, True), (0.0, True), "relaxes"),
+        ((0.0, True), (-0.1, True), "lasts"),
         ((0.1, False), (-0.1, True), "appears"),
         ((0.1, False), (0.1, False), "not shown"),
     ],

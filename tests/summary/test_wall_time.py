@@ -79,3 +79,10 @@ def test_what_is_assumed_and_what_was_measured_is_told_for_each_host():
         "a: a run takes 1.25 s for a second of budget and 3.25 s more (the median of 2 runs here)",
         "b: a run takes its budget and 2.5 s more (assumed: no run was measured here)",
     ]
+
+
+def test_times_are_written_to_the_millisecond():
+    times = wall_time(plan(hosts=("a",)), [RunTimes("a", 60.0, 40.00041, 41.23456)])
+    host = times.hosts["a"]
+    assert (host.pace, host.start_seconds) == (0.667, 2.234)
+    assert host.seconds == times.side_by_side == times.one_after_another == 2284.706

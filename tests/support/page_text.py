@@ -21,24 +21,27 @@ _FRAME = {"num", "anchor", "name", "wrap", "source", "files", "caption", "table-
 class PageText(HTMLParser):
     """The main part of a page as lines of text; a link or an id stands in brackets behind its tag's place."""
 
-    def __init__(self) -> None:
+    def __init__(self, around: bool = False) -> None:
         super().__init__()
         self.lines: list[str] = [""]
-        self._inside = self._json = False
+        self._around = self._inside = around
+        self._json = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside |= tag == "main"
+        if tag == "main":
+            self._inside = not self._around
         values = dict(attrs)
-        self._json = tag == "script" and values.get("type") == "application/json"
+        self._json = self._inside and tag == "script" and values.get("type") == "application/json"
         if tag in _BLOCKS:
             self.lines.append("")
-        if tag in _CELLS:
+        if tag in _CELLS and self._inside:
             self.lines[-1] += " | "
         if self._inside and (read := [*read_attributes(values)]):
             self.lines[-1] += f"[{' '.join(read)}]"
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside &= tag != "main"
+        if tag == "main":
+            self._inside = self._around
         if tag in _BLOCKS:
             self.lines.append("")
 
@@ -60,10 +63,18 @@ def read_attributes(values: dict[str, str | None]) -> Iterator[str]:
             yield f"{name}={value}" if value else name
 
 
-def describe_page(html: bytes) -> str:
-    """What a page says, a block in a line, without the lines that hold nothing."""
-    page = PageText()
+def describe_page(html: bytes, around: bool = False) -> str:
+    """What a page says, a block in a line, without the lines that hold nothing; or what stands around its main part."""
+    page = PageText(around)
     page.feed(html.decode("utf-8"))
     page.close()
     words = [line if line.startswith("  ") else " ".join(line.split()) for line in page.lines]
     return "".join(f"{line}\n" for line in words if line.strip())
+
+
+def describe_table(data: bytes) -> str:
+    """What the file of a table holds: its clock and columns, then a row in a line."""
+    value = json.loads(data)
+    columns = [f"  {column['key']} | {column['label']} | {column['kind']}" for column in value["columns"]]
+    rows = [f"  {json.dumps(cut_numbers(row, 5), ensure_ascii=False)}" for row in value["rows"]]
+    return "\n".join([f"{value['study']}, {value['table']}, {value['clock']}", *columns, *rows, ""])

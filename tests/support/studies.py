@@ -112,6 +112,81 @@ def gapped(root: Path) -> None:
     broken.lines(root, "runs.jsonl", lambda run: None if (run["rung"], run["host"]) == gone else run)
 
 
+def commanded(root: Path) -> None:
+    """Somebody else's trainer on one host, given steps: a run diverged, one failed; no corpus and one curve is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "_executed", run_command)
+        patch.setattr(synthetic, "_trace", trace_command)
+        make(root, command_params())
+    for path in (root / "artifacts/corpus/manifest.json", root / "artifacts/traces/rung3/deep/any/7/curve.csv"):
+        path.unlink()
+
+
+def command_params() -> dict[str, Any]:
+    """Six configurations, of which two are broken; five cells at the second rung."""
+    value = synthetic.params(3)
+    require = {"R1": {"kind": "complete_cells"}, "R2": {"kind": "fixed_runner"}, "R3": {"kind": "fixed_data"}}
+    knobs = {"deep": (8, 0.1, "plain"), "flat": (1, 0.1, "plain"), "wide": (2, 0.2, "wide"), "thin": (3, 0.2, "plain")}
+    knobs |= {"wild": (4, 0.9, "plain"), "huge": (5, 0.1, "plain")}
+    return value | {
+        "data": {"source": {"kind": "files", "root": "data", "files": [{"path": "text.txt", "sha256": "0" * 64}]}},
+        "runner": {
+            "kind": "command",
+            "files": ["small/train.py"],
+            "command": ["python", "small/train.py", "--seed={seed}", "{with.steps}", "{lr}", "{depth}"],
+            "env": {"MODE": "{mode}", "BIAS": "{bias}"},
+            "score": {"name": "val_loss", "unit": "nats/token", "line": "val_loss: {score}", "resolution": 0.0001},
+            "facts": {"steps": "num_steps: {value}"},
+        },
+        "clock": {"kind": "given"},
+        "hosts": {"any": {"system": "any", "device": "any", "precision": "fp32", "threads": 1, "compile": False}},
+        "configs": {name: {"depth": n, "lr": lr, "mode": mode, "bias": True} for name, (n, lr, mode) in knobs.items()},
+        "roles": {"reference": "deep", "comparator": "flat"},
+        "rungs": {
+            "rung1": {"budget_seconds": 60, "with": {"steps": 5}, "seeds": [1], "floor_seeds": []},
+            "rung2": {"budget_seconds": 150, "with": {"steps": 10}, "seeds": [2, 3, 4, 5, 6], "floor_seeds": [21, 22]},
+            "rung3": {"budget_seconds": 7200, "with": {"steps": 40}, "seeds": [7, 8], "floor_seeds": []},
+        },
+        "gates": {
+            "gate1": {**require, "R4": {"kind": "diverged"}, "R5": {"kind": "top_k", "k": 5}},
+            "gate2": {
+                **require,
+                "R4": {"kind": "failed"},
+                "R5": {"kind": "within_gap", "gap": 0.1, "of": "reference"},
+                "R6": {"kind": "top_k", "k": 2, "by": "worst_host"},
+            },
+            "gate3": {
+                **require,
+                "R4": {"kind": "first_in_all_cells", "role": "reference"},
+                "R5": {"kind": "near_equivalent", "role": "comparator", "to": "reference", "margin": 0.05},
+            },
+        },
+    }
+
+
+def run_command(contract: Any, study: Any, config: str, host: str, seed: int, purpose: str) -> dict[str, Any]:
+    """A record of a command's run; one configuration diverges at the first rung, another one fails at the second."""
+    ending = {("rung1", "wild"): ("diverged", "the score is nan"), ("rung2", "huge"): ("failed", "out of memory")}
+    status, reason = ending.get((contract.rung, config), ("finished", None))
+    key = {"config": config, "host": host, "seed": seed, "purpose": purpose}
+    record = contract.make_record(**key, status=status, reason=reason)
+    record["spec"] = synthetic._spec(study, contract, config, host, seed)
+    if status == "finished":
+        score = round(synthetic.score(study.configs[config], contract.budget_seconds / 60, host, seed, config), 4)
+        record["facts"] = {
+            "score": score,
+            "printed": f"{score:.4f}",
+            "reported": {"steps": 5.0, "train_loss": 2 * score},
+        }
+    return record
+
+
+def trace_command(record: dict[str, Any]) -> dict[str, bytes]:
+    """The curve that a command printed: steps and losses, nothing else."""
+    rows = "".join(f"{step},,,{3 / step:.6f},\n" for step in range(1, 31)) if record["facts"] else ""
+    return {"curve.csv": f"step,tokens,seconds,train_loss,lr_factor\n{rows}".encode()}
+
+
 def crowded(root: Path) -> None:
     """Twenty-four configurations: more than figures name and sentences list."""
     make(root, synthetic.params(24))

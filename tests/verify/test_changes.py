@@ -11,7 +11,10 @@ import pytest
 
 from stages import ledger
 from stages.domain import canonical, locks
+from stages.domain.errors import Invalid
 from stages.domain.locks import Amendment
+from stages.domain.records import parse_ledger
+from stages.repo.objects import GitRefused
 from stages.repo.tree import WorkTree
 from stages.verify import changes
 from stages.verify.changes import (
@@ -21,6 +24,8 @@ from stages.verify.changes import (
     describe_commit,
     read_snapshot,
 )
+from stages.verify.check import Case
+from stages.verify.ledger import Ledger
 from tests.support import synthetic
 
 
@@ -255,3 +260,180 @@ def test_decisions_that_differ_in_any_byte_are_changed_and_are_told_as_json():
     assert (str(two.before), str(two.after)) == ("decided: promotes a, b, c", "decided: promotes nobody; R2 True")
     (new, _) = changed_decisions(None, after)  # type: ignore[arg-type]
     assert new.to_json()["before"] is None
+
+
+# Reading a commit
+
+
+def refused(call: Any) -> str:
+    with pytest.raises(Invalid) as error:
+        call()
+    return str(error.value)
+
+
+def test_a_snapshot_is_what_the_files_of_a_commit_say(study, snapshot):
+    files = {
+        path: (study / path).read_bytes() for path in ("params.yaml", "ledger/runs.jsonl", "ledger/decisions.jsonl")
+    }
+    files |= {f"locks/{path.name}": path.read_bytes() for path in (study / "locks").glob("gate*.yaml")}
+    files |= {"locks/README.md": b"x", "locks/gate1.yaml.sig": b"x"}
+    read = read_snapshot(Files(files))  # type: ignore[arg-type]
+    assert replace(read, title=snapshot.title) == snapshot
+    assert read.title == "a commit"
+    assert list(read.locks) == list(read.decisions) == [f"gate{number}" for number in range(1, 6)]
+    records = parse_ledger(files["ledger/runs.jsonl"], "x")
+    assert read.runs == {record.id: (record, changes.files.md5_bytes(line)) for record, line in records}
+    bare = read_snapshot(Files({"params.yaml": files["params.yaml"]}))  # type: ignore[arg-type]
+    assert (bare.params, bare.locks, bare.runs, bare.decisions) == (read.params, {}, {}, {})
+    moved = {"params.yaml": b"a: 1\n", "locks/other.yaml": files["locks/gate2.yaml"]}
+    assert list(read_snapshot(Files(moved)).locks) == ["gate2"]  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_of_a_commit_is_refused_with_its_place(study):
+    def told(**files: bytes) -> str:
+        given = {"params.yaml": b"a: 1\n", **{path.replace("__", "/"): data for path, data in files.items()}}
+        return refused(lambda: read_snapshot(Files(given)))  # type: ignore[arg-type]
+
+    assert refused(lambda: read_snapshot(Files({}))) == (  # type: ignore[arg-type]
+        "params.yaml of a commit is missing; name a commit that holds a study"
+    )
+    assert told(**{"locks/gate1.yaml": b"x"}).startswith("locks/gate1.yaml of a commit")
+    assert told(**{"locks/gate1.yaml": b"x"}).endswith(
+        "; if another version of this package wrote it, compare with that one"
+    )
+    assert told(**{"ledger/runs.jsonl": b"x\n"}).startswith("ledger/runs.jsonl of a commit, line 1: ")
+    first = (study / "ledger" / "decisions.jsonl").read_bytes().splitlines(keepends=True)[0]
+    assert told(**{"ledger/decisions.jsonl": first + b"{}\n"}).startswith("ledger/decisions.jsonl of a commit, line 2")
+    assert "name a commit that `promotion verify --rev` accepts" in told(**{"ledger/decisions.jsonl": b"{}\n"})
+    assert told(**{"ledger/decisions.jsonl": first + b"{ }\n"}).startswith(
+        "ledger/decisions.jsonl of a commit, line 2: "
+    )
+
+
+def test_two_commits_are_compared_where_there_is_a_repository(judged: Case, tmp_path):
+    told = changes.compare_commits(judged.root, "HEAD~1", "HEAD")
+    head, first = (judged.git.resolve(rev)[:12] for rev in ("HEAD", "HEAD~1"))
+    assert (told.before, told.after) == (f"commit {first}", f"commit {head}")
+    assert (told.rules, told.study) == ([], [])
+    assert [line.partition(":")[0] for line in told.decisions] == [f"Gate {number}" for number in range(1, 6)]
+    assert told.totals == [f"Rung {number}: 6 finished added" for number in range(1, 3)] + told.totals[2:]
+    assert len(told.evidence) == len(judged.get(Ledger).runs)
+    with pytest.raises(GitRefused) as error:
+        changes.compare_commits(tmp_path, "a", "b")
+    assert str(error.value).startswith(f"{tmp_path.resolve().as_posix()}: no git repository; run this in a clone")
+
+
+def test_gates_and_rungs_stand_in_the_order_of_their_numbers(snapshot):
+    assert changes._by_number({"gate10": 1, "gate2": 1}, {"gate1": 1, "gate2": 2}) == ["gate1", "gate2", "gate10"]
+    (record, _) = next(iter(snapshot.runs.values()))
+    runs = dict.fromkeys(("rung10/a", "rung2/b", "rung2/a", "rung1/longest"), (record, "1"))
+    added = compare_snapshots(replace(snapshot, runs={}), replace(snapshot, runs=runs)).evidence
+    assert [line.partition(":")[0] for line in added] == ["rung1/longest", "rung2/a", "rung2/b", "rung10/a"]
+
+
+def test_a_decision_is_told_by_whom_it_stopped_promoted_or_saw_first(snapshot):
+    last, third = snapshot.decisions["gate5"], snapshot.decisions["gate3"]
+    assert changes._outcome(None) == "nothing"
+    assert changes._outcome(last) == f"decided, {last.ranking[0].config} leads"
+    assert changes._outcome(last.model_copy(update={"ranking": []})) == "decided, nobody has a full set of cells"
+    many = [f"c{number:02d}" for number in range(14)]
+    text = changes._outcome(third.model_copy(update={"promoted": many[:12]}))
+    assert text == f"decided, promoted {', '.join(many[:11])} and c11"
+    text = changes._outcome(third.model_copy(update={"promoted": many}))
+    assert text == f"decided, promoted {', '.join(many[:12])} and 2 more"
+    blocked = third.model_copy(update={"outcome": "blocked", "blocked_by": ["R1"]})
+    assert changes._outcome(blocked) == "blocked by R1"
+    none = with_decision(snapshot, "gate5", ranking=[])
+    leads = f"Gate 5: nobody leads, before it was {last.ranking[0].config}"
+    assert compare_snapshots(snapshot, none).decisions == [leads]
+
+
+def test_what_a_lock_says_otherwise_and_each_new_amendment_is_a_line(snapshot):
+    was = snapshot.locks["gate2"]
+    told = [Amendment(reason=reason, replaces="0" * 64, changed={}) for reason in ("first", "second", "third")]
+
+    def amended(*amendments: Amendment, **changed: Any) -> Snapshot:
+        frozen = was.frozen.model_copy(update={"amendments": list(amendments), **changed})
+        return replace(snapshot, locks={**snapshot.locks, "gate2": was.model_copy(update={"frozen": frozen})})
+
+    before, after = amended(told[0]), amended(*told, budget_seconds=9.5, previous="1" * 64)
+    assert compare_snapshots(before, after).rules == [
+        f"Gate 2: budget_seconds was {was.frozen.budget_seconds}, is 9.5",
+        "Gate 2: amended: second",
+        "Gate 2: amended: third",
+    ]
+
+
+def test_a_list_of_params_yaml_is_told_as_a_whole_and_a_section_by_its_path(snapshot):
+    rungs = snapshot.params["rungs"]
+    assert isinstance(rungs, dict)
+    other = {**rungs, "rung1": {**rungs["rung1"], "seeds": [1000, 7]}}
+    assert compare_snapshots(snapshot, replace(snapshot, params={**snapshot.params, "rungs": other})).study == [
+        "rungs.rung1.seeds: was [1000], is [1000, 7]"
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"[1]",
+        decision_line(gate=1),
+        decision_line(outcome=None),
+        decision_line(verdicts=None),
+        decision_line(promoted={}),
+        decision_line(promoted=["a", 1]),
+        decision_line(promoted="a"),
+    ],
+)
+def test_a_line_that_says_no_outcome_is_no_decision_of_any_version(line):
+    assert changes._past_decision(line.rstrip(b"\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("candidates", "read"), [(["a", 1], ["a", "1"]), (None, []), ({"a": 1}, []), ("ab", []), ([], [])]
+)
+def test_the_candidates_of_a_decision_are_read_where_there_is_a_list_of_them(candidates, read):
+    decision = changes._past_decision(decision_line(candidates=candidates, lock=7).rstrip(b"\n"))
+    assert decision is not None
+    assert (decision.candidates, decision.lock, decision.promoted) == (read, 7, ["a", "b", "c"])
+    assert str(decision) == "decided: promotes a, b, c"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("README.md", "README.md"),
+        ("dvc.lock", "dvc.lock"),
+        ("stages/ladder/rung1/dvc.lock", "dvc.lock"),
+        ("stages/ladder/rung1/dvc.yaml", "dvc.yaml"),
+        ("stages/ladder/x.py", "stages/"),
+        ("docs/a/dvc.md", "docs/"),
+    ],
+)
+def test_a_file_is_called_by_its_own_name_or_its_folder(path, kind):
+    assert changes._kind(path) == kind
+
+
+def test_a_commit_is_told_gate_after_gate_and_without_the_folders_of_locks_and_ledger(study):
+    lock = (study / "locks" / "gate1.yaml").read_bytes()
+    after = {"locks/gate10.yaml": lock, "locks/gate2.yaml": lock, "locks/README.md": b"x", "ledger/README.md": b"x"}
+    assert [line.partition(" ")[0] for line in describe({}, after)] == ["gate2", "gate10"]
+    assert describe(None, {"README.md": b"a"}) == []
+    assert describe({}, {"a/b": b"a", "b": b""}) == ["a/, b"]
+
+
+def test_an_amendment_is_told_with_three_of_its_changes(snapshot):
+    changed = {key: {"was": 1, "is": 2} for key in ("a", "b", "c", "d")}
+    amendment = Amendment(reason="why", replaces="0" * 64, changed=changed)
+    lock = locks.dumps(snapshot.locks["gate2"].frozen.model_copy(update={"amendments": [amendment]}))
+    line = changes._describe_lock("gate2", None, Files({"locks/gate2.yaml": lock}))  # type: ignore[arg-type]
+    assert line == f"gate2 amended: why; {changes.describe_change('gate2', changed, 3)}"
+    assert line != f"gate2 amended: why; {changes.describe_change('gate2', changed, 4)}"
+    frozen = Files({"locks/gate2.yaml": lock_of(snapshot)})
+    assert (
+        changes._describe_lock("gate2", None, frozen)
+        == (  # type: ignore[arg-type]
+            f"gate2 frozen ({snapshot.locks['gate2'].digest[:12]})"
+        )
+    )
