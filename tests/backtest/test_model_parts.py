@@ -93,6 +93,8 @@ def test_a_covariance_has_the_configuration_its_host_and_its_runs():
     assert (data.budget.tolist(), data.host.tolist()) == ([0, 1, 0, 1], [0, 0, 1, 1])
     assert data.known.tolist() == [[True] * 4, [True] * 4, [True, False, True, False]]
     assert data.values[2].tolist() == [3.4, 0.0, 3.5, 0.0]
+    less = m._stack(one, np.array([[0.1, 0.2], [0.3, -0.4]]))
+    assert less.values[::2] == pytest.approx(np.array([[2.9, 1.8, 2.8, 2.7], [3.3, 0.0, 3.2, 0.0]]))
     spread, noise, shared = (0.4, 0.2), (0.04 * sqrt(2), 0.04), float(np.exp(-log(4) / 2))
     first = m._covariance(PLAIN, one, data)[0]
     for i in range(4):

@@ -11,6 +11,7 @@ from report.pages import gate_rules
 from stages.domain import formatting
 from stages.domain.decision import RecordedFinding, RuleOutcome
 from stages.domain.judge import EVERYONE
+from stages.domain.rules import parse_rules
 
 MINUS = formatting.MINUS
 
@@ -94,7 +95,12 @@ def test_rules_are_counted_by_what_they_say() -> None:
 )
 def test_the_rules_of_a_gate_without_a_decision_say_where_they_stand(lock: object, source: str) -> None:
     view: Any = SimpleNamespace(name="gate3", lock=lock, frozen_rules={})
-    assert (gate_rules.planned_table(view).source, gate_rules.planned_table(view).rows) == (source, [])
+    table = gate_rules.planned_table(view)
+    assert (table.source, table.rows, table.tools) == (source, [], False)
+    view.frozen_rules = parse_rules({"R10": {"kind": "failed"}, "R7": {"kind": "top_k", "k": 3}}, "test")
+    assert gate_rules.planned_table(view).values == [
+        ["R7", "Promote the best 3 by mean over cells.", "promote"], ["R10", "Stop what failed in any cell.", "stop"],
+    ]  # fmt: skip
 
 
 def test_verdicts_are_a_table_where_there_are_any() -> None:
