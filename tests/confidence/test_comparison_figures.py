@@ -216,7 +216,7 @@ def test_cells_that_differ_by_the_same_amount_have_no_spread():
 @pytest.mark.parametrize(
     ("noise", "hosts", "seeds", "cells", "df"),
     [
-        (FLOOR, BOTH, 1, 2, 3), (FLOOR, ("h1",), 4, 4, 3), (replace(FLOOR, source="replication"), BOTH, 2, 4, 2),
+        (FLOOR, BOTH, 1, 2, 3), (FLOOR, ("h1",), 4, 4, 3), (replace(FLOOR, df=1), ("h1",), 2, 2, 1), (replace(FLOOR, source="replication"), BOTH, 2, 4, 2),
         (replace(FLOOR, source="replication"), ("h1",), 3, 3, 4),  # the spread is that of both hosts
     ],
 )  # fmt: skip

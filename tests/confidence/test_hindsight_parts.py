@@ -199,3 +199,54 @@ def test_without_a_last_decision_nothing_is_said(monkeypatch, lost):
     assert assess_hindsight([], {}, [], {}, records) == hindsight.OTHER_DECISION
     nothing = "nothing was trained in hindsight; `make hindsight` does once the last gate has decided"
     assert assess_hindsight([], {}, [], {}, []) == nothing
+
+
+@pytest.mark.parametrize(
+    ("choice", "lost", "regret", "compared", "alternatives"),
+    [
+        ("a", (), 0.0, None, ("a",)), ("c", (), pytest.approx(0.2), ("c", "a", "best"), ("c",)), (None, (), None, None, ()),
+        ("c", ("d",), pytest.approx(0.2), ("c", "a", "best"), ()),
+    ],
+)  # fmt: skip
+def test_the_choice_is_held_against_the_best(monkeypatch, choice, lost, regret, compared, alternatives):
+    records = [SimpleNamespace(executed=True, purpose="candidate")] * 3
+    frozen = SimpleNamespace(budget_seconds=1200.0)
+    undecided, blocked = (
+        SimpleNamespace(**{**vars(ranked([])), "records": records, "frozen": frozen, "decision": decision})
+        for decision in (None, SimpleNamespace(blocked=True, candidates=()))
+    )
+    ladder = SimpleNamespace(rungs=[undecided, blocked, undecided], configs=("a", "b", "c", *lost), winner=choice)
+    made = assessment(ladder=ladder, extra_hours=Fraction(1, 4))
+    made.last.gate = "gate5"
+    made._compare = lambda *words: words
+    monkeypatch.setattr(hindsight, "list_alternatives", lambda ladder, evidence, choice: [choice])
+    result = made.result("digest")
+    assert (result.choice, result.best, result.regret, result.regret_interval) == (choice, "a", regret, compared)
+    assert (result.unknown, result.alternatives, result.gates, result.decision) == (lost, alternatives, (), "digest")
+    assert [row.config for row in result.standings] == ["a", "b", "c", *lost]
+    assert (result.rung, result.gate, result.cells, result.ladder_hours, result.hindsight_hours) == (
+        "rung5",
+        "gate5",
+        4,
+        3.0,
+        0.25,
+    )
+    assert [row.rung for row in result.foretold] == ["rung1", "rung1"]
+
+
+def test_two_are_compared_over_the_declared_cells_within_the_margin_of_the_study(monkeypatch):
+    asked: list[Any] = []
+    monkeypatch.setattr(hindsight.comparisons, "compare", lambda *words: asked.append(words))
+    near = hindsight.Margin(0.01, "gate5.R1")
+    made = assessment(near=near)
+    made._compare("b", "a", "kept")
+    [(pair, evidence, noise)] = asked
+    assert (pair.config, pair.against, pair.against_as, pair.hosts, pair.margin) == (
+        "b",
+        "a",
+        "kept",
+        ("h1", "h2"),
+        near,
+    )
+    assert (pair.rule, pair.kind, pair.two_sided, pair.distance) == ("hindsight", "hindsight", True, Fraction(1, 10))
+    assert evidence is made.evidence and noise is made.noise
