@@ -142,7 +142,8 @@ def comparisons_table(known: GateConfidence) -> Table:
         Column("noise", "Noise", get=_noise),
     ]
     many = formatting.count(known.left_out, "comparison")
-    left = f" {many} farther from a threshold are left out." if known.left_out else ""
+    verb = "is" if known.left_out == 1 else "are"
+    left = f" {many} farther from a threshold {verb} left out." if known.left_out else ""
     spec = Table(
         "comparisons",
         "Paired differences: each candidate against the one that its rule compares it with",

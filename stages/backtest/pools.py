@@ -204,7 +204,7 @@ def _by_number(seed: str) -> tuple[int, str]:
 
 
 def _holes(seeds: set[str]) -> list[str]:
-    if not seeds or not all(seed.isdecimal() and len(seed) < 10 for seed in seeds):
+    if not seeds or not all(seed.isdecimal() for seed in seeds):
         return []
     numbers = {int(seed) for seed in seeds}
     if min(numbers) > 1 or max(numbers) > 10 * len(numbers) + 10:

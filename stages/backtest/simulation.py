@@ -171,7 +171,7 @@ def _climb(design: Design, model: Model, truth: _Truth, generator: Generator) ->
         goes_on = _holds(columns, candidates, truth.best)
         dropped[rung] = int((alive & ~goes_on).sum())
         alive &= goes_on
-        if ladders == 1:
+        if ladders == 1 and candidates.any():  # of nobody there are no arrays
             columns, candidates = columns[candidates[0]], candidates[:, candidates[0]]
     regret = truth.final[rows, pick] - truth.final[rows, truth.best]
     regret = np.where(pick >= 0, regret, 0.0)

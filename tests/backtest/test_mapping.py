@@ -9,7 +9,7 @@ import pytest
 
 from stages.backtest import mapping
 from stages.domain.errors import Invalid
-from tests.backtest.curves_csv import curve_map, ruleset
+from tests.backtest.curves_csv import COLUMNS, curve_map, map_value, ruleset
 from tests.support import synthetic
 
 TOP = {"R1": {"kind": "top_k", "k": 1}}
@@ -120,3 +120,73 @@ def test_a_file_with_a_study_in_it_is_a_params_yaml(tmp_path: Path) -> None:
     path.write_text("{study: {}}", encoding="utf-8")
     with pytest.raises(Invalid, match="study.name"):
         mapping.load_rules(path)
+
+
+def told_by(model: Any, value: Any) -> str:
+    with pytest.raises(Invalid) as caught:
+        mapping.parse(model, value, "m.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"schema": 2}, "m.yaml: schema: found 2, expected 1; update staged-promotion"),
+        ({"schema": 0}, "m.yaml: schema: found 0, expected 1; see docs/backtest.md"),
+        ({"rungs": {"rung1": 1.0, "rung3": 2.0}}, "m.yaml: rungs: found rung1, rung3, expected rung1, rung2 in this order"),
+        ({"rungs": {"rung2": 1.0, "rung1": 2.0}}, "m.yaml: rungs: found rung2, rung1, expected rung1, rung2 in this order"),
+        ({"rungs": {"rung1": "final", "rung2": "final"}}, "m.yaml: rungs: `final` is the last rung or none"),
+        ({"rungs": {"rung1": 2.0, "rung2": 1.9, "rung3": "final"}},
+         "m.yaml: rungs: found a budget that is smaller than the one before it; budgets climb"),
+        ({"columns": {**COLUMNS, "unit": "seed", "cost": "value"}},
+         "m.yaml: columns: 'seed' is named twice, expected a column of its own for each"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_map_is_said_in_one_line(over: dict[str, Any], told: str) -> None:
+    assert told_by(mapping.CurveMap, map_value(**over)) == told
+
+
+def test_budgets_may_stay_and_the_end_may_be_the_only_rung() -> None:
+    assert curve_map(rungs={"rung1": 2.0, "rung2": 2.0, "rung3": "final"}).rungs["rung3"] == mapping.FINAL
+    assert list(curve_map(rungs={"rung1": "final"}).rungs) == ["rung1"]
+    assert (curve_map().roles, curve_map().exclude) == ({}, {})
+
+
+def test_a_last_gate_needs_no_rule_that_promotes() -> None:
+    single = {"rungs": {"rung1": {"seeds": 1}}, "gates": {"gate1": FIRST}}
+    assert rules_of(**single).rungs == ["rung1"]
+    kept = {"R1": {"kind": "keep_role", "role": "reference"}}
+    assert rules_of(gates={"gate1": kept, "gate2": FIRST}).rungs == ["rung1", "rung2"]
+
+
+def test_a_floor_alone_speaks_of_the_reference_where_there_is_one() -> None:
+    nothing = ruleset({"gate1": TOP, "gate2": TOP})
+    mapping.check_roles({"reference": "z"}, nothing, ["a"], "map.yaml")  # no floor, and no rule that names it
+    floor = rules_of(gates={"gate1": TOP, "gate2": TOP}, roles={})
+    mapping.check_roles({"other": "z"}, floor, ["a"], "map.yaml")  # a floor of nobody
+    mapping.check_roles({"reference": "a", "other": "z"}, floor, ["a"], "map.yaml")
+
+
+def test_the_first_role_by_name_is_refused_first() -> None:
+    gates = {"gate1": TOP, "gate2": {"R1": {"kind": "mean_gap", "role": "sentinel", "to": "comparator", "most": 1.0}}}
+    with pytest.raises(Invalid, match="^map.yaml: roles.comparator: found 'y'"):
+        mapping.check_roles({"sentinel": "x", "comparator": "y"}, ruleset(gates, roles={}), ["a"], "map.yaml")
+
+
+def test_a_value_at_the_end_that_is_no_budget_has_the_unit_of_the_values() -> None:
+    last = {"gate1": TOP, "gate2": {"R1": {"kind": "within_gap", "gap": 1.0, "of": "best"}}}
+    at_end = {"final": {"kind": "last_budget"}, "rungs": {"rung1": 1.0, "rung2": "final"}}
+    check(curve_map(**at_end), ruleset(last))
+    # a first step is reached, but the rung reads the values at a budget
+    reach = {"final": {"kind": "first_reach", "value": 2.0, "unreached": "omit"}}
+    check(curve_map(**reach), ruleset(last))
+
+
+def test_files_are_read_by_their_path(tmp_path: Path) -> None:
+    rules = "{schema: 1, unit: nats, rungs: {rung1: {seeds: 1}}, gates: {gate1: {R1: {kind: top_k, k: 1}}}}"
+    (tmp_path / "mine.yaml").write_text(rules, encoding="utf-8")
+    assert mapping.load_rules(tmp_path / "mine.yaml").name == "mine"
+    text = "{schema: 1, source: s, columns: {config: c, seed: s, budget: b, value: v}, value: {unit: u, direction: higher},"
+    text += " budget: {unit: step, prefix: false}, final: {kind: last_budget}, rungs: {rung1: final}}"
+    (tmp_path / "map.yaml").write_text(text, encoding="utf-8")
+    assert mapping.load_map(tmp_path / "map.yaml").value.direction == "higher"

@@ -7,9 +7,12 @@ import pytest
 
 from stages.backtest import curves
 from stages.backtest import samples as module
+from stages.backtest.curves import DIVERGED, FINISHED
 from stages.backtest.samples import from_curves, from_ledger
+from stages.domain import canonical
 from stages.domain.errors import Invalid
 from tests.backtest.curves_csv import COLUMNS, HEADER, curve_map, rows, write
+from tests.backtest.test_engine import record
 
 #: Two runs of four configurations at budgets 1 and 2; what a run is worse at 1 it is twice as much worse at 2.
 VALUES = {name: [[3.0 + n, 2.0 + n], [3.1 + n, 2.2 + n]] for n, name in enumerate("abcd")}
@@ -102,3 +105,78 @@ def test_a_ledger_is_a_file_of_a_bounded_size(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 2)
     with pytest.raises(Invalid, match="line 1"):
         from_ledger(path)
+
+
+def a_line(config, host, seed, rung, value, purpose="candidate"):
+    body = record(config, host, seed, value, FINISHED if value else DIVERGED, purpose).model_dump(by_alias=True)
+    body |= {"rung": f"rung{rung}", "gate": f"gate{rung}", "budget": {"clock": "rated", "seconds": 10.0 * rung}}
+    return canonical.dumps(body)
+
+
+def test_a_ledger_is_read_as_means_and_its_floor_as_noise_alone(tmp_path):
+    lines = [
+        a_line(f"c{n}", host, 31, rung, 1_000_000 + 1000 * n + rung)
+        for n in range(4)
+        for host in ("h1", "h2")
+        for rung in (3, 4)
+    ]
+    lines.append(a_line("c0", "h1", 32, 3, 1_000_003 + 500))
+    lines += [a_line("c1", "h2", seed, 4, 2_000_000 + 100 * seed, "floor") for seed in (91, 92, 93)]
+    lines.append(a_line("c2", "h1", 32, 4, None))
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(b"".join(lines))
+    samples = from_ledger(path)
+    assert (samples.name, samples.configs, samples.hosts) == (path.as_posix(), ("c0", "c1", "c2", "c3"), ("h1", "h2"))
+    assert (samples.budgets, samples.unit, samples.prefix) == ((30.0, 40.0), "bits per byte", False)
+    assert samples.means[:, 1] == pytest.approx(
+        np.array([[1 + n / 1000 + 3e-6, 1 + n / 1000 + 4e-6] for n in range(4)])
+    )
+    assert samples.means[0, 0, 0] == pytest.approx(1.000253)
+    assert samples.counts.tolist() == [[[2, 1], [1, 1]], *[[[1, 1], [1, 1]]] * 3]
+    assert samples.freedom.tolist() == [1, 2]
+    assert samples.within == pytest.approx([2 * 0.00025**2, 2 * 0.0001**2])
+    assert samples.run_correlation.tolist() == np.eye(2).tolist()
+
+
+def test_a_configuration_that_a_host_never_ran_is_not_known_there(tmp_path):
+    lines = [
+        a_line(f"c{n}", host, 31, rung, 1_000_000 + n) for n in range(4) for host in ("h1", "h2") for rung in (3, 4)
+    ]
+    lines += [a_line("c0", "h1", 32, 3, 1_100_000)]
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(b"".join(line for at, line in enumerate(lines) if at not in (3, 5)))
+    samples = from_ledger(path)
+    assert np.argwhere(np.isnan(samples.means)).tolist() == [[0, 1, 1], [1, 0, 1]]
+    assert np.argwhere(samples.counts == 0).tolist() == [[0, 1, 1], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("groups", "correlation"),
+    [
+        ([], []),
+        ([[[1.0, 2.0]]], []),  # one run has no deviation
+        ([[[1.0, 2.0], [3.0, 1.0]]], [[1.0, -1.0], [-1.0, 1.0]]),
+        ([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]]], [[1.0, 1.0], [1.0, 1.0]]),
+        ([[[1.0, 2.0], [3.0, 2.0]]], [[1.0, 0.0], [0.0, 0.0]]),  # the second never varies
+        # deviations of each configuration from its own mean, not from that of all
+        ([[[1.0, 2.0], [3.0, 4.0]], [[11.0, 4.0], [13.0, 2.0]]], [[1.0, 0.0], [0.0, 1.0]]),
+    ],
+)
+def test_runs_deviate_from_the_mean_of_their_own_configuration(groups, correlation):
+    assert np.array(module._correlation(groups)) == pytest.approx(np.array(correlation))
+
+
+def test_runs_that_lack_a_budget_say_nothing_of_how_budgets_go_together(tmp_path):
+    """The third run of a, off at the first budget alone, would spoil the correlation of 1."""
+    samples = read(tmp_path, [*rows(VALUES), "a,2,1,9.9"])
+    assert samples.run_correlation == pytest.approx(np.ones((2, 2)))
+    assert samples.counts[0, 0].tolist() == [3, 2]
+
+
+def test_some_configurations_keep_the_noise_of_all(tmp_path):
+    samples = read(tmp_path, rows(VALUES))
+    some = samples.only(np.array([1, 3]))
+    assert (some.configs, some.hosts, some.budgets) == (("b", "d"), samples.hosts, samples.budgets)
+    assert (some.means == samples.means[[1, 3]]).all() and (some.counts == samples.counts[[1, 3]]).all()
+    assert (some.within is samples.within, some.freedom is samples.freedom) == (True, True)
+    assert (some.unit, some.prefix, some.name) == (samples.unit, samples.prefix, samples.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from stages.cli import build_parser
 from stages.commands import backtest, design, simulate
 from stages.domain.errors import Invalid, Refused
 from stages.domain.files import sha256_file
+from stages.terminal import console
 from tests.support.repo import PROJECT
 
 FOLDER = PROJECT / "studies" / "backtest"
@@ -260,4 +262,49 @@ def test_a_design_assumes_what_its_model_says() -> None:
         "configurations apart by 0.01 and 0.01; both ends correlate by 0.70",
         "fresh seeds at every rung, every run from its start; a device-hour is an hour of budget, without start-up",
     ]
+    steep = replace(MODEL, noise_slope=-0.5, config_slope=-0.25, hosts=())
+    assert design._assumptions(steep, WISH, [])[:3] == [
+        "8 candidates drawn from that population, on 1 hosts; no run crashes",
+        "seeds apart by 0.0077 at 60 s and 0.001 at 3600 s (s.d.)",
+        "configurations apart by 0.028 and 0.01; both ends correlate by 0.70",
+    ]
     assert float(MODEL.correlation(np.array([60.0, 3600.0]))[0, 1]) == pytest.approx(0.7)
+
+
+def test_a_rule_that_no_curve_can_answer_is_told_before_the_other_sentences(capsys, monkeypatch) -> None:
+    """What is absent is an empty cell; the styles do not show in a pipe."""
+    monkeypatch.setenv("COLUMNS", "200")
+    asked = SimpleNamespace(evaluated=True, id="R1", kind="top_k", why_not="")
+    cannot = SimpleNamespace(evaluated=False, id="R2", kind="fixed_data", why_not="curves do not say")
+    rung = SimpleNamespace(rung="rung1", budget=250.5, tau_b=None, accuracy_all_runs=None, accuracy=0.5)
+    gate = SimpleNamespace(
+        gate="gate1", rung="rung1", rules=[asked, cannot], candidates=25.04, promoted=1.06, best_dropped=0.0,
+        top3_dropped=0.125, blocked=1.0,
+    )  # fmt: skip
+    regret = SimpleNamespace(mean=None, p90=1.23456)
+    method = SimpleNamespace(
+        title="the rules", best_picked=0.5, best_lost=0.25, top3_lost=1.0, regret=regret, cost_share=2.0
+    )
+    result = SimpleNamespace(
+        curves=SimpleNamespace(name="c.csv", configs=25, runs=99), rules=SimpleNamespace(name="r.yaml"), ladders=200,
+        best=SimpleNamespace(config="a", final=1.25, first_in_redraws=0.9876), basis="separate runs",
+        final=SimpleNamespace(text="the last value", unit="nats"), rungs=[rung], gates=[gate], methods=[method],
+        statements=["The first.", "The second."],
+    )  # fmt: skip
+    backtest.show(cast("Any", result), console())
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert lines[:3] == [
+        "Backtest of r.yaml on c.csv: 25 configurations, 99 runs, separate runs; 200 ladders",
+        "What counts: the last value.",
+        "The eventual best is a: 1.25 nats, first in 98.76 % of redraws of all its runs.",
+    ]
+    assert cells == [
+        ["gate1", "250.5", "25.0", "1.1", "0.00 %", "12.50 %", "100.00 %", "", "", "50.00 %"],
+        ["the rules", "50.00 %", "25.00 %", "100.00 %", "", "1.235", "200.00 %"],
+    ]
+    assert lines[-3:] == [
+        "gate1 R2 (fixed_data): not evaluable: curves do not say; the gate is replayed as if it held",
+        "The first.",
+        "The second.",
+    ]

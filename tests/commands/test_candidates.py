@@ -13,6 +13,7 @@ from stages.commands import candidates
 from stages.commands.candidates import ResultRow
 from stages.domain import yamlio
 from stages.domain.errors import Refused
+from stages.domain.formatting import shortened
 from tests.runners.test_candidates import HEAD, AgentRepo, create_bare, make_candidate_params  # noqa: F401
 
 ROW = "abcdef0\t1.0\t1\tkeep\tx"
@@ -179,3 +180,26 @@ def test_without_git_no_version_is_found(bare: AgentRepo) -> None:
     table = bare.write_table((0, "1.0", "keep", "x"))
     shutil.rmtree(".git")
     assert refusal(table) == "a candidate is a version of a file in git, but there is no git repository here"
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (" " * 999 + "x", "x"),
+        (" " * 1000 + "x", ""),
+        ("y" * 80, "y" * 80),
+        ("y" * 81, shortened("y" * 81, 80)),
+        ("a\x1b[31m\u202eb", "a?[31m?b"),
+    ],
+)
+def test_a_strangers_cell_is_printable_and_short(cell: str, shown: str) -> None:
+    assert candidates._clean(cell) == shown
+    assert len(shown) <= 80
+
+
+@pytest.mark.parametrize(
+    ("commit", "name"),
+    [("abcdef0123456", "abcdef0123"), ("1234567890ab", "c1234567890"), ("12e45678901", "c12e4567890")],
+)
+def test_a_configuration_is_called_after_its_commit_unless_yaml_reads_a_number(commit: str, name: str) -> None:
+    assert candidates.name_of(commit) == name

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,6 +241,34 @@ def test_a_file_has_its_type_and_is_not_kept(site, port, name, type_):
     headers = [answer.getheader(key) for key in ("Content-Type", "Cache-Control", "X-Content-Type-Options")]
     assert headers == [type_, "no-store", "nosniff"]
     connection.close()
+
+
+def test_a_request_is_not_logged_and_no_folder_is_listed(port, capsys):
+    assert ask(port, "/absent.html")[0] == 404
+    assert capsys.readouterr() == ("", "")
+    errors = []
+    handler = SimpleNamespace(send_error=lambda *words: errors.append(words))
+    assert serve.SiteHandler.list_directory(handler, "gates") is None
+    assert errors == [(404, "no such page")]
+
+
+def test_an_error_has_its_reason(port):
+    def reason(*lines):
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+            return connection.makefile("rb").readline().decode().strip().partition(" ")[2]
+
+    assert [
+        reason("GET / HTTP/1.1"),
+        reason("GET / HTTP/1.1", "Host: evil.example"),
+        reason("GET /%00 HTTP/1.1", "Host: localhost"),
+        reason("GET /absent HTTP/1.1", "Host: localhost"),
+    ] == [
+        "400 expected one Host header",
+        "403 this server answers to localhost alone",
+        "400 expected a path without control characters",
+        "404 no such page",
+    ]
 
 
 @pytest.mark.parametrize(

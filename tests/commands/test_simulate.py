@@ -175,8 +175,8 @@ def make_simulation() -> Simulation:
              "length": 2.34567, "kernel": "matern32", "host_part": 0.1, "noise_sd": 0.00123, "noise_slope": -0.2345,
              "likelihood": 12.3}  # fmt: skip
     row = {"name": "1/3, 1 seed a host", "rules": ["gate1 R1: one"], "seeds": [1, 1, 1],
-           "entered": [100.0, 33.0, 11.26], "dropped": [0.0123, 0.0456, 0.2], "kept": 0.98765, "kept_error": 0.003,
-           "chosen": 0.87654, "chosen_error": 0.01234, "top3_lost": 0.04321, "nobody": 0.0, "regret": 0.001236,
+           "entered": [100.0, 33.0, 11.26], "dropped": [0.3456, 0.2345, 0.2], "kept": 0.98765, "kept_error": 0.003,
+           "chosen": 0.87654, "chosen_error": 0.2345, "top3_lost": 0.04321, "nobody": 0.0, "regret": 0.001236,
            "regret_error": 0.1, "cost_share": 0.12399}  # fmt: skip
     fit = {"budget": 60.0, "configs": 12, "error": 0.012345, "naive": 0.054321, "folds": 4,
            "coverage": [0.456, 0.789, 0.999]}  # fmt: skip

@@ -109,6 +109,24 @@ def test_folders_are_removed_with_what_is_read_only_and_without_what_a_link_lead
     assert (kept.read_bytes(), stat.S_IMODE(kept.stat().st_mode)) == (b"x\n", stat.S_IRUSR)
 
 
+def test_what_is_read_only_is_made_writable_first_because_windows_removes_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remove, writable = Path.unlink, []
+
+    def unlink(path: Path) -> None:
+        writable.append((path.as_posix(), bool(path.stat().st_mode & stat.S_IWRITE)))
+        remove(path)
+
+    for path in ("artifacts/file", "dvc.lock"):
+        files.write_whole(Path(path), b"x\n")
+        Path(path).chmod(stat.S_IRUSR)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    command.clear([Path("artifacts"), Path("dvc.lock")])
+    assert writable == [("artifacts/file", True), ("dvc.lock", True)]
+    assert not Path("artifacts").exists()
+
+
 def test_outside_git_nothing_keeps_the_old_study() -> None:
     with pytest.raises(Refused) as caught:
         command.list_uncommitted()
@@ -181,6 +199,15 @@ def test_what_differs_and_goes_is_listed_before_it_does(afresh: bool, capsys: py
     assert not Path("locks/gate1.yaml").exists()
     assert Path("params.yaml").read_bytes() == Path("mine.yaml").read_bytes()
     assert Path("stages/ladder/rung5/dvc.yaml").is_file()
+
+
+def test_where_no_study_was_before_nothing_differs_and_nothing_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    write("mine.yaml")
+    assert run("use", "mine.yaml", "--yes", "--force") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"synthetic: {SUMMARY}"
+    assert lines[1].startswith("params.yaml is now synthetic")
+    assert len(lines) == 2
 
 
 def test_a_study_that_git_has_seen_is_an_amendment(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

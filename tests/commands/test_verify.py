@@ -96,6 +96,12 @@ def test_the_report_as_json_alone_goes_to_stdout(calls: list[Any], capsys) -> No
     )
 
 
+def test_the_report_as_json_is_ascii(calls: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(front_door, "verify", lambda *words: report("é"))
+    assert run("--json", str(tmp_path / "a.json")) == 0
+    assert rb'"name": "\u00e9"' in (tmp_path / "a.json").read_bytes()
+
+
 def test_every_format_is_written_into_its_file(calls: list[Any], tmp_path: Path, capsys) -> None:
     files = [str(tmp_path / name) for name in ("a.json", "b.xml", "c.md")]
     assert run("--history", "--json", files[0], "--junit", files[1], "--markdown", files[2]) == 0

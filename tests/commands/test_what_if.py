@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from stages.commands.what_if import lines
 from stages.confidence.gates import Fates
 from stages.confidence.results import Change
 from stages.confidence.what_if import GateAnswer
+from tests.commands.conftest import Command
 
 END = "a what-if: no evidence, and no decision is changed by it"
 CHANGE = Change("candidate", "a", "stopped", "goes on")
@@ -81,3 +84,13 @@ def test_gates_are_told_from_the_first_that_is_asked_about(
 def test_candidates_that_only_one_case_has_are_told(was: Fates, now: Fates, told: list[str]) -> None:
     shown = list(lines([answer(settings=("x",), was=was, now=now, changes=(CHANGE,))]))
     assert shown == ["gate2 with x", "  gate2: a: stopped -> goes on", *(f"  gate2: {line}" for line in told), END]
+
+
+def test_a_gate_that_only_the_what_if_reaches_is_judged_without_a_comparison() -> None:
+    shown = list(lines([answer(settings=("x",), was=None, changes=(CHANGE,))]))
+    assert shown == ["gate2 with x", "  gate2: a: stopped -> goes on", END]
+
+
+def test_the_answer_as_json_is_indented_by_one(workspace: Path, promotion: Command) -> None:
+    text = promotion("what_if", "gate3.R7.k=3", "--json")
+    assert text == json.dumps(json.loads(text), indent=1) + "\n"

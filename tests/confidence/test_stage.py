@@ -86,3 +86,21 @@ def test_reading_a_result_imports_no_library_of_statistics(study):
     )
     done = subprocess.run([sys.executable, "-c", code, str(study)], cwd=PROJECT, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_stage_prints_both_answers(study, capsys):
+    result = stored.read(study)
+    with chdir(study):
+        stage.main()
+        assert list(stage.read_locks()) == [f"gate{n}" for n in range(1, 6)]
+        assert list(stage.read_decisions()) == [f"gate{n}" for n in range(1, 6)]
+    assert capsys.readouterr().out == f"How sure? {result.how_sure.short}\nWhat next? {result.what_next.text}\n"
+
+
+def test_a_decision_that_is_none_is_told_by_its_line_and_who_writes_it_anew(study, tmp_path):
+    lines = (study / stage.DECISIONS).read_bytes().splitlines(keepends=True)
+    files.write_whole(tmp_path / stage.DECISIONS, lines[0] + b"{}\n")
+    with chdir(tmp_path), pytest.raises(Invalid) as caught:
+        stage.read_decisions()
+    assert str(caught.value).startswith("ledger/decisions.jsonl, line 2: ")
+    assert str(caught.value).endswith("; `dvc repro -s ledger` writes it anew")

@@ -241,3 +241,23 @@ def test_a_file_that_git_annex_has_not_brought_is_named_with_the_command(tmp_pat
     assert message(TextSource(kind="text", files=[{"path": "a.txt"}]), tmp_path) == (
         'params.yaml: data.source.files.0.path: a.txt is not here yet; run: git annex get "a.txt"'
     )
+
+
+def test_a_link_inside_the_repository_is_the_file_that_it_points_to_and_a_broken_one_is_no_file(tmp_path: Path) -> None:
+    write_files(tmp_path, "annex/real.txt")
+    try:
+        (tmp_path / "a.txt").symlink_to("annex/real.txt")
+        (tmp_path / "b.txt").symlink_to("nowhere.txt")
+    except OSError:
+        pytest.skip("this system makes no links for this user")
+    assert names(tmp_path, "a.txt") == ["a.txt"]
+    assert message(TextSource(kind="text", files=[{"path": "b.txt"}]), tmp_path) == (
+        "params.yaml: data.source.files.0.path: there is no file b.txt; put it there (dvc pull, if DVC tracks it) "
+        "or correct the path"
+    )
+
+
+def test_a_pattern_stands_for_no_folder_and_for_nothing_hidden(tmp_path: Path) -> None:
+    write_files(tmp_path, "data/a/x", "data/b", "data/.c", "data/.d/e")
+    assert names(tmp_path, "data/*") == ["data/b"]
+    assert names(tmp_path, "data/**/*") == ["data/a/x", "data/b"]

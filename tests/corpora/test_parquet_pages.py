@@ -78,3 +78,30 @@ def test_a_header_is_nested_so_deep_and_no_deeper() -> None:
 
     assert pages(nested(MAX_DEPTH - 1)) == [ParquetPage(1, 3)]
     assert refusal(nested(MAX_DEPTH)) == "a header nested too deeply"
+
+
+def test_numbers_of_every_width_and_fields_with_ids_of_their_own_are_read() -> None:
+    assert pages(header(64, 0)) == [ParquetPage(64, 3)]
+    wide = b"\x14" + number(0) + b"\x16" + number(300) + b"\x15" + number(0) + b"\x2c\x16" + number(3) + b"\0\0"
+    assert pages(wide) == [ParquetPage(300, 3)]
+    spelled = (
+        b"\x05" + number(2) + number(7) + b"\x15" + number(0) + b"\x0c" + number(8) + b"\x15" + number(4) + b"\0\0"
+    )
+    assert pages(spelled) == [ParquetPage(7, 4)]
+    assert pages(b"\x25" + number(7) + b"\x15" + number(0) + b"\x25" + number(9) + b"\0") == [ParquetPage(7, 0)]
+
+
+def test_a_column_begins_at_its_dictionary_where_it_has_one() -> None:
+    data = header(40, 0, 7) + header(300, 2) + b"12"
+    for dictionary, first in ((4, 4 + len(header(40, 0, 7))), (None, 4), (0, 4)):
+        chunk = SimpleNamespace(
+            dictionary_page_offset=dictionary, data_page_offset=first, total_compressed_size=len(data)
+        )
+        assert list(read_pages(io.BytesIO(b"PAR1" + data), cast(Any, chunk))) == [
+            ParquetPage(40, 0),
+            ParquetPage(300, 3),
+        ]
+
+
+def test_a_number_of_ten_bytes_is_read() -> None:
+    assert refusal(b"\x25" + b"\x80" * 9 + b"\x01" + b"\0") == "no header of a page at byte 0"

@@ -70,3 +70,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         list(read_lines(file_of(tmp_path, b"no gzip", "a.gz")))
     assert str(error.value).startswith("a.gz: cannot be read: ")
     assert str(error.value).endswith("; fetch the file again")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (OSError("bad\nblock"), "bad"),
+        (OSError(), "no reason given"),
+    ],
+)
+def test_the_reason_of_a_failed_reading_is_one_line(tmp_path: Path, error: OSError, reason: str) -> None:
+    with pytest.raises(CorpusError) as raised, streams.reading(file_of(tmp_path, b"")):
+        raise error
+    assert str(raised.value) == f"a.txt: cannot be read: {reason}; fetch the file again"
+
+
+def test_what_a_file_may_unpack_to_grows_with_its_size(tmp_path: Path) -> None:
+    assert budget(file_of(tmp_path, b"")) == 16 << 20
+    assert budget(file_of(tmp_path, b"12345")) == (16 << 20) + 5 * 200

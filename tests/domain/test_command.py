@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from stages.domain.command import (
     BadWord,
     CommandSettings,
+    RunnerSection,
     Score,
     Timeout,
     fill,
@@ -262,3 +264,66 @@ HASH, OTHER = "a" * 64, "b" * 64
 def test_a_configuration_that_is_no_version_of_a_file_is_told_whole(configs: Any, problems: list[str]) -> None:
     candidate = settings("{seed}", "{with.steps}", candidate=["small/model.py"])
     assert find_problems(candidate, configs, OPTIONS, "given") == problems
+
+
+@pytest.mark.parametrize(
+    ("configs", "problems"),
+    [
+        (
+            {"a": {"commit": "a" * 40, "sha256": HASH, "lr": 1}, "b": {"commit": "b" * 40, "sha256": HASH, "lr": 2}},
+            [],
+        ),
+        (
+            {"a": {"commit": "a" * 64, "sha256": HASH, "lr": 1}, "b": {"commit": "a" * 64, "sha256": HASH, "lr": 1}},
+            ["configs.b: the same files as a; remove one of them"],
+        ),
+        ({"a": {"commit": "a" * 40, "lr": 1}, "b": {"commit": "b" * 40, "lr": 1}}, []),
+        (
+            {"a": {"commit": "A" * 40, "sha256": HASH, "lr": 1}},
+            [
+                f"configs.a.commit: found '{'A' * 40}', expected the whole id of a commit, as `git rev-parse` prints "
+                "it, in quotes"
+            ],
+        ),
+    ],
+)
+def test_configurations_are_versions_by_their_files_and_their_knobs(configs: Any, problems: list[str]) -> None:
+    candidate = settings("{seed}", "{with.steps}", "{lr}", candidate=["small/model.py"])
+    assert find_problems(candidate, configs, OPTIONS, "given") == problems
+
+
+def test_without_a_candidate_a_commit_is_a_knob_like_any_other() -> None:
+    configs = {"a": {"lr": 1, "commit": "x", "sha256": "y"}}
+    assert find_problems(settings(*WORDS), configs, OPTIONS, "given") == [
+        f"configs: the knob {knob} is used nowhere in runner.command or runner.env, so it would change nothing"
+        for knob in ("commit", "sha256")
+    ]
+    assert find_problems(settings(*WORDS, "{commit}{sha256}"), configs, OPTIONS, "given") == []
+
+
+def test_a_command_that_is_given_its_whole_input_needs_no_names_but_no_rated_clock() -> None:
+    assert find_problems(settings("{spec}"), CONFIGS, OPTIONS, "rated") == [
+        "clock.kind: found rated, which needs the built-in runner; expected wall or given"
+    ]
+    assert find_problems(settings("{spec}", "{depth}"), CONFIGS, {"rung1": {}}, "wall") == [
+        f"runner.command: {{depth}} is no knob of the configurations, no with.X and none of {KNOWN}"
+    ]
+
+
+def test_a_path_of_the_score_may_use_names_and_none_needs_one() -> None:
+    assert settings("{seed}").words == ["x", "{seed}"]
+    assert settings("{seed}", env={"A": "{{no}}"}).names == {"seed"}
+
+
+def test_the_section_of_a_runner_is_plain_json_with_the_defaults_of_a_command() -> None:
+    class Holder(BaseModel):
+        runner: RunnerSection
+
+    builtin = {"sequence_length": 64, "kind": "other"}
+    assert Holder(runner=builtin).runner == builtin
+    given = make_settings()
+    whole = CommandSettings.model_validate(given)
+    plain = Holder(runner=given).runner
+    assert plain == whole.model_dump(mode="json", by_alias=True, exclude_none=True) == Holder(runner=whole).runner
+    assert type(plain) is dict and plain["timeout"] == {"times": 2.0, "plus_seconds": 300.0}
+    assert Holder(runner=given).model_dump()["runner"] == plain

@@ -101,3 +101,13 @@ def test_a_changed_file_is_named_with_both_digests_and_the_place_of_its_pin(stud
         f"{(study / 'data' / 'a' / 'b.txt').as_posix()} was changed: found sha256 {ROWS[1]['sha256']}, "
     )
     assert f"expected {'0' * 64} (params.yaml: data.source.files.1.sha256)" in text
+
+
+def test_the_memory_is_a_line_a_file_in_the_order_of_their_paths(study):
+    digest_files(source(), study)
+    keys = {}
+    for path, data in TEXTS.items():
+        status = (study / "data" / path).stat()
+        keys[f"{(study / 'data' / path).absolute().as_posix()}|{len(data)}|{status.st_mtime_ns}"] = digest(data)
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(keys[key])}" for key in sorted(keys))
+    assert (study / MEMORY).read_text(encoding="utf-8") == f"{{\n{lines}\n}}\n"

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.domain.import_path import OwnPackageFinder, leave_working_folder, return_to_working_folder
+from stages.domain.import_path import (
+    OwnPackageFinder,
+    is_starting_program,
+    leave_working_folder,
+    return_to_working_folder,
+)
 from tests.support.repo import PROJECT, environment
 
 #: Code that says that it ran.
@@ -141,3 +146,26 @@ def test_every_spelling_of_the_working_folder_is_taken_off(import_path, tmp_path
     return_to_working_folder()
     assert sys.path == [str(tmp_path), *kept]
     assert not any(isinstance(finder, OwnPackageFinder) for finder in sys.meta_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "starting"), [(["-m"], True), (["-m", "x"], True), (["x", "-m"], False), (["x"], False), ([], False)]
+)
+def test_python_looks_for_a_program_where_its_words_begin_so(words: list[str], starting: bool, monkeypatch):
+    monkeypatch.setattr(sys, "argv", words)
+    assert is_starting_program() is starting
+
+
+def test_the_packages_of_this_project_are_looked_for_first_and_only_where_the_folder_was_on_the_path(
+    import_path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    finders = list(sys.meta_path)
+    sys.path[:] = kept = [str(tmp_path.parent)]
+    leave_working_folder()
+    assert (sys.path, sys.meta_path) == (kept, finders)
+    sys.path[:] = [*kept, ""]
+    leave_working_folder()
+    assert sys.path == kept
+    assert isinstance(sys.meta_path[0], OwnPackageFinder) and sys.meta_path[1:] == finders
+    assert sys.meta_path[0].find_spec("trainer") is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.domain.runs import Run, all_runs, gate_stage, ledger_order, runs_of
+from stages.domain.runs import Run, all_runs, gate_stage, hindsight_runs, ledger_order, runs_of
 from stages.domain.study import parse_study
 from tests.support.synthetic import params
 
@@ -76,3 +76,34 @@ def test_the_ledger_goes_by_rung_number_then_candidates_before_floor_then_names(
 def test_seeds_are_ordered_as_numbers(seed):
     first, second = (Run("rung1", "a", "h", number, "candidate") for number in (1, seed))
     assert ledger_order(first) < ledger_order(second)
+
+
+def test_a_run_in_hindsight_has_places_of_its_own():
+    run = Run("rung5", "d2-a", "cpu-fp32", 501, "hindsight")
+    assert run.id == "hindsight/d2-a/cpu-fp32/501"
+    assert run.stage == "stages/ladder/hindsight/d2-a/dvc.yaml:run@cpu-fp32-501"
+    assert run.lock_path.as_posix() == "stages/ladder/hindsight/d2-a/dvc.lock"
+    assert run.command == ["-m", "stages.run", "rung5", "d2-a", "cpu-fp32", "501", "--hindsight"]
+    assert Run("rung5", "a", "h", 1, "floor").lock_path.as_posix() == "stages/ladder/rung5/a/dvc.lock"
+
+
+def test_hindsight_is_every_configuration_in_each_cell_of_the_last_of_several_rungs_sorted():
+    value = params(3)
+    study = parse_study(value, "params.yaml")
+    runs = hindsight_runs(study)
+    assert runs == sorted(runs)
+    assert {(run.rung, run.purpose) for run in runs} == {("rung5", "hindsight")}
+    assert {(run.config, (run.host, run.seed)) for run in runs} == {
+        (config, cell) for config in study.configs for cell in study.cells("rung5")
+    }
+    assert len(runs) == 3 * len(study.cells("rung5"))
+    for count in (1, 2):
+        rungs = {f"rung{n}": value["rungs"][f"rung{n}"] for n in range(1, count + 1)}
+        gates = {f"gate{n}": {"R1": {"kind": "top_k", "k": 3}} for n in range(1, count + 1)}
+        few = parse_study({**value, "rungs": rungs, "gates": gates}, "params.yaml")
+        assert bool(hindsight_runs(few)) is (count == 2)
+
+
+def test_the_place_of_a_run_in_the_ledger():
+    assert ledger_order(Run("rung10", "a", "h", 7, "floor")) == (10, True, "a", "h", 7)
+    assert ledger_order(Run("rung2", "a", "h", 7, "candidate")) == (2, False, "a", "h", 7)

@@ -189,6 +189,7 @@ def test_what_a_killed_process_was_writing_goes_and_what_a_living_one_writes_sta
         path.write_text("{", encoding="utf-8")
     assert {path.resolve() for path in recovery.heal()} == {path.resolve() for path in dead}
     assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in dead)
 
 
 def test_a_process_that_has_the_id_of_a_dead_one_by_now_is_another(folder):
@@ -352,6 +353,7 @@ def test_what_was_being_written_goes_wherever_this_project_writes(folder, top):
     for path in (*parts[1:], folder / top / "deep" / "kept.txt", folder / f".outside.{pid}.part"):
         path.write_bytes(b"x")
     assert recovery.heal() == sorted(path.relative_to(folder) for path in parts)
+    assert not any(path.exists() for path in parts)
     assert (folder / top / "deep" / "kept.txt").exists()
     assert (folder / f".outside.{pid}.part").exists()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace as replace_
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from report.compare import MOST_LISTED, as_html, as_text, main, sections
 from stages.domain.errors import Invalid
 from stages.repo.objects import GitRefused
 from stages.repo.tree import open_tree
-from stages.verify import compare_commits, compare_snapshots, read_snapshot
+from stages.verify import Changes, compare_commits, compare_snapshots, read_snapshot
 from tests.report.conftest import EVIL, make_study
 from tests.report.pages import Seen
 from tests.support import repo as repos
@@ -168,3 +169,60 @@ def test_a_gate_that_only_one_commit_decided_says_whom_it_promoted_or_who_leads(
     assert any(line.startswith(f"Gate 4: decided, promoted {promoted}") for line in found)
     assert "Gate 5: decided, d8-c007 leads" in found
     assert "Gate 5: no longer decided; it was decided, d8-c007 leads" in compare_snapshots(one, none).decisions
+
+
+def changed(many: int, **lines: list[str]) -> Changes:
+    values: dict[str, Any] = {"decisions": [], "rules": [], "study": []} | lines
+    return Changes(
+        before="a" * 12,
+        after="b" * 12,
+        evidence=[f"run {n}" for n in range(many)],
+        totals=["Rung 1: many"] if many else [],
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("many", "listed", "more"),
+    [(0, 0, ""), (40, 40, ""), (41, 40, "and 1 more"), (1040, 40, "and 1\N{NARROW NO-BREAK SPACE}000 more")],
+)
+def test_forty_lines_of_evidence_are_listed_and_the_rest_is_counted(many: int, listed: int, more: str) -> None:
+    section = sections(changed(many))[2]
+    assert (section.heading, section.count, len(section.lines), section.more) == ("Evidence", many, listed, more)
+
+
+def test_every_kind_of_change_has_its_lines_or_says_that_there_is_none() -> None:
+    assert as_text(changed(0)) == (
+        f"From {'a' * 12} to {'b' * 12}\n\nDecisions (0)\n  No decision flipped.\n\nRules (0)\n  No lock changed.\n\nEvidence (0)\n"
+        "  No record changed.\n\nStudy (0)\n  params.yaml says the same outside its gates.\n"
+    )
+    told = as_text(changed(41, decisions=["Gate 1: x"], rules=["y"], study=["z", "w"]))
+    rows = "".join(f"  run {n}\n" for n in range(40))
+    assert told == (
+        f"From {'a' * 12} to {'b' * 12}\n\nDecisions (1)\n  Gate 1: x\n\nRules (1)\n  y\n\nEvidence (41)\n  Rung 1: many\n{rows}  and 1 more\n\n"
+        "Study (2)\n  z\n  w\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "after", "html"),
+    [(["v1"], "HEAD", False), (["v1", "v2"], "v2", False), (["v1", "--html", "c.html"], "HEAD", True)],
+)
+def test_the_command_compares_with_head_and_writes_a_page_where_asked(
+    words: list[str],
+    after: str,
+    html: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("report.compare.compare_commits", lambda *told: asked.append(told) or changed(0))
+    monkeypatch.setattr(sys, "argv", ["compare", *words])
+    monkeypatch.chdir(tmp_path)
+    main()
+    assert asked == [(Path(), "v1", after)]
+    assert capsys.readouterr().out == as_text(changed(0)) + ("\nwrote c.html\n" if html else "")
+    assert Path("c.html").is_file() is html
+    if html:
+        assert f"<title>Changes from {'a' * 12} to {'b' * 12}</title>" in Path("c.html").read_text(encoding="utf-8")

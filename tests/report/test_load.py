@@ -8,18 +8,22 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from report import load as module
 from report.build import build
-from report.load import collect_models, load
+from report.load import FileDigests, LedgerDecision, LedgerLine, collect_models, digest_file, load
 from stages.domain import canonical
 from stages.domain.errors import Invalid
+from stages.domain.study import parse_study
 from tests.report import broken
 from tests.report.conftest import copy_of
 from tests.report.pages import read
 from tests.report.test_build import run_report
+from tests.support import synthetic
 
 
 @pytest.fixture
@@ -174,3 +178,115 @@ def test_the_digests_of_what_was_read_are_those_of_git_and_of_sha256sum(default_
     assert told.blob == done.stdout.strip()
     assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert told.blob in (default_study / "site" / "verify.inputs.csv").read_text(encoding="utf-8")
+
+
+def test_a_line_of_the_ledger_has_its_place_and_its_digests() -> None:
+    line = LedgerLine("ledger/runs.jsonl", 3, b"{}\n")
+    assert (str(line), line.md5, line.sha256) == (
+        "ledger/runs.jsonl, line 3", hashlib.md5(b"{}\n").hexdigest(), hashlib.sha256(b"{}\n").hexdigest(),
+    )  # fmt: skip
+    assert LedgerDecision(None, line).source == f"ledger/runs.jsonl, line 3 (md5 {line.md5})"  # type: ignore[arg-type]
+    blob = hashlib.sha1(b"blob 3\0{}\n").hexdigest()
+    assert digest_file(b"{}\n") == FileDigests(line.sha256, blob)
+
+
+def test_a_file_that_is_absent_is_none_or_an_error_with_its_remedy(tmp_path: Path) -> None:
+    reader = module._Reader(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert (reader.bytes(Path("a")), reader.bytes(Path("folder")), reader.sources) == (None, None, {})
+    with pytest.raises(Invalid, match=r"^a is missing; make it$"):
+        reader.bytes(Path("a"), "make it")
+    (tmp_path / "folder" / "b").write_bytes(b"[1]\n")
+    assert reader.bytes(Path("folder/b"), "make it") == b"[1]\n"
+    assert list(reader.sources) == ["folder/b"]
+    (tmp_path / "a").write_bytes(b"{")
+    with pytest.raises(Invalid, match=r"^a: .*; make it$"):
+        reader.json(Path("a"), module.ModelFile, "make it")
+    assert reader.json(Path("none"), module.ModelFile, "make it") is None
+
+
+def test_models_that_are_alike_name_each_other_without_their_digests() -> None:
+    def record(config: str, model: object) -> Any:
+        return SimpleNamespace(config=config, facts=None if model is None else {"model": model})
+
+    told = [
+        record("b", {"width": 2, "digest": "x"}),
+        record("a", {"digest": "y", "width": 2}),
+        record("c", {"width": 3}),
+        record("d", None),
+        record("b", {"width": 9}),
+    ]
+    assert collect_models(told) == {
+        "b": {"width": 2, "same_model_as": ["a"]}, "a": {"width": 2, "same_model_as": ["b"]}, "c": {"width": 3, "same_model_as": []},
+    }  # fmt: skip
+
+
+STUDY = parse_study(synthetic.params(3), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([("a", "d1-c000", "rung1"), ("a", "d1-c000", "rung1")], "ledger/runs.jsonl, line 2: a stands there twice; `dvc repro -s ledger` writes it anew"),
+        ([("a", "d1-c000", "rung9")], "ledger/runs.jsonl, line 1: rung: found rung9, which params.yaml does not have; `dvc repro -s ledger` writes it anew"),
+        ([("a", "d1-c000", "rung1"), ("b", "x", "rung1")], "ledger/runs.jsonl, line 2: found the configuration 'x', expected one of configs in params.yaml; "),
+    ],
+)  # fmt: skip
+def test_a_ledger_with_a_run_twice_or_of_an_unknown_rung_or_configuration_is_refused(
+    lines: list[tuple[str, str, str]], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parsed = [(SimpleNamespace(id=id_, config=config, rung=rung), b"") for id_, config, rung in lines]
+    monkeypatch.setattr(module, "parse_ledger", lambda data, where: iter(parsed))
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "runs.jsonl").touch()
+    with pytest.raises(Invalid) as refused:
+        module._read_runs(module._Reader(tmp_path), STUDY)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        (
+            ["gate1", "gate1"],
+            "ledger/decisions.jsonl, line 2: gate: found gate1, a second time; `dvc repro -s ledger` writes it anew",
+        ),
+        (
+            ["gate9"],
+            "ledger/decisions.jsonl, line 1: gate: found gate9, which params.yaml does not have; `dvc repro -s ledger` writes it anew",
+        ),
+        (["gate3", "gate1"], None),
+    ],
+)
+def test_decisions_stand_once_each_and_in_the_order_of_the_study(
+    gates: list[str], message: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "decisions.jsonl").write_bytes(b"".join(f"{gate}\n".encode() for gate in gates))
+    names = {"candidates": ["d1-c000"], "promoted": ["d1-c000"], "stopped": {}}
+    monkeypatch.setattr(
+        module, "parse_decision", lambda raw, where, remedy: SimpleNamespace(gate=raw.decode().strip(), **names)
+    )
+    reader = module._Reader(tmp_path)
+    if message:
+        with pytest.raises(Invalid) as refused:
+            module._read_decisions(reader, STUDY)
+        assert str(refused.value) == message
+    else:
+        entries = module._read_decisions(reader, STUDY)
+        assert {gate: entry.line.number for gate, entry in entries.items()} == {"gate1": 2, "gate3": 1}
+        assert list(entries) == ["gate1", "gate3"]
+
+
+@pytest.mark.parametrize("place", ["candidates", "promoted", "stopped"])
+def test_a_decision_names_configurations_of_params_yaml_alone(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "decisions.jsonl").write_bytes(b"x\n")
+    names: dict[str, Any] = {"candidates": [], "promoted": [], "stopped": {}} | {
+        place: {"x": 1} if place == "stopped" else ["x"]
+    }
+    monkeypatch.setattr(module, "parse_decision", lambda raw, where, remedy: SimpleNamespace(gate="gate1", **names))
+    with pytest.raises(Invalid, match="found the configuration 'x'"):
+        module._read_decisions(module._Reader(tmp_path), STUDY)

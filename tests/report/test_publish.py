@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from report.publish import name_repository, publish
+from report.publish import name_repository, publish, studies_page
 from stages.domain.errors import Refused
 from tests.repo.test_past_studies import build, commit, git, named
 from tests.report.pages import read, target
@@ -124,6 +126,14 @@ def test_a_study_whose_files_are_no_longer_read_is_listed_with_the_reason(root: 
         ("C:\\study", ("", "")),
         ("https://host.example:port/x", ("", "")),
         ("javascript:alert(1)", ("", "")),
+        ("git://host.example/a/b/", ("host.example/a/b", "https://host.example/a/b")),
+        ("http://host.example:80/a.git", ("host.example/a", "https://host.example/a")),
+        ("https://user@host.example/a.git", ("host.example/a", "https://host.example/a")),
+        ("https://localhost/a", ("", "")),
+        ("ftp://host.example/a", ("", "")),
+        ("file:///home/a", ("", "")),
+        ("host.example:deep/a.git", ("host.example/deep/a", "https://host.example/deep/a")),
+        ("./a:b", ("", "")),
         ("", ("", "")),
     ],
 )
@@ -131,3 +141,42 @@ def test_a_remote_is_named_without_user_password_or_path_of_this_machine(
     origin: str, expected: tuple[str, str]
 ) -> None:
     assert name_repository(origin) == expected
+
+
+def past(name: str, **changed: Any) -> Any:
+    values: dict[str, Any] = {
+        "name": name, "title": f"Title of {name}", "commit": "c" * 40, "seconds": 86399, "missing": None, "present": False,
+        "verdicts": {}, "path": "", "leader": None,
+    }  # fmt: skip
+    return SimpleNamespace(**values | changed)
+
+
+def test_the_index_says_what_came_of_every_study_and_where_its_site_is() -> None:
+    listed = (
+        past("now", present=True, verdicts={"R4": True, "R5": None}, path="12-9-4", leader="a"),
+        past("old", verdicts={"R4": False}, path="3", leader="b", seconds=86400),
+        past("part", missing="rung3 lacks -1 runs"),
+        past("lost"),
+    )
+    page = studies_page(listed, {"lost": "its ledger is broken"})
+    (table,) = page.tables
+    assert table.values == [
+        ["now", "now", "12 → 9 → 4", "a", "R4 holds; R5 not evaluable", "c" * 40, "1970-01-01"],
+        ["old", "old", "3", "b", "R4 does not hold", "c" * 40, "1970-01-02"],
+        ["part", "part", None, None, None, "c" * 40, "1970-01-01"],
+        ["lost", None, None, None, None, "c" * 40, "1970-01-01"],
+    ]
+    sites = [(row.cells["site"].text, row.cells["site"].href, row.cells["site"].small) for row in table.rows]
+    assert sites == [
+        ("its site", "index.html", ""), ("its site", "studies/old/index.html", ""), ("its site", "studies/part/index.html", ""),
+        ("none", "", "its ledger is broken"),
+    ]  # fmt: skip
+    assert [row.cells["site"].note for row in table.rows] == ["", "", "", "its ledger is broken"]
+    came = [(row.cells["verdicts"].text, row.cells["verdicts"].mark) for row in table.rows]
+    assert came == [
+        ("R4 holds and R5 not evaluable", ""), ("R4 does not hold", ""), ("not whole: rung3 lacks \N{MINUS SIGN}1 runs", "muted"),
+        ("no final rule", ""),
+    ]  # fmt: skip
+    assert [row.cells["leader"].href for row in table.rows[:2]] == ["configs/a.html", ""]
+    assert [row.cells["name"].small for row in table.rows[:1]] == ["Title of now"]
+    assert (page.path, page.title, table.rows[0].id) == ("studies.html", "Studies", "study.now")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from report import search
+from report.promotion_paths import PathStep, PromotionPath
 from report.search import entries, index
 from report.views import view_study
 from tests.report.pages import read
@@ -35,3 +40,32 @@ def test_everything_that_is_found_is_there(default_study: Path, site: Path) -> N
         rung, host = place.split("/")
         for config, seed in runs:
             assert (site / "runs" / rung / value["configs"][config] / host / f"{seed}.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("roles", "steps", "text"),
+    [
+        ((), (), ""),
+        (("reference", "sentinel"), (), ": reference, sentinel"),
+        ((), (PathStep("rung2", "promoted", 1),), ": promoted at gate 2"),
+        ((), (PathStep("rung2", "stopped", 1, decisive="R7"),), ": stopped at gate 2 (R7)"),
+        (
+            ("reference",),
+            (PathStep("rung2", "winner", 1), PathStep("rung3", "absent")),
+            ": reference, winner at gate 2",
+        ),
+    ],
+)
+def test_a_hit_says_roles_and_end_of_a_configuration(
+    roles: tuple[str, ...], steps: tuple[PathStep, ...], text: str
+) -> None:
+    assert search._fate(PromotionPath("a", roles, steps)) == text
+
+
+def test_runs_are_stored_by_rung_and_host_with_the_place_of_their_configuration() -> None:
+    told = [("b", "h", 7, "candidate"), ("a", "h", 8, "floor"), ("a", "g", 7, "candidate")]
+    runs = [
+        SimpleNamespace(record=SimpleNamespace(rung="rung1", config=config, host=host, seed=seed, purpose=purpose))
+        for config, host, seed, purpose in told
+    ]
+    assert search._runs(["a", "b"], runs) == {"rung1/h": [[1, 7], [0, "floor-8"]], "rung1/g": [[0, 7]]}  # type: ignore[arg-type]

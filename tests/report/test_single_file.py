@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,6 +80,80 @@ def test_hostile_texts_stay_texts_in_one_file(tmp_path: Path) -> None:
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<img" not in html.partition("<script>")[0] and "<script>window" not in html
     assert EVIL in read(tmp_path / "r.html").text
+
+
+PAGES = {"index.html", "gates/gate3.html", "configs/a b.html", "runs/rung3.html"}
+
+
+@pytest.mark.parametrize(
+    ("html", "written"),
+    [
+        ('<p id="R7">a &amp; b &#39;c&#39;</p>', '<p id="gates/gate3.html/R7">a &amp; b &#39;c&#39;</p>'),
+        ('<a href="#R7">x</a>', '<a href="#gates/gate3.html/R7">x</a>'),
+        ('<a href="../index.html">x</a>', '<a href="#index.html">x</a>'),
+        ('<a class="n" href="../configs/a%20b.html#it&#39;s">x</a>', '<a class="n" href="#configs/a b.html/it&#x27;s">x</a>'),
+        ('<a href="gate4.html">x</a>', "<a >x</a>"),
+        ('<a href="../runs/rung3/a/h/7.html">x</a>', '<a href="#runs/rung3.html/a.h.7">x</a>'),
+        ('<a href="../runs/rung4/a/h/7.html">x</a>', "<a >x</a>"),
+        ('<a href="https://example.org/a">x</a>', '<a href="https://example.org/a">x</a>'),
+        ('<link href="../index.html">', '<link href="../index.html">'),
+        ('<div data-figure="f" data-table="t" aria-labelledby="x">', '<div data-figure="gates/gate3.html/f" data-table="gates/gate3.html/t" aria-labelledby="gates/gate3.html/x">'),
+        ('a<span class="files">b <span>c</span> &amp; d</span>e', "ae"),
+        ('<span class="file">b</span>', '<span class="file">b</span>'),
+        ('<br>a<img src="x">b', '<br>a<img src="x">b'),
+        ('<script type="application/json">{"a":"<b>"}</script>', '<script type="application/json">{"a":"<b>"}</script>'),
+    ],
+)  # fmt: skip
+def test_ids_and_links_of_a_page_hold_in_the_whole(html: str, written: str) -> None:
+    assert single_file._Section("gates/gate3.html", PAGES).rewrite(html) == written
+
+
+@pytest.mark.parametrize(
+    ("sizes", "end"),
+    [
+        ((3,), "r.html: 0.0 MB"),
+        ((4,), "r.html: 0.0 MB"),
+        ((5, 4), "r.html: 0.0 MB, without the pages of configurations"),
+        ((5, 5), None),
+    ],
+)
+def test_a_report_may_be_as_large_as_its_limit_and_no_larger(
+    sizes: tuple[int, ...], end: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, made = list(sizes), []
+
+    def make(view: object, pages: list[SimpleNamespace]) -> bytes:
+        made.append([page.path for page in pages])
+        return b"x" * left.pop(0)
+
+    paths = ["index.html", "configs.html", "configs/a.html", "runs/rung3.html", "runs/rung3/a/h/7.html"]
+    kinds = [SimpleNamespace(pages=lambda view: [SimpleNamespace(path=path) for path in paths]), single_file.verify]
+    monkeypatch.setattr(single_file, "KINDS", kinds)
+    monkeypatch.setattr(single_file, "StudyView", lambda study: study)
+    monkeypatch.setattr(single_file, "make_single_file", make)
+    monkeypatch.setattr(single_file, "MAX_BYTES", 4)
+    monkeypatch.chdir(tmp_path)
+    if end is None:
+        with pytest.raises(
+            Refused, match=r"^the report would have 0.0 MB, expected 16 at most; send site/ as a whole$"
+        ):
+            write_single_file(SimpleNamespace(), Path("r.html"))  # type: ignore[arg-type]
+    else:
+        assert write_single_file(SimpleNamespace(), Path("r.html")) == end  # type: ignore[arg-type]
+        assert Path("r.html").read_bytes() == b"x" * sizes[-1]
+    assert made[0] == paths[:4] and made[1:] == [["index.html", "configs.html", "runs/rung3.html"]] * (len(sizes) - 1)
+    assert MAX_BYTES == 16_000_000
+
+
+def test_the_policy_names_the_digest_of_every_script_and_they_stand_before_the_end(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    policy = unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1))  # type: ignore[union-attr]
+    scripts = re.findall(r"<script>(.*?)</script>\n", html.partition("</footer>")[2] or html, re.DOTALL)
+    named = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts[-3:]
+    )
+    assert policy == f"default-src 'none'; script-src {named}; style-src 'unsafe-inline'; img-src data: blob:"
+    assert html.rstrip().endswith("</script>\n</body>\n</html>")
 
 
 @pytest.mark.browser

@@ -120,3 +120,45 @@ def test_a_curve_as_a_table_counts_in_whole_numbers_and_says_what_is_absent(tmp_
     table = runs.curve_table(read_trace(tmp_path, RUN), RUN, "rated clock", "nats")
     assert table.values == [[0, 0, 0.0, 5.5, 1.0], [1, 128, 0.123457, None, 0.5]]
     assert [type(value) for value in table.values[1][:2]] == [int, int]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        (0, []),
+        (24, list(range(24))),
+        (100, [0, 1, 3, 5, 7, 10, 13, 17, 20, 24, 28, 33, 37, 42, 47, 52, 57, 63, 69, 74, 80, 86, 93, 99]),
+    ],
+)
+def test_points_are_closer_at_the_beginning(rows: int, kept: list[int]) -> None:
+    assert sorted(traces._places(rows)) == kept
+    assert len(traces._places(25)) == 21
+
+
+def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert traces._read(path) is None and traces._read(tmp_path) is None
+    path.write_bytes(b"1234")
+    assert (traces._read(path, 4), traces._read(path, 3)) == (b"1234", None)
+    assert traces.MAX_BYTES == 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("", None), ("nan", None), ("-inf", None), ("0", 0.0), (" 1.5 ", 1.5), ("-2", -2.0)]
+)
+def test_a_number_of_a_curve_is_finite_or_absent(text: str, value: float | None) -> None:
+    assert traces._number(text) == value
+
+
+def test_columns_stand_in_any_order_and_a_row_may_end_early(tmp_path: Path, folder: Path) -> None:
+    data = b"train_loss,step,more,tokens,seconds,lr_factor\n3.5,1,x,2,0.5,1\n\n4.5,2\n"
+    (folder / "curve.csv").write_bytes(data)
+    files.write_whole(tmp_path / names.telemetry_path(RUN), b'{"hostname": "a"}')
+    trace = read_trace(tmp_path, RUN)
+    nothing = dict.fromkeys(("tokens", "seconds", "lr_factor"))
+    assert trace.points == [
+        {"step": 1.0, "tokens": 2.0, "seconds": 0.5, "train_loss": 3.5, "lr_factor": 1.0}, {"step": 2.0, "train_loss": 4.5, **nothing},
+    ]  # fmt: skip
+    assert (trace.rows, trace.problem, trace.telemetry) == (2, "", {"hostname": "a"})
+    assert trace.curve_sha256 == files.sha256_bytes(data)
+    assert trace.telemetry_sha256 == files.sha256_bytes(b'{"hostname": "a"}')

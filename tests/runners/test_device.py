@@ -49,6 +49,7 @@ def test_a_block_that_asks_for_nothing_has_no_environment():
         ("NVIDIA A100-SXM4-80GB", 312e12, 156e12),
         ("NVIDIA A100 80GB PCIe", 312e12, 156e12),
         ("NVIDIA L40S", 362e12, 183e12),
+        ("L40S", 362e12, 183e12),
         ("NVIDIA H100 80GB HBM3", 989.5e12, 494.7e12),
         ("NVIDIA H100 PCIe", 756e12, 378e12),
         ("NVIDIA H100 NVL", 835e12, 417e12),

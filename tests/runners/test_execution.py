@@ -277,3 +277,25 @@ def test_progress_is_told_from_the_first_quarter_of_a_second_of_the_clock_on(pla
     run._on_progress({"step": "2"})
     assert [now.step for now in watcher.seen] == [2]
     assert [row[0] for row in watcher.rows] == [1, 2]
+
+
+def test_a_version_in_git_runs_in_a_checkout_of_its_own_that_goes_with_the_run(
+    place: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def check_out(settings: Any, knobs: dict[str, Any], folder: Path) -> None:
+        asked.append((settings.candidate, knobs, folder))
+        folder.mkdir()
+
+    monkeypatch.setattr("stages.runners.candidates.check_out", check_out)
+    knobs = {"commit": "a" * 40, "sha256": "b" * 64}
+    command = ["python", "train.py", "{seed}", "{with.steps}"]
+    versions = {"command": command, "files": ["agent/x.py"], "candidate": ["agent/train.py"], "folder": "agent"}
+    checkout = place / "scratch" / "run" / "checkout"
+    result = make(place, given={"knobs": knobs}, **versions).run()
+    assert asked == [(["agent/train.py"], knobs, checkout)]
+    assert program.calls[0].folder == checkout / "agent"
+    assert checkout.exists()
+    result.clear()
+    assert not checkout.exists()

@@ -371,3 +371,20 @@ def test_a_site_that_cannot_be_built_here_is_not_looked_at(judged, copy, monkeyp
         "report/ installed here is not the one that built the site",
         "verify with that commit's own code",
     )
+
+
+def test_a_winner_without_weights_of_its_own_has_none_beside_it(copy, monkeypatch):
+    meaning = "the winner stage would not have left it so"
+    more = Problem("artifacts/winner/model.safetensors", "a file", "no such file", meaning)
+    monkeypatch.setattr(winner, "keeps_weights", lambda run: False)
+    assert next(iter(derived.check_winner(alter(copy)))) == more
+    monkeypatch.undo()
+    summaries = derived._derive_summaries(copy)
+    headline = canonical.dumps({**canonical.loads(summaries[METRICS]), "winner": None})
+    monkeypatch.setattr(derived, "_derive_summaries", lambda case: {**summaries, METRICS: headline})
+    assert winner_problems(copy)[0][0] == more
+    monkeypatch.undo()
+    (copy.root / "artifacts" / "winner" / "model.json").unlink()
+    assert winner_problems(copy, folder(copy))[0] == [
+        Problem("artifacts/winner/model.json", "no file", "a file", meaning)
+    ]

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from stages.domain.files import md5_bytes
 from stages.domain.study import Study
 from stages.dvcfiles.lockfile import LockedFile
+from stages.repo.objects import GitAbsent
 from stages.verify import digests
 from stages.verify.check import Case, Problem
+from stages.verify.decisions import Recomputed
 from stages.verify.dvc_locks import DvcLocks
+from stages.verify.folders import Content, digest_folder
 from stages.verify.ledger import Ledger
+from stages.verify.locks import Locks
 from stages.verify.pending import EvidenceRules
 from tests.verify.cases import alter, change_runs, told
 
@@ -242,3 +248,91 @@ def test_a_run_that_an_amendment_no_longer_asks_for_was_dropped_only_where_a_com
     assert not digests._was_dropped(alter(dropped, frozen), run)
     changed = change_runs(judged, lambda value: value["facts"].update(train_loss=1.5), at=0).runs[0]
     assert not digests._was_dropped(dropped, changed)
+
+
+def test_the_runner_of_evidence_that_is_to_be_made_anew_is_that_of_the_commit_of_its_rules(judged):
+    head = judged.git.head
+    files = {"trainer/more.py": b"# another runner\n"}
+    ran = digests.known_contents(judged)["trainer"].md5
+    now = digests.known_contents(alter(judged, files=files))["trainer"].md5
+    assert ran != now
+    rules = replace(judged.get(EvidenceRules), pending={"gate1": "amended"}, commit=head)
+
+    def then(*values: object, **fields: Any) -> str | None:
+        return digests._DigestComparison(alter(judged, *values, **fields))._runner_of_then
+
+    assert then(rules) == then(rules, files=files) == ran
+    assert then(replace(rules, commit=None)) is None
+    assert then(replace(rules, pending={"gate1": "frozen"})) is None
+    assert then(replace(rules, pending={"gate2": "amended"})) is None
+    assert then(rules, git=None) is None
+    assert then(without=(EvidenceRules,)) is None
+    assert [problem.file for problem in check(judged, rules, files=files)[0]] == []
+    told = check(judged, files=files)[0]
+    assert {problem.file for problem in told} == {"trainer"}
+    problem = told[0]
+    assert (problem.found, problem.meaning) == (f"MD5 {now}", "it was changed after its stage wrote it")
+
+
+def test_what_nothing_here_says_of_past_locks_is_noted_and_is_no_failure(judged, monkeypatch):
+    locks = edit(judged, "dvc.lock", "ledger", "deps", "locks", lambda file: replace(file, md5="0.dir"))
+
+    def absent(*_: object) -> Any:
+        raise GitAbsent("a folder is absent", "git fetch")
+
+    def notes() -> list[str]:
+        problems, noted = check(judged, locks)
+        assert problems == []
+        return noted
+
+    monkeypatch.setattr(digests, "lock_folders", absent)
+    with pytest.raises(GitAbsent):
+        check(judged, locks)
+    monkeypatch.setattr(judged.git, "partial", True)
+    assert len(notes()) == 1
+    monkeypatch.setattr(digests, "lock_folders", lambda *_: [])
+    monkeypatch.setattr(judged.git, "shallow", frozenset({"a" * 40}))
+    assert len(notes()) == 1
+    monkeypatch.setattr(judged.git, "shallow", frozenset())
+    assert len(check(judged, locks)[0]) == 1
+    monkeypatch.setattr(digests, "lock_folders", absent)
+    monkeypatch.setattr(type(judged.git), "head", None)
+    assert digests._DigestComparison(alter(judged))._past_locks == set()
+    asked: list[str] = []
+    monkeypatch.setattr(digests, "lock_folders", lambda git, head: (asked.append(head), [])[1])
+    assert digests._DigestComparison(alter(judged, commit="c" * 40))._past_locks == set()
+    assert asked == ["c" * 40]
+
+
+def test_records_in_hindsight_are_known_by_their_lines(judged):
+    assert "artifacts/hindsight/records" not in digests.known_contents(judged)
+    run = judged.get(Ledger).runs[0]
+    record = run.record.model_copy(update={"purpose": "hindsight"})
+    path = replace(run, record=record, file="ledger/hindsight.jsonl").path
+    ledger = replace(judged.get(Ledger), hindsight=(replace(run, record=record, file="ledger/hindsight.jsonl"),))
+    known = digests.known_contents(alter(judged, ledger))
+    assert path.startswith("artifacts/hindsight/records/")
+    assert known[path] == Content(record.md5, len(run.data), None, "ledger/hindsight.jsonl")
+    inside = path.removeprefix("artifacts/hindsight/records/")
+    folder = digest_folder([(inside, known[path])], "ledger/hindsight.jsonl")
+    assert known["artifacts/hindsight/records"] == folder
+    assert known["artifacts/records"] == digests.known_contents(judged)["artifacts/records"]
+
+
+def test_the_folders_of_all_records_and_decisions_are_known_once_every_gate_has_decided(judged):
+    recomputed = judged.get(Recomputed)
+    known = digests.known_contents(judged)
+    assert {"artifacts/records", "artifacts/gates", "ledger", "trainer"} <= known.keys()
+    assert (known["artifacts/gates"].source, known["artifacts/records"].source) == (
+        "ledger/decisions.jsonl",
+        "ledger/runs.jsonl",
+    )
+    some = {gate: decision for gate, decision in recomputed.decisions.items() if gate != "gate5"}
+    fewer = digests.known_contents(alter(judged, replace(recomputed, decisions=some)))
+    assert known.keys() - fewer.keys() == {"artifacts/records", "artifacts/gates"}
+    gone = digests.known_contents(alter(judged, files=dict.fromkeys(judged.tree.paths("trainer"))))
+    assert "trainer" not in gone
+    closed = digests.known_contents(alter(judged, replace(judged.get(EvidenceRules), locks=Locks({}))))
+    assert closed["artifacts/protocol/rung1.json"] == digests.digest_bytes(
+        digests.ClosedContract("rung1").to_bytes(), "locks/gate1.yaml"
+    )

@@ -180,3 +180,29 @@ def test_changed_decisions_are_a_table_or_none(printed):
         ["gate", "before", "now"],
         ["gate1", "not", "decided", "not", "decided"],
     ]
+
+
+def test_a_table_begins_at_the_edge_and_keeps_its_order(printed):
+    lines = printed(formats.print_report, REPORT)
+    assert [line[:3] for line in lines[1:6]] == ["che", "V01", "   ", "V02", "V03"]
+    assert lines[2].startswith("V01    one    passed   It shows this"), lines[2]
+
+
+def test_junit_tells_every_problem_and_names_the_first_in_its_message():
+    two = replace(FAILED, problems=(problem(1), problem(2)), notes=("a\x1b", "b"))
+    text = formats.junit([replace(REPORT, target="x\x1by", results=(two,))]).decode()
+    assert f'message="{str(problem(1)).replace("<", "&lt;").replace(">", "&gt;")}"' in text
+    told = "\n".join(map(str, (problem(1), problem(2)))).replace("<", "&lt;").replace(">", "&gt;")
+    assert f">{told}</failure>" in text
+    assert "<system-out>a\\x1b\nb</system-out>" in text
+    assert 'name="promotion verify x\\x1by"' in text
+
+
+def test_a_comment_cuts_no_commit_that_failed_before_its_limit():
+    steps = [CommitStep(f"{n:040x}"[::-1], "A", (), REPORT) for n in range(formats.MOST_LISTED)]
+    (line,) = (line for line in formats.markdown(GOOD, [], steps).split("\n") if "commits failed" in line)
+    assert line == (
+        f"{len(steps)} of {len(steps)} commits failed: {', '.join(step.commit[:12] for step in steps)}. "
+        "The last of them is shown here."
+    )
+    assert "commits failed" not in formats.markdown(GOOD, [], [replace(steps[0], report=GOOD)])

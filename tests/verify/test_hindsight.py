@@ -21,6 +21,9 @@ from stages.verify.locks import Locks
 from stages.verify.pending import EvidenceRules
 from tests.support import synthetic
 from tests.verify.cases import alter
+from tests.verify.test_past import FIRST as ONE
+from tests.verify.test_past import SECOND, THIRD, state, with_history
+from tests.verify.test_past_evidence import Blobs
 
 LEDGER, DECISIONS = "ledger/hindsight.jsonl", "ledger/decisions.jsonl"
 FIRST = "hindsight/d1-c000/cpu-bf16/5000"
@@ -207,3 +210,141 @@ def test_where_nothing_decided_and_nothing_was_looked_at_there_is_nothing_to_che
         check(judged, git=None)  # and no history that could hold some
     assert hindsight._lines(alter(judged, git=None), "a" * 40) == []
     assert hindsight._lines(judged, "") == []
+
+
+# Hindsight in history
+
+
+def decided(case: Case) -> bytes:
+    return case.get(Ledger).decisions["gate5"].data
+
+
+def past(case: Case, *states: Any, blobs: dict[str, bytes] | None = None, **fields: Any) -> list[Problem]:
+    """What the history of hindsight shows; the object `d` holds the last decision."""
+    git = Blobs(d=decided(case), e=b"", **(blobs or {}))
+    altered = with_history(case, *states, git=git, **fields)
+    last = hindsight._last_decision(altered)
+    assert last is not None
+    return list(hindsight._history(altered, altered.get(Ledger).hindsight, last))
+
+
+def line(case: Case, at: int = 0, **changes: Any) -> bytes:
+    return canonical.dumps({**canonical.loads(case.get(Ledger).hindsight[at].data), **changes})
+
+
+WITH, WITHOUT = {DECISIONS: "d"}, {DECISIONS: "e"}
+
+
+def test_hindsight_comes_with_the_decision_that_it_names_or_after_it(looked):
+    new = {LEDGER: [line(looked)]}
+    early = Problem(
+        LEDGER,
+        f"commit {SECOND[:12]} holds hindsight and no line of {DECISIONS} with the digest that it names",
+        "the decision in that commit or an ancestor",
+        "what was stopped was trained before the last gate had decided",
+    )
+    assert past(looked, state(ONE, oids=WITH), state(SECOND, ONE, oids=WITHOUT, ledgers=new)) == []
+    assert past(looked, state(ONE, oids={}), state(SECOND, ONE, oids=WITH, ledgers=new)) == []
+    assert past(looked, state(ONE, oids={}), state(SECOND, ONE, oids=WITHOUT, ledgers=new)) == [early]
+    assert past(looked, state(ONE, oids={}), state(SECOND, ONE, oids={}, ledgers=new)) == [early]
+    late = state(THIRD, SECOND, oids=WITH, ledgers=new)
+    assert past(looked, state(ONE, oids={}), state(SECOND, ONE, oids={}, ledgers=new), late) == [early]
+    beside = state(THIRD, oids=WITH)  # of another branch
+    assert past(looked, beside, state(ONE, oids={}), state(SECOND, ONE, oids={}, ledgers=new)) == [early]
+    other = {LEDGER: [line(looked, decision="0" * 64)]}
+    assert past(looked, state(ONE, oids=WITH), state(SECOND, ONE, oids={}, ledgers=other)) == [early]
+
+
+def test_hindsight_of_another_study_and_lines_that_are_no_records_are_not_looked_at(looked):
+    foreign = line(looked, decision="0" * 64, lock="1" * 64)
+    assert past(looked, state(ONE, oids={}, ledgers={LEDGER: [foreign, b"rubbish\n"]})) == []
+    own_lock = line(looked, decision="0" * 64)
+    assert len(past(looked, state(ONE, oids={}, ledgers={LEDGER: [own_lock]}))) == 1
+    own_decision = line(looked, lock="1" * 64)
+    assert len(past(looked, state(ONE, oids={}, ledgers={LEDGER: [own_decision]}))) == 2, "early, and changed"
+    elsewhere = state(ONE, oids={}, ledgers={"old/ledger/hindsight.jsonl": [line(looked)]})
+    assert past(looked, elsewhere) == []
+
+
+def test_a_run_in_hindsight_stays_as_it_first_stood_under_this_decision(looked):
+    meaning = "it is not what was first reported after this decision"
+    facts = looked.get(Ledger).hindsight[0].record.facts or {}
+    other = line(looked, facts={**facts, "val_bpb": 9.0})
+    holds = f"that commit {ONE[:12]} holds"
+    changed = told(looked, 1, "", "other bytes", f"those {holds}", meaning)
+    gone = Problem(LEDGER, f"the record of {FIRST} is gone", f"what commit {ONE[:12]} holds", meaning)
+    first = state(ONE, oids=WITH, ledgers={LEDGER: [other]})
+    assert past(looked, first) == [changed]
+    later = state(SECOND, ONE, oids=WITH, ledgers={LEDGER: [line(looked)]})
+    assert past(looked, first, later) == [changed]
+    assert past(looked, state(ONE, oids=WITH, ledgers={LEDGER: [line(looked)]})) == []
+    ledger = looked.get(Ledger)
+    fewer = alter(looked, replace(ledger, hindsight=ledger.hindsight[1:]))
+    assert past(fewer, first) == [gone]
+    another = line(looked, decision=sha256_of(b"an earlier decision\n"), facts={**facts, "val_bpb": 9.0})
+    states = state(ONE, oids={DECISIONS: "o"}, ledgers={LEDGER: [another]})
+    assert past(looked, states, blobs={"o": b"an earlier decision\n"}) == [], "it was of a decision before"
+
+
+def sha256_of(data: bytes) -> str:
+    return hindsight.sha256_bytes(data)
+
+
+def test_a_failed_run_in_hindsight_may_be_made_again_unless_it_reported_something(looked):
+    failed = {"status": "failed", "facts": None, "reason": "killed"}
+
+    def of(**changes: Any) -> list[Problem]:
+        return past(looked, state(ONE, oids=WITH, ledgers={LEDGER: [line(looked, **{**failed, **changes})]}))
+
+    assert of() == []
+    facts = looked.get(Ledger).hindsight[0].record.facts
+    assert len(of(facts=facts)) == 1
+    assert len(of(reason="loss 1.5")) == 1
+    assert len(of(status="diverged", facts=facts)) == 1
+    fewer = alter(looked, replace(looked.get(Ledger), hindsight=()))
+    states = state(ONE, oids=WITH, ledgers={LEDGER: [line(looked, **{**failed, "reason": "loss 1.5"})]})
+    assert past(fewer, states) == [], "nothing here could be compared with it"
+
+
+def test_hindsight_that_was_taken_away_is_missed_where_git_holds_it(looked):
+    ledger = replace(looked.get(Ledger), hindsight=())
+    oids = {**WITH, LEDGER: "h"}
+    stood = state(ONE, oids=oids, ledgers={LEDGER: [line(looked)]})
+
+    def case(data: bytes, *states: Any) -> Case:
+        return with_history(looked, *states, values=[ledger], git=Blobs(d=decided(looked), h=data))
+
+    gone = f"the record of {FIRST} is gone"
+    assert [problem.found for problem in hindsight.check_hindsight(case(line(looked), stood))] == [gone]
+    foreign = line(looked, decision="0" * 64, lock="1" * 64)
+    for data, states in ((foreign, [stood]), (line(looked), [state(ONE, oids=WITH)]), (line(looked), [])):
+        with pytest.raises(Skip, match="nothing was trained in hindsight"):
+            list(hindsight.check_hindsight(case(data, *states)))
+    digest = hindsight.sha256_bytes(decided(looked))
+    last = hindsight._last_decision(looked)
+    assert hindsight._stood_before(case(digest.encode(), stood), last)
+    assert not hindsight._stood_before(case(digest.encode(), stood), None)
+    lock = looked.get(Locks).by_gate["gate3"].digest
+    assert hindsight._stood_before(case(lock.encode(), stood), None)
+
+
+def test_the_lines_of_a_file_are_those_of_git_or_of_the_workspace(looked):
+    git = Blobs(a=b"1\n2\n")
+    case = alter(looked, git=git, files={LEDGER: b"3\n4\n"})
+    assert hindsight._lines(case, "a") == [b"1\n", b"2\n"]
+    own = hindsight.object_id("blob", b"3\n4\n", git.head)
+    assert hindsight._lines(case, own) == [b"3\n", b"4\n"]
+    git.contents[own] = b"5\n"
+    assert hindsight._lines(alter(looked, git=git, files={LEDGER: b"3\n4\n"}, commit=ONE), own) == [b"5\n"]
+    assert hindsight._lines(alter(looked, git=git, files={LEDGER: None}), "a") == [b"1\n", b"2\n"]
+
+
+def test_a_line_is_parsed_once_and_none_where_it_is_no_record(looked):
+    parsed: dict[bytes, Any] = {}
+    record = hindsight._parse(line(looked), parsed)
+    assert record is not None
+    assert (record.id, parsed) == (FIRST, {line(looked): record})
+    assert hindsight._parse(line(looked), parsed) is record
+    assert hindsight._parse(b"rubbish\n", parsed) is None
+    ladder = looked.get(Ledger).runs[0]
+    assert hindsight._parse(ladder.data, {ladder.data: ladder.record}) is None

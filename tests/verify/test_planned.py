@@ -20,7 +20,7 @@ from stages.verify.dvc_locks import DvcLocks
 from stages.verify.pending import EvidenceRules
 from tests.support import synthetic
 from tests.verify.cases import alter
-from tests.verify.test_dvc_locks import RUN2, RUNG2, check, edited_file, parameters, pipelines
+from tests.verify.test_dvc_locks import LOCKED, RUN2, RUNG2, check, edited_file, parameters, pipelines
 
 RESULT = (CONFIDENCE / "confidence.json").as_posix()
 
@@ -308,3 +308,18 @@ def test_a_file_of_the_earliest_commits_is_held_against_its_form_of_then(judged,
     new = yamlio.loads(ladder.text.encode(), ladder.path)
     (problem,) = parameters(pipelines(judged, edited=[(ladder, {**new, "vars": [1]})]))[0]
     assert problem.pointer == "/vars"
+
+
+def test_what_a_stage_was_given_is_told_up_to_a_length():
+    stage = replace(LOCKED, params={"params.yaml": {"a": "x" * 300}})
+    planned = PlannedStage(LOCKED.cmd, ("x",), ("y",), {"params.yaml": ("a",)})
+    (problem,) = dvc_locks._compare_stage("dvc.lock", "run", stage, planned, {"params.yaml": {"a": "y" * 300}})
+    assert (problem.found, problem.expected) == (repr("x" * 300)[:200], repr("y" * 300)[:200])
+
+
+def test_the_outputs_of_all_locks_are_known_by_path(judged):
+    locks = judged.get(DvcLocks)
+    outputs = locks.outputs()
+    stages = [stage for path in locks.recorded for stage in locks.recorded[path].values()]
+    assert outputs == {path: file for stage in stages for path, file in stage.outs.items()}
+    assert [name for path, name, _ in locks.stages() if path == "dvc.lock"] == list(locks.recorded["dvc.lock"])

@@ -13,14 +13,26 @@ from typing import Any
 
 import pytest
 
-from stages.domain.errors import Invalid
+from stages.domain.errors import Invalid, Refused
 from stages.domain.study import Study
 from stages.repo.tree import WorkTree
 from stages.verify import SEQUENCE, Report, required_checks, sequence, verify, verify_history
-from stages.verify.check import Case, CheckFailed, Options, OutOfOrder, Problem, Skip, check_order, perform, problems_of
+from stages.verify.check import (
+    Case,
+    Check,
+    CheckFailed,
+    Options,
+    OutOfOrder,
+    Problem,
+    Skip,
+    check_order,
+    perform,
+    problems_of,
+)
 from stages.verify.documentation import PAGE, with_checks_table
 from stages.verify.ledger import Ledger
 from stages.verify.locks import Locks
+from stages.verify.result import CheckResult
 from stages.verify.sequence import run_checks
 from tests.support.repo import PROJECT
 from tests.verify.forger import Forger
@@ -207,3 +219,79 @@ def test_a_study_is_learnt_even_from_an_exploratory_one_so_that_more_can_be_said
         results = {result.check.id: result.status for result in run_checks(workspace)}
     assert results["V02"] == "failed"
     assert workspace.knows(Study)
+
+
+def made(check: Check, case_: Case, *before: CheckResult) -> CheckResult:
+    return sequence._result(check, case_, {result.check.id: result for result in before})
+
+
+def check_of(function: Any, depth: Any = "git", needs: tuple[type, ...] = ()) -> Check:
+    return Check("V99", "x", depth, function, needs)
+
+
+def test_a_result_says_what_came_of_its_check(tmp_path):
+    def noting(one: Case) -> None:
+        one.note("seen")
+
+    def skipping(one: Case) -> None:
+        one.note("seen")
+        raise Skip("why", "how", applies=False)
+
+    for function, status, fields in (
+        (noting, "passed", {"notes": ("seen",)}),
+        (skipping, "skipped", {"notes": ("seen",), "reason": "why", "enable": "how", "applies": False}),
+    ):
+        check = check_of(function)
+        assert made(check, case(tmp_path)) == CheckResult(check, status, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("count", "shown", "more"), [(200, 200, 0), (201, 200, 1), (203, 200, 3)])
+def test_so_many_problems_of_a_check_are_shown_and_the_rest_is_counted(count, shown, more, tmp_path):
+    def failing(one: Case) -> list[Problem]:
+        one.note("seen")
+        return [Problem(str(number), "a", "b", "c") for number in range(count)]
+
+    check = check_of(failing)
+    problems = tuple(Problem(str(number), "a", "b", "c") for number in range(shown))
+    assert made(check, case(tmp_path)) == CheckResult(check, "failed", problems, ("seen",), more=more)
+
+
+@pytest.mark.parametrize(
+    ("depth", "asked", "status"),
+    [
+        ("artifacts", "git", "skipped"),
+        ("artifacts", "artifacts", "passed"),
+        ("artifacts", "replay", "passed"),
+        ("git", "git", "passed"),
+        ("replay", "git", "passed"),
+    ],
+)
+def test_a_check_of_artifacts_is_not_made_at_the_depth_git(depth, asked, status, tmp_path):
+    check = check_of(lambda one: None, depth)
+    deep = replace(case(tmp_path), options=Options(asked))
+    expected = CheckResult(check, status)
+    if status == "skipped":
+        enable = "dvc repro && promotion verify"
+        expected = CheckResult(check, status, reason="this is the depth `git`", enable=enable)
+    assert made(check, deep) == expected
+
+
+def test_a_check_that_needs_what_another_did_not_learn_is_skipped_like_it_or_because_of_it(tmp_path):
+    check = check_of(lambda one: pytest.fail("it was made"), needs=(Study, Locks))
+    giver = next(one for one in SEQUENCE if Study in one.gives)
+    skipped = CheckResult(giver, "skipped", (), ("note",), "why", "how", applies=False)
+    expected = CheckResult(check, "skipped", reason="why", enable="how", applies=False)
+    assert made(check, case(tmp_path), skipped) == expected
+    failed = CheckResult(giver, "failed", (Problem("a", "b", "c", "d"),))
+    reason = "V02 study failed, and this check builds on it"
+    enable = "mend V02, then promotion verify"
+    assert made(check, case(tmp_path), failed) == CheckResult(check, "skipped", reason=reason, enable=enable)
+
+
+def test_checks_are_required_by_id_by_name_or_all_of_them():
+    assert required_checks("") == required_checks(" , ") == frozenset()
+    assert required_checks("V24, SITE ,v01") == {"V24", "V29", "V01"}
+    assert required_checks("all") == {check.id for check in SEQUENCE}
+    with pytest.raises(Refused) as refused:
+        required_checks("V24,zzz,V99")
+    assert str(refused.value) == "--require v99: no such check; they are V01 to V32, or their names"
