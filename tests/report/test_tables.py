@@ -195,6 +195,12 @@ def test_files_say_what_a_table_is_and_a_study_lends_its_clock() -> None:
     ]
 
 
+def test_json_of_a_table_is_text_as_it_is_and_no_number_that_json_lacks() -> None:
+    assert '"rows":[["é",1.5,"é"]]' in as_json(table("é"), "s").decode("utf-8")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json(table("a", float("nan")), "s")
+
+
 def test_rows_have_an_anchor_where_they_have_an_id() -> None:
     rows = [TableRow("a b", {"text": "x"}), TableRow("", {"text": "y"})]
     made = str(body(Table("t", "T", "s", columns=[TEXT], rows=rows), str, True, render.anchor))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -94,3 +96,35 @@ def test_commits_that_a_shallow_clone_hides_are_named_with_what_brings_them(root
         with pytest.raises(GitAbsent, match=f"^the range: this shallow clone is cut off at commit {commits[3][:12]}"):
             refuse_cut(shallow, [commits[3]], "the range")
         refuse_cut(shallow, [commits[3], f"^{commits[3]}"], "the range")
+
+
+@pytest.mark.parametrize(
+    ("shallow", "listed", "parents", "cut"),
+    [
+        ((), "a b", True, None),
+        (("b", "a"), "a b", True, "a"),
+        (("b",), "a b", True, "b"),
+        (("c",), "a b", True, None),
+        (("a",), "a b", False, None),  # it begins where the history begins
+    ],
+)
+def test_a_range_is_cut_where_it_holds_a_commit_whose_parents_are_hidden(shallow, listed, parents, cut):
+    asked: list[tuple[str, ...]] = []
+
+    def ask(*words: str) -> str:
+        asked.append(words)
+        return listed
+
+    git: Any = SimpleNamespace(
+        shallow=frozenset(shallow), ask=ask, commit=lambda oid: SimpleNamespace(parents=("x",) if parents else ())
+    )
+    if cut is None:
+        refuse_cut(git, ["r"], "it")
+    else:
+        with pytest.raises(GitAbsent) as absent:
+            refuse_cut(git, ["r"], "it")
+        assert (
+            absent.value.reason == f"it: this shallow clone is cut off at commit {cut}, and what came before is hidden"
+        )
+        assert absent.value.enable == "git fetch --unshallow"
+    assert asked == ([("rev-list", "r", "--")] if shallow else [])

@@ -198,3 +198,16 @@ def test_the_ledger_notes_on_which_locks_it_was_written(judged):
         case = alter(judged)
         case.__dict__["root_lock"] = change
         assert pending._noted_digest(case) is None
+
+
+def test_what_is_pending_is_noted_where_the_ledger_is_counted(judged, monkeypatch):
+    rules = replace(judged.get(EvidenceRules), pending={"gate4": "amended", "gate5": "frozen"})
+    monkeypatch.setattr(pending, "find_evidence_rules", lambda case: rules)
+    case = alter(judged, without=(EvidenceRules,))
+    assert list(pending.check_ledger_complete(case)) == []
+    assert case.get(EvidenceRules) is rules
+    assert case.notes == list(rules.notes())
+    assert len(case.notes) == 2
+    bare = alter(judged, without=(EvidenceRules, Locks))
+    assert list(pending.check_ledger_complete(bare)) == []
+    assert (bare.knows(EvidenceRules), bare.notes) == (False, [])
