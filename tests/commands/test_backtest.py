@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -260,6 +261,12 @@ def test_a_design_assumes_what_its_model_says() -> None:
         "seeds apart by 0.001 at 60 s and 0.001 at 3600 s (s.d.)",
         "configurations apart by 0.01 and 0.01; both ends correlate by 0.70",
         "fresh seeds at every rung, every run from its start; a device-hour is an hour of budget, without start-up",
+    ]
+    steep = replace(MODEL, noise_slope=-0.5, config_slope=-0.25, hosts=())
+    assert design._assumptions(steep, WISH, [])[:3] == [
+        "8 candidates drawn from that population, on 1 hosts; no run crashes",
+        "seeds apart by 0.0077 at 60 s and 0.001 at 3600 s (s.d.)",
+        "configurations apart by 0.028 and 0.01; both ends correlate by 0.70",
     ]
     assert float(MODEL.correlation(np.array([60.0, 3600.0]))[0, 1]) == pytest.approx(0.7)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stages.commands import freeze
-from stages.domain import locks
+from stages.domain import locks, names
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
+from stages.domain.study import load
+from stages.repo import history
+from stages.repo.git import UNSHALLOW
 from stages.repo.history import PastLock
+from stages.repo.objects import GitAbsent
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("no such folder")])
@@ -191,3 +197,24 @@ def test_a_signature_is_stale_where_its_lock_is_new_or_changes(
     if content is not None:
         path.write_bytes(content)
     assert freeze._differs(path, data) is differs
+
+
+def test_where_history_is_cut_off_nothing_is_frozen_anew(
+    workspace: Path, old: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = SimpleNamespace(cut="0123456789abcdef", locks_with_evidence=list, locks_with_evidence_of=lambda study: {})
+    monkeypatch.setattr(history, "history_at_head", lambda: cut)
+    monkeypatch.setattr(freeze, "runner_digest", lambda study: old.frozen.runner)
+    monkeypatch.setattr(freeze, "corpus_digest", lambda: old.frozen.corpus)
+    monkeypatch.setattr(freeze, "validate", lambda study: None)
+    assert {change for _, change in freeze.plan_locks(load(), [], None).values()} == {"unchanged"}
+    value = json.loads(names.PARAMS.read_bytes())
+    value["gates"]["gate5"]["R6"]["most"] = 0.5
+    names.PARAMS.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(GitAbsent) as caught:
+        freeze.plan_locks(load(), ["gate5"], "why")
+    assert caught.value.reason == (
+        "a shallow clone: what came before commit 0123456789ab is hidden, and whether evidence under these rules was seen "
+        "before; nothing was frozen"
+    )
+    assert caught.value.enable == UNSHALLOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,3 +110,21 @@ def test_a_study_of_one_host_needs_no_second_machine(workspace: Path, promotion:
     told = promotion("plan", "--workers", "2")
     assert "with a machine for each host" not in told
     assert " on one machine; 2 workers a host\n" in told
+
+
+def test_a_plan_of_just_less_than_ten_minutes_is_told_in_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    hours = 599.9 / 3600
+    totals = SimpleNamespace(
+        hours=hours, floor_hours=0.0, hosts={"cpu": hours}, runs=1, floor_runs=0, screening_hours=0.0,
+        last_rung_hours=hours,
+    )  # fmt: skip
+    rung = SimpleNamespace(
+        candidates=1, cells=1, runs=1, floor_runs=0, hosts={"cpu": hours}, hours=hours, floor_hours=0.0,
+        budget_seconds=599.9,
+    )  # fmt: skip
+    study_plan: Any = SimpleNamespace(
+        totals=totals, rungs={"rung1": rung}, study="short", clock="rated", counterfactuals=[]
+    )
+    wall: Any = SimpleNamespace(workers=1, one_after_another=600.0, side_by_side=600.0, hosts={})
+    plan.show(study_plan, wall, None)
+    assert capsys.readouterr().out.startswith("short: at most, in device-seconds on the rated clock")

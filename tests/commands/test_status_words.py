@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,13 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from stages.cli import build_parser
 from stages.commands import status
 from stages.confidence import stored
 from stages.domain.decision import Decision, RankedCandidate, RuleOutcome
 from stages.domain.errors import Invalid
 from stages.domain.files import sha256_bytes
-from stages.status import RungStatus
+from stages.status import RungStatus, TimeLeft
 
 
 def make_rule(**changes: Any) -> RuleOutcome:
@@ -215,7 +217,8 @@ def test_everything_that_can_be_told_comes_in_its_order_and_colours(monkeypatch:
     blocked = make_decision(
         gate="gate1", outcome="blocked", blocked_by=["R1"], promoted=[], rules=[make_rule(id="R1", effect="require")]
     )
-    what_if = make_decision(mode="exploratory", ranking=[RankedCandidate.model_construct(config="b", mean=1.25)])
+    ranking = [RankedCandidate.model_construct(config="b", mean=1.25)]
+    what_if = make_decision(mode="exploratory", ranking=ranking, rules=[make_rule()], verdicts={"R4": True})
     rows = [
         make_row(rung="rung1", gate="gate1", decision=blocked, lock=make_lock("why")),
         make_row(decision=what_if),
@@ -240,9 +243,10 @@ def test_everything_that_can_be_told_comes_in_its_order_and_colours(monkeypatch:
             ),
         )
         lines = out.getvalue().replace("\x1b[", "<").splitlines()
+        assert [line.split("│")[1].strip() for line in lines if line[:1] == "│"] == [row.rung for row in rungs]
         return [line for line in lines if line[:1] not in "┏┃┡│└"]
 
-    yellow, red, bold, end = "<33m", "<31m", "<1m", "<0m"
+    yellow, red, green, bold, end = "<33m", "<31m", "<32m", "<1m", "<0m"
     notes = [
         "goes on from gate3 of before, commit 0123456789ab",
         f"{yellow}study.mode is exploratory: what the gates say now is a what-if and never evidence{end}",
@@ -251,6 +255,7 @@ def test_everything_that_can_be_told_comes_in_its_order_and_colours(monkeypatch:
         f"{red}gate1 is blocked{end} and promotes nobody:",
         "  R1 must hold",
         "gate2 promoted a",
+        f"gate2 R4 {green}holds{end}: the comparator is near",
         "trains now: rung1/a, last heard of 3 s ago",
         f"lowest mean at rung2: {bold}b{end}, val_bpb 1.250000",
         "How sure?",
@@ -278,3 +283,27 @@ def test_a_result_of_hindsight_is_of_the_decision_with_its_digest(monkeypatch: p
     rows = [make_row(), make_row(decision=decision)]
     assert status._list_hindsight(rows) == ["Hindsight: It was found."]
     assert "is of another decision" in status._list_hindsight(rows[:1] * 2 + [make_row(decision=None)])[0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_status_as_json_holds_what_is_known_and_null_for_the_rest(known: bool, monkeypatch, capsys) -> None:
+    origin = SimpleNamespace(model_dump=lambda: {"study": "before"})
+    left = TimeLeft("rung2", 2, 30.0, 5, ())
+    monkeypatch.setattr(status, "load", lambda: make_study(name="mine", from_=origin if known else None))
+    monkeypatch.setattr(status, "read_status", lambda study: [make_row()])
+    monkeypatch.setattr(status, "find_next_step", lambda study, rungs: ("why not", "dvc repro"))
+    monkeypatch.setattr(status, "estimate_time_left", lambda study, rungs: left if known else None)
+    monkeypatch.setattr(status, "list_training", lambda: [("rung1/a", 2.649)] * known)
+    assert status.run(build_parser("status").parse_args(["status", "--json"])) == 0
+    value = {
+        "schema": 1,
+        "study": "mine",
+        "mode": "frozen",
+        "clock": "rated",
+        "from": {"study": "before"} if known else None,
+        "rungs": [make_row().to_json()],
+        "training_now": [{"run": "rung1/a", "heard_seconds_ago": 2.6}] * known,
+        "time_left": {"rung": "rung2", "runs": 2, "seconds": 30.0, "rests_on": 5, "unknown": []} if known else None,
+        "next": {"why": "why not", "command": "dvc repro"},
+    }
+    assert capsys.readouterr().out == json.dumps(value, indent=1) + "\n"

@@ -12,7 +12,7 @@ import pytest
 from stages.cli import build_parser
 from stages.commands import train
 from stages.domain import canonical
-from stages.domain.errors import Refused
+from stages.domain.errors import Invalid, Refused
 from stages.runners import RunResult, builtin
 
 FACTS = {
@@ -119,3 +119,18 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_the_runner_is_loaded
     with pytest.raises(Refused, match=r"^out: cannot be written to \(.+\): give --out a folder that can be$"):
         run("--out", "out")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", r"spec\.json: not JSON \("),
+        ("[1]", r"spec\.json: found list, expected an object$"),
+        ("", r"spec\.json: not JSON \("),
+    ],
+)
+def test_a_specification_is_an_object(asked: list[Any], text: str, told: str) -> None:
+    Path("spec.json").write_text(text, encoding="utf-8")
+    with pytest.raises(Invalid, match=f"^{told}"):
+        run("--out", "out")
+    assert len(asked) == 1 and not Path("out").exists()

@@ -50,6 +50,7 @@ def test_an_object_has_the_id_of_its_kind_and_content():
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a file has no mode there")
 def test_files_folders_and_links_of_a_commit_are_found_by_their_path(root: Path, commit: Any, repository: Git):
     write(root, {"a/b/c": b"x\n", "a/d": b"x\n"})
     (root / "a" / "d").chmod(0o755)

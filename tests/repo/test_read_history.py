@@ -13,7 +13,6 @@ import pytest
 from stages.domain import canonical
 from stages.domain.records import parse_line
 from stages.repo import history as module
-from stages.repo import tree as trees
 from stages.repo.git import Git, object_id
 from stages.repo.history import (
     DECISIONS,
@@ -29,6 +28,7 @@ from stages.repo.history import (
     parse_past_lock,
     read_history,
 )
+from stages.repo.objects import GitAbsent
 from stages.repo.tree import WorkTree
 from tests.repo.test_history import WHOLE, lock
 from tests.support.repo import environment, reading_git
@@ -266,6 +266,15 @@ def test_a_ledger_elsewhere_that_is_too_large_is_read_where_it_is_a_studys(
         read(root, rev=study)
 
 
+def test_a_folder_that_is_not_here_might_hold_a_ledger(root: Path, commit: Callable[[Files], str]):
+    commit({"locks/gate1.yaml": LOCK, "notes/x": b"1"})
+    oid = git(root, "rev-parse", "HEAD:notes")
+    (root / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
+    with pytest.raises(GitAbsent) as error:
+        read(root)
+    assert error.value.reason == "a folder of the history is not in this repository"
+
+
 def test_in_a_shallow_clone_the_edge_is_told_and_whether_evidence_stands_there(
     root: Path, tmp_path: Path, commit: Callable[[Files], str]
 ):
@@ -387,11 +396,3 @@ def test_a_lock_is_what_states_the_digest_of_its_content(data: bytes, known: boo
 def test_a_record_that_was_read_is_the_evidence_that_its_line_is(changes: Any, evidence: EvidenceLine | None):
     line = canonical.dumps(WHOLE | changes)
     assert evidence_of_record(parse_line(line, "place")) == module.parse_evidence_line(line) == evidence
-
-
-def test_trees_know_their_titles(root: Path, commit: Callable[[Files], str]):
-    head = commit({"a": b"x"})
-    with reading_git(root) as repository:
-        assert trees.open_tree(root, repository, head).title == f"commit {head[:12]}"
-        assert trees.open_tree(root, repository, None).title == "the workspace"
-        assert isinstance(trees.open_tree(root, None, head), WorkTree)

@@ -12,7 +12,7 @@ from stages.repo import tree
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY
 from stages.repo.tree import MAX_BYTES, MAX_CODE_FILE, MAX_LEDGER, MAX_SMALL, WorkTree, contents, limit_of
-from tests.support.repo import Repo
+from tests.support.repo import Repo, reading_git
 
 
 def put(root: Path, *paths: str) -> None:
@@ -106,3 +106,14 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path):
     (tmp_path / "locks").mkdir(mode=0)
     with pytest.raises(PermissionError):
         WorkTree(tmp_path).paths()
+
+
+def test_a_tree_knows_its_title(tmp_path):
+    repo = Repo(tmp_path)
+    repo.git("init", "-q")
+    put(tmp_path, "a")
+    head = repo.commit("x")
+    with reading_git(tmp_path) as git:
+        assert tree.open_tree(tmp_path, git, head).title == f"commit {head[:12]}"
+        assert tree.open_tree(tmp_path, git, None).title == "the workspace"
+        assert isinstance(tree.open_tree(tmp_path, None, head), WorkTree)

@@ -9,6 +9,7 @@ import pytest
 
 from report.pages import effects as module
 from stages.domain import formatting
+from stages.domain.errors import Refused
 from stages.screen.effects import FactorCourse
 
 MINUS = formatting.MINUS
@@ -124,3 +125,37 @@ def test_tables_leave_empty_what_cannot_be_had() -> None:
     choice = SimpleNamespace(name="one factor, greedy", seconds=7200, config=None, regret=0.25)
     assert module.choices_table([choice]).values == [["one factor, greedy", 2.0, None, 0.25]]  # type: ignore[list-item]
     assert module.choices_table([choice]).rows[0].id == "choice.one-factor-greedy"  # type: ignore[list-item]
+
+
+def test_a_study_without_factors_has_no_page_and_one_whose_first_gate_is_open_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(locks: object, records: object) -> None:
+        raise Refused("gate 1 is not frozen")
+
+    monkeypatch.setattr(module, "read_screen", refuse)
+    files = SimpleNamespace(locks={}, runs={})
+    assert list(module.pages(SimpleNamespace(study=SimpleNamespace(factors=None), files=files))) == []  # type: ignore[arg-type]
+    (page,) = module.pages(SimpleNamespace(study=SimpleNamespace(factors=FACTORS), files=files))  # type: ignore[arg-type]
+    assert (page.context, page.tables, page.path) == (
+        {"absent": "gate 1 is not frozen", "figures": []},
+        [],
+        "effects.html",
+    )
+
+
+@pytest.mark.parametrize("missing", [[], [SimpleNamespace(rung="rung2", host="h", reason="x")]])
+def test_what_is_not_evaluable_is_a_table_where_there_is_any(
+    missing: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = SimpleNamespace(effects=EFFECTS, courses=[], missing=missing)
+    told = screen(effects=lambda: result, choices=list)
+    monkeypatch.setattr(module, "read_screen", lambda locks, records: told)
+    lock, run = SimpleNamespace(lock="L"), SimpleNamespace(record="R")
+    view: Any = SimpleNamespace(
+        study=SimpleNamespace(factors=FACTORS), files=SimpleNamespace(locks={"gate1": lock}, runs={"x": run})
+    )
+    (page,) = module.pages(view)
+    assert [table.id for table in page.tables] == ["courses", "effects", "choices", *(["missing"] if missing else [])]
+    assert [figure.id for figure in page.context["figures"]] == ["figure.courses", "figure.half-normal"]  # type: ignore[attr-defined]
+    assert (page.context["absent"], page.context["alpha"]) == ("", module.ALPHA)

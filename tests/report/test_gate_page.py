@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from report.gates import NoiseScale
 from report.pages import gate as module
 from stages.domain.locks import Amendment
 from stages.summary.agreement import HostAlone
@@ -173,3 +175,36 @@ def test_a_gate_that_judged_nobody_shows_its_rules_alone(
     )
     gate: Any = SimpleNamespace(name="gate3", rung="rung3", candidates=candidates or None, entry=told, lock=None)
     assert module._tables(view, gate) == ids
+
+
+@pytest.mark.parametrize(
+    ("signed", "noise", "decision"), [(True, None, None), (False, NoiseScale("gate3", "rung3", 0.5), SimpleNamespace())]
+)
+def test_a_page_knows_its_neighbours_its_signature_and_its_noise(
+    signed: bool, noise: NoiseScale | None, decision: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locks").mkdir()
+    if signed:
+        (tmp_path / "locks" / "gate3.yaml.sig").touch()
+    for name in ("heading", "lead", "chain_items"):
+        monkeypatch.setattr(module.gate_text, name, lambda *_, name=name: name)
+    monkeypatch.setattr(module.gate_text, "noise_note", lambda scale, known: (scale, known))
+    monkeypatch.setattr(module.gate_confidence, "section", lambda *_: "sure")
+    monkeypatch.setattr(module, "why_blocked", lambda _: ["tau is -1"])
+    monkeypatch.setattr(module, "_tables", lambda *_: [])
+    gate: Any = SimpleNamespace(name="gate3", rung="rung3", page="gates/gate3.html", title="Gate 3", decision=decision)
+    known = SimpleNamespace(noise="redraws")
+    view: Any = SimpleNamespace(
+        gates={"gate2": gate, "gate3": gate, "gate4": gate}, chains={"gate3": "chain"}, noise=lambda _: noise, files=SimpleNamespace(root=tmp_path),
+        confidence=SimpleNamespace(gate=lambda _: known if decision else None),
+    )  # fmt: skip
+    page = list(module.pages(view))[1]
+    assert (page.path, page.title, page.template) == ("gates/gate3.html", "Gate 3", "gate.html")
+    assert page.context == {
+        "gate": gate, "before": "gate2", "after": "gate4", "heading": "heading", "lead": "lead",
+        "noise_note": (noise, "redraws") if noise else None, "chain_items": "chain_items",
+        "why_blocked": ["tau is \N{MINUS SIGN}1"] if decision else [], "rung_page": "runs/rung3.html", "chain": "chain", "sure": "sure",
+        "signature": signed,
+    }  # fmt: skip
+    ends = [(page.context["before"], page.context["after"]) for page in module.pages(view)]
+    assert ends == [(None, "gate3"), ("gate2", "gate4"), ("gate3", None)]

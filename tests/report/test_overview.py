@@ -10,6 +10,7 @@ import pytest
 from report.cost import SOURCE, StudyCost
 from report.gates import Lead
 from report.pages import overview as module
+from report.verdict import Clause, Verdict
 from stages.domain import formatting
 
 NB = formatting.NB
@@ -129,3 +130,39 @@ def test_agreement_at_a_glance_is_the_smallest_tau_and_the_leaders(
     cells = shown.cells
     assert (cells["tau_b"], cells["leaders"].value, cells["leaders"].text) == row
     assert (shown.id, cells["rung"].href, cells["rung"].text) == ("agreement.rung2", "agreement.html#rung2", "Rung 2")
+
+
+@pytest.mark.parametrize(
+    ("many", "more", "lead", "hosts"), [(60, 0, None, 1), (61, 1, Lead("c0", 1.0), 2), (75, 15, None, 2)]
+)
+def test_sixty_rows_of_the_matrix_stand_on_the_overview(
+    many: int, more: int, lead: Lead | None, hosts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    for name in ("candidate_counts", "_cost_text", "_bars_text", "_facts", "agreement_table"):
+        monkeypatch.setattr(module, name, lambda *_, name=name: name)
+    monkeypatch.setattr(module, "_take", lambda view, lead: lead.first)
+    monkeypatch.setattr(module, "path_figure", lambda paths, *_: drawn.append(len(paths)) or "figure")
+    monkeypatch.setattr(module, "path_table", lambda paths, gates: len(paths))
+    monkeypatch.setattr(module, "reach_verdict", lambda _: Verdict(Clause("h", ""), notes=[Clause("a", "")]))
+    monkeypatch.setattr(module, "answers", lambda _: [Clause("b", "")])
+    monkeypatch.setattr(module, "look_back", lambda _: [Clause("c", "")])
+    states = [("absent", "stopped"), ("winner", "promoted"), *[("kept", "absent")] * (many - 2)]
+    paths = {
+        f"c{n}": SimpleNamespace(steps=[SimpleNamespace(state=state) for state in pair])
+        for n, pair in enumerate(states)
+    }
+    view: Any = SimpleNamespace(
+        paths=paths, gates={}, lead=lead, stars=None, cost=cost(rung1=(1.0, 0.5)), confidence=None, hindsight=None, hosts={},
+        machines=SimpleNamespace(sentence="plain"), study=SimpleNamespace(hosts=list(range(hosts))),
+    )  # fmt: skip
+    (page,) = module.pages(view)
+    shown = {
+        key: page.context[key] for key in ("more", "states", "take", "one_host", "figures", "plainly", "cost_bars")
+    }
+    assert shown == {
+        "more": more, "states": ["winner", "promoted", "kept", "stopped"], "take": lead.first if lead else None, "one_host": hosts == 1,
+        "figures": ["figure"], "plainly": "plain", "cost_bars": [("rung1", 1.5)],
+    }  # fmt: skip
+    assert (page.tables, drawn) == ([60, "agreement_table"], [many])
+    assert [clause.text for clause in page.context["verdict"].notes] == ["a", "b", "c"]  # type: ignore[attr-defined]

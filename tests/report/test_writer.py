@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,3 +138,50 @@ def test_assets_have_the_line_ends_of_every_machine(tmp_path: Path, monkeypatch:
     assert build.read_assets() == {
         "assets/site.css": b"a\nb\n", "assets/figures.js": b"a\nb\n", "assets/site.js": b"a\nb\n", "assets/plotly.min.js": b"x\r\n",
     }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are shared between processes on Linux alone")
+def test_memory_is_frozen_while_processes_share_it(tmp_path: Path) -> None:
+    with writer.share_work(make(tmp_path), 2):
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+    with writer.share_work(make(tmp_path), 1):
+        assert gc.get_freeze_count() == 0
+
+
+def test_what_a_build_of_this_process_left_behind_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "scratch" / f"site-{os.getpid()}"
+    left.mkdir(parents=True)
+    (left / "old").touch()
+
+    def write(study: object, folder: Path, progress: object) -> dict[str, object]:
+        (folder / "index.html").touch()
+        return {"schema": 1}
+
+    monkeypatch.setattr(build, "load", lambda root: None)
+    monkeypatch.setattr(build, "write_site", write)
+    assert build.build(tmp_path) == {"schema": 1}
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["index.html"]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("provenance", [None, SimpleNamespace(commit="c")])
+def test_a_site_is_its_assets_its_pages_its_index_and_a_manifest(
+    provenance: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = view()
+    asked: list[object] = []
+    monkeypatch.setattr(build, "StudyView", lambda files: told)
+    monkeypatch.setattr(build, "shared", lambda made, given: {"clock": "c", "given": given})
+    monkeypatch.setattr(build, "read_assets", lambda: {"assets/site.css": b"x"})
+    monkeypatch.setattr(build, "index", lambda made: b"index of val_bpb")
+    monkeypatch.setattr(SiteWriter, "write_pages", lambda self, more, progress: asked.append((more, progress)))
+    manifest = build.write_site(None, tmp_path, print, provenance, ["page"])  # type: ignore[arg-type, list-item]
+    more = {} if provenance is None else {"kind": "published site", "commit": "c"}
+    assert manifest == {
+        "schema": 1, "study": "s", "files": {"assets/site.css": entry(b"x"), "assets/search.js": entry(b"index of val_bpb")}, **more,
+    }  # fmt: skip
+    assert asked == [(["page"], print)]
+    assert json.loads((tmp_path / "manifest.json").read_bytes()) == manifest

@@ -150,7 +150,7 @@ def test_a_link_in_the_place_of_a_candidate_is_refused(bare):
     repo.git("checkout", "-q", "-b", "links")
     (repo.root / "agent" / "train.py").symlink_to("/etc/passwd")
     commit = repo.commit("A link")
-    with pytest.raises(Invalid, match=r"has no file agent/train\.py"):
+    with pytest.raises(Invalid, match=rf"^commit {commit[:12]} has no file agent/train\.py$"):
         read_version(commit)
 
 
@@ -230,12 +230,13 @@ def test_each_version_is_described_by_its_commit_and_its_diff_from_the_reference
 
 def test_a_long_diff_is_cut_and_says_how_much_more_there_is(bare):
     before = commit_file(bare, b"".join(b"line %d\n" % n for n in range(600)))
-    for lines, rest in ((197, None), (198, 1), (199, 3)):
-        after = commit_file(bare, b"".join((b"x" * 300 if n < lines else b"line %d" % n) + b"\n" for n in range(600)))
+    for lines, added, length, rest in ((197, 0, 399, None), (197, 1, 400, None), (198, 0, 401, 1), (199, 0, 401, 3)):
+        changed = [b"x" * 300] * lines + [b"y"] * added + [b"line %d" % n for n in range(lines, 600)]
+        after = commit_file(bare, b"".join(line + b"\n" for line in changed))
         with reading_git(Path()) as git:
             base, version = (read_candidate(git, settings_of(), commit) for commit in (before, after))
             shown = _compare(git, base, version)
-        assert len(shown) == (399 if rest is None else 401)
+        assert len(shown) == length
         assert max(map(len, shown[:400])) == 200
         assert shown[-1] == (f"... and {rest} more" if rest else " line 199")
 

@@ -15,10 +15,12 @@ from stages.screen.effects import (
     FactorCourse,
     Missing,
     Observation,
+    _Column,
     _columns,
     _correct,
     _course,
     _is_same,
+    _separate,
     assess,
 )
 
@@ -248,3 +250,10 @@ def test_courses_are_of_main_effects_on_hosts_that_have_both_ends():
 
 def test_a_single_rung_has_no_course():
     assert assess(*observe(lambda rung, host, x: 2 + 0.1 * x[0])).courses == ()
+
+
+def test_columns_of_a_design_that_is_not_balanced_are_told_apart_by_what_varies():
+    half = np.array([1.0, 0.0, 0.0, 0.0])
+    columns = [_Column(name, "main", (name,), values) for name, values in (("a", half), ("b", 1 - 2 * half))]
+    kept, aliases = _separate(columns)
+    assert ([column.name for column in kept], aliases) == (["a"], {"a": ["b"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,3 +89,21 @@ def test_choices_are_made_by_the_means_of_all_cells():
 @pytest.mark.parametrize("gone", range(len(RUNS)))
 def test_without_any_one_score_there_are_no_choices(gone):
     assert screen(*RUNS[:gone], *RUNS[gone + 1 :]).choices() == []
+
+
+def test_regret_is_of_the_means_over_the_cells_of_the_last_rung():
+    whole = screen(*RUNS, ("rung2", "d1", 4, 2.5), ("rung2", "d2", 4, 1.75))
+    cells = {**whole.cells, "rung2": (("h", 3), ("h", 4))}
+    assert [choice.regret for choice in replace(whole, cells=cells).choices()] == [0.5, 0.0]
+
+
+def test_its_effects_are_those_of_its_own_scores():
+    effects = screen(*RUNS).effects()
+    assert [(effect.rung, effect.name, effect.estimate) for effect in effects.effects] == [
+        ("rung1", "d", 1.0), ("rung2", "d", -0.25)
+    ]  # fmt: skip
+
+
+def test_without_a_lock_of_the_first_gate_nothing_is_frozen():
+    with pytest.raises(Refused, match=r"^locks/gate1\.yaml is missing: no factors are frozen; `promotion freeze`$"):
+        read_screen({"gate2": lock("rung2")}, [])

@@ -11,7 +11,8 @@ from scipy.stats import kendalltau
 
 from stages.domain.decision import decide
 from stages.domain.evidence import tau_b
-from stages.summary.agreement import _overlap, agreement
+from stages.summary import pairs
+from stages.summary.agreement import LEVEL, _overlap, agreement
 
 EXTRACT = Path(__file__).parents[1] / "data" / "track3.csv"
 
@@ -170,3 +171,11 @@ def test_hosts_without_any_finished_candidate_have_no_leader(case):
     assert (
         "rung5" not in agreement(type(case)(case.root, case.configs, case.locks, none, case.decisions).ladder()).rungs
     )
+
+
+def test_the_interval_of_two_hosts_is_that_of_their_means(case, made):
+    (pair,) = made["rungs"]["rung1"]["pairs"]
+    means = made["rungs"]["rung1"]["means"].values()
+    first, second = ([mean[host] for mean in means] for host in pair["hosts"])
+    assert pair["interval"] == pairs.interval(first, second, LEVEL) != [pair["tau_b"]] * 2
+    assert made["rungs"]["rung5"]["pairs"][0]["interval"] is None
