@@ -86,10 +86,9 @@ def ladders(wish: Wish) -> Iterator[tuple[float, ...]]:
     """Budgets of every ladder that is tried: geometric from a first budget to the last."""
     seen: set[tuple[float, ...]] = set()
     for rungs in RUNGS:
-        starts = [wish.first * (wish.last / wish.first) ** share for share in (0.0, 0.25, 0.5)] if rungs > 1 else [0.0]
-        for start in starts:
-            ratio = wish.last / start if start else 1.0
-            steps = [_rounded(start * ratio ** (n / (rungs - 1))) for n in range(rungs - 1)]
+        for share in (0.0, 0.25, 0.5):
+            start = wish.first * (wish.last / wish.first) ** share
+            steps = [_rounded(start * (wish.last / start) ** (n / (rungs - 1))) for n in range(rungs - 1)]
             budgets = (*steps, wish.last)
             if all(lower < upper for lower, upper in pairwise(budgets)) and budgets not in seen:
                 seen.add(budgets)

@@ -199,9 +199,14 @@ def test_a_signature_is_stale_where_its_lock_is_new_or_changes(
     assert freeze._differs(path, data) is differs
 
 
-def test_where_history_is_cut_off_nothing_is_frozen_anew(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_history_is_cut_off_nothing_is_frozen_anew(
+    workspace: Path, old: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut = SimpleNamespace(cut="0123456789abcdef", locks_with_evidence=list, locks_with_evidence_of=lambda study: {})
     monkeypatch.setattr(history, "history_at_head", lambda: cut)
+    monkeypatch.setattr(freeze, "runner_digest", lambda study: old.frozen.runner)
+    monkeypatch.setattr(freeze, "corpus_digest", lambda: old.frozen.corpus)
+    monkeypatch.setattr(freeze, "validate", lambda study: None)
     assert {change for _, change in freeze.plan_locks(load(), [], None).values()} == {"unchanged"}
     value = json.loads(names.PARAMS.read_bytes())
     value["gates"]["gate5"]["R6"]["most"] = 0.5

@@ -117,7 +117,7 @@ def test_the_comparison_as_json_goes_to_stdout_or_into_a_file(command, tmp_path:
         "runs": [run.to_json()],
         "not_repeated": {"c": "why"},
     }
-    assert list(json.loads(out)) == sorted(json.loads(out))
+    assert out == json.dumps(json.loads(out), indent=1, sort_keys=True) + "\n"
     assert command({"a": run, "c": "why"}, "a", "--json", "out.json")[1] == ""
     assert (tmp_path / "out.json").read_text(encoding="utf-8") == out
     command({"a": run}, "a")

@@ -134,6 +134,14 @@ def test_outside_git_nothing_keeps_the_old_study() -> None:
     assert str(caught.value) == told
 
 
+def test_a_repository_that_no_git_can_read_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("stages.repo.git.open_git", lambda root, *, required: asked.append((root, required)))
+    with pytest.raises(Refused, match="nothing keeps the old study"):
+        command.list_uncommitted()
+    assert asked == [(Path(), True)]
+
+
 def test_uncommitted_changes_are_those_of_what_is_cleared(folder: Path) -> None:
     repo = Repo(folder)
     repo.git("init", "-q")

@@ -117,7 +117,7 @@ def test_the_short_answer_has_the_space_of_a_table_cell(given, gates, short):
     assert how_sure(of(*gates), given, None).short == short
 
 
-@pytest.mark.parametrize(("flip", "named"), [(0.5, True), (0.21, True), (0.19, False), (0.0, False)])
+@pytest.mark.parametrize(("flip", "named"), [(0.5, True), (0.21, True), (0.2, False), (0.19, False), (0.0, False)])
 def test_a_verdict_is_doubtful_that_is_repeated_less_often_than_likely(flip, named):
     told = f"gate1.R5, the same in {100 * (1 - flip):.1f} %" if named else ""
     assert answers._doubtful_verdict(of(gate(flips={"R5": flip}))) == told

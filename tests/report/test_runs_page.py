@@ -156,8 +156,9 @@ def test_a_curve_as_a_table_says_of_how_many_points_it_is(rows: int, title: str)
     assert [(column.key, column.hidden, column.digits) for column in table.columns] == [
         ("step", False, None), ("tokens", True, None), ("seconds", False, 3), ("train_loss", False, 4), ("lr_factor", True, None),
     ]  # fmt: skip
-    assert (table.clock, table.source) == (
+    assert (table.clock, table.tools, table.source) == (
         "given clock",
+        False,
         "artifacts/traces/rung3/a/h/1/curve.csv; tokens and learning rate are in the files",
     )
 
