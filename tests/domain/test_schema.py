@@ -215,3 +215,16 @@ def test_a_key_is_a_name_that_every_reader_of_yaml_takes_for_text(name: str, pro
 def test_a_float_that_is_whole_is_a_whole_number(value: Any, whole: Any) -> None:
     result = schema.whole_number(value)
     assert (result, type(result)) == (whole, type(whole))
+
+
+def test_a_stored_file_is_written_as_it_is_read_with_its_schema() -> None:
+    class Stored(schema.RecordedFile):
+        b: int
+        a: str = "x"
+
+    stored = parse_recorded(Stored, {"schema": 1, "b": 7, "more": 1}, "a.json", "")
+    assert stored.to_json() == {"schema": 1, "b": 7, "a": "x"}
+    assert stored.to_bytes() == b'{"a":"x","b":7,"schema":1}\n'
+    assert Stored(schema_=1, b=7) == stored
+    with pytest.raises(Invalid, match=r"^a\.json: schema: found 2, expected 1; remedy$"):
+        parse_recorded(Stored, {"schema": 2, "b": 7}, "a.json", "remedy")
