@@ -367,9 +367,9 @@ def test_what_a_lock_says_otherwise_and_each_new_amendment_is_a_line(snapshot):
 def test_a_list_of_params_yaml_is_told_as_a_whole_and_a_section_by_its_path(snapshot):
     rungs = snapshot.params["rungs"]
     assert isinstance(rungs, dict)
-    other = {**rungs, "rung1": {**rungs["rung1"], "seeds": [1000, 7]}}
+    other = {**rungs, "rung1": {**rungs["rung1"], "seeds": [7]}}
     assert compare_snapshots(snapshot, replace(snapshot, params={**snapshot.params, "rungs": other})).study == [
-        "rungs.rung1.seeds: was [1000], is [1000, 7]"
+        "rungs.rung1.seeds: was [1000], is [7]"
     ]
 
 

@@ -196,7 +196,9 @@ class Keygen:
     def __call__(self, *words: str, stdin: bytes) -> tuple[int, str]:
         place = words.index("-f") + 1
         lines = Path(words[place]).read_bytes().splitlines()
-        given = [word for word in words[1:] if not word.startswith(("/", "-f", "-s")) and "lock.sig" not in word]
+        given = [
+            word for word in words[1:] if word not in ("-f", "-s") and Path(word).name not in ("allowed", "lock.sig")
+        ]
         self.asked.append((*given, stdin.decode()))
         if words[1] == "find-principals":
             if self.find is not None and (lines or not self.find[1]):
