@@ -20,7 +20,6 @@ from rich.text import Text
 
 from stages.domain.formatting import count, elapsed
 from stages.domain.runs import Run
-from stages.terminal import print_line
 
 
 @dataclass
@@ -78,7 +77,7 @@ class DispatchView:
 
     def say(self, text: str) -> None:
         """Print one line that stays."""
-        print_line(self._console, f"dispatch: {text}")
+        self._console.print(f"dispatch: {text}", soft_wrap=True)
 
     def start_rung(self, name: str, budget: float, done: int, waiting: Sequence[Run]) -> None:
         """Show that a rung begins, with so many runs done before and these to train."""
