@@ -285,3 +285,15 @@ def test_one_digest_that_is_missing_is_told_with_those_that_are_there(tmp_path: 
     assert failure(lambda: input_files(source, tmp_path)).endswith(
         f"    files:\n    - {{path: a, sha256: {digest}}}\n    - {{path: b, sha256: {sha256_bytes(b'b')}}}"
     )
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("odd pages\nmore", "odd pages"), ("", "no reason given")])
+def test_why_a_parquet_file_is_not_readable_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, shown: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise parquet.BadPages(reason)
+
+    monkeypatch.setattr(parquet, "_check_claims", refuse)
+    file = table(tmp_path, {"text": ["x"]})
+    assert failure(lambda: rows(file)) == f"s.parquet: not a readable Parquet file: {shown}; fetch it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,3 +144,22 @@ def test_forty_standings_are_drawn(many: int, drawn: int, more: str) -> None:
 def test_a_dropped_row_names_its_gate() -> None:
     told = Dropped("b", ("x",), False, PAIR, PAIR)
     assert module._difference("against")(DroppedRow("gate2", told)).text == "+0.0300"
+
+
+def test_runs_in_hindsight_that_trained_something_are_listed_with_their_line() -> None:
+    def run(config: str, score: float | None, executed: bool = True) -> Any:
+        return SimpleNamespace(
+            config=config, host="h", seed=7, status="finished" if score else "failed", val_bpb=score, executed=executed
+        )
+
+    line: Any = SimpleNamespace(number=4, md5="m")
+    hindsight = [(run("a", 1.5), line), (run("b", None), line), (run("c", None, False), line)]
+    view: Any = SimpleNamespace(files=SimpleNamespace(hindsight=hindsight), study=SimpleNamespace(runner={}))
+    table = module.runs_table(view)
+    assert table.values == [["a", "h", 7, "finished", 1.5, 4, "m"], ["b", "h", 7, "failed", None, 4, "m"]]
+    assert ([row.id for row in table.rows], table.source) == (["run.a.h.7", "run.b.h.7"], "ledger/hindsight.jsonl")
+    assert [table.tools, module.foretold_table(RESULT).tools, module.standing_table(RESULT).tools] == [
+        True,
+        False,
+        True,
+    ]

@@ -72,3 +72,8 @@ def test_candidates_are_those_of_the_gates_own_decision_where_it_has_one(case: C
     assert (rung.name, rung.gate, rung.cells, rung.frozen) == ("rung3", "gate3", 4, case.locks["gate3"].frozen)
     assert rung.records == tuple(run for run in case.records if run.rung == "rung3")
     assert rung.leader == rung.ranking[0] != rung.ranking[-1]
+
+
+def test_the_clock_is_that_of_the_first_lock_also_where_there_is_no_other(case: Case) -> None:
+    ladder = replace(case, locks={"gate1": case.locks["gate1"]}).ladder()
+    assert (len(ladder.rungs), ladder.clock, ladder.last) == (1, "rated", None)
