@@ -325,3 +325,14 @@ def test_the_manifest_of_a_commit_is_that_of_the_cache(copy):
     assert artifacts._manifest_bytes(commit) == data
     (copy.root / MANIFEST).unlink()
     assert artifacts._manifest_bytes(copy) == data
+
+
+def test_the_files_of_a_command_are_looked_at_in_the_workspace_alone(copy, monkeypatch):
+    study = pinned(copy)
+    known = frozen(copy, {"source": study.data.source.model_dump(mode="json")})
+    data = (copy.root / MANIFEST).read_bytes()
+    assert corpus(copy, known, study) == []
+    (copy.root / "data" / "text.txt").write_bytes(b"other text\n")
+    assert [problem.meaning for problem in corpus(copy, known, study)] == ["runs were not made on them"]
+    monkeypatch.setattr(artifacts, "_manifest_bytes", lambda case: data)
+    assert corpus(copy, known, study, commit="a" * 40) == []
