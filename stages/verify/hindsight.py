@@ -35,17 +35,17 @@ from stages.verify.ledger import Ledger, RecordLine
 from stages.verify.locks import DECISIONS, HINDSIGHT, Locks
 from stages.verify.pending import EvidenceRules, evidence_locks, evidence_study, pending_gates
 from stages.verify.records import (
-    check_corpus_of_record,
     check_one_environment,
     check_one_runner,
     check_rule_of_record,
+    compare_corpus,
 )
 
 #: What holds the ladder's own records, as far as it looks at single ones.
 _LADDER_CHECKS: tuple[Callable[[Case], Iterable[Problem] | None], ...] = (
     check_rule_of_record,
     check_one_runner,
-    check_corpus_of_record,
+    compare_corpus,
     check_one_environment,
     check_input_of_record,
     check_facts_of_record,

@@ -81,12 +81,12 @@ def check_one_corpus(case: Case) -> Iterator[Problem]:
             expected = f"{known[0][1].frozen.corpus}, that of {known[0][0]}"
             meaning = "two gates look at different texts"
             yield Problem(f"locks/{gate}.yaml", lock.frozen.corpus, expected, meaning, pointer="/frozen/corpus")
-    yield from check_corpus_of_record(case)
+    yield from compare_corpus(case)
     if case.knows(Study):
         yield from _compare_declared_text(case)
 
 
-def check_corpus_of_record(case: Case) -> Iterator[Problem]:
+def compare_corpus(case: Case) -> Iterator[Problem]:
     """Every record names the corpus that the lock of its rung froze."""
     yield from _compare_with_lock(case, "corpus", "it was trained or scored on another text")
 

@@ -135,6 +135,7 @@ class Server:
     def __init__(self, address: str, clients: str) -> None:
         self.address, self.clients = address, clients
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        Path(address).unlink(missing_ok=True)  # of a process that was killed and had this number
         self.listener.bind(address)
         self.listener.listen(64)
 
@@ -218,6 +219,7 @@ def become(words: list[str], folder: str, variables: dict[str, str], processors:
         if helper:
             os.kill(helper, signal.SIGKILL)
             os.waitpid(helper, 0)
+            Path(f"{server.address}.{os.getpid()}").unlink(missing_ok=True)
         os._exit(status)
 
 

@@ -136,3 +136,11 @@ def test_without_its_server_the_client_is_python(tmp_path):
     words, variables = [forks.python(), "-c", "import sys; print(sys.argv, sys.executable)", "a"], environment()
     done = subprocess.run(words, env=variables, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == f"['-c', 'a'] {sys.executable}\n"
+
+
+def test_the_address_of_a_killed_process_can_be_taken_by_the_next_one_of_its_number(tmp_path):
+    """Numbers of processes come again, every 32,768 of them."""
+    for _ in range(2):
+        server = forks.Server(str(tmp_path / "0"), str(tmp_path))
+        assert (tmp_path / "0").is_socket()
+        server.listener.close()
