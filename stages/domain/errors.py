@@ -89,8 +89,11 @@ def _run(main: Callable[[], int | None]) -> int:
     """The exit status of `main`."""
     try:
         return main() or 0
-    except SystemExit as ending:  # of argparse, which has printed what it had to say
-        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except SystemExit as ending:
+        if isinstance(ending.code, int | None):  # of argparse, which has printed what it had to say
+            return ending.code or 0
+        print(ending.code, file=sys.stderr)  # what is no number is a message, as the interpreter takes it
+        return 1
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and type(error).__module__ in ("builtins", "json.decoder"):
             raise

@@ -167,7 +167,7 @@ def raising(error: BaseException):
         (raising(SystemExit()), 0, ""),
         (raising(SystemExit(0)), 0, ""),
         (raising(SystemExit(3)), 3, ""),
-        (raising(SystemExit("no")), 1, ""),
+        (raising(SystemExit("no")), 1, "no\n"),
         (raising(Refused("no")), 2, "error: no\n"),
         (raising(Invalid("a: no")), 2, "error: a: no\n"),
         (raising(FileNotFoundError(2, "No such file", "a")), 2, "error: [Errno 2] No such file: 'a'\n"),

@@ -237,22 +237,27 @@ def test_the_guard_waits_while_the_watcher_lives_and_ends_with_the_state(
     assert Tree.ended == []
 
 
-def test_a_wait_ends_at_its_limit_and_looks_for_children_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    looked: list[float] = []
+@pytest.mark.parametrize(
+    ("begin", "end", "looks"), [(100.0, 101.5, [100.0, 100.5, 101.0]), (0.5, 1.0, [0.5]), (0.25, 1.0, [0.5])]
+)
+def test_a_wait_ends_at_its_limit_and_looks_for_children_twice_a_second(
+    monkeypatch: pytest.MonkeyPatch, begin: float, end: float, looks: list[float]
+) -> None:
+    now, looked = [begin], list[float]()
 
     def sleep(seconds: float) -> None:
+        assert seconds == process_tree.POLL_SECONDS
         now[0] += 0.25
 
     monkeypatch.setattr(process_tree, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
     tree: Any = SimpleNamespace(look=lambda: looked.append(now[0]))
     child: Any = SimpleNamespace(poll=lambda: None)
-    assert process_tree._wait(child, tree, 101.5) is True
-    assert now == [101.5]
-    assert looked == [100.0, 100.5, 101.0]
+    assert process_tree._wait(child, tree, end) is True
+    assert now == [end]
+    assert looked == looks
     child = SimpleNamespace(poll=iter([None, None, 0]).__next__)
     assert process_tree._wait(child, tree, 200.0) is False
-    assert now == [102.0]
+    assert now == [end + 0.5]
 
 
 class Member:
@@ -339,20 +344,6 @@ def test_a_program_and_its_guard_lead_sessions_of_their_own(tmp_path: Path, monk
     assert guard[1:] == ["-m", "stages.runners.process_tree", identify(psutil.Process()), str(state)]
     nothing = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     assert options == {**nothing, "start_new_session": True}
-
-
-def test_a_wait_looks_as_soon_as_half_a_second_of_the_clock_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, looked = [0.5], list[float]()
-
-    def sleep(seconds: float) -> None:
-        assert seconds == process_tree.POLL_SECONDS
-        now[0] += 0.25
-
-    monkeypatch.setattr(process_tree, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    tree: Any = SimpleNamespace(look=lambda: looked.append(now[0]))
-    child: Any = SimpleNamespace(poll=lambda: None)
-    assert process_tree._wait(child, tree, 1.0) is True
-    assert looked == [0.5]
 
 
 def test_a_child_that_is_started_while_the_others_end_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:

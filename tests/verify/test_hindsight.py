@@ -212,6 +212,14 @@ def test_where_nothing_decided_and_nothing_was_looked_at_there_is_nothing_to_che
     assert hindsight._lines(judged, "") == []
 
 
+def test_what_single_records_say_is_compared_without_git_too(looked):
+    """What needs history is skipped, and hides nothing that needs none."""
+    ledger = changed(looked, lambda run: run.update(corpus="0" * 64), 0)
+    case = alter(looked, ledger, git=None)
+    problems = list(hindsight._as_ladder(case, ledger.hindsight, hindsight._last_decision(looked)))
+    assert [problem.pointer for problem in problems] == ["/corpus"]
+
+
 # Hindsight in history
 
 
