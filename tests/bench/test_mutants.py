@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from bench.coverage_map import read_map, record_map
-from bench.mutants import PIPELINE, Clone, mutants_of
+from bench.mutants import PIPELINE, Clone
+from bench.mutations import mutants_of
 
 MODULE = "def f(a):\n    return a > 1\n"
 SLOW = "import pytest\n\n\n@pytest.mark.slow\ndef test_slow():\n    assert False\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.coverage_map import read_map, record_map
-from bench.mutants import Clone, draw, mutants_of, name_tests, select_tests
+from bench.mutants import Clone, draw, name_tests, select_tests
+from bench.mutations import mutants_of
 from tests.support.repo import PROJECT
 
 SOURCE = '''"""Module."""
