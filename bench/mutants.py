@@ -5,17 +5,18 @@
     python -m bench.mutants --seed 2 --map FOLDER           uses the map of another seed again
 
 A mutant is one change of one node of a module's syntax: a comparison turned, a number one larger, `and` for `or`, a
-condition negated, a `return` of None, a statement left out. It is made in a clone of what git has of HEAD, never in the
-working tree.
+condition negated, a `return` of None, a statement left out (`bench.mutations`). It is made in a clone of what git has
+of HEAD, never in the working tree.
 
-First the quick tests of the module's name are tried. For what they let pass the quick tests run once under coverage.py,
-which notes the lines that each test runs (`bench.coverage_map`; as long as the suite, or as the folders of `--tests`).
-Then the tests that run the changed line are tried, those of the module's own name first, then the quickest, until one
-fails or all have passed. Where that many seconds of them are left out, or no test in this process
-runs the line (it runs in a program that a slow test starts), the tests of the module's name follow, slow ones included,
-and at last those of the whole protocol through DVC, with a study that the changed code runs. What still passes is a
-survivor. So a mutant that only another slow test would notice counts as one: the score is a lower bound. Other tests
-copy a study that was run with the unchanged code; where such a test fails, it must fail with a study of its own too.
+First the quick tests of the module's name are tried, in forks of one process that has imported all tests
+(`bench.forked_tests`; systems that do not fork start a process for each mutant). For what they let pass the quick tests
+run once under coverage.py, which notes the lines that each test runs (`bench.coverage_map`; as long as the suite, or as
+the folders of `--tests`). Then the tests that run the changed line are tried, those of the module's own name first,
+then the quickest, until one fails or all have passed. At last the changed module is written into the clone, for what
+runs in programs of its own: the tests of the module's name follow, slow ones included, and those of the whole protocol
+through DVC, with a study that the changed code runs. What still passes is a survivor. So a mutant that only another
+slow test would notice counts as one: the score is a lower bound. Other tests copy a study that was run with the
+unchanged code; where such a test fails, it must fail with a study of its own too.
 
 Prints the score of each folder and every survivor. With `--out FILE` each outcome is a line of JSON at once, and a
 mutant that stands there is not tried again.
@@ -40,6 +41,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.coverage_map import QUICK, SMOKE, CoverageMap, read_map, record_map
+from bench.forked_tests import FORKS, PACKAGES, ForkedTests
 from bench.mutations import Mutant, mutants_of, room_of
 
 ROOTS = ("stages", "report", "trainer")
@@ -160,20 +162,32 @@ class Clone:
         """The same where tests run a study of their own, with the code as it is now."""
         return Clone(self.root, {name: value for name, value in self.environment.items() if name != SMOKE})
 
-    def find_killer(self, mutant: Mutant, tests: CoverageMap | None = None) -> str | None:
+    def find_killer(
+        self, mutant: Mutant, tests: CoverageMap | None = None, forked: ForkedTests | None = None
+    ) -> str | None:
         """The test that fails where the mutant stands in the place of its module.
 
-        Without a map, of the quick tests that have the module's name.
+        Without a map, of the quick tests that have the module's name. What can run in forks does, where there are some.
         """
-        path = self.root / mutant.path
         named = name_tests(mutant, self.root)
-        batches = [*select_tests(mutant, tests), named] if tests is not None else [[*QUICK, *named]] if named else []
+        batches = [named] if tests is None else select_tests(mutant, tests)
+        if forked is not None:
+            for batch in batches:
+                if killer := forked.fails(mutant, batch):
+                    return killer
+            return self._find_killer_on_disk(mutant, [named], whole_protocol=True) if tests is not None else None
+        if tests is None:
+            return self._find_killer_on_disk(mutant, [[*QUICK, *named]] if named else [], whole_protocol=False)
+        return self._find_killer_on_disk(mutant, [*batches, named], whole_protocol=True)
+
+    def _find_killer_on_disk(self, mutant: Mutant, batches: list[list[str]], *, whole_protocol: bool) -> str | None:
+        path = self.root / mutant.path
         whole = path.read_bytes()
         path.write_text(mutant.source, encoding="utf-8", newline="\n")
         forget_compiled(path)
         try:
             killer = next(filter(None, map(self.confirm_failure, filter(None, batches))), None)
-            if killer is None and tests is not None and (self.root / PIPELINE).exists():
+            if killer is None and whole_protocol and (self.root / PIPELINE).exists():
                 killer = self.without_smoke().fails([PIPELINE])
             return killer
         finally:
@@ -193,7 +207,7 @@ def run_pytest(root: Path, environment: dict[str, str], words: list[str], log: P
     os.environ.clear()
     os.environ.update(environment)
     sys.path.insert(0, str(root))
-    for name in [name for name in sys.modules if name.partition(".")[0] in (*ROOTS, "bench", "tests")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]  # those of the clone are meant
     with log.open("wb") as output:
         for stream in (1, 2):
@@ -254,14 +268,15 @@ def try_mutants(folder: Path, arguments: argparse.Namespace) -> list[tuple[Mutan
                 file.write(json.dumps({"mutant": mutant.key, "killer": killer}) + "\n")
 
     drawn = draw(target, arguments.seed, arguments.count, arguments.rooms)
-    for mutant in drawn:
-        if mutant.key not in known and (killer := clone.find_killer(mutant)):
-            note(mutant, killer)
-    if left := [mutant for mutant in drawn if mutant.key not in known]:
-        record_map(target, clone.environment, maps, arguments.tests)
-        tests = read_map(target, maps)
-        for mutant in left:
-            note(mutant, clone.find_killer(mutant, tests))
+    with ForkedTests(target, clone.environment, LIMIT_SECONDS) if FORKS else contextlib.nullcontext() as forked:
+        for mutant in drawn:
+            if mutant.key not in known and (killer := clone.find_killer(mutant, None, forked)):
+                note(mutant, killer)
+        if left := [mutant for mutant in drawn if mutant.key not in known]:
+            record_map(target, clone.environment, maps, arguments.tests)
+            tests = read_map(target, maps)
+            for mutant in left:
+                note(mutant, clone.find_killer(mutant, tests, forked))
     return [(mutant, known[mutant.key]) for mutant in drawn]
 
 
