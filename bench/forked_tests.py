@@ -1,7 +1,7 @@
 """Tests that are tried in forks of one process that has imported them all: a changed module costs no import.
 
     with ForkedTests(root, environment) as tests:
-        tests.fails(mutant, ["tests/domain/test_gate.py"])      the first of these tests that fails, or None
+        tests.fails(mutant, ["tests/domain/test_judge.py"])      the first of these tests that fails, or None
 
 The process collects the quick tests of a clone once. For each mutant it forks; the fork gives the functions of the
 changed module their changed code, and runs the tests. Nothing is written to the clone, so what compares the code with

@@ -31,7 +31,7 @@ from stages.prune import prune
 from stages.rungs import take_over_command, write_rungs
 
 if TYPE_CHECKING:
-    from stages.repo.history import PastLock
+    from stages.repo.past_files import PastLock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +156,7 @@ def _refuse_seen_seeds(now: Frozen, judged: list[PastLock]) -> None:
 
 def _list_judged(gate: str, old: Lock | None, past: dict[str, list[PastLock]]) -> list[PastLock]:
     """The locks of a gate that have judged evidence, the one that stands here last if it has."""
-    from stages.repo.history import PastLock
+    from stages.repo.past_files import PastLock
 
     judged, executed = list(past.get(gate, [])), executed_under(names.rung_of(gate))
     if old is None and executed:

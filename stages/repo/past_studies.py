@@ -25,8 +25,9 @@ from stages.domain.errors import Invalid
 from stages.domain.runs import all_runs
 from stages.domain.study import Study, parse_study
 from stages.repo.git import Git, open_git
-from stages.repo.history import DECISIONS, RUNS, PastLock, parse_past_lock
+from stages.repo.history import DECISIONS, RUNS
 from stages.repo.objects import FOLDER
+from stages.repo.past_files import PastLock, parse_past_lock
 
 PARAMS = names.PARAMS.as_posix()
 #: Of the commits that touched a study, so many of the newest are looked at.

@@ -23,17 +23,8 @@ from stages.domain import canonical, formatting, locks, names
 from stages.domain.diff import differences, equal
 from stages.domain.locks import Lock
 from stages.domain.study import Study
-from stages.repo.history import (
-    DECIMALS,
-    HINDSIGHT,
-    RUNS,
-    WORKSPACE,
-    Commitment,
-    History,
-    HistoryState,
-    PastLock,
-    find_record_problem,
-)
+from stages.repo.history import HINDSIGHT, RUNS, WORKSPACE, History, HistoryState
+from stages.repo.past_files import DECIMALS, Commitment, PastLock, find_record_problem
 from stages.runners import runner_of
 from stages.verify.check import Case, Problem
 from stages.verify.ledger import Ledger, RecordLine

@@ -11,7 +11,7 @@ from stages.domain import canonical, names
 from stages.domain.canonical import JsonObject
 from stages.domain.errors import Invalid
 from stages.domain.records import Record, parse_hindsight, parse_ledger
-from stages.repo.history import evidence_of_record
+from stages.repo.past_files import evidence_of_record
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import DECISIONS, HINDSIGHT, RUNS
 

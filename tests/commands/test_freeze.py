@@ -16,8 +16,8 @@ from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import load
 from stages.repo import history
 from stages.repo.git import UNSHALLOW
-from stages.repo.history import PastLock
 from stages.repo.objects import GitAbsent
+from stages.repo.past_files import PastLock
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("no such folder")])

@@ -18,7 +18,7 @@ from stages.repo import tree as trees
 from stages.repo.git import Git, object_id, open_git, verify_object, why_no_git
 from stages.repo.objects import EXECUTABLE, FILE, FOLDER, LINK, Entry, GitAbsent, GitRefused
 from stages.repo.tree import CommitTree, WorkTree, contents, file_md5, open_tree
-from tests.repo.test_read_history import commit, git, root, write
+from tests.repo.test_history import commit, git, root, write
 from tests.support.repo import environment, reading_git
 
 __all__ = ["commit", "root"]

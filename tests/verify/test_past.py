@@ -12,7 +12,8 @@ import pytest
 from stages.domain import locks
 from stages.domain.locks import Amendment, Lock
 from stages.domain.study import Study
-from stages.repo.history import RUNS, History, HistoryState, PastLock
+from stages.repo.history import RUNS, History, HistoryState
+from stages.repo.past_files import PastLock
 from stages.verify import history as checks
 from stages.verify.check import Case, Problem
 from stages.verify.history import lineage
