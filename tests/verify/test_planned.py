@@ -14,13 +14,14 @@ from stages.domain.study import Study, parse_study
 from stages.dvcfiles.pipeline import COMMANDS, NEEDED_DEPS, NEEDED_OUTS, NEEDED_PARAMS, PlannedStage
 from stages.dvcfiles.root_pipeline import RootDifference
 from stages.earlier_layout import earlier_file
-from stages.verify import dvc_locks
+from stages.verify import dvc_locks, parameters
 from stages.verify.check import Case, Problem
 from stages.verify.dvc_locks import DvcLocks
 from stages.verify.pending import EvidenceRules
 from tests.support import synthetic
 from tests.verify.cases import alter
-from tests.verify.test_dvc_locks import LOCKED, RUN2, RUNG2, check, edited_file, parameters, pipelines
+from tests.verify.test_dvc_locks import RUN2, RUNG2, check
+from tests.verify.test_parameters import LOCKED, check_values, edited_file, pipelines
 
 RESULT = (CONFIDENCE / "confidence.json").as_posix()
 
@@ -158,17 +159,19 @@ def test_a_stage_does_not_wait_for_an_optional_one_that_has_not_run(judged):
     unrun = replace(locks, recorded={**locks.recorded, "dvc.lock": recorded})
     nothing = replace(locks, recorded={})
     without = tuple(path for path in site.deps if path not in (RESULT, "stages/confidence"))
-    assert dvc_locks._without_unrun(site, locks) == site
+    assert parameters._without_unrun(site, locks) == site
     assert (
-        dvc_locks._without_unrun(site, unrun) == dvc_locks._without_unrun(site, nothing) == replace(site, deps=without)
+        parameters._without_unrun(site, unrun)
+        == parameters._without_unrun(site, nothing)
+        == replace(site, deps=without)
     )
     planned = {name: stage for name, stage in locks.planned["dvc.lock"].items() if name != "confidence"}
     unknown = replace(unrun, planned={**locks.planned, "dvc.lock": planned})
-    assert dvc_locks._without_unrun(site, unknown) == site
+    assert parameters._without_unrun(site, unknown) == site
     # a stage that every study has is waited for
     fewer = replace(locks, recorded={**locks.recorded, "dvc.lock": {}})
-    assert "artifacts/summary" in dvc_locks._without_unrun(site, fewer).deps
-    assert dvc_locks._without_unrun(site, replace(locks, planned={})) == site
+    assert "artifacts/summary" in parameters._without_unrun(site, fewer).deps
+    assert parameters._without_unrun(site, replace(locks, planned={})) == site
 
 
 def test_a_site_that_was_built_before_the_optional_stage_ran_has_no_problem(judged):
@@ -177,9 +180,9 @@ def test_a_site_that_was_built_before_the_optional_stage_ran_has_no_problem(judg
     site = recorded.pop("confidence") and recorded["site"]
     deps = {path: file for path, file in site.deps.items() if path not in (RESULT, "stages/confidence")}
     recorded["site"] = replace(site, deps=deps)
-    assert parameters(pipelines(judged, recorded={**locks.recorded, "dvc.lock": recorded})) == ([], [])
+    assert check_values(pipelines(judged, recorded={**locks.recorded, "dvc.lock": recorded})) == ([], [])
     kept = {**locks.recorded, "dvc.lock": {**recorded, "site": site}}
-    (problem,) = parameters(pipelines(judged, recorded=kept))[0]
+    (problem,) = check_values(pipelines(judged, recorded=kept))[0]
     assert (problem.found, problem.pointer) == (f"{RESULT} on one side", "/stages/site/deps")
 
 
@@ -193,13 +196,13 @@ def test_while_rules_are_pending_what_ran_may_be_what_is_planned_today(judged):
     case = pipelines(judged, recorded=recorded, renewed=today)
     then = locks.planned[lock][name].cmd
     told = [Problem(lock, "today's", then, "something else was run", pointer=f"/stages/{name}/cmd")]
-    assert parameters(case, pending) == ([], [])
-    assert parameters(case, rules) == (told, [])
-    assert parameters(pipelines(judged, recorded=recorded), pending) == (told, [])
+    assert check_values(case, pending) == ([], [])
+    assert check_values(case, rules) == (told, [])
+    assert check_values(pipelines(judged, recorded=recorded), pending) == (told, [])
     other = {lock: {name: replace(locks.planned[lock][name], cmd="another")}}
-    assert parameters(pipelines(judged, recorded=recorded, renewed=other), pending) == (told, [])
+    assert check_values(pipelines(judged, recorded=recorded, renewed=other), pending) == (told, [])
     alone = alter(case, without=(EvidenceRules,))
-    assert list(dvc_locks.check_parameters(alone)) == told
+    assert list(parameters.check_parameters(alone)) == told
 
 
 # The dvc.yaml of the root
@@ -242,7 +245,7 @@ def root_stages(*without: str, **outs: tuple[str, ...]) -> DvcLocks:
     ],
 )
 def test_a_difference_at_the_root_that_another_problem_tells_is_told_once(given, locks, told):
-    assert bool(dvc_locks._fails_anyway(given, locks)) is told
+    assert bool(parameters._fails_anyway(given, locks)) is told
 
 
 @pytest.mark.parametrize(
@@ -260,19 +263,19 @@ def test_a_difference_at_the_root_that_another_problem_tells_is_told_once(given,
     ],
 )
 def test_what_follows_from_an_optional_stage_that_is_absent_is_no_failure(given, locks, optional):
-    assert dvc_locks._is_of_optional(given, locks) is optional
+    assert parameters._is_of_optional(given, locks) is optional
 
 
 @pytest.mark.parametrize(("count", "rest"), [(200, ""), (201, ""), (202, "; and 2 more")])
 def test_so_many_differences_at_the_root_are_named(count, rest, judged, monkeypatch):
     found = [difference("", "", str(number), f"a section {number}", added=True) for number in range(count)]
-    monkeypatch.setattr(dvc_locks, "compare_root", lambda value, own: found)
+    monkeypatch.setattr(parameters, "compare_root", lambda value, own: found)
     case = alter(judged)
-    assert list(dvc_locks._compare_root(case, case.get(DvcLocks))) == []
+    assert list(parameters._compare_root(case, case.get(DvcLocks))) == []
     shown = "; ".join(str(each) for each in found[: 200 if rest else count])
     assert case.notes == [f"dvc.yaml is not that of this version: {shown}{rest}"]
     nothing = alter(judged)
-    assert list(dvc_locks._compare_root(nothing, replace(case.get(DvcLocks), root={}))) == []
+    assert list(parameters._compare_root(nothing, replace(case.get(DvcLocks), root={}))) == []
     assert nothing.notes == []
 
 
@@ -282,7 +285,7 @@ def test_an_optional_stage_may_be_absent_and_no_other(judged):
     def told(*without: str) -> list[str]:
         kept = {name: stage for name, stage in planned.items() if name not in without}
         case = pipelines(judged, planned={**judged.get(DvcLocks).planned, "dvc.lock": kept}, root={})
-        return [problem.found for problem in dvc_locks._compare_pipelines(case, case.get(DvcLocks))]
+        return [problem.found for problem in parameters._compare_pipelines(case, case.get(DvcLocks))]
 
     assert told("confidence") == []
     assert told("confidence", "winner") == ["no such stage"]
@@ -295,25 +298,25 @@ def test_a_file_of_the_earliest_commits_is_held_against_its_form_of_then(judged,
     study = judged.get(Study)
     file = earlier_file(study, "rung2")
     text = earlier_file(study, "rung2", variables=True).text
-    assert dvc_locks._with_variables(judged, file) == text != file.text
+    assert parameters._with_variables(judged, file) == text != file.text
     elsewhere = replace(file, folder="stages/rung9")
-    assert dvc_locks._with_variables(judged, elsewhere) == file.text
+    assert parameters._with_variables(judged, elsewhere) == file.text
     value = yamlio.loads(text.encode(), file.path)
     assert "vars" in value
     case = pipelines(judged, edited=[(file, value)])
-    assert parameters(case) == ([], [])
+    assert check_values(case) == ([], [])
     plain = {key: item for key, item in value.items() if key != "vars"}
-    assert parameters(pipelines(judged, edited=[(file, plain)]))[0] != []
+    assert check_values(pipelines(judged, edited=[(file, plain)]))[0] != []
     ((ladder, _),) = edited_file(judged, f"{RUN2}/dvc.yaml", lambda _: None)
     new = yamlio.loads(ladder.text.encode(), ladder.path)
-    (problem,) = parameters(pipelines(judged, edited=[(ladder, {**new, "vars": [1]})]))[0]
+    (problem,) = check_values(pipelines(judged, edited=[(ladder, {**new, "vars": [1]})]))[0]
     assert problem.pointer == "/vars"
 
 
 def test_what_a_stage_was_given_is_told_up_to_a_length():
     stage = replace(LOCKED, params={"params.yaml": {"a": "x" * 300}})
     planned = PlannedStage(LOCKED.cmd, ("x",), ("y",), {"params.yaml": ("a",)})
-    (problem,) = dvc_locks._compare_stage("dvc.lock", "run", stage, planned, {"params.yaml": {"a": "y" * 300}})
+    (problem,) = parameters._compare_stage("dvc.lock", "run", stage, planned, {"params.yaml": {"a": "y" * 300}})
     assert (problem.found, problem.expected) == (repr("x" * 300)[:200], repr("y" * 300)[:200])
 
 
