@@ -2,13 +2,16 @@
 
 from tests.verify import (
     tamper_artifacts,
+    tamper_elsewhere,
     tamper_facts,
     tamper_files,
     tamper_hindsight,
     tamper_past,
     tamper_pending,
+    tamper_pipelines,
     tamper_rules,
     tamper_stories,
+    tamper_unreadable,
 )
 from tests.verify.tamper import MANIPULATIONS, Manipulation
 
@@ -21,6 +24,9 @@ PARTS = (
     tamper_artifacts,
     tamper_hindsight,
     tamper_stories,
+    tamper_elsewhere,
+    tamper_pipelines,
+    tamper_unreadable,
 )
 
 __all__ = ["MANIPULATIONS", "PARTS", "Manipulation"]
