@@ -6,9 +6,11 @@ from tests.verify import (
     tamper_facts,
     tamper_files,
     tamper_hindsight,
+    tamper_locked,
     tamper_past,
     tamper_pending,
     tamper_pipelines,
+    tamper_records,
     tamper_rules,
     tamper_stories,
     tamper_unreadable,
@@ -16,7 +18,9 @@ from tests.verify import (
 from tests.verify.tamper import MANIPULATIONS, Manipulation
 
 PARTS = (
+    tamper_records,
     tamper_rules,
+    tamper_locked,
     tamper_facts,
     tamper_past,
     tamper_pending,
