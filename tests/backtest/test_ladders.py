@@ -39,6 +39,13 @@ def test_true_values_have_the_curve_the_hosts_and_the_spread_of_the_model():
     assert apart == pytest.approx(np.broadcast_to([1.0 + 0.1 * np.log(0.5), 1.0], apart.shape))
 
 
+def test_budgets_that_order_configurations_alike_are_drawn_as_well():
+    """Their correlation is 1, so the matrix is singular but for what keeps its root real."""
+    drawn = truth(replace(NOISY, length=1e30, host_part=0.0, host_effects=np.zeros((2, 2))))
+    apart = drawn.values[..., 0] - drawn.values[..., 1]
+    assert apart == pytest.approx(np.full_like(apart, apart.mean()), abs=1e-5)
+
+
 def test_one_host_has_no_effect_of_its_own():
     one = replace(NOISY, hosts=("a",), host_part=0.0, host_effects=np.array([[9.0, 9.0]]))
     assert truth(one).values.mean(axis=(0, 1, 2)) == pytest.approx(one.mean(BUDGETS), abs=0.01)

@@ -220,6 +220,8 @@ def test_seeds_of_a_trial_are_those_that_no_rung_uses() -> None:
     params["rungs"]["rung1"]["seeds"] = [6]
     params["rungs"]["rung2"]["floor_seeds"] = [1, 8]
     assert trial.unused_seeds(parse_study(params, "params.yaml")) == (7, 9)
+    params["rungs"]["rung2"]["floor_seeds"] = [9, 8]
+    assert trial.unused_seeds(parse_study(params, "params.yaml"))[0] == 1
 
 
 def test_a_host_is_the_one_that_was_asked_for_or_the_first_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
