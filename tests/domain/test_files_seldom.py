@@ -68,8 +68,8 @@ def test_left_overs_of_an_earlier_swap_are_removed_and_a_new_folder_takes_an_emp
     files.swap_folder(folder(tmp_path / "new", "new"), tmp_path / "target")
     assert names_in(tmp_path) == ["target"]
     assert (tmp_path / "target" / "x").read_bytes() == b"new"
-    files.swap_folder(folder(tmp_path / "next", "next"), tmp_path / "a" / "target")
-    assert (tmp_path / "a" / "target" / "x").read_bytes() == b"next"
+    files.swap_folder(folder(tmp_path / "next", "next"), tmp_path / "a" / "b" / "target")
+    assert (tmp_path / "a" / "b" / "target" / "x").read_bytes() == b"next"
 
 
 def test_a_link_to_a_folder_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
