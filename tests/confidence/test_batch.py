@@ -133,6 +133,19 @@ def test_a_threshold_is_kept_to_the_millionth_of_a_mean():
     assert judge.judge(judge.scores[None]).promoted[0].tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize(("resolution", "apart", "first"), [(0, 1e-6, True), (2e-6, 1e-6, False), (2e-6, 2e-6, True)])
+def test_scores_are_first_in_all_cells_by_the_resolution_and_by_a_millionth_where_there_is_none(
+    resolution, apart, first
+):
+    gate = {"R1": {"kind": "first_in_all_cells", "role": "comparator"}}
+    evidence = cases.evidence(gate, {"cmp": [1.0] * 4, "ref": [1.0 + apart] * 4})
+    metric = {"kind": "command", "score": {"name": "val_bpb", "resolution": resolution}} if resolution else None
+    if metric:
+        evidence = replace(evidence, contract=replace(evidence.contract, settings=metric))
+    judge = BatchJudge(evidence)
+    assert judge.judge(judge.scores[None]).verdicts["R1"].tolist() == [int(first)]
+
+
 def test_roles_that_are_no_candidates_answer_nothing():
     gate = {"R1": {"kind": "near_equivalent", "role": "sentinel", "to": "reference", "margin": 1.0}}
     evidence = cases.evidence(gate, {"cmp": [1.0] * 4, "ref": [1.0] * 4})

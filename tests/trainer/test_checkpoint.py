@@ -271,6 +271,19 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_checkpoint_whose_description_does_not_fit_on_the_disk_leaves_no_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    saved = Checkpoints(tmp_path, checkpoint.run_key("a"))
+    monkeypatch.setattr(checkpoint, "write_utf8", full)
+    with pytest.raises(OSError, match="No space left"):
+        saved.save(1, {"x": torch.zeros(1)}, {})
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_a_wall_clock_run_goes_on_where_its_budget_was(make_spec: Make, corpus_dir: Path, tmp_path: Path) -> None:
     spec = make_spec(clock__kind="wall", clock__seconds=0.25)
     interrupted(spec, corpus_dir, tmp_path, 25, now=looks())

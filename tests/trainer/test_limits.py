@@ -52,7 +52,7 @@ def test_telemetry_is_counted_by_the_looks_at_the_time(
         "evaluation_seconds": round(EACH, 6),
         "checkpoint_seconds": 0,
         "checkpoints": 0,
-        "tokens_per_second": pytest.approx(speed, abs=6e-4),
+        "tokens_per_second": round(speed, 3),
         "model_flops_per_second": pytest.approx(speed * facts["model"]["flops_per_token"], rel=1e-9),
         "peak_memory_bytes": 7,
         "resumed_at_step": None,
