@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +219,21 @@ def test_of_a_rung_that_is_begun_the_pipeline_alone_is_a_rule(repo: Repo, git: G
         "stages/ladder/rung9",
         "stages/ladder/hindsight/*dvc.yaml",
     ]
+
+
+def test_of_a_rung_that_is_begun_the_commit_of_rules_takes_no_evidence(
+    repo: Repo, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun is what has a run, an A/A run or, where an earlier gate blocked, a decision alone."""
+    asked: list[Sequence[str]] = []
+    monkeypatch.setattr(next_step, "_rule_files", lambda study, begun, git: asked.append(begun) or [])
+    states = {"rung1": (1, 0, None), "rung2": (0, 1, None), "rung3": (0, 0, "blocked"), "rung4": (0, 0, None)}
+    rows = [
+        SimpleNamespace(rung=rung, done=done, floor_done=floor, decision=decision)
+        for rung, (done, floor, decision) in states.items()
+    ]
+    next_step._commit_rules(parse_study(make_params(), "params.yaml"), cast("Any", rows), git)
+    assert asked == [["rung1", "rung2", "rung3"]]
 
 
 def test_the_evidence_of_a_merge_is_committed_with_the_rules_and_ends_it(repo: Repo, git: Git) -> None:

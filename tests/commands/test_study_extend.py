@@ -47,6 +47,17 @@ def extend(*words: str) -> Path:
     return Path(f"studies/{words[0]}.yaml")
 
 
+def test_a_study_that_is_not_whole_is_told_with_its_commit(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    past = SimpleNamespace(
+        name="synthetic", whole=False, missing="gate5 has not decided", commit="0123456789abcdef" * 3
+    )
+    monkeypatch.setattr(study_extend, "find_past", lambda name: past)
+    with pytest.raises(Refused) as error:
+        extend("wider")
+    told = "synthetic: gate5 has not decided in commit 0123456789ab; finish it and commit its evidence first"
+    assert str(error.value) == told
+
+
 def test_the_file_is_a_commented_study_of_the_candidates_with_fresh_seeds(
     repo: Repo, capsys: pytest.CaptureFixture[str]
 ):

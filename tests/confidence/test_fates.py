@@ -164,6 +164,12 @@ def test_batches_hold_the_scores_of_all_pairs_of_candidates(monkeypatch, most, b
     assert list(redrawn().batches(5)) == batches
 
 
+def test_of_one_score_as_many_are_drawn_at_once_as_fit(monkeypatch):
+    monkeypatch.setattr(redraws, "MOST_SCORES", 4)
+    gate = cases.gate({"R1": {"kind": "top_k", "k": 1}}, {"cmp": [1.0]}, hosts=("h1",), seeds=(31,))
+    assert list(RedrawnGate.of(gate, QUIET).batches(5)) == [4, 1]
+
+
 def test_scores_of_no_noise_stay_where_they_are_and_none_is_below_zero():
     still = redrawn(made=replace(QUIET, source="none"))
     assert (still.draw(np.random.RandomState(1), 3) == still.judge.scores).all()

@@ -75,11 +75,13 @@ def test_white_space_is_bounded_everywhere_in_the_pattern() -> None:
     assert r"\s+" not in PATTERN
 
 
-def test_a_vocabulary_larger_than_the_text_yields_is_refused() -> None:
+@pytest.mark.parametrize("vocabulary", [260, 1000])
+def test_a_vocabulary_larger_than_the_text_yields_is_refused(vocabulary: int) -> None:
+    assert learn(["abab"], 259).vocab_size == 259
     with pytest.raises(CorpusError) as error:
-        learn(["abab"], 1000)
+        learn(["abab"], vocabulary)
     assert str(error.value) == (
-        "params.yaml: data.vocab_size: 1000 is more than the 259 tokens that the training text yields; "
+        f"params.yaml: data.vocab_size: {vocabulary} is more than the 259 tokens that the training text yields; "
         "lower it to 259 or less, or give more text"
     )
     assert learn(["abab"], 259).ranks[-1] == b"abab"

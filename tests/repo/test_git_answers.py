@@ -183,8 +183,10 @@ def test_an_object_of_another_kind_or_size_is_refused_and_the_reader_goes_on(roo
         repository.md5(BLOB, 1)
     assert repository.md5(BLOB, 2)[1] == 2
     assert repository.read(head, "commit").startswith(b"tree ")
+    reader = repository._reader
+    assert reader is not None and reader.returncode is None
     repository.close()
-    assert repository._reader is None
+    assert repository._reader is None and reader.returncode is not None, "nobody waited for its end"
     repository.close()
 
 
