@@ -29,6 +29,14 @@ def test_a_cut_compares_each_with_the_first_on_the_other_side():
     }  # fmt: skip
 
 
+def test_a_tie_across_the_cut_is_the_nearest_of_all():
+    scores = {"cmp": [1.0] * 4, "d": [1.2] * 4, "ref": [1.2] * 4, "sen": [1.3] * 4}
+    listed = pairs(cases.gate({"R1": {"kind": "top_k", "k": 2}}, scores), None)
+    distances = [(pair.config, pair.distance) for pair in listed]
+    tenth = Fraction(1, 10)
+    assert distances == [("d", 0), ("ref", 0), ("sen", tenth), ("cmp", -2 * tenth)]
+
+
 def test_a_cut_with_room_for_all_compares_nobody():
     assert told({"kind": "top_k", "k": 4}) == {}
 
