@@ -81,6 +81,15 @@ def test_a_long_run_is_saved_every_minute_and_when_it_ends() -> None:
     assert run.end().saved == 11
 
 
+def test_the_checkpoint_at_the_end_needs_room_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then there must be room for that one as well."""
+    monkeypatch.setattr(keeper, "SYNC_SECONDS", 2.0 - BYTES / BYTES_PER_SECOND)
+    run = Run(cost=2.0, every=60.0).train(int(3 * SHARE))
+    assert run.saved == 0
+    assert run.end().saved == 1
+    assert Run(cost=2.0, every=60.0).train(int(2 * SHARE) - 1).end().saved == 0
+
+
 def test_a_run_of_less_than_a_minute_is_never_saved() -> None:
     assert Run(cost=EXPECTED, every=60.0).train(59).end().saved == 0
 
