@@ -113,6 +113,16 @@ def test_a_restored_session_goes_on_as_if_never_interrupted(make_spec: Make, cor
     assert [float(one.step(FACTORS)) for _ in range(3)] == [float(other.step(FACTORS)) for _ in range(3)]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_where_it_is_asked_for_model_and_loss_are_compiled_whole_for_one_shape_and_else_nothing_is(
+    make_spec: Make, corpus_dir: Path, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: asked.append(options) or function)
+    session_of(make_spec(host__compile=compiled), corpus_dir)
+    assert asked == [{"dynamic": False, "fullgraph": True}] * 2 * compiled
+
+
 def test_a_prefetched_batch_counts_as_not_yet_drawn(make_spec: Make, corpus_dir: Path) -> None:
     one, other = (session_of(make_spec(), corpus_dir) for _ in range(2))
     one._prefetch()
