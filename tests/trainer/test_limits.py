@@ -19,7 +19,7 @@ import torch
 from tests.trainer.conftest import BOS, write_corpus
 from tests.trainer.test_loop import ticking
 from tests.trainer.test_tokens import rewrite
-from trainer import evaluate, host, tokens
+from trainer import evaluate, host, keeper, tokens
 from trainer.clock import TICKS, ReplayClock, WallClock, _pack, _unpack
 from trainer.errors import CorpusError, TrainerError
 from trainer.head import slice_rows
@@ -65,6 +65,16 @@ def test_telemetry_is_counted_by_the_looks_at_the_time(
     assert [row["seconds"] for row in outcome.curve] == [round(row["step"] * each, 6) for row in outcome.curve]
     assert [row["tokens"] for row in outcome.curve] == [row["step"] * 128 for row in outcome.curve]
     assert outcome.weights is None
+
+
+def test_the_time_of_checkpoints_is_kept_to_the_microsecond(
+    make_spec: Make, corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "SHARE", 0)
+    told = train(
+        make_spec(), corpus_dir, scratch=tmp_path, checkpoint_seconds=0.0, now=ticking(iter(lambda: EACH, None))
+    ).telemetry
+    assert told["checkpoint_seconds"] == round(told["checkpoints"] * EACH, 6) > 0
 
 
 def test_kept_ticks_are_differences_of_seven_bits_low_bits_first() -> None:

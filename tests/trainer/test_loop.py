@@ -227,7 +227,9 @@ def test_an_observer_hears_every_row_and_progress_at_a_bounded_rate(make_spec: M
     assert 2 <= len(listener.seen) < outcome.facts["steps"] / 2
     last = listener.seen[-1]
     assert (last.step, last.steps, last.share) == (outcome.facts["steps"], outcome.facts["steps"], 1.0)
-    assert last.tokens_per_second > 0
+    before = listener.seen[-2]
+    looks = 2 * (last.step - before.step)  # a step looks at its start and at its end
+    assert last.tokens_per_second == pytest.approx((last.step - before.step) * 128 / (looks * 0.01), rel=0.5)
 
 
 def test_kept_weights_give_the_recorded_score_again(make_spec: Make, corpus_dir: Path, tmp_path: Path) -> None:
