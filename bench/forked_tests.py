@@ -37,7 +37,7 @@ from bench.mutations import Mutant
 #: Whether this system forks.
 FORKS = hasattr(os, "fork")
 #: What of a process's modules is the clone's and not the caller's.
-PACKAGES = ("stages", "report", "trainer", "bench", "tests")
+_PACKAGES = ("stages", "report", "trainer", "bench", "tests")
 
 
 class ForkedTests:
@@ -202,15 +202,20 @@ def pair_codes(before: CodeType, after: CodeType) -> Iterator[tuple[tuple[str, i
             yield from pair_codes(*pair)
 
 
-def _serve(root: Path, environment: dict[str, str], connection: Connection) -> None:
-    """The whole life of the process that collects the tests of a clone."""
+def enter_clone(root: Path, environment: dict[str, str], output: Path) -> None:
+    """Be a process of a clone from here on: its folder, variables and modules, and its output in a file."""
     os.chdir(root)
     os.environ.clear()
     os.environ.update(environment)
     sys.path.insert(0, str(root))
-    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
-        del sys.modules[name]
-    with Path(os.devnull).open("wb") as nothing:
+    for name in [name for name in sys.modules if name.partition(".")[0] in _PACKAGES]:
+        del sys.modules[name]  # those of the clone are meant
+    with output.open("wb") as file:
         for stream in (1, 2):
-            os.dup2(nothing.fileno(), stream)
+            os.dup2(file.fileno(), stream)
+
+
+def _serve(root: Path, environment: dict[str, str], connection: Connection) -> None:
+    """The whole life of the process that collects the tests of a clone."""
+    enter_clone(root, environment, Path(os.devnull))
     pytest.main(["-q", "-p", "no:cacheprovider", *QUICK], plugins=[_Loop(connection)])

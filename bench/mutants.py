@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.coverage_map import QUICK, SMOKE, CoverageMap, read_map, record_map
-from bench.forked_tests import FORKS, PACKAGES, ForkedTests
+from bench.forked_tests import FORKS, ForkedTests, enter_clone
 from bench.mutations import Mutant, mutants_of, room_of
 
 ROOTS = ("stages", "report", "trainer")
@@ -203,15 +203,7 @@ def forget_compiled(path: Path) -> None:
 
 def run_pytest(root: Path, environment: dict[str, str], words: list[str], log: Path) -> None:
     """The whole life of a process that runs some tests of a clone; it ends with pytest's exit status."""
-    os.chdir(root)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.path.insert(0, str(root))
-    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
-        del sys.modules[name]  # those of the clone are meant
-    with log.open("wb") as output:
-        for stream in (1, 2):
-            os.dup2(output.fileno(), stream)
+    enter_clone(root, environment, log)
     import pytest
 
     sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *words])))
