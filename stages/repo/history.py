@@ -44,6 +44,8 @@ _RUNG = re.compile(r"rung[1-9][0-9]?")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
 #: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
 _DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
+#: What all ledgers of a history may take in memory, and what a line and its place in a state take beside its bytes.
+MAX_LEDGERS, LINE_BYTES, PLACE_BYTES = 256 << 20, 512, 64
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class _Reader:
         self._lines: dict[str, frozenset[bytes]] = {}
         #: Most lines stand in many commits, and are kept once.
         self._same = {line: line for line in history.parsed_lines}
+        self._ledger_bytes = 0
         self._commitments: dict[str, frozenset[Commitment]] = {}
 
     def find_elsewhere(self, commit: str) -> bool:
@@ -286,9 +289,28 @@ class _Reader:
         return self._locks[oid, gate]
 
     def _run_lines(self, oid: str) -> frozenset[bytes]:
+        """The lines of a ledger. `Unreadable` where those of all ledgers take more than `MAX_LEDGERS`."""
         if oid not in self._lines:
-            lines = (line if line.endswith(b"\n") else line + b"\n" for line in io.BytesIO(self._load(oid)))
-            self._lines[oid] = frozenset(self._same.setdefault(line, line) for line in lines)
+            fresh: dict[bytes, bytes] = {}
+            lines: set[bytes] = set()
+            taken = self._ledger_bytes
+            for line in io.BytesIO(self._load(oid)):
+                whole = line if line.endswith(b"\n") else line + b"\n"
+                known = self._same.get(whole) or fresh.get(whole)
+                if known is None:
+                    known = fresh[whole] = whole
+                    taken += LINE_BYTES + len(whole)
+                if known not in lines:
+                    lines.add(known)
+                    taken += PLACE_BYTES
+                if taken > MAX_LEDGERS:
+                    raise Unreadable(
+                        f"object {oid}: with it the ledgers of this history take more than {MAX_LEDGERS} bytes of "
+                        "memory, expected at most so many; `git log -- ledger` lists the commits that changed them"
+                    )
+            self._same |= fresh
+            self._ledger_bytes = taken
+            self._lines[oid] = frozenset(lines)
         return self._lines[oid]
 
     def _ledger_lines(self, path: str, oid: str) -> frozenset[bytes]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from stages.domain.errors import Invalid
+from stages.domain.errors import Invalid, Unreadable
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedStage
 from stages.repo.git import UNSHALLOW, Git, why_no_git
@@ -111,12 +111,19 @@ class Case:
     later: tuple[str, ...] = ()
     _learnt: dict[type, object] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def history(self) -> History:
         """The history up to this tree, read when a check first asks; `Skip` where there is none to read.
 
-        `GitAbsent` where an object of it is missing and this is no partial clone.
+        `GitAbsent` where an object of it is missing and this is no partial clone, `Unreadable` where it is too large.
         """
+        if isinstance(self._history, Unreadable):
+            raise self._history.with_traceback(None)
+        return self._history
+
+    @cached_property
+    def _history(self) -> History | Unreadable:
+        """The history, or why it is too large: that is read once, and not by every check again."""
         if self.git is None:
             reason = why_no_git(self.root)
             remedy = "install git" if "installed" in reason else "git clone"
@@ -128,6 +135,8 @@ class Case:
             if not self.git.partial:  # nobody left it out on purpose: whoever took it away hides what it says
                 raise
             raise Skip(f"the history is not all here: {absent.reason}", absent.enable) from None
+        except Unreadable as error:
+            return error.with_traceback(None)
 
     @property
     def whole_history(self) -> History:

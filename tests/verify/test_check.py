@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stages.domain.errors import Invalid, Mistake
+from stages.domain.errors import Invalid, Mistake, Unreadable
 from stages.repo.objects import GitAbsent
 from stages.verify import check as checks
 from stages.verify.check import Case, Check, CheckFailed, Options, OutOfOrder, Problem, Skip, perform
@@ -182,6 +182,22 @@ def test_where_there_is_no_history_what_came_first_is_not_known(tmp_path, monkey
     with pytest.raises(Skip) as skip:
         _ = alter(judged).history
     assert (skip.value.reason, skip.value.enable) == ("the history is not all here: an object is absent", "git fetch")
+
+
+def test_a_history_that_is_too_large_is_read_once_and_fails_whatever_asks_for_it(monkeypatch, judged):
+    reads: list[int] = []
+
+    def too_large(*_: Any) -> None:
+        reads.append(1)
+        raise Unreadable("it takes too much")
+
+    monkeypatch.setattr(checks, "read_history", too_large)
+    case = alter(judged)
+    for _ in range(3):
+        with pytest.raises(Unreadable, match="^it takes too much$"):
+            _ = case.history
+    assert reads == [1]
+    assert problems(case, Unreadable("it takes too much"))[0].file == "the study"
 
 
 def test_the_lock_at_the_root_is_read_where_there_is_one(judged):

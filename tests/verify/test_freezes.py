@@ -158,7 +158,7 @@ def test_another_text_is_told_once_with_the_first_commit_that_says_otherwise(jud
     same = with_history(judged, state(FIRST, locks=[old]), git=Files(c1=params()), values=[known])
     assert list(records._compare_declared_text(same)) == []
     cut = alter(same)
-    cut.__dict__["history"] = same.history
+    cut.__dict__["_history"] = same.history
     cut.history.cut = FIRST
     with pytest.raises(Skip, match="a shallow clone"):
         list(records._compare_declared_text(cut))

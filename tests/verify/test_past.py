@@ -61,7 +61,7 @@ def with_history(
     case: Case, *states: HistoryState, elsewhere: Iterable[str] = (), values: Any = (), **fields: Any
 ) -> Case:
     altered = alter(case, *values, **fields)
-    altered.__dict__["history"] = history(*states, elsewhere=elsewhere)
+    altered.__dict__["_history"] = history(*states, elsewhere=elsewhere)
     return altered
 
 
