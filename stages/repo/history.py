@@ -44,8 +44,9 @@ _RUNG = re.compile(r"rung[1-9][0-9]?")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
 #: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
 _DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
-#: What all ledgers of a history may take in memory, and what a line and its place in a state take beside its bytes.
-MAX_LEDGERS, LINE_BYTES, PLACE_BYTES = 256 << 20, 512, 64
+#: What is kept of a history may take so much memory; about what a line takes beside its bytes, a place in a set of a
+#: state, and a byte of a lock.
+MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR = 256 << 20, 512, 64, 10
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class _Reader:
         self._lines: dict[str, frozenset[bytes]] = {}
         #: Most lines stand in many commits, and are kept once.
         self._same = {line: line for line in history.parsed_lines}
-        self._ledger_bytes = 0
+        self._kept_bytes = 0
         self._commitments: dict[str, frozenset[Commitment]] = {}
 
     def find_elsewhere(self, commit: str) -> bool:
@@ -271,6 +272,7 @@ class _Reader:
                 commitments |= {(name[1], "")}
         before = (self._history.states[parent].locks_so_far for parent in parents)
         locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
+        self._keep(f"commit {commit}", PLACE_BYTES * (len(commitments) + len(locks_so_far)))
         ledgers = {path: self._ledger_lines(path, oids[path]) for path in (HINDSIGHT, *self._elsewhere) if path in oids}
         state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far, ledgers)
         self._history.states[commit] = state
@@ -285,15 +287,30 @@ class _Reader:
 
     def _lock(self, oid: str, gate: str) -> PastLock | None:
         if (oid, gate) not in self._locks:
-            self._locks[oid, gate] = parse_past_lock(self._load(oid), gate)
+            data = self._load(oid)
+            self._keep(f"object {oid}", LOCK_FACTOR * len(data))
+            self._locks[oid, gate] = parse_past_lock(data, gate)
         return self._locks[oid, gate]
 
+    def _keep(self, what: str, size: int) -> None:
+        """Count so many bytes of memory as taken by what a commit holds."""
+        self._require_room(what, size)
+        self._kept_bytes += size
+
+    def _require_room(self, what: str, size: int) -> None:
+        """`Unreadable` where so many bytes more are too many: a small pack unpacks to any size."""
+        if self._kept_bytes + size > MAX_KEPT:
+            raise Unreadable(
+                f"{what}: with it what is read of the history takes more than {MAX_KEPT} bytes of memory, expected at "
+                "most so many; `git log -- ledger locks` lists the commits that it is read from"
+            )
+
     def _run_lines(self, oid: str) -> frozenset[bytes]:
-        """The lines of a ledger. `Unreadable` where those of all ledgers take more than `MAX_LEDGERS`."""
+        """The lines of a ledger; those of one that is refused are not kept."""
         if oid not in self._lines:
             fresh: dict[bytes, bytes] = {}
             lines: set[bytes] = set()
-            taken = self._ledger_bytes
+            taken = 0
             for line in io.BytesIO(self._load(oid)):
                 whole = line if line.endswith(b"\n") else line + b"\n"
                 known = self._same.get(whole) or fresh.get(whole)
@@ -303,13 +320,9 @@ class _Reader:
                 if known not in lines:
                     lines.add(known)
                     taken += PLACE_BYTES
-                if taken > MAX_LEDGERS:
-                    raise Unreadable(
-                        f"object {oid}: with it the ledgers of this history take more than {MAX_LEDGERS} bytes of "
-                        "memory, expected at most so many; `git log -- ledger` lists the commits that changed them"
-                    )
+                self._require_room(f"object {oid}", taken)
             self._same |= fresh
-            self._ledger_bytes = taken
+            self._kept_bytes += taken
             self._lines[oid] = frozenset(lines)
         return self._lines[oid]
 
