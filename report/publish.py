@@ -27,6 +27,7 @@ from report.writer import Progress
 from stages.domain import formatting, names
 from stages.domain.errors import Invalid, Refused
 from stages.domain.foreign_text import one_line
+from stages.repo.folders import list_files
 from stages.repo.git import Git, object_id, open_git
 from stages.repo.past_studies import PastStudy, read_past_studies
 
@@ -102,7 +103,7 @@ def _write_past(root: Path, study: PastStudy, new: Path, provenance: Provenance)
     assert git is not None
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            for path, entry in git.files(study.commit).items():
+            for path, entry in list_files(git, study.commit).items():
                 if path.startswith(_KEPT):
                     target = Path(scratch, path)
                     target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from stages.commands.study import ask_to_go_on, clear, list_uncommitted
 from stages.domain import files, names
 from stages.domain.errors import Refused
 from stages.repo.dvc_remote import restore_command
+from stages.repo.folders import list_files
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.objects import EXECUTABLE, FILE
 from stages.repo.past_studies import PastStudy, read_past_studies
@@ -87,7 +88,7 @@ def find_past(name: str) -> PastStudy:
 def _read_files(git: Git, past: PastStudy) -> dict[str, bytes]:
     """The files of the study at its commit, by path."""
     restored: dict[str, bytes] = {}
-    for path, entry in git.files(past.commit).items():
+    for path, entry in list_files(git, past.commit).items():
         if _OF_A_STUDY.fullmatch(path) or path == f"studies/{past.name}.yaml":
             if entry.mode not in (FILE, EXECUTABLE):
                 raise Refused(f"commit {past.commit[:12]}: {path}: found a link, expected a file")

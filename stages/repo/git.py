@@ -16,7 +16,7 @@ import hashlib
 import io
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -56,11 +56,15 @@ _OPTIONS = {
     "protocol.allow": "never",
 }
 #: How many bytes of a file are read, unless whoever asks knows better; and of a commit, or of one folder.
-MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 32 << 20
+MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 16 << 20
 #: Files of at most so many bytes are kept, up to so many bytes of them in all.
 SMALL_BLOB, MAX_SMALL_BLOBS = 16 << 10, 32 << 20
+#: Folders are kept up to so many bytes of them in all; read, they take about eight times as much.
+MAX_FOLDERS = 8 << 20
 #: How many bytes all commits of a history may have: so many, and some for each.
 MAX_HISTORY, COMMIT_BYTES = 64 << 20, 4096
+#: A command of git that takes longer is ended.
+MAX_SECONDS = 600
 #: So many bytes of a file are in memory at a time where only its digest is wanted.
 BLOCK = 1 << 20
 #: What brings the rest of a shallow clone.
@@ -123,7 +127,9 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._reader: subprocess.Popen[bytes] | None = None
-        self._trees: dict[str, dict[str, Entry]] = {}
+        #: By the id of a folder, its size and its entries; the one that was asked for last comes last.
+        self._folders: dict[str, tuple[int, dict[str, Entry]]] = {}
+        self._folder_bytes = 0
         self._commits: dict[str, Commit] = {}
         self._blobs: dict[str, bytes] = {}
         self._blob_bytes = 0
@@ -144,9 +150,13 @@ class Git:
                 capture_output=True,
                 env=environment(),
                 check=False,
+                timeout=MAX_SECONDS,
             )
         except FileNotFoundError:
             raise GitRefused("git is not installed, and the history cannot be read without it; install git") from None
+        except subprocess.TimeoutExpired:
+            message = f"git {arguments[0]}: no end after {MAX_SECONDS} seconds, expected one in a fraction of them"
+            raise GitRefused(f"{message}; `git count-objects -v` and `git fsck` tell more of the repository") from None
 
     def ask(self, *arguments: str, stdin: bytes | None = None) -> str:
         """What a git command printed; `GitRefused` with its complaint where it failed."""
@@ -290,10 +300,17 @@ class Git:
         return self._commits[oid]
 
     def folder(self, oid: str) -> dict[str, Entry]:
-        """The entries of a folder, by its id."""
-        if oid not in self._trees:
-            self._trees[oid] = parse_tree(oid, self.read(oid, "tree", MAX_FOLDER))
-        return self._trees[oid]
+        """The entries of a folder, by its id. Those that were asked for last are kept."""
+        kept = self._folders.pop(oid, None)
+        if kept is None:
+            data = self.read(oid, "tree", MAX_FOLDER)
+            while self._folders and self._folder_bytes + len(data) > MAX_FOLDERS:
+                size, _ = self._folders.pop(next(iter(self._folders)))
+                self._folder_bytes -= size
+            kept = len(data), parse_tree(oid, data)
+            self._folder_bytes += len(data)
+        self._folders[oid] = kept  # the last one
+        return kept[1]
 
     def entry(self, commit: str, path: str) -> Entry | None:
         """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
@@ -308,34 +325,6 @@ class Git:
                 return None
             entry = inside[name]
         return entry
-
-    def paths_ever(self, commit: str, *patterns: str) -> list[str] | None:
-        """The files at paths of some patterns (git's `glob`) that the history up to a commit ever held.
-
-        Relative to the top of the repository, sorted; None where git cannot read all of it. Git walks the folders:
-        what is found is to be read by `top_entry`.
-        """
-        words = ("--full-history", "-m", "--root", "--no-renames", "--format=", "--name-only", "-z")
-        done = self.run("log", *words, "--end-of-options", commit, "--", *(f":(top,glob){text}" for text in patterns))
-        if done.returncode:
-            return None
-        return sorted({os.fsdecode(path) for path in done.stdout.split(b"\0") if path})
-
-    def files(self, commit: str) -> dict[str, Entry]:
-        """Every file of a commit under `root`, by path."""
-        place = self.entry(commit, "")
-        return self.inside(place.oid) if place and place.mode == FOLDER else {}
-
-    def inside(self, folder: str) -> dict[str, Entry]:
-        """Every file of a folder, given by its id, by its path inside it."""
-        return dict(self._walk(folder, ""))
-
-    def _walk(self, folder: str, path: str) -> Iterator[tuple[str, Entry]]:
-        for name, entry in self.folder(folder).items():
-            if entry.mode == FOLDER:
-                yield from self._walk(entry.oid, f"{path}{name}/")
-            else:
-                yield f"{path}{name}", entry
 
     def ancestry(self, commit: str) -> dict[str, Commit]:
         """A commit and all that came before it, parents first; at the edge of a shallow clone commits have none."""
@@ -356,16 +345,21 @@ class Git:
         return order
 
     def _read_commits(self, oids: Iterable[str]) -> None:
-        """Read many commits with one command: to ask for ten thousand of them one by one takes a second."""
+        """Read many commits at once."""
         asked = [oid for oid in oids if oid not in self._commits]
         lines = "".join(f"{oid}\n" for oid in asked).encode()
         sizes = self.run("cat-file", "--batch-check=%(objectsize)", stdin=lines).stdout.split()
         total, most = sum(int(size) for size in sizes if size.isdigit()), MAX_HISTORY + COMMIT_BYTES * len(asked)
         if total > most:
             raise Unreadable(f"{len(asked)} commits have {total} bytes, expected at most {most}; `git fsck` tells more")
-        out = io.BytesIO(self.run("cat-file", "--batch", stdin=lines).stdout)
-        for oid in asked:
-            self._commits[oid] = parse_commit(oid, self._object(out, oid, "commit", MAX_COMMIT))
+        for oid, data in zip(asked, self.read_many(asked, "commit", MAX_COMMIT), strict=True):
+            self._commits[oid] = parse_commit(oid, data)
+
+    def read_many(self, oids: Sequence[str], kind: str, most: int) -> Iterator[bytes]:
+        """Objects of a kind, each of at most `most` bytes. One command reads all: ten thousand alone take a second."""
+        done = self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in oids).encode("ascii"))
+        out = io.BytesIO(done.stdout)
+        return (self._object(out, oid, kind, most) for oid in oids)
 
     def ignored(self, paths: Iterable[str]) -> frozenset[str]:
         """Those of the paths of the workspace that git ignores and does not hold."""

@@ -15,15 +15,17 @@ import contextlib
 import io
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from stages.domain import names
 from stages.domain.errors import Invalid, Unreadable
+from stages.repo.folders import NamedFiles
 from stages.repo.git import Git, object_id, open_git
-from stages.repo.objects import FOLDER, REPOSITORY, Entry
+from stages.repo.objects import FOLDER, REPOSITORY, Commit, Entry
 from stages.repo.past_files import (
     Commitment,
     EvidenceLine,
@@ -37,16 +39,14 @@ from stages.repo.tree import Tree
 
 WORKSPACE = "the workspace"
 RUNS, DECISIONS, HINDSIGHT = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions", "hindsight"))
-#: Where a ledger of another folder stands, such as that of a study before it was moved.
-_ELSEWHERE = tuple(f"**/{path}" for path in (RUNS, HINDSIGHT))
 #: A folder of a rung in the earlier layout.
 _RUNG = re.compile(r"rung[1-9][0-9]?")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
 #: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
 _DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
 #: What is kept of a history may take so much memory; about what a line takes beside its bytes, a place in a set of a
-#: state, and a byte of a lock.
-MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR = 256 << 20, 512, 64, 10
+#: state, a byte of a lock, and a path or an id.
+MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR, TEXT_BYTES = 256 << 20, 512, 64, 10, 200
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,9 @@ class _Reader:
         self._workspace: dict[str, bytes] = {}
         #: By its path from the root of the study, that from the top of the repository.
         self._elsewhere: dict[str, str] = {}
-        self._folders: dict[tuple[Entry | None, ...], dict[str, str]] = {}
-        self._ladders: dict[str, dict[str, Entry]] = {}
+        #: By the folders that it is read from: most commits hold the same.
+        self._oids: dict[tuple[object, ...], dict[str, str]] = {}
+        self._texts: dict[str, str] = {}
         self._trained: dict[str, bool] = {}
         self._locks: dict[tuple[str, str], PastLock | None] = {}
         self._lines: dict[str, frozenset[bytes]] = {}
@@ -184,16 +185,19 @@ class _Reader:
         self._kept_bytes = 0
         self._commitments: dict[str, frozenset[Commitment]] = {}
 
-    def find_elsewhere(self, commit: str) -> bool:
-        """Find the ledgers of other folders up to a commit, which `commit_oids` then names; whether git could read all.
+    def find_elsewhere(self, commits: Mapping[str, Commit]) -> None:
+        """Find the ledgers of other folders in any of some commits, which `commit_oids` then names.
 
-        Their paths begin with `../` where they lie outside of the root of the study.
+        Such is that of a study before it was moved. The paths begin with `../` where they lie outside of the root.
         """
-        paths = self._git.paths_ever(commit, *_ELSEWHERE)
+        ends = (f"/{RUNS}", f"/{HINDSIGHT}")
+        files = _ledger_files(self._git, commits)
+        paths = [
+            path for path in files.paths(content.tree for content in commits.values()) if f"/{path}".endswith(ends)
+        ]
         own = {f"{self._git.prefix}{path}" for path in (RUNS, HINDSIGHT)}
         start = f"/{self._git.prefix}"
-        self._elsewhere = {posixpath.relpath(f"/{path}", start): path for path in paths or () if path not in own}
-        return paths is not None
+        self._elsewhere = {posixpath.relpath(f"/{path}", start): path for path in paths if path not in own}
 
     def elsewhere_oids(self, commit: str) -> dict[str, str]:
         """The ids of the ledgers of other folders in a commit, by path."""
@@ -206,43 +210,47 @@ class _Reader:
             beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
             if any(beside):
                 self._history.studies_elsewhere.add(path)
-            oids[path] = entry.oid
+            oids[path] = self._text(commit, entry.oid)
         return oids
 
     def commit_oids(self, commit: str) -> dict[str, str]:
         """The ids of the files that matter, by path: locks, all ledgers, the dvc.lock of every rung."""
-        return self._own_oids(commit) | self.elsewhere_oids(commit) if self._elsewhere else self._own_oids(commit)
-
-    def _own_oids(self, commit: str) -> dict[str, str]:
         tops = tuple(self._git.entry(commit, name) for name in ("locks", "ledger", "stages"))
-        if tops not in self._folders:
-            self._folders[tops] = dict(self._files(tops))
-        return self._folders[tops]
+        elsewhere = self.elsewhere_oids(commit)
+        key = (*tops, *elsewhere.items())
+        if key not in self._oids:
+            oids = self._own_oids(tops) | elsewhere
+            self.keep(f"commit {commit}", PLACE_BYTES * len(oids))
+            self._oids[key] = {self._text(commit, path): self._text(commit, oid) for path, oid in oids.items()}
+        return self._oids[key]
 
-    def _files(self, tops: tuple[Entry | None, ...]) -> Iterator[tuple[str, str]]:
+    def _text(self, commit: str, text: str) -> str:
+        """A path or an id, which many commits have, kept once."""
+        if text not in self._texts:
+            self.keep(f"commit {commit}", TEXT_BYTES)
+            self._texts[text] = text
+        return self._texts[text]
+
+    def _own_oids(self, tops: Iterable[Entry | None]) -> dict[str, str]:
         locks, ledger, stages = map(self._inside, tops)
-        files = {f"locks/{name}": entry for name, entry in locks.items()}
-        files |= {f"ledger/{name}": entry for name, entry in ledger.items()}
+        oids = _mattering_files("locks", locks) | _mattering_files("ledger", ledger)
         for name, folder in stages.items():
             if _RUNG.fullmatch(name):
-                files |= {f"stages/{name}/{file}": entry for file, entry in self._inside(folder).items()}
+                oids |= _mattering_files(f"stages/{name}", self._inside(folder))
             elif name == names.LADDER.name:
-                files |= self._ladder_files(folder)
-        for path, entry in files.items():
-            if _matters(path) and entry.mode not in (FOLDER, REPOSITORY):
-                yield path, entry.oid
+                oids |= self._ladder_oids(folder)
+        return oids
 
-    def _ladder_files(self, ladder: Entry) -> dict[str, Entry]:
-        """The files of stages/ladder/, two folders deep."""
-        if ladder.oid not in self._ladders:
-            files: dict[str, Entry] = {}
-            for rung, folder in self._inside(ladder).items():
-                for name, entry in self._inside(folder).items():
-                    place = f"{names.LADDER.as_posix()}/{rung}/{name}"
-                    files[place] = entry
-                    files |= {f"{place}/{file}": each for file, each in self._inside(entry).items()}
-            self._ladders[ladder.oid] = files
-        return self._ladders[ladder.oid]
+    def _ladder_oids(self, ladder: Entry) -> dict[str, str]:
+        """Those of stages/ladder/, two folders deep."""
+        oids: dict[str, str] = {}
+        for rung, folder in self._inside(ladder).items():
+            place, inside = f"{names.LADDER.as_posix()}/{rung}", self._inside(folder)
+            oids |= _mattering_files(place, inside)
+            for name, entry in inside.items():
+                if _matters(f"{place}/{name}/dvc.lock"):
+                    oids |= _mattering_files(f"{place}/{name}", self._inside(entry))
+        return oids
 
     def _inside(self, entry: Entry | None) -> dict[str, Entry]:
         return self._git.folder(entry.oid) if entry and entry.mode == FOLDER else {}
@@ -272,7 +280,7 @@ class _Reader:
                 commitments |= {(name[1], "")}
         before = (self._history.states[parent].locks_so_far for parent in parents)
         locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
-        self._keep(f"commit {commit}", PLACE_BYTES * (len(commitments) + len(locks_so_far)))
+        self.keep(f"commit {commit}", PLACE_BYTES * (len(commitments) + len(locks_so_far)))
         ledgers = {path: self._ledger_lines(path, oids[path]) for path in (HINDSIGHT, *self._elsewhere) if path in oids}
         state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far, ledgers)
         self._history.states[commit] = state
@@ -288,14 +296,22 @@ class _Reader:
     def _lock(self, oid: str, gate: str) -> PastLock | None:
         if (oid, gate) not in self._locks:
             data = self._load(oid)
-            self._keep(f"object {oid}", LOCK_FACTOR * len(data))
+            self.keep(f"object {oid}", LOCK_FACTOR * len(data))
             self._locks[oid, gate] = parse_past_lock(data, gate)
         return self._locks[oid, gate]
 
-    def _keep(self, what: str, size: int) -> None:
+    def keep(self, what: str, size: int) -> None:
         """Count so many bytes of memory as taken by what a commit holds."""
         self._require_room(what, size)
         self._kept_bytes += size
+
+    def join_tips(self, commit: str, tips: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        """The states that a commit stands on, from those that each of its parents does."""
+        if len(set(tips)) == 1:
+            return tips[0]
+        joined = tuple(dict.fromkeys(state for each in tips for state in each))
+        self.keep(f"commit {commit}", PLACE_BYTES * len(joined))
+        return joined
 
     def _require_room(self, what: str, size: int) -> None:
         """`Unreadable` where so many bytes more are too many: a small pack unpacks to any size."""
@@ -347,6 +363,25 @@ class _Reader:
         return frozenset(commitment for commitment in decided if commitment)
 
 
+#: What is known of the folders of a repository, whose history is read once for each commit that is verified.
+_LEDGER_FILES: WeakKeyDictionary[Git, NamedFiles] = WeakKeyDictionary()
+
+
+def _ledger_files(git: Git, commits: Mapping[str, Commit]) -> NamedFiles:
+    """Where ledgers are in the folders of some commits, the last of which descends from all others."""
+    if git not in _LEDGER_FILES:
+        _LEDGER_FILES[git] = NamedFiles(git, (path.rpartition("/")[2] for path in (RUNS, HINDSIGHT)))
+        for last in list(commits)[-1:]:
+            _LEDGER_FILES[git].learn(last)
+    return _LEDGER_FILES[git]
+
+
+def _mattering_files(folder: str, inside: dict[str, Entry]) -> dict[str, str]:
+    """The ids of the files that matter among those of a folder, by path."""
+    files = ((f"{folder}/{name}", entry) for name, entry in inside.items() if entry.mode not in (FOLDER, REPOSITORY))
+    return {path: entry.oid for path, entry in files if _matters(path)}
+
+
 def _matters(path: str) -> bool:
     return path in (RUNS, DECISIONS, HINDSIGHT) or bool(_LOCK_PATH.fullmatch(path) or _DVC_LOCK_PATH.fullmatch(path))
 
@@ -362,18 +397,17 @@ def read_history(
     reader = _Reader(git, history)
     nearest: dict[str, tuple[str, ...]] = {}  # by commit, the states that it stands on
     oids: dict[str, dict[str, str]] = {}
-    all_read = reader.find_elsewhere(commit) if commit else True
-    for oid, content in (git.ancestry(commit) if commit else {}).items():
+    commits = git.ancestry(commit) if commit else {}
+    reader.find_elsewhere(commits)
+    for oid, content in commits.items():
         parents = [parent for parent in content.parents if parent in nearest]
         oids[oid] = reader.commit_oids(oid)
-        below = tuple(dict.fromkeys(state for parent in parents for state in nearest[parent]))
+        below = reader.join_tips(oid, [nearest[parent] for parent in parents])
         if all(oids[oid] == oids[parent] for parent in parents) if parents else not oids[oid]:
             nearest[oid] = below
             continue
         reader.add_state(oid, below, oids[oid])
         nearest[oid] = (oid,)
-    if not all_read:
-        raise git.absent("a folder of the history")
     history.tips = nearest.get(commit or "", ())
     for oid in sorted(git.shallow & nearest.keys()):
         evidence = any(history.states[state].commitments for state in nearest[oid])

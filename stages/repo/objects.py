@@ -1,6 +1,7 @@
 """Git's objects, read as strictly as `git fsck --strict` reads them, and in two things stricter.
 
     parse_tree(oid, data)       the entries of a folder by name
+    scan_tree(oid, data)        the same, as leniently as git reads them
     parse_commit(oid, data)     the folder, the parents and the clock of a commit
 
 Git reads leniently what it would never write: a folder that names a file twice, or a commit with a second list of
@@ -80,7 +81,7 @@ def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
     """The entries of a folder by name; `GitRefused` for what git would not write."""
     entries: dict[str, Entry] = {}
     last = b""
-    for mode, name, content in _entries(oid, data):
+    for mode, name, content in scan_tree(oid, data):
         text = name.decode("utf-8", "surrogateescape")
         if mode not in _MODES:
             raise _refused(oid, f"the mode {mode!a} of {text!a} in a folder")
@@ -100,21 +101,29 @@ def parse_tree(oid: str, data: bytes) -> dict[str, Entry]:
     return entries
 
 
-def _entries(oid: str, data: bytes) -> Iterator[tuple[str, bytes, bytes]]:
-    """The mode, name and id of each entry."""
-    at, size = 0, len(oid) // 2
-    while at < len(data):
-        space = data.find(b" ", at)
-        end = data.find(b"\0", space)
-        if min(space, end) < 0 or end + 1 + size > len(data):
-            raise _refused(oid, "an entry that is cut off in a folder")
-        mode = data[at:space]
-        yield (
-            _MODE_OF.get(mode) or mode.decode("ascii", "replace"),
-            data[space + 1 : end],
-            data[end + 1 : end + 1 + size],
-        )
-        at = end + 1 + size
+def scan_tree(oid: str, data: bytes) -> Iterator[tuple[str, bytes, bytes]]:
+    """The mode, name and id of each entry of a folder, whatever they are; `GitRefused` where one is cut off."""
+    for start, end, after in split_tree(oid, data):
+        mode, blank, name = data[start:end].partition(b" ")
+        if not blank:
+            raise _cut_off(oid)
+        yield _MODE_OF.get(mode) or mode.decode("ascii", "replace"), name, data[end + 1 : after]
+
+
+def split_tree(oid: str, data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Where each entry of a folder begins, where its name ends, and where the next entry begins."""
+    start, size = 0, len(oid) // 2 + 1
+    while start < len(data):
+        end = data.find(b"\0", start)
+        after = end + size
+        if end < 0 or after > len(data):
+            raise _cut_off(oid)
+        yield start, end, after
+        start = after
+
+
+def _cut_off(oid: str) -> GitRefused:
+    return _refused(oid, "an entry that is cut off in a folder")
 
 
 def _stands_for_git(name: str) -> bool:

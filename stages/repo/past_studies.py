@@ -28,13 +28,13 @@ from stages.repo.git import Git, open_git
 from stages.repo.history import DECISIONS, RUNS
 from stages.repo.objects import FOLDER
 from stages.repo.past_files import PastLock, parse_past_lock
+from stages.repo.touching import list_touching, watch_paths
 
 PARAMS = names.PARAMS.as_posix()
 #: Of the commits that touched a study, so many of the newest are looked at.
 MOST_COMMITS = 5_000
-#: What a study's state is told by, and what is committed with it or after it.
+#: What a study's state is told by; each dvc.yaml and dvc.lock is committed with it or after it.
 _STATE = ("locks", "ledger", PARAMS)
-_BUILT = ("dvc.yaml", "dvc.lock", ":(glob)stages/**/dvc.*")
 _LOCK_FILE = re.compile(r"(gate[1-9][0-9]?)\.yaml")
 
 
@@ -128,9 +128,10 @@ class _Reader:
 
     def _touching(self, head: str | None) -> Iterator[str]:
         """The commits that changed rules, evidence or the study, newest first, each state of these files once."""
-        limits = (f"--max-count={MOST_COMMITS}", "--topo-order", "--end-of-options")
+        state_of = watch_paths(self._git, (*_STATE, "dvc.yaml", "dvc.lock"), ("dvc.yaml", "dvc.lock"))
         seen: set[tuple[str, ...]] = set()
-        for commit in self._git.ask("rev-list", *limits, head, "--", *_STATE, *_BUILT).split() if head else ():
+        touching = list_touching(self._git, [head], state_of, simplified=True) if head else []
+        for commit in touching[:MOST_COMMITS]:
             entries = (self._git.entry(commit, path) for path in _STATE)
             state = tuple(entry.oid if entry else "" for entry in entries)
             if state not in seen:

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from stages.domain.errors import Unreadable
 from stages.domain.files import md5_bytes
+from stages.repo.folders import list_files
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY, GitAbsent
 
@@ -105,7 +106,7 @@ class CommitTree:
         self._git = git
         self.commit = commit
         self.title = f"commit {commit[:12]}"
-        self._entries = git.files(commit)
+        self._entries = list_files(git, commit)
         self._code = _CodeBudget()
 
     def paths(self, under: str = "") -> list[str]:

@@ -64,12 +64,11 @@ from stages.verify.changes import (
 )
 from stages.verify.check import Case, Check, Depth, Options, Problem, Skip
 from stages.verify.commits import (
-    HISTORY_PATHS,
-    VERDICT_PATHS,
     find_bounds,
     find_first_study,
     from_first_study,
-    list_touching,
+    list_candidates,
+    list_history,
     refuse_cut,
 )
 from stages.verify.formats import junit, markdown, print_changed_decisions, print_history, print_report
@@ -178,7 +177,7 @@ def verify_history(root: Path, options: Options = DEFAULTS) -> list[CommitStep]:
         git = _need(repository, root)
         last = git.resolve("HEAD")
         refuse_cut(git, ["--end-of-options", last], "--history")
-        commits = list_touching(git, ["--end-of-options", last], HISTORY_PATHS)
+        commits = list_history(git, last)
         return _verify_commits(root, git, from_first_study(git, commits), options)
 
 
@@ -195,7 +194,7 @@ def verify_range(
         git = _need(repository, root)
         bounds = find_bounds(git, revisions, known)
         refuse_cut(git, bounds.arguments, f"--range {revisions}")
-        commits = list_touching(git, bounds.arguments, VERDICT_PATHS)
+        commits = list_candidates(git, bounds.arguments)
         commits += [bounds.last] if bounds.last not in commits else []
         if bounds.base is None or git.entry(bounds.base, PARAMS) is None:
             commits = from_first_study(git, commits)
@@ -226,7 +225,7 @@ def verify_push(root: Path, old: str, new: str, options: Options = DEFAULTS) -> 
         last = git.resolve(new)
         revisions = ["--not", "--all", "--not", "--end-of-options", last]
         refuse_cut(git, revisions, f"the push of {last[:12]}")
-        commits = list_touching(git, revisions, VERDICT_PATHS)
+        commits = list_candidates(git, revisions)
         commits += [last] if last not in commits else []
         before = old if old.strip("0") else git.head
         base = git.merge_base(before, last) if before else None

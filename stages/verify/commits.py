@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.domain.errors import Refused
+from stages.repo.folders import scan_folder
 from stages.repo.git import UNSHALLOW, Git
-from stages.repo.objects import GitAbsent
+from stages.repo.objects import FOLDER, GitAbsent
+from stages.repo.touching import State, list_touching, watch_paths
 from stages.verify.locks import PARAMS
 
 #: A commit that touches none of these cannot change a verdict that rests on git alone.
-VERDICT_PATHS = (":(glob)*", ":(glob)*/__init__.*", "locks", "ledger", "trainer", "stages")
-#: What a commit of the study's history touches.
-HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock", ":(glob)stages/**/dvc.lock")
+_VERDICT_FOLDERS = ("locks", "ledger", "trainer", "stages")
+#: What a commit of the study's history touches, beside every dvc.lock in stages/.
+_HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock")
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -58,10 +60,33 @@ def refuse_cut(git: Git, revisions: list[str], what: str) -> None:
         raise GitAbsent(message, UNSHALLOW)
 
 
-def list_touching(git: Git, revisions: list[str], paths: tuple[str, ...]) -> list[str]:
-    """The commits of a range that touch any of the paths, oldest first."""
-    order = ("--full-history", "--topo-order", "--reverse")
-    return git.ask("rev-list", *order, *revisions, "--", *paths).split()
+def list_history(git: Git, commit: str) -> list[str]:
+    """The commits up to one that touched rules, evidence, decisions or a dvc.lock, oldest first."""
+    state_of = watch_paths(git, _HISTORY_PATHS, ("dvc.lock",))
+    return list_touching(git, ["--end-of-options", commit], state_of)[::-1]
+
+
+def list_candidates(git: Git, revisions: list[str]) -> list[str]:
+    """The commits of a range that could change a verdict, oldest first: files at the root, and what Python imports."""
+    packages: dict[str, frozenset[tuple[str, bytes, bytes]]] = {}
+
+    def package_files(folder: str) -> frozenset[tuple[str, bytes, bytes]]:
+        if folder not in packages:
+            files = scan_folder(git, folder)
+            packages[folder] = frozenset(file for file in files if file[1].startswith(b"__init__."))
+        return packages[folder]
+
+    def state_of(commit: str) -> State:
+        root = git.entry(commit, "")
+        inside = git.folder(root.oid) if root and root.mode == FOLDER else {}
+        folders = {name: entry.oid for name, entry in inside.items() if entry.mode == FOLDER}
+        return (
+            tuple((name, entry) for name, entry in inside.items() if name not in folders),
+            tuple((name, files) for name, oid in folders.items() if (files := package_files(oid))),
+            *(folders.get(name) for name in _VERDICT_FOLDERS),
+        )
+
+    return list_touching(git, revisions, state_of)[::-1]
 
 
 def from_first_study(git: Git, commits: list[str]) -> list[str]:

@@ -9,11 +9,14 @@ from stages.domain import names
 from stages.domain.files import md5_bytes
 from stages.dvcfiles.cache import folder_md5
 from stages.dvcfiles.ignore import IgnoredNames, parse_ignore
+from stages.repo.folders import list_inside
 from stages.repo.git import Git
 from stages.repo.objects import FOLDER, REPOSITORY
 from stages.repo.tree import MAX_SMALL, Tree, file_md5
 
 LOCKS = names.LOCKS.as_posix()
+#: What the paths of one past locks/ may take in memory: every different one of a history is listed.
+MAX_LOCKS_LISTED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class LockFolder(Mapping[str, bytes]):
 
     def __init__(self, git: Git, oid: str) -> None:
         self._git = git
-        self._entries = {name: entry for name, entry in git.inside(oid).items() if entry.mode != REPOSITORY}
+        inside = list_inside(git, oid, MAX_LOCKS_LISTED)
+        self._entries = {name: entry for name, entry in inside.items() if entry.mode != REPOSITORY}
 
     def __getitem__(self, name: str) -> bytes:
         return self._git.blob(self._entries[name].oid, MAX_SMALL)

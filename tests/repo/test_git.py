@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages.repo import git as git_module
+from stages.repo.folders import list_files
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.objects import Entry, GitRefused
 from tests.support.repo import environment
@@ -48,7 +49,7 @@ def test_a_commit_is_read_as_git_reads_it(clone: Forger):
         head = git.resolve("HEAD")
         listed = clone.git("ls-tree", "-r", "--full-tree", head).splitlines()
         expected = {line.split("\t")[1]: Entry(*line.split("\t")[0].split(" ")[::2]) for line in listed}
-        assert git.files(head) == expected
+        assert list_files(git, head) == expected
         assert list(git.ancestry(head)) == clone.git("rev-list", "--reverse", head).split()
         assert git.entry(head, "ledger/none") is None
         assert git.entry(head, f"{RUNS}/none") is None

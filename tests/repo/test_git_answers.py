@@ -15,6 +15,7 @@ import pytest
 from stages.domain.errors import Unreadable
 from stages.repo import git as module
 from stages.repo import tree as trees
+from stages.repo.folders import list_files, list_inside
 from stages.repo.git import Git, object_id, open_git, verify_object, why_no_git
 from stages.repo.objects import EXECUTABLE, FILE, FOLDER, LINK, Entry, GitAbsent, GitRefused
 from stages.repo.tree import CommitTree, WorkTree, contents, file_md5, open_tree
@@ -57,22 +58,22 @@ def test_files_folders_and_links_of_a_commit_are_found_by_their_path(root: Path,
     (root / "link").symlink_to("a")
     head = commit({})
     c, d, link = Entry(FILE, BLOB), Entry(EXECUTABLE, BLOB), Entry(LINK, object_id("blob", b"a", LIKE))
-    assert repository.files(head) == {"a/b/c": c, "a/d": d, "link": link}
+    assert list_files(repository, head) == {"a/b/c": c, "a/d": d, "link": link}
     folder = repository.entry(head, "a")
     assert folder is not None and folder.mode == FOLDER
-    assert repository.inside(folder.oid) == {"b/c": c, "d": d}
+    assert list_inside(repository, folder.oid) == {"b/c": c, "d": d}
     assert [repository.entry(head, path) for path in ("a/b/c", "a/d", "link", "a//d/")] == [c, d, link, d]
     assert [repository.entry(head, path) for path in ("z", "a/z", "link/b", "a/d/e", "a/b/c/d")] == [None] * 5
     top = repository.entry(head, "")
     assert top == Entry(FOLDER, git(root, "rev-parse", "HEAD^{tree}"))
     with reading_git(root / "a") as inner:
         assert (inner.prefix, repository.prefix) == ("a/", "")
-        assert inner.files(head) == {"b/c": c, "d": d}
+        assert list_files(inner, head) == {"b/c": c, "d": d}
         assert inner.entry(head, "d") == inner.top_entry(head, "a/d") == d
         assert inner.top_entry(head, "d") is None
     with reading_git(root / "a" / "b") as inner:
         other = commit({"a/b/c": None})
-        assert inner.files(other) == {}
+        assert list_files(inner, other) == {}
 
 
 def test_ancestors_come_parents_first_and_in_the_order_of_the_parents(root: Path, commit: Any, repository: Git):
@@ -92,18 +93,6 @@ def test_ancestors_come_parents_first_and_in_the_order_of_the_parents(root: Path
     assert repository.merge_base(alone, ours) is None
     assert repository.merge_base(ours, "0" * 40) is None
     assert list(repository.ancestry(alone)) == [alone]
-
-
-def test_paths_that_ever_were_are_told_from_the_top_whatever_became_of_them(root: Path, commit: Any, repository: Git):
-    commit({"a/x": b"1", "b/x": b"2", "y": b"3"})
-    commit({"a/x": None, "b/c/x": b"1"})
-    head = commit({"b/x": None})
-    assert repository.paths_ever(head, "**/x") == ["a/x", "b/c/x", "b/x"]
-    assert repository.paths_ever(head, "y", "b/*") == ["b/x", "y"]
-    assert repository.paths_ever(head, "z") == []
-    with reading_git(root / "b") as inner:
-        assert inner.paths_ever(head, "**/x") == ["a/x", "b/c/x", "b/x"]
-    assert repository.paths_ever("0" * 40, "x") is None
 
 
 @pytest.mark.parametrize("rev", ["", "  ", "-x", "--all"])
@@ -197,7 +186,7 @@ def test_small_files_are_kept_up_to_so_many_bytes_of_them(
     head = commit({name: name.encode() * size for name, size in sizes.items()})
     monkeypatch.setattr(module, "SMALL_BLOB", 4)
     monkeypatch.setattr(module, "MAX_SMALL_BLOBS", 10)
-    oids = {name: entry.oid for name, entry in repository.files(head).items()}
+    oids = {name: entry.oid for name, entry in list_files(repository, head).items()}
     for name, oid in oids.items():
         assert repository.blob(oid) == name.encode() * sizes[name]
     assert set(repository._blobs) == {oids[name] for name in "acd"}
@@ -213,7 +202,7 @@ def test_the_digest_of_a_file_is_read_in_blocks_and_its_content_is_what_its_id_n
     data = b"0123456789" * 3
     head = commit({"a": data, "b": b"", "c": b"x\n"})
     monkeypatch.setattr(module, "BLOCK", 7)
-    oids = {name: entry.oid for name, entry in repository.files(head).items()}
+    oids = {name: entry.oid for name, entry in list_files(repository, head).items()}
     assert repository.md5(oids["a"]) == (hashlib.md5(data).hexdigest(), 30)
     assert repository.md5(oids["b"]) == (hashlib.md5(b"").hexdigest(), 0)
     assert repository.md5(oids["c"]) == (hashlib.md5(b"x\n").hexdigest(), 2)
@@ -265,7 +254,7 @@ def test_a_repository_without_a_working_tree_is_bare(root: Path, commit: Any, tm
     with reading_git(tmp_path / "bare") as bare, reading_git(root) as repository:
         assert (bare.bare, repository.bare) == (True, False)
         assert bare.head == head
-        assert bare.files(head) == {"a": Entry(FILE, BLOB)}
+        assert list_files(bare, head) == {"a": Entry(FILE, BLOB)}
 
 
 def test_a_folder_is_in_a_repository_or_in_none(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -381,8 +370,7 @@ def test_paths_are_those_of_the_file_system_also_where_they_are_no_utf8(root: Pa
     git(root, "commit", "-q", "-m", "x")
     with reading_git(root) as repository:
         head = repository.resolve("HEAD")
-        assert repository.paths_ever(head, "*") == [os.fsdecode(b"a\xff")]
-        assert list(repository.files(head)) == ["a\udcff"]
+        assert list(list_files(repository, head)) == ["a\udcff"]
 
 
 def test_the_environment_of_git_has_none_of_a_repositorys_variables(monkeypatch: pytest.MonkeyPatch):

@@ -274,7 +274,7 @@ def test_a_folder_that_is_not_here_might_hold_a_ledger(root: Path, commit: Calla
     (root / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
     with pytest.raises(GitAbsent) as error:
         read(root)
-    assert error.value.reason == "a folder of the history is not in this repository"
+    assert error.value.reason == f"object {oid} is not in this repository"
 
 
 def test_in_a_shallow_clone_the_edge_is_told_and_whether_evidence_stands_there(

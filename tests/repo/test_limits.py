@@ -11,6 +11,7 @@ from stages.domain.errors import Unreadable
 from stages.repo import git as git_module
 from stages.repo.git import Git
 from stages.repo.history import History, HistoryState
+from stages.repo.objects import GitRefused
 from stages.repo.tree import MAX_SMALL, WorkTree
 from tests.support.repo import environment
 
@@ -64,6 +65,43 @@ def test_a_history_of_commits_that_unpack_to_much_is_refused_before_they_are(emp
         assert len(git.ancestry(tip)) == 4
     finally:
         git.close()
+
+
+def test_folders_are_kept_up_to_so_many_bytes_of_them_those_that_were_asked_for_last(empty, monkeypatch):
+    blob = bytes.fromhex(write_object(empty, "blob", b"x"))
+    trees = [write_object(empty, "tree", b"100644 %d\0" % n + blob) for n in range(5)]
+    size = len(b"100644 0\0") + 20
+    monkeypatch.setattr(git_module, "MAX_FOLDERS", 3 * size)
+    git = Git(empty)
+    asked = []
+    monkeypatch.setattr(git, "read", lambda oid, *rest: (asked.append(oid), Git.read(git, oid, *rest))[1])
+    try:
+        for at in (0, 1, 2, 0, 1, 2, 0, 3):  # 3 takes the place of 1
+            assert list(git.folder(trees[at])) == [str(at)]
+        assert [trees.index(oid) for oid in asked] == [0, 1, 2, 3]
+        for at in (0, 2, 3, 1, 0):
+            git.folder(trees[at])
+        assert [trees.index(oid) for oid in asked] == [0, 1, 2, 3, 1, 0]
+        monkeypatch.setattr(git_module, "MAX_FOLDERS", size - 1)
+        assert [list(git.folder(trees[4])) for _ in range(3)] == [["4"]] * 3
+        assert [trees.index(oid) for oid in asked[6:]] == [4], "one that is larger is kept alone"
+        git.folder(trees[0])
+        git.folder(trees[4])
+        assert [trees.index(oid) for oid in asked[6:]] == [4, 0, 4]
+    finally:
+        git.close()
+
+
+def test_a_command_of_git_that_does_not_end_is_ended(empty, monkeypatch):
+    monkeypatch.setattr(git_module, "MAX_SECONDS", 0.5)
+    git = Git(empty)
+    assert git.ask("--version").startswith("git version"), "a quick one is not"
+    with pytest.raises(GitRefused) as error:
+        git.run("-c", "alias.wait=!sleep 60", "wait")
+    assert str(error.value) == (
+        "git -c: no end after 0.5 seconds, expected one in a fraction of them; "
+        "`git count-objects -v` and `git fsck` tell more of the repository"
+    )
 
 
 def state(commit: str, *parents: str, lines: frozenset[bytes] = frozenset()) -> HistoryState:

@@ -12,7 +12,7 @@ import pytest
 from stages.domain.errors import Refused
 from stages.repo.git import Git
 from stages.repo.objects import GitAbsent
-from stages.verify.commits import VERDICT_PATHS, find_bounds, from_first_study, list_touching, refuse_cut
+from stages.verify.commits import find_bounds, from_first_study, list_candidates, list_history, refuse_cut
 from tests.repo.test_past_studies import commit, git
 from tests.support.repo import reading_git
 
@@ -78,9 +78,56 @@ def test_a_start_that_is_a_name_and_not_here_is_refused(reader):
 
 
 def test_commits_that_touch_nothing_of_a_study_are_left_out_and_the_oldest_come_first(reader, commits):
-    assert list_touching(reader, ["c2"], VERDICT_PATHS) == commits[:2]
-    assert list_touching(reader, ["c3"], VERDICT_PATHS) == [commits[0], commits[1], commits[3]]
-    assert list_touching(reader, ["c3", "^c0"], ("docs",)) == []
+    assert list_candidates(reader, ["c2"]) == commits[:2]
+    assert list_candidates(reader, ["c3"]) == [commits[0], commits[1], commits[3]]
+    assert list_candidates(reader, ["c2", "^c1"]) == []
+    assert list_history(reader, "c2") == [commits[1]]
+    assert list_history(reader, "c3") == [commits[1], commits[3]]
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict", "history"),
+    [
+        ("x", True, False),
+        ("dvc.lock", True, True),
+        ("params.yaml", True, True),
+        ("docs/x", False, False),
+        ("docs/dvc.lock", False, False),
+        ("docs/__init__.py", True, False),
+        ("docs/__init__.cpython-311.so", True, False),
+        ("docs/a/__init__.py", False, False),
+        ("docs/x__init__.py", False, False),
+        ("locks/gate1.yaml", True, True),
+        ("ledger/x", True, True),
+        ("trainer/a/b", True, False),
+        ("stages/a/b", True, False),
+        ("stages/dvc.lock", True, True),
+        ("stages/a/b/dvc.lock", True, True),
+        ("stages/a/b/xdvc.lock", True, False),
+    ],
+)
+def test_what_could_change_a_verdict_is_at_the_root_or_what_a_study_or_python_reads(root, path, verdict, history):
+    git(root, "checkout", "-q", "-b", "more", "c2")
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text("new\n", encoding="utf-8")
+    touching = commit(root, "more")
+    with reading_git(root) as reader:
+        assert list_candidates(reader, ["more", "^c2"]) == [touching] * verdict
+        assert list_history(reader, "more")[1:] == [touching] * history
+        git(root, "update-index", "--chmod=+x", path)
+        git(root, "commit", "-q", "-m", "mode")
+        again = git(root, "rev-parse", "HEAD")
+        assert list_candidates(reader, ["more", "^c2"]) == [touching, again] * verdict, "a mode is looked at as well"
+
+
+def test_in_a_study_below_the_top_what_is_elsewhere_changes_no_verdict(root):
+    git(root, "checkout", "-q", "-b", "more", "c2")
+    (root / "docs" / "params.yaml").write_text("x\n", encoding="utf-8")
+    below = commit(root, "below")
+    (root / "x").write_text("x\n", encoding="utf-8")
+    commit(root, "elsewhere")
+    with reading_git(root / "docs") as reader:
+        assert list_candidates(reader, ["HEAD"])[-1] == list_history(reader, "HEAD")[-1] == below
 
 
 def test_a_history_begins_with_the_first_commit_that_holds_a_study(reader, commits):

@@ -50,11 +50,11 @@ class Repository:
     """A repository whose commits hold these folders locks/."""
 
     def __init__(self, **folder: dict[str, tuple[str, bytes]]) -> None:
-        self.folder = folder
+        self.folders = folder
         self.most: list[int] = []
 
-    def inside(self, oid: str) -> dict[str, Any]:
-        return {name: SimpleNamespace(mode=mode, oid=data) for name, (mode, data) in self.folder[oid].items()}
+    def folder(self, oid: str) -> dict[str, Any]:
+        return {name: SimpleNamespace(mode=mode, oid=data) for name, (mode, data) in self.folders[oid].items()}
 
     def blob(self, oid: bytes, most: int) -> bytes:
         self.most.append(most)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.repo.folders import list_files
 from stages.repo.git import Git, object_id
 from stages.repo.objects import Entry
 from stages.repo.tree import CommitTree
@@ -91,7 +92,7 @@ def test_files_parents_and_changes_are_those_that_git_names(root: Path, history:
         for oid in oids:
             listed = (line.partition(b"\t") for line in git(root, "ls-tree", "-r", "-z", oid).split(b"\0") if line)
             expected = {text(path): Entry(text(head.split()[0]), text(head.split()[2])) for head, _, path in listed}
-            assert reader.files(oid) == expected
+            assert list_files(reader, oid) == expected
             assert all(reader.entry(oid, path) == entry for path, entry in expected.items())
         order = list(reader.ancestry(oids[-1]))
         rows = [line.split() for line in git(root, "rev-list", "--parents", oids[-1]).decode().splitlines()]
