@@ -72,3 +72,55 @@ def test_the_locks_of_all_commits_count_once_each_and_so_do_those_that_stood_bef
     monkeypatch.setattr(module, "MAX_KEPT", FIRST_FILE + module.LOCK_FACTOR * len(locks[0]) - 1)
     with pytest.raises(Unreadable, match="object [0-9a-f]{40}: with it what is read of the history"):
         read(root)
+
+
+def test_the_files_of_each_commit_that_matter_count_and_no_others(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    """A path and an id that many commits have count once, their place in each different folder of commits."""
+    rung = "stages/ladder/rung1"
+    files = {
+        f"{rung}/a/dvc.lock": b"{}",
+        f"{rung}/dvc.lock": b"{}",
+        f"{rung}/a/b/dvc.lock": b"{}",
+        f"{rung}/B/dvc.lock": b"",
+    }
+    commit({**files, f"{rung}/x": b"", "stages/ladder/x/dvc.lock": b"", "stages/ladder/x/a/dvc.lock": b""})
+    commit({"stages/x": b""})
+    commit({"README.md": b""})
+    last = commit({"ledger/x": b"", "locks/x": b"", "stages/rung1/dvc.lock": b"1"})
+    commitments = 1 + 1  # of the two states to rung1
+    places = (2 + 2 + 3 + commitments) * module.PLACE_BYTES
+    texts = (3 + 2) * module.TEXT_BYTES
+    monkeypatch.setattr(module, "MAX_KEPT", places + texts)
+    assert [sorted(state.oids) for state in read(root).states.values()] == [
+        sorted([f"{rung}/a/dvc.lock", f"{rung}/dvc.lock"]),
+        sorted([f"{rung}/a/dvc.lock", f"{rung}/dvc.lock", "stages/rung1/dvc.lock"]),
+    ]
+    monkeypatch.setattr(module, "MAX_KEPT", places + texts - 1)
+    with pytest.raises(Unreadable, match=f"commit {last}: with it what is read of the history takes more"):
+        read(root)
+
+
+def test_the_states_that_a_merge_stands_on_count_where_its_parents_stand_on_different_ones(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    commit({RUNS: b"1\n"})
+    for branch in ("b", "c"):
+        git(root, "checkout", "-q", "-b", branch, "main")
+        commit({f"locks/{branch}": b"", RUNS: b"1\n2\n"})
+    kept = []
+    keep = module._Reader.keep
+    monkeypatch.setattr(
+        module._Reader, "keep", lambda self, what, size: (kept.append((what, size)), keep(self, what, size))
+    )
+    git(root, "merge", "-q", "--no-edit", "b")
+    merge = git(root, "rev-parse", "HEAD")
+    below = [commit({"README.md": b"%d" % n}) for n in range(2)]
+    last = commit({RUNS: b"3\n"})
+    history = read(root)
+    assert len(history.states[last].parents) == 2
+    assert (f"commit {merge}", 2 * module.PLACE_BYTES) in kept
+    assert not {what for what, _ in kept} & {f"commit {each}" for each in below}, (
+        "they stand on the same as their parents"
+    )

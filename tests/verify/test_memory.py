@@ -132,6 +132,63 @@ def pipeline_locks(forger: Forger) -> str:
     return "for what it has to say"
 
 
+def write_object(forger: Forger, kind: str, data: bytes) -> str:
+    command = ["git", "hash-object", "-t", kind, "-w", "--stdin"]
+    done = subprocess.run(command, cwd=forger.root, input=data, env=environment(), capture_output=True, check=True)
+    return done.stdout.decode("ascii").strip()
+
+
+def commit_in_turn(forger: Forger, *changes: bytes) -> None:
+    """Commits of such changes as `git fast-import` reads them, each on the one before, and one that takes all back."""
+    head, tree = forger.git("rev-parse", "HEAD"), forger.git("rev-parse", "HEAD^{tree}")
+    stream = b"blob\nmark :1\ndata 2\nx\n\n"
+    for number, change in enumerate((*changes, b'M 040000 %s ""\n' % tree.encode())):
+        start = b"from %s\n" % head.encode() if number == 0 else b""
+        stream += b"commit refs/heads/main\ncommitter a <a@b> 1800000000 +0000\ndata 1\nx\n" + start + change
+    command = ["git", "fast-import", "--quiet", "--force"]
+    subprocess.run(command, cwd=forger.root, input=stream, env=environment(), check=True)
+
+
+def folders_of_the_past(forger: Forger) -> str:
+    blob = bytes.fromhex(forger.git("rev-parse", "HEAD:params.yaml"))
+    many = b"".join(b"100644 f%06d\0%s" % (n, blob) for n in range(150_000))
+    folders = (write_object(forger, "tree", many + b"100644 g%d\0%s" % (n, blob)) for n in range(12))
+    commit_in_turn(forger, *(b"M 040000 %s stages/ladder/rung1\n" % oid.encode() for oid in folders))
+    return ""
+
+
+def ledgers_of_the_past(forger: Forger) -> str:
+    lines = b"".join(b"%d\n" % n for n in range(150_000))
+    ledgers = (lines.replace(b"\n", b" of %d\n" % n) for n in range(12))
+    commit_in_turn(
+        forger, *(b"M 100644 inline ledger/runs.jsonl\ndata %d\n%s\n" % (len(data), data) for data in ledgers)
+    )
+    return "with it what is read of the history takes more than"
+
+
+def write_bomb(forger: Forger, place: str, innermost: bytes) -> None:
+    """A folder that holds another under ten names, that one a third, ten deep, in a commit that the next takes back."""
+    oid = write_object(forger, "tree", innermost)
+    for _ in range(10):
+        oid = write_object(forger, "tree", b"".join(b"40000 %d\0" % n + bytes.fromhex(oid) for n in range(10)))
+    commit_in_turn(forger, f"M 040000 {oid} {place}\n".encode())
+
+
+def files_in_folders_of_the_past(forger: Forger) -> str:
+    write_bomb(forger, "docs", b"100644 a\0" + bytes.fromhex(forger.git("rev-parse", "HEAD:params.yaml")))
+    return ""
+
+
+def empty_folders_in_folders_of_the_past(forger: Forger) -> str:
+    write_bomb(forger, "stages/more", b"")
+    return ""
+
+
+def ledgers_in_folders_of_the_past(forger: Forger) -> str:
+    write_bomb(forger, "docs", b"40000 ledger\0" + bytes.fromhex(forger.git("rev-parse", "HEAD:ledger")))
+    return "its files and folders take more than"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(peak_bytes() is None, reason="needs /proc")
 @pytest.mark.parametrize(
@@ -146,6 +203,11 @@ def pipeline_locks(forger: Forger) -> str:
         letters_of_four_bytes,
         pipelines,
         pipeline_locks,
+        folders_of_the_past,
+        ledgers_of_the_past,
+        files_in_folders_of_the_past,
+        empty_folders_in_folders_of_the_past,
+        ledgers_in_folders_of_the_past,
     ],
 )
 def test_content_of_any_size_takes_bounded_memory_and_is_named(
