@@ -89,7 +89,7 @@ def _write_together(contents: dict[Path, bytes], removed: list[Path]) -> None:
 def plan_locks(study: Study, gates: list[str], reason: str | None) -> dict[str, tuple[Frozen, str]]:
     """What the locks of `gates` and those after them are to hold, and what that changes, by gate."""
     from stages.repo.git import UNSHALLOW
-    from stages.repo.history import history_at_head
+    from stages.repo.history_reader import history_at_head
     from stages.repo.objects import GitAbsent
 
     order = [names.gate_of(rung) for rung in study.rungs]

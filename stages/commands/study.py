@@ -230,7 +230,7 @@ def use(path: Path, *, yes: bool, force: bool, afresh: bool = False) -> int:
 
 def _next_steps(study: Study, again: bool) -> None:
     """What to do in a study that was cleared; `again` where it is the same one, to the byte."""
-    from stages.repo.history import history_at_head
+    from stages.repo.history_reader import history_at_head
 
     past = history_at_head().locks_with_evidence_of(study.study.name)
     cached = again and not past  # an amended lock is a new input, which no cache knows

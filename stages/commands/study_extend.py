@@ -26,7 +26,8 @@ from stages.domain.origin import Origin, who_may_go_on
 from stages.domain.rules import roles_named
 from stages.domain.study import Study, parse_study
 from stages.repo.git import open_git
-from stages.repo.history import DECISIONS, history_at_head
+from stages.repo.history import DECISIONS
+from stages.repo.history_reader import history_at_head
 from stages.repo.past_studies import PARAMS, PastStudy, study_name
 from stages.study_check import check_study
 

@@ -19,7 +19,8 @@ from stages.domain.errors import Invalid, Unreadable
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedStage
 from stages.repo.git import UNSHALLOW, Git, why_no_git
-from stages.repo.history import History, read_history
+from stages.repo.history import History
+from stages.repo.history_reader import read_history
 from stages.repo.objects import GitAbsent
 from stages.repo.past_files import EvidenceLine
 from stages.repo.tree import Tree

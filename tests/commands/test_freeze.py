@@ -14,7 +14,7 @@ from stages.commands import freeze
 from stages.domain import locks, names
 from stages.domain.locks import Amendment, Frozen, Lock, LockRefused
 from stages.domain.study import load
-from stages.repo import history
+from stages.repo import history_reader
 from stages.repo.git import UNSHALLOW
 from stages.repo.objects import GitAbsent
 from stages.repo.past_files import PastLock
@@ -203,7 +203,7 @@ def test_where_history_is_cut_off_nothing_is_frozen_anew(
     workspace: Path, old: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = SimpleNamespace(cut="0123456789abcdef", locks_with_evidence=list, locks_with_evidence_of=lambda study: {})
-    monkeypatch.setattr(history, "history_at_head", lambda: cut)
+    monkeypatch.setattr(history_reader, "history_at_head", lambda: cut)
     monkeypatch.setattr(freeze, "runner_digest", lambda study: old.frozen.runner)
     monkeypatch.setattr(freeze, "corpus_digest", lambda: old.frozen.corpus)
     monkeypatch.setattr(freeze, "validate", lambda study: None)

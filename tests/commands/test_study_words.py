@@ -17,7 +17,7 @@ from stages.commands import study as command
 from stages.domain import files, yamlio
 from stages.domain.errors import Refused
 from stages.domain.study import parse_study
-from stages.repo import history, past_studies
+from stages.repo import history_reader, past_studies
 from tests.support import synthetic
 from tests.support.repo import Repo
 
@@ -220,7 +220,7 @@ def test_where_no_study_was_before_nothing_differs_and_nothing_goes(capsys: pyte
 
 def test_a_study_that_git_has_seen_is_an_amendment(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen = SimpleNamespace(locks_with_evidence_of=lambda name: {"gate1": [name]})
-    monkeypatch.setattr(history, "history_at_head", lambda: seen)
+    monkeypatch.setattr(history_reader, "history_at_head", lambda: seen)
     study = parse_study(synthetic.params(3, 1), "params.yaml")
     for again in (True, False):
         command._next_steps(study, again)

@@ -15,7 +15,7 @@ import pytest
 
 from stages.commands import study as switching
 from stages.repo.git import Git, environment
-from stages.repo.history import history_at_head
+from stages.repo.history_reader import history_at_head
 from tests.support.repo import PROJECT
 from tests.verify.forger import Forger
 from tests.verify.test_command import verify

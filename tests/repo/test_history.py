@@ -20,9 +20,8 @@ from stages.repo.history import (
     WORKSPACE,
     History,
     HistoryState,
-    history_at_head,
-    read_history,
 )
+from stages.repo.history_reader import history_at_head, read_history
 from stages.repo.objects import GitAbsent
 from stages.repo.past_files import (
     EvidenceLine,

@@ -10,7 +10,7 @@ import pytest
 
 from stages.domain import canonical
 from stages.domain.errors import Unreadable
-from stages.repo import history as module
+from stages.repo import history_reader as module
 from stages.repo.history import RUNS
 from tests.repo.test_history import Files, commit, git, read, root
 

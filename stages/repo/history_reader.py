@@ -1,0 +1,308 @@
+"""Reads the history of a study from git: commit by commit into states, each content once.
+
+    read_history(git, git.head, None, {})
+    history_at_head()
+
+What the single files hold is read by `stages.repo.past_files`, which insists on no schema of today.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from stages.domain import names
+from stages.domain.errors import Invalid, Unreadable
+from stages.repo.folders import NamedFiles
+from stages.repo.git import Git, object_id, open_git
+from stages.repo.history import DECISIONS, HINDSIGHT, RUNS, WORKSPACE, History, HistoryState
+from stages.repo.objects import FOLDER, REPOSITORY, Commit, Entry
+from stages.repo.past_files import (
+    Commitment,
+    EvidenceLine,
+    PastLock,
+    holds_trained_run,
+    parse_decision_commitment,
+    parse_past_lock,
+)
+from stages.repo.tree import Tree
+
+#: A folder of a rung in the earlier layout.
+_RUNG = re.compile(r"rung[1-9][0-9]?")
+_LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
+#: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
+_DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
+#: What is kept of a history may take so much memory; about what a line takes beside its bytes, a place in a set of a
+#: state, a byte of a lock, and a path or an id.
+MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR, TEXT_BYTES = 256 << 20, 512, 64, 10, 200
+
+
+class _Reader:
+    """Reads commits into states: each content once, and nothing of a commit that changed nothing."""
+
+    def __init__(self, git: Git, history: History) -> None:
+        self._git, self._history = git, history
+        self._workspace: dict[str, bytes] = {}
+        #: By its path from the root of the study, that from the top of the repository.
+        self._elsewhere: dict[str, str] = {}
+        #: By the folders that it is read from: most commits hold the same.
+        self._oids: dict[tuple[object, ...], dict[str, str]] = {}
+        self._texts: dict[str, str] = {}
+        self._trained: dict[str, bool] = {}
+        self._locks: dict[tuple[str, str], PastLock | None] = {}
+        self._lines: dict[str, frozenset[bytes]] = {}
+        #: Most lines stand in many commits, and are kept once.
+        self._same = {line: line for line in history.parsed_lines}
+        self._kept_bytes = 0
+        self._commitments: dict[str, frozenset[Commitment]] = {}
+
+    def find_elsewhere(self, commits: Mapping[str, Commit]) -> None:
+        """Find the ledgers of other folders in any of some commits, which `commit_oids` then names.
+
+        Such is that of a study before it was moved. The paths begin with `../` where they lie outside of the root.
+        """
+        ends = (f"/{RUNS}", f"/{HINDSIGHT}")
+        files = _ledger_files(self._git, commits)
+        paths = [
+            path for path in files.paths(content.tree for content in commits.values()) if f"/{path}".endswith(ends)
+        ]
+        own = {f"{self._git.prefix}{path}" for path in (RUNS, HINDSIGHT)}
+        start = f"/{self._git.prefix}"
+        self._elsewhere = {posixpath.relpath(f"/{path}", start): path for path in paths if path not in own}
+
+    def elsewhere_oids(self, commit: str) -> dict[str, str]:
+        """The ids of the ledgers of other folders in a commit, by path."""
+        oids = {}
+        for path, place in self._elsewhere.items():
+            entry = self._git.top_entry(commit, place)
+            if entry is None or entry.mode in (FOLDER, REPOSITORY):
+                continue
+            folder = place.rpartition("ledger/")[0]
+            beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
+            if any(beside):
+                self._history.studies_elsewhere.add(path)
+            oids[path] = self._text(commit, entry.oid)
+        return oids
+
+    def commit_oids(self, commit: str) -> dict[str, str]:
+        """The ids of the files that matter, by path: locks, all ledgers, the dvc.lock of every rung."""
+        tops = tuple(self._git.entry(commit, name) for name in ("locks", "ledger", "stages"))
+        elsewhere = self.elsewhere_oids(commit)
+        key = (*tops, *elsewhere.items())
+        if key not in self._oids:
+            oids = self._own_oids(tops) | elsewhere
+            self.keep(f"commit {commit}", PLACE_BYTES * len(oids))
+            self._oids[key] = {self._text(commit, path): self._text(commit, oid) for path, oid in oids.items()}
+        return self._oids[key]
+
+    def _text(self, commit: str, text: str) -> str:
+        """A path or an id, which many commits have, kept once."""
+        if text not in self._texts:
+            self.keep(f"commit {commit}", TEXT_BYTES)
+            self._texts[text] = text
+        return self._texts[text]
+
+    def _own_oids(self, tops: Iterable[Entry | None]) -> dict[str, str]:
+        locks, ledger, stages = map(self._inside, tops)
+        oids = _mattering_files("locks", locks) | _mattering_files("ledger", ledger)
+        for name, folder in stages.items():
+            if _RUNG.fullmatch(name):
+                oids |= _mattering_files(f"stages/{name}", self._inside(folder))
+            elif name == names.LADDER.name:
+                oids |= self._ladder_oids(folder)
+        return oids
+
+    def _ladder_oids(self, ladder: Entry) -> dict[str, str]:
+        """Those of stages/ladder/, two folders deep."""
+        oids: dict[str, str] = {}
+        for rung, folder in self._inside(ladder).items():
+            place, inside = f"{names.LADDER.as_posix()}/{rung}", self._inside(folder)
+            oids |= _mattering_files(place, inside)
+            for name, entry in inside.items():
+                if _matters(f"{place}/{name}/dvc.lock"):
+                    oids |= _mattering_files(f"{place}/{name}", self._inside(entry))
+        return oids
+
+    def _inside(self, entry: Entry | None) -> dict[str, Entry]:
+        return self._git.folder(entry.oid) if entry and entry.mode == FOLDER else {}
+
+    def workspace_oids(self, tree: Tree) -> dict[str, str]:
+        """The same of files that no commit holds yet."""
+        oids = {}
+        for path in (path for folder in ("locks", "ledger", "stages") for path in tree.paths(folder) if _matters(path)):
+            with contextlib.suppress(Invalid):  # V01 reports what is no file
+                data = tree.read(path)
+                if data is not None:
+                    oids[path] = object_id("blob", data, self._git.head or "")
+                    self._workspace[oids[path]] = data
+        return oids
+
+    def add_state(self, commit: str, parents: tuple[str, ...], oids: dict[str, str]) -> None:
+        """Read a commit and add it to the history."""
+        locks = {}
+        for path, oid in oids.items():
+            if (name := _LOCK_PATH.fullmatch(path)) and (lock := self._lock(oid, name[1])):
+                locks[lock.gate] = lock
+        lines = self._run_lines(oids[RUNS]) if RUNS in oids else frozenset()
+        commitments = self._evidence(oids.get(RUNS, ""), lines) | self._decided(oids.get(DECISIONS, ""))
+        for path, oid in oids.items():
+            name = _DVC_LOCK_PATH.fullmatch(path)
+            if name and name[1] not in {rung for rung, _ in commitments} and self._holds_trained_run(oid, path):
+                commitments |= {(name[1], "")}
+        before = (self._history.states[parent].locks_so_far for parent in parents)
+        locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
+        self.keep(f"commit {commit}", PLACE_BYTES * (len(commitments) + len(locks_so_far)))
+        ledgers = {path: self._ledger_lines(path, oids[path]) for path in (HINDSIGHT, *self._elsewhere) if path in oids}
+        state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far, ledgers)
+        self._history.states[commit] = state
+
+    def _holds_trained_run(self, oid: str, path: str) -> bool:
+        if oid not in self._trained:
+            self._trained[oid] = holds_trained_run(self._load(oid), path)
+        return self._trained[oid]
+
+    def _load(self, oid: str) -> bytes:
+        return self._workspace[oid] if oid in self._workspace else self._git.blob(oid)
+
+    def _lock(self, oid: str, gate: str) -> PastLock | None:
+        if (oid, gate) not in self._locks:
+            data = self._load(oid)
+            self.keep(f"object {oid}", LOCK_FACTOR * len(data))
+            self._locks[oid, gate] = parse_past_lock(data, gate)
+        return self._locks[oid, gate]
+
+    def keep(self, what: str, size: int) -> None:
+        """Count so many bytes of memory as taken by what a commit holds."""
+        self._require_room(what, size)
+        self._kept_bytes += size
+
+    def join_tips(self, commit: str, tips: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        """The states that a commit stands on, from those that each of its parents does."""
+        if len(set(tips)) == 1:
+            return tips[0]
+        joined = tuple(dict.fromkeys(state for each in tips for state in each))
+        self.keep(f"commit {commit}", PLACE_BYTES * len(joined))
+        return joined
+
+    def _require_room(self, what: str, size: int) -> None:
+        """`Unreadable` where so many bytes more are too many: a small pack unpacks to any size."""
+        if self._kept_bytes + size > MAX_KEPT:
+            raise Unreadable(
+                f"{what}: with it what is read of the history takes more than {MAX_KEPT} bytes of memory, expected at "
+                "most so many; `git log -- ledger locks` lists the commits that it is read from"
+            )
+
+    def _run_lines(self, oid: str) -> frozenset[bytes]:
+        """The lines of a ledger; those of one that is refused are not kept."""
+        if oid not in self._lines:
+            fresh: dict[bytes, bytes] = {}
+            lines: set[bytes] = set()
+            taken = 0
+            for line in io.BytesIO(self._load(oid)):
+                whole = line if line.endswith(b"\n") else line + b"\n"
+                known = self._same.get(whole) or fresh.get(whole)
+                if known is None:
+                    known = fresh[whole] = whole
+                    taken += LINE_BYTES + len(whole)
+                if known not in lines:
+                    lines.add(known)
+                    taken += PLACE_BYTES
+                self._require_room(f"object {oid}", taken)
+            self._same |= fresh
+            self._kept_bytes += taken
+            self._lines[oid] = frozenset(lines)
+        return self._lines[oid]
+
+    def _ledger_lines(self, path: str, oid: str) -> frozenset[bytes]:
+        """The lines of a ledger; of one that is too large none, if it is in a folder of something else than a study."""
+        try:
+            return self._run_lines(oid)
+        except Unreadable:
+            if path == HINDSIGHT or path in self._history.studies_elsewhere:
+                raise
+            return frozenset()
+
+    def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:
+        if oid not in self._commitments:
+            parsed = (self._history.line(line) for line in lines)
+            self._commitments[oid] = frozenset(line.commitment for line in parsed if line)
+        return self._commitments[oid]
+
+    def _decided(self, oid: str) -> frozenset[Commitment]:
+        lines = io.BytesIO(self._load(oid)) if oid else ()
+        decided = (parse_decision_commitment(line.rstrip(b"\n")) for line in lines)
+        return frozenset(commitment for commitment in decided if commitment)
+
+
+#: What is known of the folders of a repository, whose history is read once for each commit that is verified.
+_LEDGER_FILES: WeakKeyDictionary[Git, NamedFiles] = WeakKeyDictionary()
+
+
+def _ledger_files(git: Git, commits: Mapping[str, Commit]) -> NamedFiles:
+    """Where ledgers are in the folders of some commits, the last of which descends from all others."""
+    if git not in _LEDGER_FILES:
+        _LEDGER_FILES[git] = NamedFiles(git, (path.rpartition("/")[2] for path in (RUNS, HINDSIGHT)))
+        for last in list(commits)[-1:]:
+            _LEDGER_FILES[git].learn(last)
+    return _LEDGER_FILES[git]
+
+
+def _mattering_files(folder: str, inside: dict[str, Entry]) -> dict[str, str]:
+    """The ids of the files that matter among those of a folder, by path."""
+    files = ((f"{folder}/{name}", entry) for name, entry in inside.items() if entry.mode not in (FOLDER, REPOSITORY))
+    return {path: entry.oid for path, entry in files if _matters(path)}
+
+
+def _matters(path: str) -> bool:
+    return path in (RUNS, DECISIONS, HINDSIGHT) or bool(_LOCK_PATH.fullmatch(path) or _DVC_LOCK_PATH.fullmatch(path))
+
+
+def read_history(
+    git: Git, commit: str | None, workspace: Tree | None, parsed_lines: dict[bytes, EvidenceLine | None]
+) -> History:
+    """The history up to a commit (None: there is none yet), and of a workspace on top of it where one is given.
+
+    `parsed_lines` are lines of runs.jsonl that were parsed already.
+    """
+    history = History(parsed_lines=parsed_lines)
+    reader = _Reader(git, history)
+    nearest: dict[str, tuple[str, ...]] = {}  # by commit, the states that it stands on
+    oids: dict[str, dict[str, str]] = {}
+    commits = git.ancestry(commit) if commit else {}
+    reader.find_elsewhere(commits)
+    for oid, content in commits.items():
+        parents = [parent for parent in content.parents if parent in nearest]
+        oids[oid] = reader.commit_oids(oid)
+        below = reader.join_tips(oid, [nearest[parent] for parent in parents])
+        if all(oids[oid] == oids[parent] for parent in parents) if parents else not oids[oid]:
+            nearest[oid] = below
+            continue
+        reader.add_state(oid, below, oids[oid])
+        nearest[oid] = (oid,)
+    history.tips = nearest.get(commit or "", ())
+    for oid in sorted(git.shallow & nearest.keys()):
+        evidence = any(history.states[state].commitments for state in nearest[oid])
+        if git.commit(oid).parents and (history.cut is None or evidence):
+            history.cut, history.cut_after_evidence = oid, evidence
+    if workspace is not None:
+        present = reader.workspace_oids(workspace) | (reader.elsewhere_oids(commit) if commit else {})
+        if present != oids.get(commit or "", {}):
+            reader.add_state(WORKSPACE, history.tips, present)
+            history.tips = (WORKSPACE,)
+    return history
+
+
+def history_at_head() -> History:
+    """The history up to HEAD of the repository around the current folder; an empty one outside git."""
+    git = open_git(Path(), required=True)
+    if git is None:
+        return History()
+    try:
+        return read_history(git, git.head, None, {})
+    finally:
+        git.close()
