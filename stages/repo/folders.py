@@ -99,7 +99,7 @@ class NamedFiles:
     def learn(self, commit: str) -> None:
         """Read all folders of a history, many at once: what is asked afterwards reads none that says nothing."""
         for group in read_folders(self._git, commit):
-            self._group, self._room = group, 0
+            self._group, self._room = group, MAX_GROUP
             for folder in list(group):
                 self.digest(folder)
 

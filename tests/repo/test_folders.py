@@ -180,6 +180,20 @@ def test_folders_that_git_would_not_write_are_searched_as_git_reads_them(empty, 
         reader.folder(folder)
 
 
+def test_a_folder_that_is_not_what_its_id_names_is_refused(empty, reader):
+    """Whoever hands over a `.git` may have put another content there, and hide a ledger."""
+    blob = write_object(empty, "blob", b"x")
+    shown = write_folder(empty, ("100644 b", blob))
+    hidden = object_id("tree", b"100644 a\0" + bytes.fromhex(blob), blob)
+    for oid in (hidden, shown):
+        (empty / ".git" / "objects" / oid[:2]).mkdir(exist_ok=True)
+    place = empty / ".git" / "objects" / hidden[:2] / hidden[2:]
+    place.write_bytes((empty / ".git" / "objects" / shown[:2] / shown[2:]).read_bytes())
+    folder = write_loose(empty, hidden)
+    with pytest.raises(GitRefused, match=f"object {hidden}"):
+        NamedFiles(reader, ["a"]).digest(folder)
+
+
 def test_a_folder_whose_last_entry_is_cut_off_is_refused(empty, reader):
     oid = write_object(empty, "tree", b"40000 d\0abc")
     with pytest.raises(GitRefused, match=f"object {oid}: found an entry that is cut off in a folder"):
