@@ -11,6 +11,7 @@ folder once; git itself, asked for the commits that touch a path, would walk the
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 
 from stages.domain.errors import Unreadable
@@ -73,7 +74,8 @@ def read_folders(git: Git, commit: str) -> Iterator[dict[str, bytes]]:
     sizes = git.run("cat-file", form, stdin=listed.stdout if listed.returncode == 0 else b"")
     group: list[str] = []
     room = MAX_GROUP
-    for words in (line.split() for line in sizes.stdout.decode("ascii").splitlines()):
+    for line in io.BytesIO(sizes.stdout):
+        words = line.decode("ascii").split()
         if len(words) != 3 or words[1] != "tree" or int(words[2]) > MAX_GROUP:
             continue
         if int(words[2]) > room:

@@ -20,7 +20,7 @@ from stages.domain.schema import parse
 from stages.domain.study import parse_study
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.pipeline import root_stages
-from stages.repo import history, objects
+from stages.repo import objects, past_files
 from stages.verify import artifacts, attestation, signatures
 from stages.verify.ledger import parse_decision_lines
 from stages.verify.sequence import SEQUENCE
@@ -196,10 +196,10 @@ def test_facts_of_any_shape_raise_documented_errors_alone(value):
 @MANY
 def test_a_past_commit_may_hold_anything_without_an_error(value):
     data = json.dumps(value).encode("utf-8")
-    history.parse_evidence_line(data)
-    history.parse_decision_commitment(data)
-    history.parse_past_lock(data + b"\n", "gate1")
-    history.holds_trained_run(data + b"\n", "x")
+    past_files.parse_evidence_line(data)
+    past_files.parse_decision_commitment(data)
+    past_files.parse_past_lock(data + b"\n", "gate1")
+    past_files.holds_trained_run(data + b"\n", "x")
 
 
 @given(
@@ -208,7 +208,11 @@ def test_a_past_commit_may_hold_anything_without_an_error(value):
 )
 @MANY
 def test_objects_of_git_raise_documented_errors_alone(data):
-    for parse_object in (objects.parse_commit, objects.parse_tree):
+    scans = (
+        lambda oid, data: list(objects.scan_tree(oid, data)),
+        lambda oid, data: list(objects.split_tree(oid, data)),
+    )
+    for parse_object in (objects.parse_commit, objects.parse_tree, *scans):
         documented(lambda parse_object=parse_object: parse_object("1" * 40, data))
     documented(lambda: signatures._unsigned(data))
 
