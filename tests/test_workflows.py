@@ -161,8 +161,10 @@ def test_the_action_hands_its_inputs_to_the_verifier_as_they_are(tmp_path: Path,
     steps = YAML(typ="safe").load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"]
     (step,) = (step for step in steps if step["name" if "name" in step else "id"] == "Verify")
     inputs = {"REPO": ".", "RANGE": "", "KNOWN": "", "REV": "HEAD", "REQUIRE": "R", "SIGNERS": ""} | given
-    told = {**os.environ, "FOLDER": str(tmp_path), "ACTION": "/action", **inputs}
-    done = subprocess.run([shell, "-e", "-c", step["run"]], env=told, capture_output=True, encoding="utf-8", check=True)
+    reported = {**os.environ, "FOLDER": str(tmp_path), "ACTION": "/action", **inputs}
+    done = subprocess.run(
+        [shell, "-e", "-c", step["run"]], env=reported, capture_output=True, encoding="utf-8", check=True
+    )
     path, *rest = done.stdout.splitlines()
     reports = [word for kind, name in (("json", "json"), ("junit", "xml"), ("markdown", "md"))
                for word in (f"--{kind}", f"{tmp_path}/verify.{name}")]  # fmt: skip

@@ -107,8 +107,8 @@ def test_every_bad_line_is_told_up_to_twenty(csv):
 
 
 def test_a_row_that_stands_twice_is_refused_even_if_equal(csv):
-    told = "curves.csv, line 10: a/0 at 1 stands in line 2 already, expected each row once"
-    assert refusal(csv, [*rows(GOOD), "a,0,1,3.0"]) == told
+    message = "curves.csv, line 10: a/0 at 1 stands in line 2 already, expected each row once"
+    assert refusal(csv, [*rows(GOOD), "a,0,1,3.0"]) == message
 
 
 def test_one_run_under_two_ids_is_refused(csv):
@@ -147,15 +147,16 @@ def test_a_unit_column_settles_the_unit_of_every_row(csv):
     columns, header = {**COLUMNS, "unit": "unit"}, HEADER + ",unit"
     lines = [f"{line},nats" for line in rows(GOOD)]
     assert read_curves(write(csv, lines, header), curve_map(columns=columns)).configs == ("a", "b")
-    told = refusal(csv, [*lines, "a,2,1,4.3,bits"], header, columns=columns)
+    message = refusal(csv, [*lines, "a,2,1,4.3,bits"], header, columns=columns)
     assert (
-        told == "curves.csv, line 10: unit: found 'bits', expected 'nats' as the map declares; mixed units are refused"
+        message
+        == "curves.csv, line 10: unit: found 'bits', expected 'nats' as the map declares; mixed units are refused"
     )
 
 
 def test_points_of_one_run_that_are_declared_separate_runs_are_refused(csv):
-    told = refusal(csv, rows(GOOD), budget={"unit": "step", "prefix": False})
-    assert told.splitlines()[0] == (
+    message = refusal(csv, rows(GOOD), budget={"unit": "step", "prefix": False})
+    assert message.splitlines()[0] == (
         "curves.csv, line 3: a/0 at 2 and in line 2 at 1: rows of one run are a prefix of it; say `prefix: true` under "
         "`budget`, or, where each budget was trained anew, name the column that says so for each row (columns.scheduled)"
     )
@@ -164,8 +165,8 @@ def test_points_of_one_run_that_are_declared_separate_runs_are_refused(csv):
 def test_a_row_before_the_end_of_its_schedule_is_a_prefix_whatever_the_map_says(csv):
     header, columns = HEADER + ",planned", {**COLUMNS, "scheduled": "planned"}
     lines = ["a,0,1,3.0,1", "a,1,1,3.1,1", "b,0,1,3.2,2", "b,1,1,3.3,1"]
-    told = refusal(csv, lines, header, columns=columns, budget={"unit": "step", "prefix": False})
-    assert told == (
+    message = refusal(csv, lines, header, columns=columns, budget={"unit": "step", "prefix": False})
+    assert message == (
         "curves.csv, line 4: b/0 at 1 of 2: a prefix of a longer run and no separate short run; say `prefix: true` under "
         "`budget`, and every figure will say so"
     )
@@ -261,8 +262,8 @@ def test_fewer_runs_than_a_rung_has_seeds_are_refused(csv):
 
 def test_runs_of_unlike_lengths_do_not_rank_by_their_last_value(csv):
     lines = [*rows(GOOD), "b,0,3,2.0"]
-    told = unarranged(csv, lines, final={"kind": "last_budget"})
-    assert told.startswith("curves.csv, line 10: b/0 ends at 3 and b/1 (line 9) at 2, expected one last budget")
+    message = unarranged(csv, lines, final={"kind": "last_budget"})
+    assert message.startswith("curves.csv, line 10: b/0 ends at 3 and b/1 (line 9) at 2, expected one last budget")
 
 
 def test_the_first_step_that_reaches_a_value_is_interpolated(csv):
@@ -284,9 +285,9 @@ def test_the_first_step_that_reaches_a_value_is_interpolated(csv):
 
 def test_a_configuration_that_never_gets_there_is_named(csv):
     final = {"kind": "first_reach", "value": 2.15, "unreached": "omit"}
-    told = unarranged(csv, rows(GOOD), final=final)
+    message = unarranged(csv, rows(GOOD), final=final)
     assert (
-        told
+        message
         == "curves.csv, line 6: b: 0 of its 2 runs have a final value (first_reach), expected at least 2; leave it out with `exclude`"
     )
 
@@ -358,10 +359,10 @@ def test_more_than_is_read_is_refused(csv, monkeypatch, limit, told):
 
 def test_budgets_too_large_to_be_counted_exactly_are_refused(csv):
     lines = [line.replace(",1,", ",1000000,").replace(",2,", ",2000000,") for line in rows(GOOD)]
-    told = unarranged(
+    message = unarranged(
         csv, lines, final={"kind": "first_reach", "value": 2.5, "unreached": "omit"}, rungs={"rung1": 1e6, "rung2": 2e6}
     )
-    assert told.startswith(
+    assert message.startswith(
         "curves.csv, line 3: budget: found 2e+06, expected less than 1000000, since the final value is a budget"
     )
 
@@ -375,8 +376,8 @@ def test_a_file_that_is_too_large_is_not_read(csv, monkeypatch):
 def test_a_role_is_a_configuration_that_is_kept(csv, over):
     lines = rows({**GOOD, "c": [[3.4, 2.4], [3.5, 2.5]]})
     name = over["roles"]["reference"]
-    told = f"map.yaml: roles.reference: found '{name}', expected a configuration that is kept"
-    assert refusal(csv, lines, **over) == told
+    message = f"map.yaml: roles.reference: found '{name}', expected a configuration that is kept"
+    assert refusal(csv, lines, **over) == message
     assert read_curves(write(csv, lines), curve_map(roles={"reference": "c"})).configs == ("a", "b", "c")
 
 

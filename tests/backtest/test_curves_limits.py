@@ -76,9 +76,9 @@ def test_a_number_has_sixty_characters_and_twenty_nine_places_at_most(text, numb
 def test_values_just_inside_the_largest_are_read(csv, value, whole):
     found = read(csv, [f"a,0,1,{value}", "a,1,1,3", "b,0,1,3.5", "b,1,1,3.6"])
     assert found.runs[0].points[1.0].value == whole
-    told = "line 6: value: found {}, expected a number between -1000000 and 1000000"
-    assert told.format("1e6") in refusal(csv, [*rows({"a": GOOD["a"]}), "b,0,1,1e6"])
-    assert told.format("-1e6") in refusal(csv, [*rows({"a": GOOD["a"]}), "b,0,1,-1e6"])
+    message = "line 6: value: found {}, expected a number between -1000000 and 1000000"
+    assert message.format("1e6") in refusal(csv, [*rows({"a": GOOD["a"]}), "b,0,1,1e6"])
+    assert message.format("-1e6") in refusal(csv, [*rows({"a": GOOD["a"]}), "b,0,1,-1e6"])
 
 
 def test_a_budget_and_a_cost_of_nothing_and_a_schedule_that_ends_here_are_read(csv):
@@ -107,8 +107,10 @@ def test_twenty_problems_are_listed_in_the_order_of_their_lines(csv, count, show
 
 def test_of_a_header_three_hundred_characters_are_shown(csv):
     long = ",".join(["config", "seed", "budget", "x" * 400])
-    told = f"curves.csv, line 1: found columns {'config, seed, budget, ' + 'x' * 278}, expected 'value' (columns.value)"
-    assert refusal(csv, [], long) == told
+    message = (
+        f"curves.csv, line 1: found columns {'config, seed, budget, ' + 'x' * 278}, expected 'value' (columns.value)"
+    )
+    assert refusal(csv, [], long) == message
 
 
 def test_rows_that_were_trained_anew_for_each_budget_are_no_prefix(csv):
@@ -119,16 +121,18 @@ def test_rows_that_were_trained_anew_for_each_budget_are_no_prefix(csv):
     assert len(read(csv, single, budget=SEPARATE).runs) == 4
     # the later row first: the line of the earliest budget is the one that is named
     followed = [f"{line},3" for line in reversed(rows(GOOD))]
-    told = refusal(csv, followed, header, columns=columns, budget=SEPARATE).splitlines()
+    messages = refusal(csv, followed, header, columns=columns, budget=SEPARATE).splitlines()
     end = "a prefix of a longer run and no separate short run; say `prefix: true` under `budget`, and every figure will say so"
-    assert told[0] == f"curves.csv, line 3: b/1 at 1 of 3: {end}"
-    assert len(told) == 4
+    assert messages[0] == f"curves.csv, line 3: b/1 at 1 of 3: {end}"
+    assert len(messages) == 4
     assert len(read(csv, followed, header, columns=columns).runs) == 4
 
 
 def test_the_second_budget_of_a_run_is_named_wherever_its_rows_stand(csv):
-    told = refusal(csv, list(reversed(rows(GOOD))), budget=SEPARATE).splitlines()
-    assert told[0].startswith("curves.csv, line 2: b/1 at 2 and in line 3 at 1: rows of one run are a prefix of it; ")
+    messages = refusal(csv, list(reversed(rows(GOOD))), budget=SEPARATE).splitlines()
+    assert messages[0].startswith(
+        "curves.csv, line 2: b/1 at 2 and in line 3 at 1: rows of one run are a prefix of it; "
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,8 @@ def test_a_copy_agrees_at_every_budget_that_both_have(csv, a, b, rest, copy):
     header = f"{HEADER},minutes"
     if copy:
         line = len(a) + 2
-        told = refusal(csv, lines, header)
-        assert told.startswith(
+        message = refusal(csv, lines, header)
+        assert message.startswith(
             f"curves.csv, line {line}: b/0 repeats a/0 (line 2) value for value: one run under two ids;"
         )
     else:
@@ -217,8 +221,8 @@ def test_a_role_of_a_configuration_that_is_left_out_and_one_that_was_never_there
     over: dict[str, Any] = {"exclude": {"c": "no"}}
     assert read(csv, lines, roles={"reference": "a"}, **over).configs == ("a", "b")
     for name in ("c", "z"):
-        told = f"map.yaml: roles.reference: found '{name}', expected a configuration that is kept"
-        assert refusal(csv, lines, roles={"reference": name}, **over) == told
+        message = f"map.yaml: roles.reference: found '{name}', expected a configuration that is kept"
+        assert refusal(csv, lines, roles={"reference": name}, **over) == message
 
 
 @pytest.mark.parametrize("column", ["seed", "host"])
@@ -226,8 +230,8 @@ def test_a_seed_and_a_host_have_names_too(csv, column):
     header, columns = f"{HEADER},host", {**COLUMNS, "host": "host"}
     lines = [f"{line},h1" for line in rows(GOOD)]
     bad = {"seed": ("a,\x07,1,3.0,h1", "a,,1,3.0,h1"), "host": ("a,9,1,3.0,\x07", "a,9,1,3.0, ")}[column]
-    told = refusal(csv, [*lines, *bad], header, columns=columns).splitlines()
-    assert told == [
+    messages = refusal(csv, [*lines, *bad], header, columns=columns).splitlines()
+    assert messages == [
         f"curves.csv, line 10: found '\\x07', expected a {column} of printable text, at most 200",
         f"curves.csv, line 11: found an empty {column} (column '{column}'), expected a name",
     ]

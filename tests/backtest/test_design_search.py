@@ -116,10 +116,10 @@ def made(*names: str) -> list[Design]:
 def search(
     patch: pytest.MonkeyPatch, *names: str, wish: Wish = WISH, designs: Any = None
 ) -> tuple[Any, Simulator, list]:
-    simulator, told = Simulator(), []
+    simulator, reported = Simulator(), []
     patch.setattr(d, "designs", lambda model, wish: designs or made(*names))
     patch.setattr(d, "simulate", simulator)
-    return d.search(MODEL, wish, 5, lambda done, of: told.append((done, of))), simulator, told
+    return d.search(MODEL, wish, 5, lambda done, of: reported.append((done, of))), simulator, reported
 
 
 def names(tries: Any) -> list[str]:
@@ -128,14 +128,14 @@ def names(tries: Any) -> list[str]:
 
 def test_designs_are_screened_in_batches_and_the_cheapest_confirmed_on_other_curves(monkeypatch):
     many = [f"0.5/{n}" for n in range(1, 24)]
-    found, simulator, told = search(monkeypatch, *many, "0.95/3.5", "0.99/9", "0.93/30")
+    found, simulator, reported = search(monkeypatch, *many, "0.95/3.5", "0.99/9", "0.93/30")
     assert [(len(of), configs, ladders, seed) for of, configs, ladders, seed in simulator.calls] == [
         (24, 8, 2000, 5), (2, 8, 2000, 5), (1, 8, 20000, 1_000_008), (1, 8, 20000, 1_000_008),
     ]  # fmt: skip
     assert (names(found.within), found.cheapest.design.name, found.tried) == (["0.95/3.5", "0.99/9"], "0.95/3.5", 26)
     assert found.best_affordable.design.name == "0.99/9"
     assert found.best_affordable.ladders == 2000, "what is within the hours needs no other to be confirmed"
-    assert told == [(24, 26), (26, 26), (26, 66), (27, 66)], "of 30 hours nothing more is asked"
+    assert reported == [(24, 26), (26, 26), (26, 66), (27, 66)], "of 30 hours nothing more is asked"
     first = found.within[0]
     assert (first.hours, first.kept, first.chosen, first.regret, first.entered) == (3.5, 0.95, 0.95, 0.25, (8.0, 2.0))
     assert first.low == pytest.approx(d.low_bound(19_000, 20_000))

@@ -115,8 +115,8 @@ def test_a_rule_that_these_curves_cannot_answer_is_refused(tmp_path):
     figures.check_rules(fresh, read, False, "rules.yaml")
     with pytest.raises(Invalid) as caught:
         figures.check_rules(fresh, read, True, "rules.yaml")
-    told = "fresh_seeds never holds where a run is followed through its budgets; drop --continued or the rule"
-    assert str(caught.value) == f"rules.yaml: gates.gate1.R7: {told}"
+    message = "fresh_seeds never holds where a run is followed through its budgets; drop --continued or the rule"
+    assert str(caught.value) == f"rules.yaml: gates.gate1.R7: {message}"
     by_host = ruleset({"gate1": {"R1": {"kind": "top_k", "k": 1, "by": "each_host"}}, "gate2": TOP["gate2"]})
     with pytest.raises(Invalid) as caught:
         figures.check_rules(by_host, read, False, "rules.yaml")

@@ -212,10 +212,10 @@ def test_a_role_that_no_configuration_holds_is_nobodys():
 
 def test_ladders_are_drawn_in_batches_that_are_told_as_they_end(monkeypatch):
     monkeypatch.setattr(simulation, "BATCH_VALUES", 40)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     design = halving_design(QUIET, (1.0, 2.0), 10, 2, (1, 1), 0)
-    (one,) = simulate(QUIET, [design], 10, 30, 5, 1, lambda done, of: told.append((done, of)))
-    assert told == [(n, 30) for n in (4, 8, 12, 16, 20, 24, 28, 30)]
+    (one,) = simulate(QUIET, [design], 10, 30, 5, 1, lambda done, of: reported.append((done, of)))
+    assert reported == [(n, 30) for n in (4, 8, 12, 16, 20, 24, 28, 30)]
     (other,) = simulate(QUIET, [design], 10, 30, 5, 3)
     assert (one.dropped.tolist(), one.regret, one.ladders) == (other.dropped.tolist(), other.regret, 30)
     (another,) = simulate(QUIET, [design], 10, 30, 6)

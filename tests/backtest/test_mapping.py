@@ -77,19 +77,19 @@ def test_map_and_rules_have_the_same_rungs() -> None:
 def test_a_role_is_that_of_the_map_or_else_of_the_rules() -> None:
     assert check(curve_map(), rules_of()) == {"reference": "a"}
     assert check(curve_map(roles={"reference": "b", "other": "c"}), rules_of()) == {"reference": "b", "other": "c"}
-    told = "map.yaml: roles.reference: missing, but gate2 R1 speaks of it; name one configuration"
-    assert refusal(curve_map(), rules_of(roles={})) == told
-    assert refusal(curve_map(roles={"other": "c"}), rules_of(roles={})) == told
+    message = "map.yaml: roles.reference: missing, but gate2 R1 speaks of it; name one configuration"
+    assert refusal(curve_map(), rules_of(roles={})) == message
+    assert refusal(curve_map(roles={"other": "c"}), rules_of(roles={})) == message
 
 
 def test_a_role_that_is_spoken_of_is_a_configuration_of_the_curves() -> None:
     silent, spoken = ruleset({"gate1": TOP, "gate2": TOP}, roles={}), rules_of()
     mapping.check_roles({"reference": "z"}, silent, ["a"], "map.yaml")
     mapping.check_roles({"reference": "a", "other": "z"}, spoken, ["a"], "map.yaml")
-    told = "found 'z', expected a configuration of the curves; name the one that stands for it"
+    message = "found 'z', expected a configuration of the curves; name the one that stands for it"
     with pytest.raises(Invalid) as caught:
         mapping.check_roles({"reference": "z"}, spoken, ["a"], "map.yaml")
-    assert str(caught.value) == f"map.yaml: roles.reference: {told}"
+    assert str(caught.value) == f"map.yaml: roles.reference: {message}"
     floor = rules_of(gates={"gate1": TOP, "gate2": TOP}, roles={})
     with pytest.raises(Invalid, match="^map.yaml: roles.reference: found 'z'"):
         mapping.check_roles({"reference": "z"}, floor, ["a"], "map.yaml")
@@ -107,9 +107,9 @@ def test_a_threshold_has_the_unit_of_what_its_rung_reads() -> None:
     check(curve_map(), ruleset({"gate1": TOP, "gate2": TOP}, unit="bits per byte"))
     check(curve_map(**first_reach), ruleset(last, unit="step"))
     end = "in {}, expected rules in that unit; state the threshold anew in it, or use a rule without one, such as top_k"
-    told = "rules.yaml: gates.{}.R1: found a threshold in {}, but map.yaml reads {} " + end
-    assert refusal(curve_map(), ruleset(gap, unit="bits")) == told.format("gate1", "bits", "rung1", "nats")
-    assert refusal(curve_map(**first_reach), ruleset(last)) == told.format("gate2", "nats", "rung2", "step")
+    message = "rules.yaml: gates.{}.R1: found a threshold in {}, but map.yaml reads {} " + end
+    assert refusal(curve_map(), ruleset(gap, unit="bits")) == message.format("gate1", "bits", "rung1", "nats")
+    assert refusal(curve_map(**first_reach), ruleset(last)) == message.format("gate2", "nats", "rung2", "step")
 
 
 def test_a_file_with_a_study_in_it_is_a_params_yaml(tmp_path: Path) -> None:

@@ -121,9 +121,9 @@ def test_a_configuration_needs_two_final_values_and_twenty_are_named(tmp_path):
     two = {"a": [[3.0, 2.0], [3.1, 2.1], [3.15, 2.6]], "b": VALUES["b"]}
     assert len(arrange(tmp_path, rows(two), final={**REACH, "unreached": "omit"}).final[0]) == 2
     many = {f"c{n:02d}": [[3.0 + n / 100, 2.6 + n / 100], [3.001 + n / 100, 2.0 + n / 100]] for n in range(21)}
-    told = refusal(tmp_path, rows(many), final={**REACH, "unreached": "omit"}).splitlines()
-    assert len(told) == 20
-    assert told[-1] == (
+    messages = refusal(tmp_path, rows(many), final={**REACH, "unreached": "omit"}).splitlines()
+    assert len(messages) == 20
+    assert messages[-1] == (
         "c.csv, line 78: c19: 1 of its 2 runs have a final value (first_reach), expected at least 2; leave it out with "
         "`exclude`"
     )
@@ -132,9 +132,9 @@ def test_a_configuration_needs_two_final_values_and_twenty_are_named(tmp_path):
 def test_runs_that_lack_the_row_of_a_rung_are_named_and_those_beyond_twenty_counted(tmp_path):
     for runs, more in ((20, []), (21, ["c.csv: and 1 more"])):
         lines = [*rows(VALUES), *(f"b,{n},2,{2.4 + n / 100}" for n in range(2, runs + 2))]
-        told = refusal(tmp_path, lines).splitlines()
-        assert told[20:] == more
-        assert told[0] == (
+        messages = refusal(tmp_path, lines).splitlines()
+        assert messages[20:] == more
+        assert messages[0] == (
             "c.csv, line 10: b/2 has no row at 1, expected one at the budget of each rung; choose another budget under "
             "`rungs`, or leave the configuration out with `exclude`"
         )
@@ -202,8 +202,10 @@ def test_a_rung_of_one_seed_needs_two_runs_on_every_host(tmp_path):
     lines = [f"{line},h1" for line in rows(VALUES)]
     lines += [f"{line[:-1]}{int(line[-1]) + 5},h2" for line in rows(VALUES) if not line.startswith("b,1")]
     anew = {"unit": "step", "prefix": True}
-    told = refusal(tmp_path, lines, header, columns=columns, budget=anew)
-    assert told.startswith("c.csv: b has 1 runs on h2 at rung1 (budget 1.0), expected at least 2: as many as the rung")
+    message = refusal(tmp_path, lines, header, columns=columns, budget=anew)
+    assert message.startswith(
+        "c.csv: b has 1 runs on h2 at rung1 (budget 1.0), expected at least 2: as many as the rung"
+    )
 
 
 def test_unlike_last_budgets_are_told_by_the_two_shortest(tmp_path):

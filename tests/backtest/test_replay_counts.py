@@ -38,9 +38,9 @@ def test_pairs_are_compared_in_the_first_ladders_and_progress_is_told_of_all(
 ):
     monkeypatch.setattr(replay, "BATCH_CELLS", 40)
     monkeypatch.setattr(replay, "PAIR_LADDERS", pair_ladders)
-    told: list[tuple[int, int]] = []
-    tally = run(tmp_path, ladders=35, progress=lambda done, of: told.append((done, of)), workers=1)
-    assert told == [(10, 35), (20, 35), (30, 35), (35, 35)]
+    reported: list[tuple[int, int]] = []
+    tally = run(tmp_path, ladders=35, progress=lambda done, of: reported.append((done, of)), workers=1)
+    assert reported == [(10, 35), (20, 35), (30, 35), (35, 35)]
     assert (tally.ladders, tally.pair_ladders) == (35, compared)
     assert tally.pairs == {"rung1": compared, "rung2": compared}
     assert tally.methods["rules"].picks.tolist() == [35, 0, 0, 0, 0]

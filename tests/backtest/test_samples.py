@@ -71,12 +71,12 @@ def test_curves_without_a_second_run_anywhere_show_no_noise(tmp_path):
 
 def test_a_model_needs_four_configurations_and_two_budgets(tmp_path):
     three = {name: VALUES[name] for name in "abc"}
-    told = "expected at least 4 at 2 or more: a model of curves needs that many"
-    with pytest.raises(Invalid, match=f"found 3 configurations at 2 budgets, {told}"):
+    message = "expected at least 4 at 2 or more: a model of curves needs that many"
+    with pytest.raises(Invalid, match=f"found 3 configurations at 2 budgets, {message}"):
         read(tmp_path, rows(three))
     one = {name: [run[:1] for run in runs] for name, runs in VALUES.items()}
     over = {"rungs": {"rung1": 1.0}, "final": {"kind": "last_budget"}}
-    with pytest.raises(Invalid, match=f"found 4 configurations at 1 budgets, {told}"):
+    with pytest.raises(Invalid, match=f"found 4 configurations at 1 budgets, {message}"):
         read(tmp_path, rows(one), **over)
 
 
@@ -87,8 +87,8 @@ def test_a_model_of_too_many_is_refused(tmp_path, monkeypatch, most, fits):
     if fits:
         assert read(tmp_path, rows(VALUES)).configs == tuple("abcd")
         return
-    told = "found 4 configurations, 1 hosts, 2 budgets, expected fewer: a model of so many takes too much memory"
-    with pytest.raises(Invalid, match=told):
+    message = "found 4 configurations, 1 hosts, 2 budgets, expected fewer: a model of so many takes too much memory"
+    with pytest.raises(Invalid, match=message):
         read(tmp_path, rows(VALUES))
 
 

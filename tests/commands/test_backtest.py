@@ -49,8 +49,8 @@ def test_ladders_have_a_number(ladders: int, good: bool, monkeypatch: pytest.Mon
         assert backtest.run(arguments) == 0
         assert len(asked) == 1
         return
-    told = f"--ladders: found {ladders}, expected a number from 1 to 100000000"
-    assert refusal(lambda: backtest.run(arguments)) == told
+    message = f"--ladders: found {ladders}, expected a number from 1 to 100000000"
+    assert refusal(lambda: backtest.run(arguments)) == message
     assert not asked
 
 
@@ -93,8 +93,8 @@ def test_curves_that_do_not_go_on_are_not_followed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("stages.backtest.mapping.check_roles", lambda *words: None)
     monkeypatch.setattr(figures, "check_rules", lambda *words: None)
     words = [*WORDS[:2], "--map", str(tmp_path / "map.yaml"), "--rules", str(FOLDER / "rules.yaml"), "--continued"]
-    told = "--continued: the map says `prefix: false`, expected curves whose runs go on from rung to rung"
-    assert refusal(lambda: backtest.backtest(parse(*words))) == told
+    message = "--continued: the map says `prefix: false`, expected curves whose runs go on from rung to rung"
+    assert refusal(lambda: backtest.backtest(parse(*words))) == message
 
 
 @pytest.mark.parametrize(
@@ -130,27 +130,27 @@ def test_numbers_of_configurations_are_read(text: str, values: list[int]) -> Non
 
 @pytest.mark.parametrize("text", ["3", "1000001", "4,3"])
 def test_numbers_out_of_bounds_are_refused(text: str) -> None:
-    told = f"--configs: found {text!r}, expected numbers from 4 to 1000000"
-    assert refusal(lambda: simulate.numbers(text)) == told
+    message = f"--configs: found {text!r}, expected numbers from 4 to 1000000"
+    assert refusal(lambda: simulate.numbers(text)) == message
 
 
 @pytest.mark.parametrize("text", ["", "4,", "four", "4.5", "-4"])
 def test_what_is_no_number_is_refused(text: str) -> None:
-    told = f"--configs: found {text!r}, expected numbers such as 100,1000"
-    assert refusal(lambda: simulate.numbers(text)) == told
+    message = f"--configs: found {text!r}, expected numbers such as 100,1000"
+    assert refusal(lambda: simulate.numbers(text)) == message
 
 
 def test_rules_of_another_number_of_rungs_are_no_design_of_these_budgets() -> None:
     samples, rules = SimpleNamespace(budgets=(1.0, 2.0)), SimpleNamespace(seconds=None, rungs=["rung1"])
-    told = "--rules: found 1 rungs, expected 2: one for each recorded budget"
+    message = "--rules: found 1 rungs, expected 2: one for each recorded budget"
     make = lambda: simulate.designs_of(MODEL, cast("Any", samples), cast("Any", rules), 8)  # noqa: E731
-    assert refusal(make) == told
+    assert refusal(make) == message
 
 
 def test_curves_are_read_with_their_map(tmp_path: Path) -> None:
     curves = tmp_path / "c.csv"
-    told = f"{curves.as_posix()}: a CSV needs --map, expected a map.yaml as for `promotion backtest`"
-    assert refusal(lambda: simulate.read_samples(curves, None)) == told
+    message = f"{curves.as_posix()}: a CSV needs --map, expected a map.yaml as for `promotion backtest`"
+    assert refusal(lambda: simulate.read_samples(curves, None)) == message
     known = simulate.read_samples(FOLDER / "modded_nanogpt_track3.csv", FOLDER / "map.yaml")
     assert (known.prefix, len(known.budgets)) == (True, 3)
     ledger = simulate.read_samples(PROJECT / "ledger" / "runs.jsonl", None)
@@ -169,8 +169,8 @@ def test_budgets_are_those_that_are_given_or_recorded(text: str | None, budgets:
 
 @pytest.mark.parametrize("text", ["0,1", "2,2", "3,2", "1,2592001", "-1,2"])
 def test_budgets_that_do_not_climb_are_refused(text: str) -> None:
-    told = f"--budgets: found {text!r}, expected 0 < FIRST < LAST, at most 30 days"
-    assert refusal(lambda: design._budgets(text, ())) == told
+    message = f"--budgets: found {text!r}, expected 0 < FIRST < LAST, at most 30 days"
+    assert refusal(lambda: design._budgets(text, ())) == message
 
 
 @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ def test_a_refusal_says_what_would_do() -> None:
 @pytest.mark.parametrize("margin", [0.0, -0.1])
 def test_a_margin_of_nothing_is_supported_by_no_number_of_seeds(margin: float) -> None:
     wish = Wish(8, 0.9, 20.0, 60.0, 3600.0, margin)
-    told = refusal(lambda: design._check_margin(MODEL, wish))
-    assert told.startswith(
+    message = refusal(lambda: design._check_margin(MODEL, wish))
+    assert message.startswith(
         f"--margin: found {margin:g}, expected at least 0.0017: what 2 x 4 cells with a seed deviation"
     )
-    assert told.endswith("What would do: a larger margin, or no number of seeds up to 64 a host, but quieter hosts")
+    assert message.endswith("What would do: a larger margin, or no number of seeds up to 64 a host, but quieter hosts")
 
 
 def test_a_design_assumes_what_its_model_says() -> None:

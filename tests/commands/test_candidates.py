@@ -81,8 +81,8 @@ def test_every_bad_row_is_named_and_another_head_is_no_table() -> None:
     ]
     with pytest.raises(Refused) as caught:
         candidates.read_table(b"commit\tval_bpb\n", "t.tsv")
-    told = "found 'commit?val_bpb', expected commit val_bpb memory_gb status description, with tabs between"
-    assert str(caught.value) == f"t.tsv, line 1: {told}"
+    message = "found 'commit?val_bpb', expected commit val_bpb memory_gb status description, with tabs between"
+    assert str(caught.value) == f"t.tsv, line 1: {message}"
 
 
 def test_a_table_has_a_size_and_a_number_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,12 +128,12 @@ def test_the_section_alone_is_replaced(before: str, after: str | None) -> None:
 def test_a_section_that_cannot_be_told_apart_is_written_by_hand() -> None:
     with pytest.raises(Refused) as caught:
         candidates.replace_section(b"{configs: {}}\n", "configs: {}\n", "s.yaml")
-    told = "found no line that begins with `configs:`; write the printed section into it by hand"
-    assert str(caught.value) == f"s.yaml: {told}"
+    message = "found no line that begins with `configs:`; write the printed section into it by hand"
+    assert str(caught.value) == f"s.yaml: {message}"
     with pytest.raises(Refused) as caught:
         candidates.replace_section(b'configs: {a: {x: "1\nb: 2"}}\n', "configs: {}\n", "s.yaml")
-    told = "its `configs` cannot be told from what follows; write the printed section by hand"
-    assert str(caught.value) == f"s.yaml: {told}"
+    message = "its `configs` cannot be told from what follows; write the printed section by hand"
+    assert str(caught.value) == f"s.yaml: {message}"
 
 
 def test_the_section_is_printed_or_written_and_what_was_made_is_counted(bare: AgentRepo, capsys) -> None:
@@ -153,8 +153,8 @@ def test_the_section_is_printed_or_written_and_what_was_made_is_counted(bare: Ag
     study = Path("mine.yaml")
     study.write_text(f"configs: {{}}\nrunner: {json.dumps(value['runner'])}\n", encoding="utf-8")
     assert run(table, "--study", "mine.yaml", "--write") == 0
-    told = "written into mine.yaml; roles.reference names the one that the others are compared with\n"
-    assert capsys.readouterr().out == told
+    message = "written into mine.yaml; roles.reference names the one that the others are compared with\n"
+    assert capsys.readouterr().out == message
     assert study.read_text(encoding="utf-8") == f"{section}runner: {json.dumps(value['runner'])}\n"
 
 
@@ -165,8 +165,8 @@ def test_what_stands_in_the_way_is_named_before_anything_is_read(bare: AgentRepo
     params = make_candidate_params({"a": {"commit": "0" * 40}})
     del params["runner"]["candidate"]
     Path("params.yaml").write_text(json.dumps(params), encoding="utf-8")
-    told = "params.yaml: runner.candidate: missing; name the file that the commits are versions of"
-    assert refusal(table) == told
+    message = "params.yaml: runner.candidate: missing; name the file that the commits are versions of"
+    assert refusal(table) == message
     built_in = (
         "params.yaml: runner.kind: found the built-in runner, expected `command`, with `candidate`; write this section "
         "first (docs/your-trainer.md), or name the file of another study with --study"

@@ -23,29 +23,29 @@ def test_the_text_has_a_line_for_every_rung_with_its_counts(workspace, promotion
 
 
 def test_mermaid_names_every_node_and_edge_once(workspace, promotion):
-    told = promotion("dag", "--mermaid")
-    assert told.startswith("flowchart TD\n")
-    nodes = re.findall(r'^  (\w+)\["<b>(\w+)</b>', told, re.MULTILINE)
-    edges = re.findall(r"^  (\w+) -->(?:\|\"[^\"]*\"\|)? (\w+)$", told, re.MULTILINE)
+    reported = promotion("dag", "--mermaid")
+    assert reported.startswith("flowchart TD\n")
+    nodes = re.findall(r'^  (\w+)\["<b>(\w+)</b>', reported, re.MULTILINE)
+    edges = re.findall(r"^  (\w+) -->(?:\|\"[^\"]*\"\|)? (\w+)$", reported, re.MULTILINE)
     assert [one for one, other in nodes if one == other] == [*CHAIN, "confidence", "winner", "site"]
     assert edges == [*pairwise(CHAIN), ("ledger", "confidence"), ("ledger", "winner"), ("ledger", "site")]
-    assert 'rung4 -->|"gate 4: 2 promoted"| rung5' in told
+    assert 'rung4 -->|"gate 4: 2 promoted"| rung5' in reported
 
 
 def test_dot_is_a_digraph_of_the_same_edges(workspace, promotion):
-    told = promotion("dag", "--dot")
-    assert told.startswith("digraph study {") and told.rstrip().endswith("}")
-    assert re.findall(r"^  (\w+) -> (\w+) ", told, re.MULTILINE) == [
+    reported = promotion("dag", "--dot")
+    assert reported.startswith("digraph study {") and reported.rstrip().endswith("}")
+    assert re.findall(r"^  (\w+) -> (\w+) ", reported, re.MULTILINE) == [
         *pairwise(CHAIN), ("ledger", "confidence"), ("ledger", "winner"), ("ledger", "site"),
     ]  # fmt: skip
-    assert r'rung5 [label="rung5\n12 min\n2 configurations × 4 cells = 8 runs"];' in told
+    assert r'rung5 [label="rung5\n12 min\n2 configurations × 4 cells = 8 runs"];' in reported
 
 
 def test_what_is_not_decided_reads_at_most(workspace, promotion):
     shutil.rmtree(workspace / names.GATES / "gate3")
-    told = promotion("dag")
-    assert "rung4       1 min, at most 5 configurations × 4 cells = 20 runs" in told
-    assert "  │  gate 3: ready to judge" in told
+    reported = promotion("dag")
+    assert "rung4       1 min, at most 5 configurations × 4 cells = 20 runs" in reported
+    assert "  │  gate 3: ready to judge" in reported
 
 
 def test_a_clone_without_artifacts_is_drawn_by_the_ledger_and_says_so(workspace, promotion):

@@ -112,8 +112,8 @@ def test_a_machine_without_slots_does_not_join(calls, monkeypatch) -> None:
     monkeypatch.setattr(workers, "find_slots", lambda *words: [])
     with pytest.raises(Refused) as refusal:
         run("--join", "tls://a:1", "--cluster", "keys")
-    told = "no host block of params.yaml fits this machine; see `promotion host`\n  gpu: no such GPU"
-    assert str(refusal.value) == told
+    message = "no host block of params.yaml fits this machine; see `promotion host`\n  gpu: no such GPU"
+    assert str(refusal.value) == message
 
 
 def test_the_dispatcher_ends_as_the_study_does_and_says_how_to_join(calls, capsys) -> None:

@@ -124,8 +124,8 @@ def test_without_a_lock_there_is_only_the_past_and_no_evidence_here(
         assert freeze._list_judged("gate1", None, {"gate1": [make_past(old)]}) == [make_past(old)]
         assert freeze._list_judged("gate2", None, {}) == []
         return
-    told = r"^locks/gate1\.yaml is missing, but evidence of rung1 exists; `git checkout -- locks/gate1\.yaml`$"
-    with pytest.raises(LockRefused, match=told):
+    message = r"^locks/gate1\.yaml is missing, but evidence of rung1 exists; `git checkout -- locks/gate1\.yaml`$"
+    with pytest.raises(LockRefused, match=message):
         freeze._list_judged("gate1", None, {})
 
 

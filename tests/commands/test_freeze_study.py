@@ -223,8 +223,8 @@ def test_evidence_that_git_alone_holds_is_evidence(run) -> None:
 
 def test_a_what_if_is_not_frozen(run) -> None:
     change(lambda value: value["study"].update(mode="exploratory"))
-    told = "params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen"
-    assert refusal(run) == told
+    message = "params.yaml: study.mode: found 'exploratory', expected 'frozen': what-ifs are not frozen"
+    assert refusal(run) == message
 
 
 def test_a_lock_is_signed_with_it_and_a_signature_of_the_lock_before_is_taken_away(run, monkeypatch) -> None:

@@ -46,8 +46,8 @@ def test_a_machine_is_held_against_every_host_block(study: Path, capsys: pytest.
     assert run_host("--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert value["machine"]["cpu"] == "A CPU"
-    told = {name: block["mismatches"] for name, block in value["blocks"].items()}
-    assert told == {"cpu-fp32": [], "cpu-bf16": ["threads: found 2 usable CPUs, expected at least 3"]}
+    reported = {name: block["mismatches"] for name, block in value["blocks"].items()}
+    assert reported == {"cpu-fp32": [], "cpu-bf16": ["threads: found 2 usable CPUs, expected at least 3"]}
     assert shown[1] == f"fits     cpu-fp32: {value['blocks']['cpu-fp32']['says']}"
 
 

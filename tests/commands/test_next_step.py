@@ -345,12 +345,12 @@ def test_a_gate_that_blocks_leads_to_what_it_observed(tmp_path: Path) -> None:
     value["gates"]["gate3"]["R8"]["gap"] = 0.00001  # below the noise floor
     dvclock.build_study(tmp_path / "whole", value)
     amend = "another rule for it is `promotion freeze gate3 --amend`"
-    told = (f"gate3 is blocked and promotes nobody ({amend}): see what its rules observed", "promotion serve")
+    reported = (f"gate3 is blocked and promotes nobody ({amend}): see what its rules observed", "promotion serve")
     with enter_copy(tmp_path / "whole", tmp_path / "copy"):
-        assert step() == told
+        assert step() == reported
     dvclock.build_study(tmp_path / "partway", value, 3)
     with enter_copy(tmp_path / "partway", tmp_path / "other"):
         files.write_whole(names.SITE / "index.html", b"<!doctype html>\n")
         dvclock.write_root_lock(("corpus", "protocol", "ledger", "site"))
         Repo(Path()).commit("The site")
-        assert step() == told
+        assert step() == reported

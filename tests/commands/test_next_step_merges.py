@@ -113,10 +113,10 @@ def test_either_side_of_what_is_made_anew_will_do(
 ) -> None:
     merge(repo, *paths)
     why = f"a merge stopped at {', '.join(sorted(paths))}: either side is right, because it is made anew"
-    told = f"git checkout --ours -- {' '.join(sorted(paths))}{command}"
-    assert resolve(git, *decided) == (why, told)
+    message = f"git checkout --ours -- {' '.join(sorted(paths))}{command}"
+    assert resolve(git, *decided) == (why, message)
     files.write_whole(Path(".dvc/config"), REMOTE)
-    assert resolve(git, *decided) == (why, told.replace("dvc repro", "dvc repro --pull"))
+    assert resolve(git, *decided) == (why, message.replace("dvc repro", "dvc repro --pull"))
     repo.git("checkout", "--ours", "--", *paths)
     assert resolve(git, *decided) is None
 
@@ -146,8 +146,8 @@ def test_a_commit_takes_what_differs_among_the_paths_inside_the_study(repo: Repo
     assert next_step._commit(git, paths, "It's all") == """git add ledger && git commit -m 'It'"'"'s all'"""
     files.write_whole(Path("stages/a/dvc.yaml"), b"{}\n")
     files.write_whole(Path("dvc.lock"), b"{}\n")
-    told = "git add ledger dvc.lock 'stages/*dvc.yaml' && git commit -m All"
-    assert next_step._commit(git, paths, "All") == told
+    message = "git add ledger dvc.lock 'stages/*dvc.yaml' && git commit -m All"
+    assert next_step._commit(git, paths, "All") == message
     assert next_step._find_changed(git, paths[:3]) == ["dvc.lock", "ledger/runs.jsonl", "stages/a/dvc.yaml"]
 
 
@@ -243,8 +243,8 @@ def test_the_evidence_of_a_merge_is_committed_with_the_rules_and_ends_it(repo: R
     assert next_step._commit_rules(study, cast("Any", []), None) is None
     files.write_whole(Path("locks/gate1.yaml"), b"{}\n")
     files.write_whole(Path("params.yaml"), b"{}\n")
-    told = ("git does not hold the evidence yet", "git add params.yaml && git commit -m 'The evidence'")
-    assert next_step._commit_evidence(study, git) == told
+    reported = ("git does not hold the evidence yet", "git add params.yaml && git commit -m 'The evidence'")
+    assert next_step._commit_evidence(study, git) == reported
     assert next_step._commit_rules(study, cast("Any", []), git) is not None
     merge(repo, "ledger/runs.jsonl")
     Path("ledger/runs.jsonl").write_bytes(b"{}\n")

@@ -58,11 +58,11 @@ def test_totals_are_the_sum_of_the_rungs(workspace, promotion):
 
 
 def test_the_table_says_at_most_and_that_counterfactuals_are_no_evidence(paper, promotion):
-    told = promotion("plan")
-    assert told.startswith("paper: at most, in device-hours on the wall clock")
-    assert "had all 9 of rung3 gone straight to rung5: 432 device-hours there" in told
-    assert "had all 4 of rung4 gone straight to rung5: 192 device-hours there" in told
-    assert "Accounting of unrun work: no evidence that a configuration that was stopped could not have won." in told
+    reported = promotion("plan")
+    assert reported.startswith("paper: at most, in device-hours on the wall clock")
+    assert "had all 9 of rung3 gone straight to rung5: 432 device-hours there" in reported
+    assert "had all 4 of rung4 gone straight to rung5: 192 device-hours there" in reported
+    assert "Accounting of unrun work: no evidence that a configuration that was stopped could not have won." in reported
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,12 @@ def test_the_wall_time_of_dispatch_on_this_machine_is_told_beside_that_of_one_ru
     workspace, promotion, monkeypatch, slots, words
 ):
     monkeypatch.setattr(workers, "find_slots", lambda study, *_: [workers.Slot(tuple(study.hosts))] * slots)
-    told = promotion("plan")
-    assert "on one machine" in told
+    reported = promotion("plan")
+    assert "on one machine" in reported
     assert (
-        (words in told and "`promotion dispatch`, which `make study` uses" in told) if words else "side by" not in told
+        (words in reported and "`promotion dispatch`, which `make study` uses" in reported)
+        if words
+        else "side by" not in reported
     )
 
 
@@ -99,14 +101,14 @@ def test_the_printed_figures_are_whole_and_add_up_in_one_unit(tmp_path, promotio
         monkeypatch.setenv("COLUMNS", str(columns))
     shutil.copy(PROJECT / "studies" / f"{name}.yaml", tmp_path / "params.yaml")
     with chdir(tmp_path):
-        told, made = promotion("plan"), promotion.json("plan")
-    assert "…" not in told
-    assert max(map(len, told.splitlines()[:-1])) <= 140
-    table = rows(told)
+        reported, made = promotion("plan"), promotion.json("plan")
+    assert "…" not in reported
+    assert max(map(len, reported.splitlines()[:-1])) <= 140
+    table = rows(reported)
     assert [row[0] for row in table] == [*made["rungs"], "total"]
     for column in (6, 7):
         assert sum(Fraction(row[column]) for row in table[:-1]) == Fraction(table[-1][column])
-    line = next(line for line in told.splitlines() if line.startswith("screening"))
+    line = next(line for line in reported.splitlines() if line.startswith("screening"))
     parts = [Fraction(one) for one in re.findall(r"(?<= )[0-9.]+(?= )", line)]
     assert parts[-1] == sum(parts[:-1]) == Fraction(table[-1][7])
     assert f" = {table[-1][7]} {said}, on " in line
@@ -173,9 +175,9 @@ def test_the_wall_time_counts_the_start_of_every_run_which_is_assumed_where_none
     assert made["wall_time"]["one_after_another"] == pytest.approx(seconds)
     assert made["wall_time"]["side_by_side"] == pytest.approx(seconds / 2)
     assert {host["measured"] for host in made["wall_time"]["hosts"].values()} == {0}
-    told = promotion("plan")
-    assert "windows-a100: a run takes its budget and 45 s more (assumed: no run was measured here)" in told
-    assert "1 worker a host" in told
+    reported = promotion("plan")
+    assert "windows-a100: a run takes its budget and 45 s more (assumed: no run was measured here)" in reported
+    assert "1 worker a host" in reported
 
 
 def test_workers_share_the_runs_of_a_rung_and_none_begins_the_next_one(paper, promotion):
@@ -211,12 +213,12 @@ def test_what_runs_here_took_is_measured_by_host(tmp_path, promotion):
         write_telemetry("rung5", "cpu-fp32", 25.0, 1000.0, first=26.0)  # more than the whole of which it is a part
         for seed, text in enumerate((b"{", b"[]", b"{}", HUGE % (b"9" * 400), HUGE % b"Infinity", HUGE % b'"1"')):
             files.write_whole(names.telemetry_path(f"rung1/a/cpu-bf16/{seed}"), text)
-        hosts, told = promotion.json("plan")["wall_time"]["hosts"], promotion("plan")
+        hosts, reported = promotion.json("plan")["wall_time"]["hosts"], promotion("plan")
     measured = {"pace": 2.0, "start_seconds": 7.0 + UNSEEN_SECONDS, "measured": 3}
     assert {key: hosts["cpu-fp32"][key] for key in measured} == measured
     assert hosts["cpu-bf16"]["measured"] == 0
     line = "cpu-fp32: a run takes 2 s for a second of budget and 8 s more (the median of 3 runs here)"
-    assert line in told
+    assert line in reported
 
 
 def test_hosts_that_would_share_a_gpu_have_no_slots(workspace, promotion, monkeypatch):

@@ -107,9 +107,9 @@ def test_a_study_of_one_host_needs_no_second_machine(workspace: Path, promotion:
         alone = {key: rule for key, rule in rules.items() if rule["kind"] != "min_host_agreement"}
         value["gates"][gate] = alone
     names.PARAMS.write_text(json.dumps(value), encoding="utf-8")
-    told = promotion("plan", "--workers", "2")
-    assert "with a machine for each host" not in told
-    assert " on one machine; 2 workers a host\n" in told
+    reported = promotion("plan", "--workers", "2")
+    assert "with a machine for each host" not in reported
+    assert " on one machine; 2 workers a host\n" in reported
 
 
 def test_a_plan_of_just_less_than_ten_minutes_is_told_in_seconds(capsys: pytest.CaptureFixture[str]) -> None:

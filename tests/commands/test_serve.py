@@ -220,8 +220,8 @@ def test_a_site_that_is_not_built_and_a_port_that_is_no_port_are_refused(site, m
     (site / "index.html").unlink()
     with pytest.raises(Refused) as refusal:
         serve.start_server(Path("site"), 0)
-    told = "site/index.html is missing; `promotion site` builds it from the artifacts, `dvc repro` brings both"
-    assert str(refusal.value) == told
+    message = "site/index.html is missing; `promotion site` builds it from the artifacts, `dvc repro` brings both"
+    assert str(refusal.value) == message
 
 
 @pytest.mark.parametrize(

@@ -269,8 +269,8 @@ def test_the_cheapest_design_is_printed_or_written(searched: list[Any], out: str
 
 def test_without_a_design_within_the_hours_nothing_is_shown(searched: list[Any], capsys) -> None:
     searched.clear()
-    told = refusal(lambda: design.run(parse(*ASSUMED)))
-    assert told == (
+    message = refusal(lambda: design.run(parse(*ASSUMED)))
+    assert message == (
         "no design of 77 keeps the best of 12 with probability 0.95 within 20 device-hours. What would:\n"
         "  --hours 12.5: 3 rungs, 8 -> 4.57 -> 2 candidates\n"
         "  --keep-best 0.93: the most that 20 device-hours buy\n"

@@ -54,15 +54,17 @@ def test_a_whole_study_is_shown_with_its_counts_and_verdicts(workspace, promotio
 
 
 def test_the_table_reads_as_a_ladder(workspace, promotion):
-    told = promotion("status")
-    assert told.startswith("A synthetic study (rated clock)")
-    row = next(line for line in told.splitlines() if "rung4" in line)
+    reported = promotion("status")
+    assert reported.startswith("A synthetic study (rated clock)")
+    row = next(line for line in reported.splitlines() if "rung4" in line)
     assert [cell.strip() for cell in row.split("│")[2:-1]][0::3] == ["1 min", "16/16", "2"]
-    assert "gate4 promoted d4-c003, d8-c007" in told
-    assert "gate5 R4 holds: the reference is first in 4 of 4 cells" in told
-    assert "gate5 R5 cannot be evaluated: the comparator is within 0.01 of the reference, by mean paired gap\n" in told
-    assert "lowest mean at rung5: d8-c007, val_bpb 1.351025" in told
-    assert "next: the study is complete: promotion verify" in told
+    assert "gate4 promoted d4-c003, d8-c007" in reported
+    assert "gate5 R4 holds: the reference is first in 4 of 4 cells" in reported
+    assert (
+        "gate5 R5 cannot be evaluated: the comparator is within 0.01 of the reference, by mean paired gap\n" in reported
+    )
+    assert "lowest mean at rung5: d8-c007, val_bpb 1.351025" in reported
+    assert "next: the study is complete: promotion verify" in reported
 
 
 def amended(workspace, promotion):
@@ -216,9 +218,11 @@ def test_what_blocks_a_gate_is_said_with_the_rules_text(workspace, promotion):
     shown = promotion.json("status")
     assert rung(shown, 3)["outcome"] == "blocked"
     assert rung(shown, 3)["blocked_by"] == {"R1": "Every candidate has a run in every cell."}
-    told = promotion("status")
-    assert "gate3 is blocked and promotes nobody:\n  R1 must hold: Every candidate has a run in every cell.\n" in told
-    assert "d8-c007: does not hold, observed 3 against 4 (missing: cpu-fp32/3001)" in told
+    reported = promotion("status")
+    assert (
+        "gate3 is blocked and promotes nobody:\n  R1 must hold: Every candidate has a run in every cell.\n" in reported
+    )
+    assert "d8-c007: does not hold, observed 3 against 4 (missing: cpu-fp32/3001)" in reported
     assert shown["next"]["command"] == "dvc repro"  # what it blocks is written down first, and the site shows it
     ledger.main()
     assert promotion.json("status")["next"]["command"] == "promotion serve"
@@ -228,10 +232,10 @@ def test_an_exploratory_study_is_marked(workspace, promotion):
     change_params(workspace, lambda params: params["study"].update(mode="exploratory"))
     change_params(workspace, lambda params: params["gates"]["gate4"]["R6"].update(k=2))
     judge_again(workspace, "rung4")
-    told = promotion("status")
-    assert "study.mode is exploratory" in told
-    assert "│ what-if │" in told
-    assert "gate4 decided by rules that nobody froze: a what-if" in told
+    reported = promotion("status")
+    assert "study.mode is exploratory" in reported
+    assert "│ what-if │" in reported
+    assert "gate4 decided by rules that nobody froze: a what-if" in reported
     assert rung(promotion.json("status"), 4)["mode"] == "exploratory"
 
 
@@ -259,8 +263,10 @@ def test_the_time_left_rests_on_finished_runs_of_the_same_rung_and_host(workspac
     for record, _ in read_rung("rung5").values():
         took = 60.0 if record.host == "cpu-fp32" else 90.0
         telemetry.store(record.md5, telemetry.dumps(record.id, record.md5, {"process_seconds": took}))
-    told = promotion("status")
-    assert re.search(r"time left at rung5: about .+ for 2 runs, one after another, by 6 finished runs", told), told
+    reported = promotion("status")
+    assert re.search(r"time left at rung5: about .+ for 2 runs, one after another, by 6 finished runs", reported), (
+        reported
+    )
     assert promotion.json("status")["time_left"]["seconds"] == 150.0
 
 
@@ -351,24 +357,24 @@ def test_an_earlier_layout_is_taken_over_before_anything_is_frozen(workspace, pr
 
 def test_what_hindsight_says_is_told_of_this_decision_alone(workspace, monkeypatch):
     rows = read_status(load())
-    told = status_command._list_hindsight
-    assert told(rows) == []
+    reported = status_command._list_hindsight
+    assert reported(rows) == []
     digest = files.sha256_bytes(rows[-1].decision.to_bytes())
     result = SimpleNamespace(decision=digest, text="The best was found.")
     monkeypatch.setattr(hindsight_results, "read", lambda root: result)
-    assert told(rows) == ["Hindsight: The best was found."]
+    assert reported(rows) == ["Hindsight: The best was found."]
     path = hindsight_results.RESULT.as_posix()
     other = [f"Hindsight: {path} is of another decision; `make hindsight`"]
     undecided = dataclasses.replace(rows[-1], decision=None)
-    assert told([*rows[:-1], undecided]) == other
+    assert reported([*rows[:-1], undecided]) == other
     result.decision = "0" * 64
-    assert told(rows) == other
+    assert reported(rows) == other
 
     def fail(root):
         raise Invalid(f"{path}: broken")
 
     monkeypatch.setattr(hindsight_results, "read", fail)
-    assert told(rows) == [f"Hindsight: {path}: broken"]
+    assert reported(rows) == [f"Hindsight: {path}: broken"]
 
 
 def test_where_a_study_goes_on_from_is_told(workspace, promotion):

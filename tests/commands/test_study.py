@@ -72,12 +72,12 @@ def test_the_new_study_starts_clean(clone, capsys):
         assert not Path(gone).exists(), gone
     for file in rungs.pipeline_files(load(), "rung3"):
         assert Path(file.path).read_bytes().decode("utf-8") == file.text
-    told = capsys.readouterr().out
-    assert "differs in data: the corpus, and with it all evidence" in told
-    assert "will be cleared: locks/gate5.yaml" in told
-    assert f"  will be cleared: {locks} dvc.lock files in stages/ladder\n" in told
-    assert told.count("stages/ladder") == 1
-    assert "params.yaml is now smoke" in told
+    reported = capsys.readouterr().out
+    assert "differs in data: the corpus, and with it all evidence" in reported
+    assert "will be cleared: locks/gate5.yaml" in reported
+    assert f"  will be cleared: {locks} dvc.lock files in stages/ladder\n" in reported
+    assert reported.count("stages/ladder") == 1
+    assert "params.yaml is now smoke" in reported
 
 
 def test_git_keeps_the_old_study(clone):
@@ -154,8 +154,8 @@ def test_the_same_study_starts_afresh_once_somebody_agrees(clone, monkeypatch, c
 def test_runs_that_only_a_cache_knows_are_not_restored_unseen(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command._next_steps(command.read(PROJECT / "studies" / "smoke.yaml")[1], again=True)
-    told = capsys.readouterr().out
-    assert "`promotion freeze`" in told and "`dvc repro --no-run-cache`" in told
+    reported = capsys.readouterr().out
+    assert "`promotion freeze`" in reported and "`dvc repro --no-run-cache`" in reported
 
 
 def test_an_unknown_study_names_the_known_ones(clone):

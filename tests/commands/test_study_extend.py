@@ -54,8 +54,8 @@ def test_a_study_that_is_not_whole_is_told_with_its_commit(repo: Repo, monkeypat
     monkeypatch.setattr(study_extend, "find_past", lambda name: past)
     with pytest.raises(Refused) as error:
         extend("wider")
-    told = "synthetic: gate5 has not decided in commit 0123456789ab; finish it and commit its evidence first"
-    assert str(error.value) == told
+    message = "synthetic: gate5 has not decided in commit 0123456789ab; finish it and commit its evidence first"
+    assert str(error.value) == message
 
 
 def test_the_file_is_a_commented_study_of_the_candidates_with_fresh_seeds(
@@ -169,8 +169,8 @@ def test_status_and_the_overview_tell_an_extension_from_the_study_that_it_goes_o
     extend("longer", "--budget-seconds", "1000")
     commit = repo.git("rev-parse", "HEAD")[:12]
     dvclock.add_study(repo.root, yamlio.read(Path("studies/longer.yaml"), ""))
-    told = repo.promotion("status").stdout
-    assert f"goes on from gate5 of synthetic, commit {commit}" in told
+    reported = repo.promotion("status").stdout
+    assert f"goes on from gate5 of synthetic, commit {commit}" in reported
     assert json.loads(repo.promotion("status", "--json").stdout)["from"]["study"] == "synthetic"
     shutil.rmtree("artifacts/confidence")  # a stand-in
     build(repo.root)
@@ -185,12 +185,12 @@ def refuse(*words: str) -> str:
 
 
 def test_a_study_that_is_there_and_a_name_that_is_none_are_refused(repo: Repo):
-    told = "'Longer' is no name for a study, expected lower-case letters, digits, '_' and '-'"
-    assert refuse("Longer") == told
+    message = "'Longer' is no name for a study, expected lower-case letters, digits, '_' and '-'"
+    assert refuse("Longer") == message
     Path("studies").mkdir()
     Path("studies/longer.yaml").write_bytes(b"mine\n")
-    told = "studies/longer.yaml exists; give the new study another name, or edit that file"
-    assert refuse("longer") == told
+    message = "studies/longer.yaml exists; give the new study another name, or edit that file"
+    assert refuse("longer") == message
     assert Path("studies/longer.yaml").read_bytes() == b"mine\n"
 
 
@@ -206,8 +206,8 @@ def test_a_budget_is_at_least_that_of_the_earlier_rung(repo: Repo):
 
 def test_where_nobody_was_let_through_nobody_goes_on(repo: Repo, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(study_extend, "who_may_go_on", lambda decision, same_budget: [])
-    told = "gate5 of synthetic let nobody through; --rung names another, or leave the budget as it is"
-    assert refuse("longer", "--budget-seconds", "1000") == told
+    message = "gate5 of synthetic let nobody through; --rung names another, or leave the budget as it is"
+    assert refuse("longer", "--budget-seconds", "1000") == message
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,8 @@ def test_what_is_read_only_is_made_writable_first_because_windows_removes_nothin
 def test_outside_git_nothing_keeps_the_old_study() -> None:
     with pytest.raises(Refused) as caught:
         command.list_uncommitted()
-    told = "this is not a git repository, and so nothing keeps the old study; --force goes on"
-    assert str(caught.value) == told
+    message = "this is not a git repository, and so nothing keeps the old study; --force goes on"
+    assert str(caught.value) == message
 
 
 def test_a_repository_that_no_git_can_read_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +233,8 @@ def test_a_study_that_git_has_seen_is_an_amendment(monkeypatch, capsys: pytest.C
 
 
 def test_a_new_study_has_a_name_of_its_own_and_what_nobody_said_by_default(capsys) -> None:
-    told = "'Mine' is no name for a study, expected lower-case letters, digits, '_' and '-'"
-    assert refusal("new", "Mine") == told
+    message = "'Mine' is no name for a study, expected lower-case letters, digits, '_' and '-'"
+    assert refusal("new", "Mine") == message
     assert run("new", "mine") == 0
     study = yamlio.read(Path("studies/mine.yaml"), "")
     assert study["study"]["title"] == "mine"
@@ -246,12 +246,12 @@ def test_a_new_study_has_a_name_of_its_own_and_what_nobody_said_by_default(capsy
         "studies/mine.yaml: 6 configurations, 1 host, 3 rungs of 60, 300, 1500 s, rated clock; edit it"
     )
     assert out.endswith("then `promotion study check studies/mine.yaml` and `promotion study use mine`\n")
-    told = "studies/mine.yaml exists; give the new study another name, or edit that file"
-    assert refusal("new", "mine") == told
+    message = "studies/mine.yaml exists; give the new study another name, or edit that file"
+    assert refusal("new", "mine") == message
     for path in ("a.txt", "b.jsonl"):
         files.write_whole(Path(path), b"{}\n")
-    told = "--text: found files of kinds jsonl, text, expected files of one kind"
-    assert refusal("new", "two", "--text", "a.txt", "--text", "b.jsonl") == told
+    message = "--text: found files of kinds jsonl, text, expected files of one kind"
+    assert refusal("new", "two", "--text", "a.txt", "--text", "b.jsonl") == message
 
 
 def past(**changes: Any) -> Any:

@@ -130,8 +130,8 @@ def test_a_repetition_that_is_off_blocks_what_has_a_threshold_of_no_more_than_tw
     off: float, blocks: str
 ) -> None:
     findings = judge(study_with(), make_trial(score=0.0), make_trial(score=off), make_trial(score=2.0))
-    told = f"the same seed is off by {abs(off):.6f}; `promotion replay` will say so of every run"
-    assert findings[1] == (told, blocks)
+    message = f"the same seed is off by {abs(off):.6f}; `promotion replay` will say so of every run"
+    assert findings[1] == (message, blocks)
 
 
 def test_a_repetition_that_prints_otherwise_is_off_by_nothing() -> None:

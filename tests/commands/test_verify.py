@@ -241,8 +241,8 @@ def attest_words(*words: str) -> int:
 def test_a_statement_needs_a_gate_and_a_place(words: list[str]) -> None:
     with pytest.raises(Refused) as caught:
         attest_words(*words)
-    told = "usage: promotion attest GATE --out FILE, or promotion attest --check FILE"
-    assert str(caught.value) == told
+    message = "usage: promotion attest GATE --out FILE, or promotion attest --check FILE"
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("words", [["gate1"], ["--out", "x"], ["--sign", "k"]])
@@ -289,10 +289,10 @@ def test_a_statement_that_holds_is_told_with_its_signer(signed, signer, lines, m
 @pytest.mark.parametrize("error", [BadAttestation, BadSignature])
 def test_a_statement_that_does_not_hold_ends_with_1(error: Any, monkeypatch, tmp_path: Path, capsys) -> None:
     path = tmp_path / "s.json"
-    told = f"--check {path}: no such file; `promotion attest GATE --out FILE` writes one"
+    message = f"--check {path}: no such file; `promotion attest GATE --out FILE` writes one"
     with pytest.raises(Refused) as caught:
         attest_words("--check", str(path))
-    assert str(caught.value) == told
+    assert str(caught.value) == message
     path.write_bytes(b"{}")
 
     def fail(*words: Any) -> Any:

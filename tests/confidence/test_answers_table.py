@@ -73,9 +73,9 @@ def test_a_gate_is_blind_that_reads_scores_of_unknown_noise(known, compared, kin
     thresholds = tuple(SimpleNamespace(kind=kind) for kind in kinds)
     one = gate(noise=KNOWN if known else UNKNOWN, comparisons=compared, thresholds=thresholds)
     result = how_sure(of(one), winner(), None)
-    told = "no noise was measured for gate1"
-    assert result.text.lower().startswith(told) is blind
-    assert result.short == (f"Unknown: {told}." if blind else "Sure: the same first place in 100 % of redraws.")
+    message = "no noise was measured for gate1"
+    assert result.text.lower().startswith(message) is blind
+    assert result.short == (f"Unknown: {message}." if blind else "Sure: the same first place in 100 % of redraws.")
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_the_short_answer_has_the_space_of_a_table_cell(given, gates, short):
 
 @pytest.mark.parametrize(("flip", "named"), [(0.5, True), (0.21, True), (0.2, False), (0.19, False), (0.0, False)])
 def test_a_verdict_is_doubtful_that_is_repeated_less_often_than_likely(flip, named):
-    told = f"gate1.R5, the same in {100 * (1 - flip):.1f} %" if named else ""
-    assert answers._doubtful_verdict(of(gate(flips={"R5": flip}))) == told
+    message = f"gate1.R5, the same in {100 * (1 - flip):.1f} %" if named else ""
+    assert answers._doubtful_verdict(of(gate(flips={"R5": flip}))) == message
     assert answers._doubtful_verdict(of(gate(redraws=None))) == ""
 
 
@@ -172,11 +172,11 @@ def test_rivals_are_all_others_of_the_last_gate_the_nearest_first(monkeypatch):
     last = last_gate()
     confidence = gate("gate2", noise=noise_of(last, [last]))
     near = comparisons.Margin(0.05, "gate2.R1")
-    told = [
+    reported = [
         (one.config, one.against, one.against_as, one.kind, one.rule, one.margin, one.outcome)
         for one in rivals(last, confidence, near)
     ]
-    assert told == [
+    assert reported == [
         ("cmp", "ref", "best", "winner", "", 0.05, "equivalent"),
         ("d", "ref", "best", "winner", "", 0.05, "worse"),
     ]

@@ -94,10 +94,10 @@ def test_gates_without_replication_borrow_the_floor_and_say_so(made):
 
 
 def test_each_verdict_is_compared_within_its_own_margin(made):
-    told = {one.rule: one for one in made.gates["gate5"].comparisons if one.kind != "first_in_all_cells"}
-    assert (told["R5"].margin, told["R5"].test, told["R5"].against_as) == (0.01, "equivalence", "reference")
-    assert (told["R6"].margin, told["R6"].test) == (0.02, "non-inferiority")
-    assert all(one.margin_from is None for one in told.values())
+    reported = {one.rule: one for one in made.gates["gate5"].comparisons if one.kind != "first_in_all_cells"}
+    assert (reported["R5"].margin, reported["R5"].test, reported["R5"].against_as) == (0.01, "equivalence", "reference")
+    assert (reported["R6"].margin, reported["R6"].test) == (0.02, "non-inferiority")
+    assert all(one.margin_from is None for one in reported.values())
 
 
 def test_a_cut_borrows_the_margin_of_the_studys_own_equivalence_and_names_it(made):

@@ -38,8 +38,8 @@ def test_more_places_let_the_next_in_line_go_on_and_the_untrained_are_unrun(case
         new, ("stopped", "goes on")
     )
     assert set(made["gate4"].unrun) == new and not new & set(made["gate4"].judged)
-    told = "\n".join(lines(list(made.values())))
-    assert f"unrun: {', '.join(sorted(new))}; never trained at rung4" in told
+    message = "\n".join(lines(list(made.values())))
+    assert f"unrun: {', '.join(sorted(new))}; never trained at rung4" in message
 
 
 def test_fewer_places_take_a_candidate_from_every_later_gate(case):

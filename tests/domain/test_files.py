@@ -148,10 +148,10 @@ def test_the_runner_digest_does_not_see_line_ends_or_caches(tmp_path):
 
 
 def test_an_error_that_names_its_file_already_is_raised_as_it_is(tmp_path):
-    told = OSError(errno.ENOSPC, "could not write x: full; nothing was changed")
+    reported = OSError(errno.ENOSPC, "could not write x: full; nothing was changed")
     with pytest.raises(OSError) as error, files.naming(tmp_path / "f"):
-        raise told
-    assert error.value is told
+        raise reported
+    assert error.value is reported
 
 
 def test_a_part_file_is_abandoned_where_its_process_has_ended(tmp_path, monkeypatch):

@@ -187,13 +187,13 @@ def test_what_is_flushed_is_handed_on():
 @pytest.mark.parametrize("at_flush", [True, False])
 def test_what_cannot_be_written_is_an_error_now_and_at_every_flush_after(target, at_flush):
     stream = OutputStream(Broken(target, FULL_DISK, at_flush=at_flush), "standard output")
-    told = "[Errno 28] could not write to standard output: No space left on device"
+    message = "[Errno 28] could not write to standard output: No space left on device"
     if at_flush:
         stream.write("x")
     for attempt in (stream.flush if at_flush else lambda: stream.write("x"), stream.flush, stream.flush):
         with pytest.raises(OSError) as failed:
             attempt()
-        assert (str(failed.value), failed.value.errno) == (told, 28)
+        assert (str(failed.value), failed.value.errno) == (message, 28)
     target.write(b"what a buffer still holds")
     assert Path(target.name).read_bytes() == b"", "it goes nowhere: nothing is tried again when Python ends"
 

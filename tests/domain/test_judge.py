@@ -338,8 +338,8 @@ def test_a_stop_rule_that_cannot_be_evaluated_lets_nobody_through_but_a_kept_rol
     made = decision.decide(evidence(gate, {**FLAT, "ref": [1.0, 1.0, 1.0]}, extra=[bad]))
     assert made.promoted == ["sen"]
     assert made.stopped["cmp"].by == ["R2"]
-    told = {one.candidate: one.note for one in made.rules[1].results}
-    assert told == {
+    reported = {one.candidate: one.note for one in made.rules[1].results}
+    assert reported == {
         "ref": "not every cell finished",
         "cmp": "the reference has no mean here",
         "sen": "the reference has no mean here",

@@ -82,8 +82,8 @@ def test_a_mistake_is_told_whole(change, message):
 
 @pytest.mark.parametrize("name", ["../up", "Üben", "A", "a/b", "a b", "", "a.b", "-x", "d" * 65])
 def test_a_name_that_could_leave_its_folder_or_its_key_is_refused(name):
-    told = wrong(lambda v: v["configs"].update({name: {"depth": 1}}))
-    assert "configs" in told and "a name without dots" in told
+    reported = wrong(lambda v: v["configs"].update({name: {"depth": 1}}))
+    assert "configs" in reported and "a name without dots" in reported
 
 
 @pytest.mark.parametrize("name", ["con", "prn", "nul", "com1", "lpt9"])
@@ -167,9 +167,9 @@ def test_the_same_rules_are_welcome_where_they_can_be_answered():
 
 
 def test_an_unknown_kind_of_rule_is_refused_with_those_that_exist():
-    told = wrong(lambda v: v["gates"]["gate1"].update(R9={"kind": "vibes"}))
-    assert told.startswith("params.yaml: gates.gate1.R9.kind: found 'vibes', expected one of 'complete_cells', ")
-    assert "'top_k'" in told
+    reported = wrong(lambda v: v["gates"]["gate1"].update(R9={"kind": "vibes"}))
+    assert reported.startswith("params.yaml: gates.gate1.R9.kind: found 'vibes', expected one of 'complete_cells', ")
+    assert "'top_k'" in reported
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_a_mistake_in_a_rule_is_told_by_the_path_that_the_file_has(rule, message
 
 
 def test_a_list_that_is_too_short_is_told_in_words():
-    told = wrong(lambda v: v["rungs"]["rung2"].update(seeds=[]))
-    assert told == "params.yaml: rungs.rung2.seeds: found [], expected at least 1 item"
+    reported = wrong(lambda v: v["rungs"]["rung2"].update(seeds=[]))
+    assert reported == "params.yaml: rungs.rung2.seeds: found [], expected at least 1 item"
 
 
 def test_configurations_and_hosts_whose_joined_names_are_the_same_have_stages_of_their_own():

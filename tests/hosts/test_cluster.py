@@ -127,8 +127,8 @@ def test_a_new_cluster_overwrites_nothing(files):
     for folder in (files.folder, files.folder / clusters.KEY):
         with pytest.raises(Refused) as refused:
             create_cluster(folder)
-        told = "exists; a new cluster needs a new folder, so that no certificate in use is lost"
-        assert str(refused.value) == f"{folder}: {told}"
+        message = "exists; a new cluster needs a new folder, so that no certificate in use is lost"
+        assert str(refused.value) == f"{folder}: {message}"
     assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
 
 
@@ -150,9 +150,9 @@ def test_promotion_dispatch_makes_certificates_and_says_what_to_do_with_them(tmp
     folder = tmp_path / "new"
     assert command.run(parse("--new-cluster", str(folder))) == 0
     assert read_cluster(folder) == Cluster(folder)
-    told = capsys.readouterr().out
-    assert f"promotion dispatch --listen ADDRESS:PORT --cluster {folder.as_posix()}" in told
-    assert f"promotion dispatch --join tls://ADDRESS:PORT --cluster {folder.as_posix()}" in told
+    reported = capsys.readouterr().out
+    assert f"promotion dispatch --listen ADDRESS:PORT --cluster {folder.as_posix()}" in reported
+    assert f"promotion dispatch --join tls://ADDRESS:PORT --cluster {folder.as_posix()}" in reported
 
 
 @pytest.mark.parametrize("name", [clusters.AUTHORITY, clusters.CERTIFICATE, clusters.KEY])
@@ -175,8 +175,8 @@ def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
     with pytest.raises(Refused) as refused:
         read_cluster(folder)
     key = folder / clusters.KEY
-    told = "others may read this key, and with it run code on every worker"
-    assert str(refused.value) == f"{key}: {told}; `chmod 600 {key}`"
+    message = "others may read this key, and with it run code on every worker"
+    assert str(refused.value) == f"{key}: {message}; `chmod 600 {key}`"
     key.chmod(0o700)
     assert read_cluster(folder) == Cluster(folder)
 
@@ -263,8 +263,8 @@ def test_a_name_that_stands_for_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(clusters.socket, "getaddrinfo", fail)
     with pytest.raises(Refused) as refused:
         is_loopback("nowhere")
-    told = "[Errno -2] Name or service not known"
-    assert str(refused.value) == f"--listen: nowhere: {told}; give an address of this machine"
+    message = "[Errno -2] Name or service not known"
+    assert str(refused.value) == f"--listen: nowhere: {message}; give an address of this machine"
 
 
 def test_the_own_address_is_that_of_a_probe_which_sends_nothing(monkeypatch):

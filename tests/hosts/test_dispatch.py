@@ -153,8 +153,8 @@ def test_a_protocol_that_fails_and_a_gate_that_cannot_judge_are_refused(judged, 
 def test_one_dispatcher_works_in_a_clone_and_heals_what_a_killed_one_left(judged, engine):
     with hold_lock("work", "x"), pytest.raises(Refused) as refused:
         work_through(judged, {})
-    told = "scratch/locks/work.lock: held by another process of this clone: "
-    assert str(refused.value).startswith(f"{told}`promotion work` or `promotion dispatch` is running; ")
+    message = "scratch/locks/work.lock: held by another process of this clone: "
+    assert str(refused.value).startswith(f"{message}`promotion work` or `promotion dispatch` is running; ")
     Path("dvc.lock").write_bytes(b"")
     _, _, out = work_through(judged, engine[1])
     assert out.startswith("dispatch: dvc.lock was left half-written; it is written anew\n")

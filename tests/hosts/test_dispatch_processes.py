@@ -115,7 +115,7 @@ def test_killed_workers_and_a_killed_dispatcher_lose_nothing_and_run_nothing_twi
     decision = canonical.loads((repo.root / "artifacts" / "gates" / "gate1" / "decision.json").read_bytes())
     assert decision["outcome"] == "blocked"
     assert decision["blocked_by"] == ["R3"]
-    assert {host: told["runs"] for host, told in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
+    assert {host: reported["runs"] for host, reported in decision["floor"].items()} == {"cpu-bf16": 2, "cpu-fp32": 2}
 
 
 @pytest.mark.slow

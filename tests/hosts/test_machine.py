@@ -159,8 +159,10 @@ def fake_torch(
 ) -> None:
     cuda = types.SimpleNamespace(is_available=lambda: available, get_device_name=lambda: name)
     label = "cpu" if built_for is None else f"cu{built_for.replace('.', '')}"
-    told = types.SimpleNamespace(cuda=cuda, __version__=f"2.9.0+{label}", version=types.SimpleNamespace(cuda=built_for))
-    monkeypatch.setitem(sys.modules, "torch", told)
+    reported = types.SimpleNamespace(
+        cuda=cuda, __version__=f"2.9.0+{label}", version=types.SimpleNamespace(cuda=built_for)
+    )
+    monkeypatch.setitem(sys.modules, "torch", reported)
 
 
 def test_the_gpu_that_torch_uses_must_be_the_named_one(monkeypatch):
@@ -224,9 +226,9 @@ def test_cuda_visible_devices_is_heeded(monkeypatch, setting, expected):
 
 def test_describing_a_machine_imports_no_torch():
     before = "torch" in sys.modules
-    told = machine.describe_machine()
-    assert told.threads >= 1
-    assert told.system in ("linux", "windows", "darwin")
+    reported = machine.describe_machine()
+    assert reported.threads >= 1
+    assert reported.system in ("linux", "windows", "darwin")
     assert ("torch" in sys.modules) == before
 
 
@@ -244,10 +246,10 @@ def test_promotion_host_names_the_machine_and_every_block(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(host, "describe_machine", lambda: make_machine(system="linux", gpus=(), threads=1))
     assert host.run(types.SimpleNamespace(json=False)) == 1
-    told = capsys.readouterr().out
-    assert "this machine: linux, Xeon, 1 CPU, no GPU" in told
-    assert "differs  cpu-bf16: system any, cpu, bf16, 2 threads" in told
-    assert "threads: found 1 usable CPU, expected at least 2" in told
+    reported = capsys.readouterr().out
+    assert "this machine: linux, Xeon, 1 CPU, no GPU" in reported
+    assert "differs  cpu-bf16: system any, cpu, bf16, 2 threads" in reported
+    assert "threads: found 1 usable CPU, expected at least 2" in reported
 
     monkeypatch.setattr(host, "describe_machine", make_machine)
     assert host.run(types.SimpleNamespace(json=True)) == 0

@@ -21,8 +21,8 @@ def paper() -> Study:
 def test_budgets_hosts_and_clock_are_the_published_ones(paper):
     assert [rung.budget_seconds for rung in paper.rungs.values()] == [120, 300, 600, 3600, 43200]
     assert paper.clock.kind == "wall"
-    told = {name: (host.system, host.device, host.device_name) for name, host in paper.hosts.items()}
-    assert told == {"windows-a100": ("windows", "cuda", "A100"), "linux-l40s": ("linux", "cuda", "L40S")}
+    reported = {name: (host.system, host.device, host.device_name) for name, host in paper.hosts.items()}
+    assert reported == {"windows-a100": ("windows", "cuda", "A100"), "linux-l40s": ("linux", "cuda", "L40S")}
 
 
 def test_twelve_configurations_and_the_named_conditions(paper):

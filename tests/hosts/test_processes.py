@@ -134,8 +134,8 @@ def lock_holder(folder) -> subprocess.Popen[bytes]:
 def test_a_second_process_is_told_who_is_at_it_and_a_dead_one_holds_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     child = lock_holder(tmp_path)
-    told = r"scratch/locks/a\.b\.lock: held by another process of this clone: it is trained"
-    with pytest.raises(LockHeld, match=told), hold_lock("a/b", "it is trained"):
+    message = r"scratch/locks/a\.b\.lock: held by another process of this clone: it is trained"
+    with pytest.raises(LockHeld, match=message), hold_lock("a/b", "it is trained"):
         pytest.fail("two at a time")
     with hold_lock("a/c", "another thing"):
         pass

@@ -61,8 +61,8 @@ def test_two_hosts_one_killed_on_the_way_and_a_third_clone_that_trains_nothing(t
     twice = first.promotion("work", "--host", "cpu-fp32", check=False)
     assert twice.returncode == 2
     assert "held by another process of this clone: `promotion work` is running" in twice.stderr
-    told = "every run of cpu-.{4} is done and every gate has decided"
-    assert all(wait_for(told, logs[name], host) for name, host in zip(("a again", "b"), hosts, strict=True))
+    message = "every run of cpu-.{4} is done and every gate has decided"
+    assert all(wait_for(message, logs[name], host) for name, host in zip(("a again", "b"), hosts, strict=True))
     assert [host.wait(PATIENCE) for host in hosts] == [0, 0]
 
     assert "python -m stages.corpus" not in "".join(log.read_text(encoding="utf-8") for log in logs.values())

@@ -66,8 +66,8 @@ def worker(host: str = "cpu-fp32", **options: object) -> HostWorker:
 def test_a_finished_study_runs_nothing(hosts, capsys):
     assert worker().work() == 0
     assert hosts.done == []
-    told = "every run of cpu-fp32 is done and every gate has decided; `dvc repro` makes the ledger and the site"
-    assert capsys.readouterr().out == f"work: {told}\n"
+    message = "every run of cpu-fp32 is done and every gate has decided; `dvc repro` makes the ledger and the site"
+    assert capsys.readouterr().out == f"work: {message}\n"
 
 
 def test_a_host_runs_its_own_runs_pushes_them_and_waits_for_the_others(hosts, capsys):
@@ -164,8 +164,10 @@ def test_a_run_that_fails_ends_the_work_when_the_others_have_run_and_is_named(ho
     assert worker().work() == 2
     assert hosts.done == [one for run in (broken, *others) for one in (run.stage, "push")]
     assert [run.id for run in read_rung_work(load(), "rung5").to_train] == [broken.id]
-    told = f"work: rung5: 1 run did not end, see above: {broken.id}; what did is pushed; start again to try once more"
-    assert told in capsys.readouterr().out.splitlines()
+    message = (
+        f"work: rung5: 1 run did not end, see above: {broken.id}; what did is pushed; start again to try once more"
+    )
+    assert message in capsys.readouterr().out.splitlines()
 
 
 def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
@@ -174,8 +176,10 @@ def test_a_gate_that_is_not_frozen_ends_the_work_and_says_so(hosts, capsys):
     Path("locks/gate3.yaml").unlink()
     assert worker().work() == 1
     assert hosts.done == []
-    told = "rung3: gate3 is not frozen: `promotion freeze gate3`; commit the lock, `git pull` it here, and start again"
-    assert capsys.readouterr().out == f"work: {told}\n"
+    message = (
+        "rung3: gate3 is not frozen: `promotion freeze gate3`; commit the lock, `git pull` it here, and start again"
+    )
+    assert capsys.readouterr().out == f"work: {message}\n"
 
 
 def test_the_wrong_machine_is_refused_before_anything_is_fetched(judged, monkeypatch):
@@ -256,8 +260,8 @@ def test_a_protocol_that_does_not_let_the_study_through_ends_the_work(hosts, mon
 def test_one_process_works_in_a_clone(hosts):
     with hold_lock("work", "x"), pytest.raises(Refused) as refused:
         worker().work()
-    told = "scratch/locks/work.lock: held by another process of this clone: `promotion work` is running; "
-    assert str(refused.value).startswith(told)
+    message = "scratch/locks/work.lock: held by another process of this clone: `promotion work` is running; "
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -269,13 +273,13 @@ def test_as_many_runs_as_fit_between_two_pushes_share_one(hosts, monkeypatch, ca
     hosts.makes = {run.stage: (path := names.record_path(run.id), path.read_bytes()) for run in runs}
     forget(*(run.id for run in runs))
     assert worker().work() == 0
-    expected, left, told = [], list(runs), []
+    expected, left, reported = [], list(runs), []
     for size in sizes:
-        told.append(f"work: rung1: {len(left)} run{'s' if len(left) > 1 else ''} to train")
+        reported.append(f"work: rung1: {len(left)} run{'s' if len(left) > 1 else ''} to train")
         expected += [*(run.stage for run in left[:size]), "push"]
         left = left[size:]
     assert hosts.done == [*expected, "stages/ladder/rung1/dvc.yaml:gate", "push"]
-    assert capsys.readouterr().out.splitlines()[:-1] == told
+    assert capsys.readouterr().out.splitlines()[:-1] == reported
 
 
 def test_runs_without_a_ticket_are_recorded_before_the_gate_and_the_locks_are_put_in_order_after_it(hosts, monkeypatch):
@@ -289,14 +293,14 @@ def test_runs_without_a_ticket_are_recorded_before_the_gate_and_the_locks_are_pu
     stages = [*(run.stage for run in stopped), "stages/ladder/rung3/dvc.yaml:gate"]
     assert ordered == [(runs_of(study, "rung3"), stages)]
     assert hosts.done == [*stages, "push"]
-    for broken, told in (
+    for broken, reported in (
         (stages[0], "rung3: a stopped run could not be recorded; see above"),
         (stages[-1], "rung3: its gate could not judge; see above"),
     ):
         hosts.broken = {broken}
         with pytest.raises(Refused) as refused:
             worker()._judge(read_rung_work(study, "rung3"))
-        assert str(refused.value) == told
+        assert str(refused.value) == reported
 
 
 @pytest.mark.parametrize(("module", "name"), [("hosts.work", "say"), ("commands.dispatch", "_say")])

@@ -38,11 +38,11 @@ def test_an_address_at_which_nobody_listens_is_told_with_the_remedy():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))  # taken, and never listening
         port = one.getsockname()[1]
-        told = (
+        message = (
             rf"--join: nobody listens at tls://127\.0\.0\.1:{port} .*; "
             rf"start `promotion dispatch --listen 127\.0\.0\.1:{port}` there first"
         )
-        with pytest.raises(Refused, match=told):
+        with pytest.raises(Refused, match=message):
             workers.wait_for_scheduler(f"tls://127.0.0.1:{port}", patience=0.0)
 
 
@@ -59,20 +59,20 @@ def test_a_worker_that_ends_badly_is_shown_at_once_with_the_end_of_its_log(tmp_p
     (tmp_path / "two").mkdir()
     broken = member(tmp_path, "import sys; print('x' * 9000); sys.exit('ValueError: no such resource')")
     fine = member(tmp_path / "two", "import sys; sys.stdin.read()")
-    told: list[str] = []
+    reported: list[str] = []
 
     def say(text: str) -> None:
         assert fine.is_running(), "it is told at once"
-        told.append(text)
+        reported.append(text)
         fine.process.stdin.close()
 
     with pytest.raises(
         Refused, match="1 of 2 workers ended badly, see above; is this clone at the dispatcher's commit"
     ):
         workers.wait_for_workers([broken, fine], say)
-    assert len(told) == 1 and len(told[0]) < 3000
-    assert told[0].startswith("a worker ended badly: exit status 1; the end of ")
-    assert told[0].endswith("ValueError: no such resource")
+    assert len(reported) == 1 and len(reported[0]) < 3000
+    assert reported[0].startswith("a worker ended badly: exit status 1; the end of ")
+    assert reported[0].endswith("ValueError: no such resource")
 
 
 def test_whatever_ends_the_wait_ends_the_workers(tmp_path):
@@ -217,8 +217,8 @@ def test_the_address_of_a_scheduler_is_host_and_port(address, host, port):
 def test_an_address_of_a_scheduler_that_is_none_or_plain_tcp_is_refused_with_what_is_expected():
     with pytest.raises(Refused) as refused:
         workers.parse_scheduler("tls://a:65536")
-    told = "expected tls://HOST:PORT, as the dispatcher tells it when it starts"
-    assert str(refused.value) == f"--join: found 'tls://a:65536', {told}"
+    message = "expected tls://HOST:PORT, as the dispatcher tells it when it starts"
+    assert str(refused.value) == f"--join: found 'tls://a:65536', {message}"
     with pytest.raises(Refused) as refused:
         workers.parse_scheduler("tcp://a:1")
     assert str(refused.value) == (
@@ -285,8 +285,8 @@ def test_workers_are_looked_at_until_all_have_ended_and_those_that_failed_are_co
     with pytest.raises(Refused) as refused:
         workers.wait_for_workers([WorkerProcess(Slot(()), process, log) for process in each], said.append)
     assert sleeps == [workers.POLL_SECONDS] * 3
-    told = f"the end of {log.as_posix()}:\nthe end"
-    assert said == [f"a worker ended badly: exit status {status}; {told}" for status in (3, 4)]
+    message = f"the end of {log.as_posix()}:\nthe end"
+    assert said == [f"a worker ended badly: exit status {status}; {message}" for status in (3, 4)]
     assert all(process.calls == ["terminate x", "wait x 10.0"] for process in each)
     assert str(refused.value) == (
         "2 of 4 workers ended badly, see above; is this clone at the dispatcher's commit, with the packages of its "

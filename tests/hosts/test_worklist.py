@@ -148,9 +148,9 @@ def test_pending_as_json_holds_the_runs_of_every_host(judged, capsys):
     one = candidates(judged, "rung3", "cpu-bf16")[0]
     forget(one)
     pending.run(types.SimpleNamespace(host=None, fetch=False, remote=None, json=True))
-    told = json.loads(capsys.readouterr().out)
-    assert told["rung3"]["to_train"] == {"cpu-bf16": [one.id], "cpu-fp32": []}
-    assert told["rung2"]["decided"] is True
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["rung3"]["to_train"] == {"cpu-bf16": [one.id], "cpu-fp32": []}
+    assert reported["rung2"]["decided"] is True
 
 
 def test_a_run_is_taken_in_only_once(judged, monkeypatch):
@@ -291,8 +291,8 @@ def test_a_run_that_trained_without_a_ticket_is_told(judged):
     run = candidates(judged, "rung2", "cpu-fp32")[0]
     contract = worklist.read_current_contract("rung2")
     record = worklist.records.read(run.id)
-    told = "status: found finished, expected that of a run without a ticket"
-    assert worklist.explain_difference(record, judged, contract, run, False) == told
+    message = "status: found finished, expected that of a run without a ticket"
+    assert worklist.explain_difference(record, judged, contract, run, False) == message
 
 
 def test_of_a_stopped_run_no_settings_are_expected(judged):

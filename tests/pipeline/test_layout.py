@@ -108,11 +108,11 @@ def code_of(module: str, found: set[str]) -> set[str]:
 def test_a_stage_declares_all_the_code_that_it_runs(stage):
     folder = {"gate": "stages/ladder/rung2", "summary": "stages/ladder/hindsight"}.get(stage, "")
     path = PROJECT / folder / "dvc.yaml"
-    told = YAML(typ="safe").load(path)["stages"][stage]
-    module = told["cmd"].split()[2]
+    reported = YAML(typ="safe").load(path)["stages"][stage]
+    module = reported["cmd"].split()[2]
     package = (PROJECT / module.replace(".", "/") / "__main__.py").is_file()
     code = code_of(f"{module}.__main__" if package else module, set()) - {"stages/__init__.py"}
-    undeclared = [one for one in code if not any(one == dep or one.startswith(f"{dep}/") for dep in told["deps"])]
+    undeclared = [one for one in code if not any(one == dep or one.startswith(f"{dep}/") for dep in reported["deps"])]
     assert not undeclared
 
 

@@ -193,18 +193,20 @@ def test_a_what_if_trains_nothing_in_a_clone_without_cache_and_remote(study: Rep
     asked = ("exp", "run", "--temp", "-S", "study.mode=exploratory", "-S", "gates.gate1.R3.k=2")
     done = clone.dvc(*asked, check=False)
     assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "its evidence is not here, and an exploratory study trains nothing; `dvc pull` (where a DVC remote" in told
-    assert ": finished" not in told
+    reported = done.stdout + done.stderr
+    assert (
+        "its evidence is not here, and an exploratory study trains nothing; `dvc pull` (where a DVC remote" in reported
+    )
+    assert ": finished" not in reported
     assert clone.git("status", "--porcelain") == ""
     assert ": finished" not in study.dvc(*asked).stderr  # where the evidence is, the question is answered
     params = make_params()
     params["study"]["mode"] = "exploratory"
     params["rungs"]["rung2"]["budget_seconds"] = 3
     write(study, params)
-    told = study.dvc("repro", check=False).stderr
-    assert "locks/gate2.yaml: no what-if can answer this" in told
-    assert "budget_seconds: frozen 2.0, now 3.0" in told
+    reported = study.dvc("repro", check=False).stderr
+    assert "locks/gate2.yaml: no what-if can answer this" in reported
+    assert "budget_seconds: frozen 2.0, now 3.0" in reported
 
 
 def test_what_git_tracks_survives_a_stage_that_fails(study: Repo) -> None:
@@ -286,8 +288,8 @@ def diverge(study: Repo, tmp_path: Path) -> None:
 def test_a_merge_that_stopped_at_conflicts_leads_on(study: Repo, tmp_path: Path, begin: str, end: str) -> None:
     diverge(study, tmp_path)
     assert study.run("git", *begin.split(), check=False).returncode != 0
-    told = study.promotion("status").stdout
-    assert "a merge stopped at NOTES.md: keep what should stand and `git add` it" in told
+    reported = study.promotion("status").stdout
+    assert "a merge stopped at NOTES.md: keep what should stand and `git add` it" in reported
     assert show_next(study) == "git status"
     (study.root / "NOTES.md").write_text("by both\n", encoding="utf-8")
     typed = walk(study)
@@ -352,9 +354,9 @@ def test_a_gate_that_blocks_leads_to_what_it_observed_and_its_amendment_on(tmp_p
     repo.promotion("freeze", *([] if together else ["gate1"]))
     gate = ["dvc repro stages/ladder/rung1/dvc.yaml:gate", "dvc repro -s ledger confidence site"]
     assert walk(repo)[1:] == [*(["dvc repro"] if together else gate), EVIDENCE, "promotion serve"]
-    told = repo.promotion("status").stdout
-    assert "gate1 is blocked and promotes nobody" in told
-    assert "R5 must hold" in told
+    reported = repo.promotion("status").stdout
+    assert "gate1 is blocked and promotes nobody" in reported
+    assert "R5 must hold" in reported
 
     params["gates"]["gate1"]["R4"]["gap"] = 100.0
     write(repo, params)

@@ -97,10 +97,10 @@ def test_only_the_last_rung_is_scored_on_the_locked_split(smoke):
 
 
 def test_the_winner_is_an_artifact_with_its_weights(smoke):
-    told = json.loads((smoke.root / "artifacts" / "winner" / "model.json").read_text(encoding="utf-8"))
+    reported = json.loads((smoke.root / "artifacts" / "winner" / "model.json").read_text(encoding="utf-8"))
     weights = smoke.root / "artifacts" / "winner" / "model.safetensors"
-    assert told["config"] == decision(smoke, "gate3")["ranking"][0]["config"]
-    assert files.sha256_file(weights) in json.dumps(told)
+    assert reported["config"] == decision(smoke, "gate3")["ranking"][0]["config"]
+    assert files.sha256_file(weights) in json.dumps(reported)
 
 
 def test_dvc_shows_a_dozen_metrics_and_what_changed_in_params(smoke):
@@ -164,10 +164,10 @@ def refused(repo: Repo, *command: str) -> str:
 
 def test_a_rule_that_differs_from_its_lock_is_refused_with_the_difference(study):
     study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
-    told = refused(study, "stages.protocol")
-    assert "locks/gate2.yaml: differs from params.yaml" in told
-    assert "rules.R3.k: frozen 1, now 2" in told
-    assert 'promotion freeze gate2 --amend --reason "..."' in told
+    reported = refused(study, "stages.protocol")
+    assert "locks/gate2.yaml: differs from params.yaml" in reported
+    assert "rules.R3.k: frozen 1, now 2" in reported
+    assert 'promotion freeze gate2 --amend --reason "..."' in reported
     assert "evidence of rung2 exists" in refused(study, "stages.cli", "freeze", "gate2")
 
 
@@ -209,8 +209,8 @@ def test_an_amendment_needs_a_reason_stays_in_the_lock_and_invalidates_its_evide
 
 def test_a_seed_changed_by_an_amendment_leaves_nothing_behind_and_the_study_verifies(study):
     study.replace("params.yaml", "seeds: [3, 4]", "seeds: [3, 5]")
-    told = study.promotion("freeze", "--amend", "--reason", "seed 4 served elsewhere").stdout
-    assert "taken away" in told and "rung3" in told
+    reported = study.promotion("freeze", "--amend", "--reason", "seed 4 served elsewhere").stdout
+    assert "taken away" in reported and "rung3" in reported
     assert all("run@cpu-fp32-4" not in stages for stages in locks(study, "rung3").values())
     study.commit("Amend the seeds")
     study.dvc("repro")
@@ -226,17 +226,17 @@ def test_a_configuration_added_after_the_evidence_is_a_change_of_the_first_lock(
         "  d2-a:",
         "  d1-c: {depth: 1, aspect: 24, batch_tokens: 128, matrix_lr: 0.02, embedding_lr: 0.3, head_lr: 0.004}\n  d2-a:",
     )
-    told = refused(study, "stages.protocol")
-    assert "locks/gate1.yaml: differs from params.yaml" in told and "configs.d1-c: frozen None, now" in told
+    reported = refused(study, "stages.protocol")
+    assert "locks/gate1.yaml: differs from params.yaml" in reported and "configs.d1-c: frozen None, now" in reported
 
 
 def test_a_run_that_no_rule_asks_for_is_refused(study):
-    for words, told in [
+    for words, reported in [
         (("d1-a", "cpu-fp32", "77"), "seed 77 is not among 1: no rule asks for this run"),
         (("d1-a", "gpu", "1"), "host gpu is not among cpu-bf16, cpu-fp32"),
         (("d9-z", "cpu-fp32", "1"), "configuration d9-z is not among those that gate1 froze"),
     ]:
-        assert told in refused(study, "stages.run", "rung1", *words)
+        assert reported in refused(study, "stages.run", "rung1", *words)
     assert "d1-a is not the reference, d2-a" in refused(
         study, "stages.run", "rung3", "d1-a", "cpu-fp32", "31", "--floor"
     )
@@ -247,24 +247,24 @@ def test_a_knob_that_nobody_froze_is_not_trained(study):
     path = study.root / "artifacts/protocol/knobs/d1-b.json"
     path.write_bytes(path.read_bytes().replace(b'"batch_tokens":256', b'"batch_tokens":512'))
     for rung, seed in (("rung1", "1"), ("rung2", "2")):
-        told = refused(study, "stages.run", rung, "d1-b", "cpu-fp32", seed)
-        assert "configs.d1-b.batch_tokens: found 512, but gate1 froze 256: no rule asks for this run" in told
+        reported = refused(study, "stages.run", rung, "d1-b", "cpu-fp32", seed)
+        assert "configs.d1-b.batch_tokens: found 512, but gate1 froze 256: no rule asks for this run" in reported
     path.write_bytes(b'{"schema":1}\n')
-    told = refused(study, "stages.run", "rung1", "d1-b", "cpu-fp32", "1")
-    assert "artifacts/protocol/knobs/d1-b.json: found no knobs; `dvc repro --force protocol` writes it anew" in told
+    reported = refused(study, "stages.run", "rung1", "d1-b", "cpu-fp32", "1")
+    assert "artifacts/protocol/knobs/d1-b.json: found no knobs; `dvc repro --force protocol` writes it anew" in reported
     path.unlink()
-    told = refused(study, "stages.run", "rung1", "d1-b", "cpu-fp32", "1")
-    assert "artifacts/protocol/knobs/d1-b.json is missing; `dvc repro --force protocol` writes it anew" in told
+    reported = refused(study, "stages.run", "rung1", "d1-b", "cpu-fp32", "1")
+    assert "artifacts/protocol/knobs/d1-b.json is missing; `dvc repro --force protocol` writes it anew" in reported
     assert study.git("status", "--porcelain") == ""
 
 
 def test_what_no_what_if_can_answer_is_refused_by_name(study):
     study.replace("params.yaml", "mode: frozen", "mode: exploratory")
     study.replace("params.yaml", "d1-b: {depth: 1, aspect: 16, batch_tokens: 256", "d1-b: {depth: 1, aspect: 16, batch_tokens: 512")  # fmt: skip
-    told = study.dvc("repro", "stages/ladder/rung1/dvc.yaml:gate", check=False)
-    assert told.returncode != 0 and ran(told.stdout) == ["protocol"]
-    assert "locks/gate1.yaml: no what-if can answer this" in told.stderr
-    assert "configs.d1-b.batch_tokens: frozen 256, now 512" in told.stderr
+    reported = study.dvc("repro", "stages/ladder/rung1/dvc.yaml:gate", check=False)
+    assert reported.returncode != 0 and ran(reported.stdout) == ["protocol"]
+    assert "locks/gate1.yaml: no what-if can answer this" in reported.stderr
+    assert "configs.d1-b.batch_tokens: frozen 256, now 512" in reported.stderr
     assert study.git("status", "--porcelain") == "M params.yaml"
 
 
@@ -278,8 +278,8 @@ def test_a_refusal_takes_no_door_away_and_status_says_what_was_changed(study):
 
 def test_what_the_runner_refuses_is_not_frozen_and_a_change_taken_back_leaves_the_old_lock(study):
     study.replace("params.yaml", "head_dim: 8", "head_dims: 8")
-    told = refused(study, "stages.cli", "freeze", "--amend", "--reason", "oops")
-    assert "runner.head_dims is not a key of this section" in told
+    reported = refused(study, "stages.cli", "freeze", "--amend", "--reason", "oops")
+    assert "runner.head_dims is not a key of this section" in reported
     assert study.git("status", "--porcelain") == "M params.yaml"
     study.git("checkout", "params.yaml")
     study.replace("params.yaml", "R3: {kind: top_k, k: 1, by: each_host}", "R3: {kind: top_k, k: 2, by: each_host}")
@@ -293,8 +293,8 @@ def test_a_study_made_anew_under_its_name_is_an_amendment(study):
     data = (study.root / "params.yaml").read_bytes()
     (study.root / "again.yaml").write_bytes(data + b"# once more\n")
     before = (study.root / "locks" / "gate1.yaml").read_text(encoding="utf-8")
-    told = study.promotion("study", "use", "again.yaml", "--yes").stdout
-    assert '`promotion freeze --amend --reason "..."`' in told and "another study.name" in told
+    reported = study.promotion("study", "use", "again.yaml", "--yes").stdout
+    assert '`promotion freeze --amend --reason "..."`' in reported and "another study.name" in reported
     study.dvc("repro", "corpus")
     assert "git holds evidence of rung1" in refused(study, "stages.cli", "freeze")
     study.promotion("freeze", "--amend", "--reason", "the machine was replaced")
@@ -344,8 +344,10 @@ def test_a_manifest_that_is_none_is_named_with_its_remedy(study, data):
     path.unlink()
     path.write_bytes(data)
     for command in (("stages.protocol",), ("stages.cli", "freeze")):
-        told = refused(study, *command)
-        assert "artifacts/corpus/manifest.json: no manifest of a corpus" in told and "`dvc repro corpus`" in told
+        reported = refused(study, *command)
+        assert (
+            "artifacts/corpus/manifest.json: no manifest of a corpus" in reported and "`dvc repro corpus`" in reported
+        )
 
 
 def test_freezing_the_same_rules_again_changes_no_byte(study):
@@ -359,8 +361,8 @@ def test_a_rung_whose_gate_is_not_frozen_keeps_its_contract_closed(study):
     for path in ("locks/gate3.yaml", "ledger/runs.jsonl"):
         (study.root / path).unlink()
     study.python("-m", "stages.protocol")
-    told = refused(study, "stages.run", "rung3", "d2-a", "cpu-fp32", "3")
-    assert "a rule comes before its evidence" in told and "`promotion freeze gate3`" in told
+    reported = refused(study, "stages.run", "rung3", "d2-a", "cpu-fp32", "3")
+    assert "a rule comes before its evidence" in reported and "`promotion freeze gate3`" in reported
 
 
 def test_a_killed_run_leaves_no_evidence(study):
@@ -411,8 +413,8 @@ def test_a_run_on_the_wrong_machine_names_both_and_says_how_to_get_the_artifact(
     value = canonical.loads(contract.read_bytes())
     value["hosts"]["cpu-fp32"]["system"] = "windows" if os.name == "posix" else "linux"
     contract.write_bytes(canonical.dumps(value))
-    told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
-    assert "cpu-fp32" in told and "windows" in told.lower() and "dvc remote add" in told
+    reported = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
+    assert "cpu-fp32" in reported and "windows" in reported.lower() and "dvc remote add" in reported
 
 
 def test_a_changed_corpus_file_is_refused(study):
@@ -420,8 +422,8 @@ def test_a_changed_corpus_file_is_refused(study):
     data = path.read_bytes()
     path.unlink()
     path.write_bytes(data[:-2] + b"\0\0")
-    told = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
-    assert "artifacts/corpus/val.bin: missing or changed" in told
+    reported = refused(study, "stages.run", "rung1", "d1-a", "cpu-fp32", "1")
+    assert "artifacts/corpus/val.bin: missing or changed" in reported
 
 
 def test_a_mistake_in_a_configuration_is_found_before_anything_trains(study):
@@ -430,8 +432,8 @@ def test_a_mistake_in_a_configuration_is_found_before_anything_trains(study):
         "d1-a: {depth: 1, aspect: 16, batch_tokens: 128",
         "d1-a: {depth: 1, aspect: 16, batch_tokens: 100",
     )
-    told = refused(study, "stages.protocol")
-    assert "params.yaml: configs.d1-a.batch_tokens is 100" in told
+    reported = refused(study, "stages.protocol")
+    assert "params.yaml: configs.d1-a.batch_tokens is 100" in reported
 
 
 @pytest.mark.parametrize(

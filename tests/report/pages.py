@@ -43,19 +43,19 @@ class Seen(HTMLParser):
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
-        self.handlers += [name for name in told if name.startswith("on")]
-        if "id" in told:
-            self.ids.append(told["id"])
-        if tag == "a" and "href" in told:
-            self.links.append(told["href"])
-        if tag == "link" and told.get("rel") == "stylesheet":
-            self.sources.append(told["href"])
-        if "src" in told:
-            self.sources.append(told["src"])
+        reported = {name: value or "" for name, value in attrs}
+        self.handlers += [name for name in reported if name.startswith("on")]
+        if "id" in reported:
+            self.ids.append(reported["id"])
+        if tag == "a" and "href" in reported:
+            self.links.append(reported["href"])
+        if tag == "link" and reported.get("rel") == "stylesheet":
+            self.sources.append(reported["href"])
+        if "src" in reported:
+            self.sources.append(reported["src"])
         self.tables += tag == "table"
         self._script = tag == "script"
-        if tag == "script" and "src" not in told and told.get("type") != "application/json":
+        if tag == "script" and "src" not in reported and reported.get("type") != "application/json":
             self.inline_scripts.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

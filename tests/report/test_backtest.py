@@ -49,7 +49,7 @@ def method(name: str, cost: float, mean: float | None) -> Any:
 
 
 def test_a_method_is_a_mark_and_the_rules_have_a_look_of_their_own() -> None:
-    told = result(
+    reported = result(
         methods=[
             method("random", 0.5, 0.25),
             method("rules", 0.25, 0.0),
@@ -57,7 +57,7 @@ def test_a_method_is_a_mark_and_the_rules_have_a_look_of_their_own() -> None:
             method("seeds", 0.25, 0.0),
         ]
     )
-    figure = backtest.cost_figure(told)
+    figure = backtest.cost_figure(reported)
     assert [(mark["x"], mark["y"], mark["marker"], mark["cliponaxis"]) for mark in figure.data] == [
         ([25.0], [0.0], {"color": "@c1", "symbol": "diamond", "size": 13}, False),
         ([25.0], [0.0], {"color": "@c0", "symbol": "circle", "size": 9}, False),
@@ -158,9 +158,9 @@ def test_designs_are_marks_by_cost_and_the_least_loss_is_named() -> None:
 
 def test_the_fit_has_a_column_a_level() -> None:
     row = SimpleNamespace(budget=1000, configs=4, error=0.5, naive=1.0, coverage=[0.5, 0.75, 1.0])
-    told = simulated()
-    told.fit = [row]
-    table = simulation.fit_table(told)
+    reported = simulated()
+    reported.fit = [row]
+    table = simulation.fit_table(reported)
     assert table.values == [["1\N{NARROW NO-BREAK SPACE}000", 4, 0.5, 1.0, 50.0, 75.0, 100.0]]
     assert [column.label for column in table.columns[4:]] == ["Inside 50 %, %", "Inside 80 %, %", "Inside 95 %, %"]
     assert table.source == "a model fitted to runs"

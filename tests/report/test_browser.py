@@ -234,10 +234,10 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(site: Path, pa
     reached = set()
     for _ in range(wanted + 3):
         one.keyboard.press("Tab")
-        told = one.evaluate(focused)
-        if told:
-            assert told[1] != "none"
-            reached.add(told[0])
+        reported = one.evaluate(focused)
+        if reported:
+            assert reported[1] != "none"
+            reached.add(reported[0])
     assert len(reached) >= wanted
 
 
@@ -274,10 +274,10 @@ def test_everything_that_is_printed_fits_a_sheet_of_a4(site: Path, page: Opener,
     pdf = one.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     assert b"/MediaBox [0 0 595" in pdf or b"/MediaBox [0 0 594" in pdf
-    told = one.evaluate("window.printed")
-    assert told["width"] == pytest.approx(SHEET, abs=2)  # wider content would have made Chromium shrink the page
-    assert [[name, right] for name, right in told["right"] if right > told["width"] + 1] == []
-    assert told["cut"] == []
+    reported = one.evaluate("window.printed")
+    assert reported["width"] == pytest.approx(SHEET, abs=2)  # wider content would have made Chromium shrink the page
+    assert [[name, right] for name, right in reported["right"] if right > reported["width"] + 1] == []
+    assert reported["cut"] == []
 
 
 @pytest.mark.parametrize("name", ["index.html", "gates/gate3.html", "configs.html"])
@@ -285,7 +285,7 @@ def test_a_table_that_is_cut_off_keeps_its_title_and_its_first_column_in_sight(
     site: Path, page: Opener, name: str
 ) -> None:
     one = page.kept(site / name, width=390)
-    told = one.evaluate(
+    reported = one.evaluate(
         """[...document.querySelectorAll('.scroll')].filter((s) => s.scrollWidth > s.clientWidth + 40).map((s) => {
             s.scrollLeft = 10000;
             const box = s.getBoundingClientRect();
@@ -295,8 +295,8 @@ def test_a_table_that_is_cut_off_keeps_its_title_and_its_first_column_in_sight(
                     title.left >= 0 && title.right <= 390, getComputedStyle(s).backgroundImage.includes('gradient')];
         })"""
     )
-    assert told
-    assert all(all(one) for one in told), told
+    assert reported
+    assert all(all(one) for one in reported), reported
 
 
 def test_hostile_texts_run_nowhere(hostile: Path, page: Opener) -> None:
@@ -308,7 +308,7 @@ def test_hostile_texts_run_nowhere(hostile: Path, page: Opener) -> None:
 
 def test_the_policy_forbids_inline_scripts_and_eval(site: Path, page: Opener) -> None:
     one = page(address(site, "index.html"))
-    told = one.evaluate(
+    reported = one.evaluate(
         """new Promise((done) => {
             const seen = [];
             document.addEventListener('securitypolicyviolation', (e) => { seen.push(e.violatedDirective); });
@@ -318,7 +318,7 @@ def test_the_policy_forbids_inline_scripts_and_eval(site: Path, page: Opener) ->
             setTimeout(() => done([seen, window.inlined ?? null]), 200);
         })"""
     )
-    assert told == [["script-src-elem"], None]
+    assert reported == [["script-src-elem"], None]
     page.troubles.clear()  # the refusal is told on the console, which is trouble in every other test
 
 

@@ -79,11 +79,11 @@ def test_the_build_reads_no_clock_no_hostname_and_no_git(
 
 
 def test_the_manifest_holds_the_digest_of_every_other_file(site: Path) -> None:
-    told = json.loads((site / "manifest.json").read_bytes())["files"]
+    reported = json.loads((site / "manifest.json").read_bytes())["files"]
     found = digests(site)
     del found["manifest.json"]
-    assert {name: one["sha256"] for name, one in told.items()} == found
-    assert all((site / name).stat().st_size == one["bytes"] for name, one in told.items())
+    assert {name: one["sha256"] for name, one in reported.items()} == found
+    assert all((site / name).stat().st_size == one["bytes"] for name, one in reported.items())
 
 
 def test_a_ledger_that_is_not_whole_leaves_the_old_site_as_it_was(default_study: Path, tmp_path: Path) -> None:
@@ -249,13 +249,13 @@ def test_a_large_study_takes_memory_by_its_records_keeps_its_overview_small_and_
     """As many configurations as a study of 5,000 runs; `python -m bench site` measures the 5,000."""
     base, _ = peak_of(copy_of(default_study, tmp_path / "small"))
     large = make_study(tmp_path / "large", synthetic.params(310, 1))
-    peak, told = peak_of(large)
+    peak, reported = peak_of(large)
     lines = (large / "ledger" / "runs.jsonl").read_bytes().count(b"\n")
     assert (peak - base) / lines <= 20_000  # bytes a record; the records themselves are most of it
     assert (large / "site" / "index.html").stat().st_size <= 150_000
-    assert re.search(r"^site: \d+ of \d+ pages$", told, re.MULTILINE)
+    assert re.search(r"^site: \d+ of \d+ pages$", reported, re.MULTILINE)
     pages = sum(1 for _ in (large / "site").rglob("*.html"))
-    assert re.search(rf"of {pages} pages", told)
+    assert re.search(rf"of {pages} pages", reported)
 
 
 def test_pages_of_runs_hold_a_thinned_curve_and_the_digest_of_the_whole(site: Path, default_study: Path) -> None:

@@ -81,9 +81,11 @@ def test_a_line_that_the_decision_names_otherwise_is_marked_on_its_page_and_in_i
 
 def test_an_empty_ledger_of_runs_is_told_for_every_gate(copied: Path) -> None:
     (copied / "ledger" / "runs.jsonl").write_bytes(b"")
-    told = band(copied)
-    assert [href for kind, _, href in told if kind == "broken"] == [f"gates/gate{n}.html#Chain" for n in range(1, 6)]
-    assert ("missing", "Rung 1: 24 runs missing from the ledger.", "gates/gate1.html#Evidence") in told
+    reported = band(copied)
+    assert [href for kind, _, href in reported if kind == "broken"] == [
+        f"gates/gate{n}.html#Chain" for n in range(1, 6)
+    ]
+    assert ("missing", "Rung 1: 24 runs missing from the ledger.", "gates/gate1.html#Evidence") in reported
     assert doubted(copied)
 
 
@@ -216,9 +218,9 @@ def test_no_gate_claims_that_gits_order_rules_out_a_rewritten_history(site: Path
         text = read(gate).text
         assert "would show in git's order, which promotion verify checks, unless the history was rewritten too" in text
         assert "../verify.html#Rewritten" in read(gate).links
-    told = read(site / "verify.html")
-    assert "Rewritten" in told.ids
-    assert "locks signed by somebody else before the runs" in told.text
+    reported = read(site / "verify.html")
+    assert "Rewritten" in reported.ids
+    assert "locks signed by somebody else before the runs" in reported.text
 
 
 def test_a_lock_under_another_gates_name_is_refused_with_the_remedy(copied: Path) -> None:
@@ -322,11 +324,11 @@ def test_a_sentence_says_how_the_rules_came_to_bind(changed: dict[str, Any], wor
 def test_a_chain_is_proven_by_frozen_rules_and_supports_where_it_is_whole(
     changed: dict[str, Any], proven: bool, supports: bool
 ) -> None:
-    told = chain(**changed)
-    assert (told.proven, told.decided) == (proven, changed.get("decision_lock", "a") is not None)
+    reported = chain(**changed)
+    assert (reported.proven, reported.decided) == (proven, changed.get("decision_lock", "a") is not None)
     whole, short = SimpleNamespace(missing=[]), SimpleNamespace(missing=["run"])
-    assert supported([whole, whole], [chain(), told]) is supports  # type: ignore[list-item]
-    assert not supported([whole, short], [chain(), told])  # type: ignore[list-item]
+    assert supported([whole, whole], [chain(), reported]) is supports  # type: ignore[list-item]
+    assert not supported([whole, short], [chain(), reported])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(

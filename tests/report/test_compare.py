@@ -139,9 +139,9 @@ def test_the_command_prints_the_changes_and_writes_the_page(
     monkeypatch.chdir(history)
     monkeypatch.setattr(sys, "argv", ["compare", "HEAD~1", "--html", str(tmp_path / "changes.html")])
     main()
-    told = capsys.readouterr().out
-    assert "Gate 3: rules.R7.k was 3, is 5" in told
-    assert told.endswith(f"\nwrote {(tmp_path / 'changes.html').as_posix()}\n")
+    reported = capsys.readouterr().out
+    assert "Gate 3: rules.R7.k was 3, is 5" in reported
+    assert reported.endswith(f"\nwrote {(tmp_path / 'changes.html').as_posix()}\n")
     assert (tmp_path / "changes.html").is_file()
 
 
@@ -196,9 +196,9 @@ def test_every_kind_of_change_has_its_lines_or_says_that_there_is_none() -> None
         f"From {'a' * 12} to {'b' * 12}\n\nDecisions (0)\n  No decision flipped.\n\nRules (0)\n  No lock changed.\n\nEvidence (0)\n"
         "  No record changed.\n\nStudy (0)\n  params.yaml says the same outside its gates.\n"
     )
-    told = as_text(changed(41, decisions=["Gate 1: x"], rules=["y"], study=["z", "w"]))
+    reported = as_text(changed(41, decisions=["Gate 1: x"], rules=["y"], study=["z", "w"]))
     rows = "".join(f"  run {n}\n" for n in range(40))
-    assert told == (
+    assert reported == (
         f"From {'a' * 12} to {'b' * 12}\n\nDecisions (1)\n  Gate 1: x\n\nRules (1)\n  y\n\nEvidence (41)\n  Rung 1: many\n{rows}  and 1 more\n\n"
         "Study (2)\n  z\n  w\n"
     )

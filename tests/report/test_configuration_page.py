@@ -130,9 +130,9 @@ def test_digests_of_candidates_are_no_knobs_where_the_study_has_candidates(
 
 
 def test_one_without_a_judged_step_has_no_end() -> None:
-    told = view({"a": {}})
-    told.paths = {"a": way(PathStep("rung1", "waiting"))}
-    (row,) = module.models_table(told).rows
+    reported = view({"a": {}})
+    reported.paths = {"a": way(PathStep("rung1", "waiting"))}
+    (row,) = module.models_table(reported).rows
     assert (row.cells["fate"], row.cells["reached"]) == (None, 0)
 
 
@@ -174,11 +174,11 @@ def test_its_ranks_on_each_host_are_of_the_rungs_that_ranked_it() -> None:
 
 @pytest.mark.parametrize("diff", [None, "text", ["- a", 3]])
 def test_a_page_shows_what_was_built_its_twins_and_how_its_files_differ(diff: Any) -> None:
-    told = view({"a": {"depth": 2}})
-    told.files.models = {"a": {"width": 9, "same_model_as": ["b"], "diff": diff}}
-    told.gates, told.lead, told.study.hosts = ladder(), None, {"h": 0}
+    reported = view({"a": {"depth": 2}})
+    reported.files.models = {"a": {"width": 9, "same_model_as": ["b"], "diff": diff}}
+    reported.gates, reported.lead, reported.study.hosts = ladder(), None, {"h": 0}
     path = way(PathStep("rung1", "promoted", 2, 1.5, {}), PathStep("rung2", "waiting"))
-    page = module._page(told, path, [])
+    page = module._page(reported, path, [])
     shown = {key: page.context[key] for key in ("built", "diff", "twins", "knobs")}
     assert shown == {
         "built": [("Width", "9")],

@@ -72,9 +72,9 @@ def test_unrun_work_says_who_would_have_gone_on(many: int, words: str) -> None:
 
 def test_rungs_that_ran_without_a_price_are_told_apart_from_those_that_did_not_run() -> None:
     accounting: Any = SimpleNamespace(rungs={"rung3": 3, "rung1": 1}, counterfactuals=["c"])
-    told = price_study(accounting, [gate(1), gate(2), gate(3, executed=0), gate(4, executed=0)], "rung4")
-    assert told == StudyCost({"rung1": 1, "rung3": 3}, ["rung2"], ["c"], "rung4")  # type: ignore[dict-item, list-item]
-    assert list(told.rungs) == ["rung1", "rung3"]
+    reported = price_study(accounting, [gate(1), gate(2), gate(3, executed=0), gate(4, executed=0)], "rung4")
+    assert reported == StudyCost({"rung1": 1, "rung3": 3}, ["rung2"], ["c"], "rung4")  # type: ignore[dict-item, list-item]
+    assert list(reported.rungs) == ["rung1", "rung3"]
 
 
 @pytest.mark.parametrize(

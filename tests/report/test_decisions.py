@@ -211,9 +211,9 @@ def test_a_rule_changes_its_answer_at_its_margin_but_where_the_candidate_is_the_
 def test_a_stop_rule_that_is_not_evaluable_counts_and_no_other_one(
     effect: str, holds: bool | None, counted: bool
 ) -> None:
-    told = scored("top_k", effect, a=(None, None, None, holds))
-    assert counts(told.outcome, told.findings["a"]) is counted
-    assert (told.counts_for("a"), told.counts_for("b")) == (counted, False)
+    reported = scored("top_k", effect, a=(None, None, None, holds))
+    assert counts(reported.outcome, reported.findings["a"]) is counted
+    assert (reported.counts_for("a"), reported.counts_for("b")) == (counted, False)
 
 
 def test_rules_that_count_stand_by_candidate_and_effect_in_their_order() -> None:
@@ -237,13 +237,13 @@ def test_a_broken_run_and_a_kept_role_leave_no_score_that_changes_an_outcome() -
         "R3": {"kind": "top_k", "k": 2, "by": "mean"},
     }
     scores = {name: {(host, seed): 1_000_000 for host in HOSTS for seed in SEEDS} for name in ("c0", "c1")}
-    told = evidence(scores, stop, Fraction(0), "")
+    reported = evidence(scores, stop, Fraction(0), "")
     broken = {
         key: run.model_copy(update={"status": "diverged", "facts": None})
-        for key, run in told.runs.items()
+        for key, run in reported.runs.items()
         if key[1] == ("a", 1)
     }
-    decision = decide(Evidence(told.contract, told.candidates, told.runs | broken, ()))
+    decision = decide(Evidence(reported.contract, reported.candidates, reported.runs | broken, ()))
     flips = Flips(decision, parse_rules(stop, "test"), {"reference": "c0"})
     assert flips.flip("c0") == Flip("c0", True, None, "R1", "never: kept by role")
     assert flips.flip("c1") == Flip("c1", False, None, "R2", "never: a broken run")

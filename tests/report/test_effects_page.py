@@ -21,12 +21,12 @@ def course(kind: Any, factor: str = "d", first: float = -0.5, last: float = 0.25
 
 
 def test_levels_that_a_short_budget_penalises_have_a_sentence_each() -> None:
-    told = [course("lasts"), course("relaxes"), course("reverses", "lr"), course("appears"), course("not shown")]
-    assert module.lead(told, FACTORS) == [
+    reported = [course("lasts"), course("relaxes"), course("reverses", "lr"), course("appears"), course("not shown")]
+    assert module.lead(reported, FACTORS) == [
         f"d on h: at the first budget depth 1 costs 0.500000; the effect relaxes: less than half of it is left ({MINUS}0.500000, then +0.250000).",
         f"lr on h: at the first budget rate 0.1 costs 0.500000; the effect reverses ({MINUS}0.500000, then +0.250000).",
     ]  # fmt: skip
-    assert module.lead(told[:1], FACTORS) == [
+    assert module.lead(reported[:1], FACTORS) == [
         "No factor has a level that the first budget penalises and the last one does not."
     ]
     assert module.lead([], FACTORS) == ["Two budgets with all their scores are needed to see an effect change."]
@@ -73,8 +73,8 @@ def test_main_effects_are_a_line_a_factor_and_host() -> None:
 def test_colours_and_dashes_begin_again_where_they_end() -> None:
     names = [f"f{n}" for n in range(7)]
     hosts = [f"h{n}" for n in range(6)]
-    told: Any = SimpleNamespace(effects=[effect(name, "rung1", host, 0.5) for host in hosts for name in names])
-    (figure,) = module._courses_figure(told, screen(factors=dict.fromkeys(names)))
+    reported: Any = SimpleNamespace(effects=[effect(name, "rung1", host, 0.5) for host in hosts for name in names])
+    (figure,) = module._courses_figure(reported, screen(factors=dict.fromkeys(names)))
     looks = [(line["line"]["color"], line["line"]["dash"]) for line in figure.data]
     assert [looks[0], looks[5], looks[36], looks[41]] == [
         ("@c1", "solid"),
@@ -106,11 +106,11 @@ def test_tables_leave_empty_what_cannot_be_had() -> None:
     shown = effect(
         "d", "rung1", "h", 0.5, lower=0.25, upper=0.75, corrected=0.0125, p=0.01, shown=True, aliases=("a × b", "c")
     )
-    told: Any = SimpleNamespace(
+    reported: Any = SimpleNamespace(
         effects=[shown, effect("d × lr", "rung1", "h", 0.5)], courses=[course("reverses")],
         missing=[SimpleNamespace(rung="rung2", host="h", reason="a score is missing")],
     )  # fmt: skip
-    table = module.effects_table(told)
+    table = module.effects_table(reported)
     assert table.values == [
         ["d", "rung1", "h", "main", 0.5, 0.25, 0.75, 0.0125, 0.01, True, "a × b, c"],
         ["d × lr", "rung1", "h", "interaction", 0.5, None, None, None, None, False, "nothing"],
@@ -120,8 +120,8 @@ def test_tables_leave_empty_what_cannot_be_had() -> None:
         "effect.rung1.h.d-×-lr",
     )
     assert [column.key for column in table.columns if column.hidden] == ["p"]
-    assert module.courses_table(told, FACTORS).values == [["d", "h", "depth 1", -0.5, 0.25, "reverses"]]
-    assert module.missing_table(told).values == [["rung2", "h", "a score is missing"]]
+    assert module.courses_table(reported, FACTORS).values == [["d", "h", "depth 1", -0.5, 0.25, "reverses"]]
+    assert module.missing_table(reported).values == [["rung2", "h", "a score is missing"]]
     choice = SimpleNamespace(name="one factor, greedy", seconds=7200, config=None, regret=0.25)
     assert module.choices_table([choice]).values == [["one factor, greedy", 2.0, None, 0.25]]  # type: ignore[list-item]
     assert module.choices_table([choice]).rows[0].id == "choice.one-factor-greedy"  # type: ignore[list-item]
@@ -149,8 +149,8 @@ def test_what_is_not_evaluable_is_a_table_where_there_is_any(
     missing: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = SimpleNamespace(effects=EFFECTS, courses=[], missing=missing)
-    told = screen(effects=lambda: result, choices=list)
-    monkeypatch.setattr(module, "read_screen", lambda locks, records: told)
+    reported = screen(effects=lambda: result, choices=list)
+    monkeypatch.setattr(module, "read_screen", lambda locks, records: reported)
     lock, run = SimpleNamespace(lock="L"), SimpleNamespace(record="R")
     view: Any = SimpleNamespace(
         study=SimpleNamespace(factors=FACTORS), files=SimpleNamespace(locks={"gate1": lock}, runs={"x": run})

@@ -47,13 +47,13 @@ def test_the_last_gate_shows_the_verdicts_beside_the_evidence_and_every_cells_ga
         "d8-c007": "R4 holds",
         "d4-c003": "R6 does not hold",
     } | {name: None for name in found if name not in ("d8-c007", "d4-c003")}
-    told = {rule.id: rule.results[0] for rule in view_study(default_study).gates["gate5"].decision.rules}
+    reported = {rule.id: rule.results[0] for rule in view_study(default_study).gates["gate5"].decision.rules}
     row, base = found["d4-c003"], found["d8-c007"]
     cells = [key for key in row if key.startswith("cpu-") and not key.endswith("_gap")]
     gaps = [row[f"{cell}_gap"] for cell in cells]
     assert len(cells) == 4
     assert gaps == [pytest.approx(row[cell] - base[cell], abs=1e-9) for cell in cells]
-    assert row["mean_gap"] == pytest.approx(sum(gaps) / 4, abs=1e-9) == pytest.approx(told["R6"].observed, abs=1e-9)
+    assert row["mean_gap"] == pytest.approx(sum(gaps) / 4, abs=1e-9) == pytest.approx(reported["R6"].observed, abs=1e-9)
     assert {base[f"{cell}_gap"] for cell in cells} == {None}
     text = " ".join(read(site / "gates" / "gate5.html").text.split())
     assert "✕ R6" in text

@@ -80,11 +80,11 @@ def test_names_of_a_large_study_stand_where_there_is_room_and_the_caption_counts
 
 
 def test_the_legend_says_in_words_what_the_lines_are(default_study: Path) -> None:
-    told = {text: (colour, dash, mark) for colour, dash, mark, text in of_study(default_study).legend}
-    assert told["reference · winner"] == ("@c1", "solid", "star")
-    assert told["comparator"] == ("@c2", "dash", "square")
-    assert "other configurations" in told
-    assert told["stopped, with the rule"][2] == "x"
+    reported = {text: (colour, dash, mark) for colour, dash, mark, text in of_study(default_study).legend}
+    assert reported["reference · winner"] == ("@c1", "solid", "star")
+    assert reported["comparator"] == ("@c2", "dash", "square")
+    assert "other configurations" in reported
+    assert reported["stopped, with the rule"][2] == "x"
 
 
 def test_the_axis_says_what_it_counts(default_study: Path) -> None:
@@ -206,14 +206,14 @@ def test_the_text_for_who_sees_no_figure_names_the_candidates_the_winner_and_ano
     assert first is not None
     ranks = ", ".join(str(step.rank) for step in view.paths[first].steps if step.rank)
     other = next(path.config for path in paths if path.config != first)
-    told = {
+    reported = {
         early: path_figure(paths, gates, Stars(first, early), "paths").alt.split("stopped it. ")
         for early in (None, first, other)
     }
-    for begin, _ in told.values():
+    for begin, _ in reported.values():
         assert begin.startswith("Candidates at each rung: 12 → 12 → 10 → 4 → 2. Each line is a configuration's rank")
-    assert told[None][1] == told[first][1] == f"The winner, {first}, ranked {ranks}."
-    assert told[other][1] == f"The winner, {first}, ranked {ranks}. {other} led the first rung."
+    assert reported[None][1] == reported[first][1] == f"The winner, {first}, ranked {ranks}."
+    assert reported[other][1] == f"The winner, {first}, ranked {ranks}. {other} led the first rung."
 
 
 def test_a_cell_of_the_table_holds_the_rank_the_mean_and_the_rule_that_stopped_or_kept(default_study: Path) -> None:

@@ -65,12 +65,12 @@ def test_a_section_names_a_threshold_to_try_and_reminds_of_a_what_if() -> None:
         Threshold("R8", "exceeds_gap", "gap", 0.5, None, None),
     )
     known = replace(KNOWN, thresholds=thresholds)
-    told = module.section(gate(what_if=True), confidence(known))
+    reported = module.section(gate(what_if=True), confidence(known))
     assert (
-        told.try_it
+        reported.try_it
         == "`promotion what-if gate3.R7.k=VALUE` prints whose outcome another value changes, here and at later gates."
     )
-    assert (told.reminder, told.missing) == ("These figures are of the frozen rules, not of the what-if.", "")
+    assert (reported.reminder, reported.missing) == ("These figures are of the frozen rules, not of the what-if.", "")
     plain = module.section(gate(), confidence(KNOWN))
     assert (plain.try_it, plain.reminder, len(plain.sentences)) == ("", "", 2)
 

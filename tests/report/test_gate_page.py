@@ -165,7 +165,7 @@ def test_a_gate_that_judged_nobody_shows_its_rules_alone(
     for name, id_ in many.items():
         monkeypatch.setattr(module.gate_rules if name == "verdict_tables" else module, name, lambda *_, id_=id_: [id_])
     monkeypatch.setattr(module.gate_confidence, "confidence_tables", lambda *_: [])
-    told = None if entry is None else SimpleNamespace(decision=SimpleNamespace(candidates=candidates))
+    reported = None if entry is None else SimpleNamespace(decision=SimpleNamespace(candidates=candidates))
     view: Any = SimpleNamespace(
         gates={"gate2": 0, "gate3": 0},
         paths={"a": SimpleNamespace(steps=[1, 2])},
@@ -173,7 +173,7 @@ def test_a_gate_that_judged_nobody_shows_its_rules_alone(
         confidence=None,
         noise=lambda _: None,
     )
-    gate: Any = SimpleNamespace(name="gate3", rung="rung3", candidates=candidates or None, entry=told, lock=None)
+    gate: Any = SimpleNamespace(name="gate3", rung="rung3", candidates=candidates or None, entry=reported, lock=None)
     assert module._tables(view, gate) == ids
 
 

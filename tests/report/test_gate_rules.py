@@ -76,8 +76,8 @@ def test_the_closest_call_is_the_smallest_margin_of_a_rule_that_does_not_count(
 
 
 def test_rules_are_counted_by_what_they_say() -> None:
-    told = rule("R7", "top_k", "promote", finding("a"), finding("b", False), finding("c", None), finding("d", None))
-    table = gate_rules.rules_table(entry(told, rule("R8", "exceeds_gap", "stop")))
+    reported = rule("R7", "top_k", "promote", finding("a"), finding("b", False), finding("c", None), finding("d", None))
+    table = gate_rules.rules_table(entry(reported, rule("R8", "exceeds_gap", "stop")))
     assert table.values == [
         ["R7", f"At least {MINUS}1.", "promote", "top_k", 1, 1, 2, None], ["R8", f"At least {MINUS}1.", "stop", "exceeds_gap", 0, 0, 0, None],
     ]  # fmt: skip
@@ -118,19 +118,19 @@ def test_verdicts_are_a_table_where_there_are_any() -> None:
 
 
 def test_every_finding_has_an_anchor_of_its_own() -> None:
-    told = rule("R7", "top_k", "promote", finding("a"), finding("a"), finding("a"), finding(EVERYONE))
-    table = gate_rules.findings_table(entry(told))
+    reported = rule("R7", "top_k", "promote", finding("a"), finding("a"), finding("a"), finding(EVERYONE))
+    table = gate_rules.findings_table(entry(reported))
     assert [row.id for row in table.rows] == ["R7.a", "R7.a.2", "R7.a.3", "R7.Gate"]
     assert [row.cells["candidate"].text for row in table.rows] == ["a", "a", "a", "whole gate"]
 
 
 def test_the_matrix_has_the_ranked_then_the_others_then_those_that_a_verdict_names_then_the_gate() -> None:
-    told = [
+    reported = [
         rule("R7", "top_k", "promote", finding("b", True, 0.5), finding("a", False)),
         rule("R4", "mean_gap", "verdict", finding("z", None)),
     ]
     whole = rule("R1", "fresh_seeds", "require", finding(EVERYONE))
-    table = gate_rules.matrix_table(entry(*told, whole))
+    table = gate_rules.matrix_table(entry(*reported, whole))
     assert [row.id for row in table.rows] == ["matrix.b", "matrix.a", "matrix.z", "matrix.Gate"]
     assert [(row.cells["config"].value, row.cells["config"].href) for row in table.rows[2:]] == [
         ("z", "configs/z.html"),
@@ -142,7 +142,7 @@ def test_the_matrix_has_the_ranked_then_the_others_then_those_that_a_verdict_nam
         ("config", "", False), ("R7", "promote if met", False), ("R7_margin", "", True), ("R4", "verdicts", False), ("R4_margin", "", True),
         ("R1", "must hold", False), ("R1_margin", "", True),
     ]  # fmt: skip
-    assert [row.id for row in gate_rules.matrix_table(entry(told[0])).rows] == ["matrix.b", "matrix.a"]
+    assert [row.id for row in gate_rules.matrix_table(entry(reported[0])).rows] == ["matrix.b", "matrix.a"]
 
 
 @pytest.mark.parametrize(

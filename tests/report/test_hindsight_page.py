@@ -142,8 +142,8 @@ def test_forty_standings_are_drawn(many: int, drawn: int, more: str) -> None:
 
 
 def test_a_dropped_row_names_its_gate() -> None:
-    told = Dropped("b", ("x",), False, PAIR, PAIR)
-    assert module._difference("against")(DroppedRow("gate2", told)).text == "+0.0300"
+    reported = Dropped("b", ("x",), False, PAIR, PAIR)
+    assert module._difference("against")(DroppedRow("gate2", reported)).text == "+0.0300"
 
 
 def test_runs_in_hindsight_that_trained_something_are_listed_with_their_line() -> None:

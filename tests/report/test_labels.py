@@ -11,7 +11,7 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 def test_numbers_bear_their_units_at_a_scale_that_people_read() -> None:
-    told = dict(
+    reported = dict(
         labels.pairs(
             {
                 "train_seconds": 12.681155,
@@ -23,7 +23,7 @@ def test_numbers_bear_their_units_at_a_scale_that_people_read() -> None:
             }
         )
     )
-    assert told == {
+    assert reported == {
         "Training took": f"12.681{NB}s",
         "Peak memory": f"442.7{NB}MB",
         "Declared speed": f"28{NB}GFLOP/s",

@@ -92,9 +92,9 @@ def test_the_addresses_of_the_documentation_are_there(site: Path) -> None:
 
 
 def test_terms_lead_to_where_they_are_told(site: Path) -> None:
-    told = {one for one in read(site / "method.html").ids if one.startswith("term.")}
+    reported = {one for one in read(site / "method.html").ids if one.startswith("term.")}
     used: set[Any] = set()
     for page in site.rglob("*.html"):
         used |= {link.partition("#")[2] for link in read(page).links if "method.html#term." in link}
-    assert used <= told
+    assert used <= reported
     assert {"term.rung", "term.gate", "term.cell", "term.host", "term.floor", "term.locked", "term.tau"} <= used

@@ -90,8 +90,8 @@ def test_models_come_from_the_records_where_the_realised_ones_are_absent(default
     assert set(made) == {*study.study.configs, "twin"}
     same = {"d1-c000": ["twin"], "twin": ["d1-c000"]}
     for run in study.executed:
-        told = run.record.facts["model"]
-        assert made[run.record.config] | {"digest": told["digest"]} == told | {
+        reported = run.record.facts["model"]
+        assert made[run.record.config] | {"digest": reported["digest"]} == reported | {
             "same_model_as": same.get(run.record.config, [])
         }
 
@@ -123,9 +123,9 @@ def test_a_configuration_that_was_renamed_is_named_with_both_remedies(copied: Pa
 
 def test_a_decision_that_is_none_is_refused_with_its_line_and_the_first_gaps(copied: Path) -> None:
     (copied / "ledger" / "decisions.jsonl").write_bytes(canonical.dumps({"gate": "gate1", "schema": 1}))
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as reported:
         load(copied)
-    lines = str(told.value).splitlines()
+    lines = str(reported.value).splitlines()
     assert lines[0] == "ledger/decisions.jsonl, line 1: rung: expected a value: the key is missing"
     assert lines[-1].endswith("more mistakes; `dvc repro -s ledger` writes it anew")
     assert len(lines) == 4
@@ -173,11 +173,11 @@ def test_a_summary_of_a_newer_schema_and_one_of_other_names_are_refused(copied: 
 
 def test_the_digests_of_what_was_read_are_those_of_git_and_of_sha256sum(default_study: Path) -> None:
     path = default_study / "locks" / "gate1.yaml"
-    told = load(default_study).sources["locks/gate1.yaml"]
+    reported = load(default_study).sources["locks/gate1.yaml"]
     done = subprocess.run(["git", "hash-object", "--no-filters", str(path)], capture_output=True, encoding="utf-8")
-    assert told.blob == done.stdout.strip()
-    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert told.blob in (default_study / "site" / "verify.inputs.csv").read_text(encoding="utf-8")
+    assert reported.blob == done.stdout.strip()
+    assert reported.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert reported.blob in (default_study / "site" / "verify.inputs.csv").read_text(encoding="utf-8")
 
 
 def test_a_line_of_the_ledger_has_its_place_and_its_digests() -> None:
@@ -209,14 +209,14 @@ def test_models_that_are_alike_name_each_other_without_their_digests() -> None:
     def record(config: str, model: object) -> Any:
         return SimpleNamespace(config=config, facts=None if model is None else {"model": model})
 
-    told = [
+    reported = [
         record("b", {"width": 2, "digest": "x"}),
         record("a", {"digest": "y", "width": 2}),
         record("c", {"width": 3}),
         record("d", None),
         record("b", {"width": 9}),
     ]
-    assert collect_models(told) == {
+    assert collect_models(reported) == {
         "b": {"width": 2, "same_model_as": ["a"]}, "a": {"width": 2, "same_model_as": ["b"]}, "c": {"width": 3, "same_model_as": []},
     }  # fmt: skip
 

@@ -88,15 +88,15 @@ def test_a_gate_shows_every_finding_of_its_decision_with_observed_threshold_and_
         value = json.loads((site / "gates" / f"{gate}.findings.json").read_bytes())
         keys = [column["key"] for column in value["columns"]]
         shown = [dict(zip(keys, row, strict=True)) for row in value["rows"]]
-        told = [(rule.id, finding.model_dump()) for rule in entry.decision.rules for finding in rule.results]
-        assert len(shown) == len(told)
-        for row, (rule, one) in zip(shown, told, strict=True):
+        reported = [(rule.id, finding.model_dump()) for rule in entry.decision.rules for finding in rule.results]
+        assert len(shown) == len(reported)
+        for row, (rule, one) in zip(shown, reported, strict=True):
             assert row["rule"] == rule
             assert {key: row[key] for key in ("candidate", "observed", "threshold", "margin", "holds", "note")} == one
         ids = set(read(site / "gates" / f"{gate}.html").ids)
         assert {rule.id for rule in entry.decision.rules} <= ids
         assert set(entry.decision.candidates) <= ids
-        assert {f"{rule}.{'Gate' if one['candidate'] == '*' else one['candidate']}" for rule, one in told} <= ids
+        assert {f"{rule}.{'Gate' if one['candidate'] == '*' else one['candidate']}" for rule, one in reported} <= ids
 
 
 def test_a_gate_shows_its_lock_the_chain_and_every_cell(site: Path, default_study: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_run_names_both_files_of_its_trace_with_their_digests(site: Path, defa
 def test_the_files_of_the_evidence_say_what_decided_as_the_page_does(site: Path) -> None:
     value = json.loads((site / "gates" / "gate3.evidence.json").read_bytes())
     place = [column["key"] for column in value["columns"]].index("decided_by")
-    told = {row[place] for row in value["rows"]}
-    assert None not in told
-    assert "R7 not met" in told
+    reported = {row[place] for row in value["rows"]}
+    assert None not in reported
+    assert "R7 not met" in reported
 
 
 def test_a_stopped_configuration_names_the_rule_that_stopped_it(site: Path, default_study: Path) -> None:
@@ -181,8 +181,8 @@ def test_two_blocks_on_one_machine_are_never_called_two_machines(site: Path) -> 
 def test_published_figures_stand_on_the_method_page_alone_and_are_marked(site: Path) -> None:
     text = read(site / "method.html").text
     assert "Published in arXiv:2606.11387: not results of this study" in text
-    for _, told in PUBLISHED:
-        assert told in text
+    for _, reported in PUBLISHED:
+        assert reported in text
     assert "inferred here, not published" in text
     for page in everything(site):
         if page.name != "method.html":

@@ -77,8 +77,8 @@ def test_a_judged_candidate_has_its_state_and_the_rules_beside_it(
 def test_at_a_blocked_gate_the_rules_are_those_that_would_have_decided(
     rules: dict[str, tuple[str, ...]], by: tuple[str, ...]
 ) -> None:
-    told = gate(blocked=True, rules_that_count={"b": rules})
-    assert _judged_step(told, "b", 2, None) == PathStep("rung2", "blocked", 2, 2.0, {"h": 1.0}, by=by)
+    reported = gate(blocked=True, rules_that_count={"b": rules})
+    assert _judged_step(reported, "b", 2, None) == PathStep("rung2", "blocked", 2, 2.0, {"h": 1.0}, by=by)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_one_that_a_gate_does_not_name_is_absent_waits_or_was_not_run(
     decided: bool, before: list[str] | None, path: list[str], state: str
 ) -> None:
     earlier = SimpleNamespace(decision=None if before is None else SimpleNamespace(promoted=before))
-    told = gate(3, before=earlier, **({} if decided else {"decision": None}))
-    assert _state_outside(told, "b", [PathStep("rung2", each) for each in path]) == state
+    reported = gate(3, before=earlier, **({} if decided else {"decision": None}))
+    assert _state_outside(reported, "b", [PathStep("rung2", each) for each in path]) == state
     if before is None:
         assert _state_outside(gate(1, **({} if decided else {"decision": None})), "b", []) == state
 

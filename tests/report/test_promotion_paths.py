@@ -106,8 +106,8 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_blocked_gate_is_the_verdict_and_one_line_of_the_band(blocked: Path) -> None:
     view = view_study(blocked)
-    told = "gate 3 is blocked by R4 (Kendall's tau-b between any two hosts is at least 1)"
-    assert reach_verdict(view).sentence == f"No verdict: {told}."
+    message = "gate 3 is blocked by R4 (Kendall's tau-b between any two hosts is at least 1)"
+    assert reach_verdict(view).sentence == f"No verdict: {message}."
     assert [(one.kind, one.text) for one in warnings(view)] == [
         ("blocked", "Gate 3 is blocked by R4 and promotes no candidate; gate 4 and gate 5 have no candidates.")
     ]

@@ -63,9 +63,9 @@ def test_a_hit_says_roles_and_end_of_a_configuration(
 
 
 def test_runs_are_stored_by_rung_and_host_with_the_place_of_their_configuration() -> None:
-    told = [("b", "h", 7, "candidate"), ("a", "h", 8, "floor"), ("a", "g", 7, "candidate")]
+    reported = [("b", "h", 7, "candidate"), ("a", "h", 8, "floor"), ("a", "g", 7, "candidate")]
     runs = [
         SimpleNamespace(record=SimpleNamespace(rung="rung1", config=config, host=host, seed=seed, purpose=purpose))
-        for config, host, seed, purpose in told
+        for config, host, seed, purpose in reported
     ]
     assert search._runs(["a", "b"], runs) == {"rung1/h": [[1, 7], [0, "floor-8"]], "rung1/g": [[0, 7]]}  # type: ignore[arg-type]

@@ -19,8 +19,8 @@ def test_leaders_that_were_stopped_link_to_the_gate_that_did_it() -> None:
         SimpleNamespace(rung="rung1", config="a", stopped_at="gate2", last_rung="rung2", last_rank=3),
         SimpleNamespace(rung="rung2", config="b", stopped_at=None, last_rung="rung5", last_rank=None),
     ]
-    told: Any = SimpleNamespace(leader_fate=rows)
-    table = stability.fates_table(told)
+    reported: Any = SimpleNamespace(leader_fate=rows)
+    table = stability.fates_table(reported)
     assert table.values == [["rung1", "a", "gate2", "rung2", 3], ["rung2", "b", None, "rung5", None]]
     assert [(row.cells["stopped_at"].href, row.id) for row in table.rows] == [
         ("gates/gate2.html#a", "fate.rung1"),
@@ -33,10 +33,10 @@ def test_steps_and_optimism_have_a_row_a_rung() -> None:
     row = SimpleNamespace(
         rung="rung1", config="a", lead=0.25, next_lead=-0.125, next_rank=2, regret=0.5, mean=1.0, next_mean=1.5
     )
-    told: Any = SimpleNamespace(steps=[step], optimism=[row])
-    assert stability.steps_table(told).values == [["rung1", "rung2", 0.5, 4, "a", None]]
-    assert stability.optimism_table(told).values == [["rung1", "a", 0.25, -0.125, 2, 0.5, 1.0, 1.5]]
-    assert [table.rows[0].id for table in (stability.steps_table(told), stability.optimism_table(told))] == [
+    reported: Any = SimpleNamespace(steps=[step], optimism=[row])
+    assert stability.steps_table(reported).values == [["rung1", "rung2", 0.5, 4, "a", None]]
+    assert stability.optimism_table(reported).values == [["rung1", "a", 0.25, -0.125, 2, 0.5, 1.0, 1.5]]
+    assert [table.rows[0].id for table in (stability.steps_table(reported), stability.optimism_table(reported))] == [
         "step.rung1",
         "optimism.rung1",
     ]
@@ -137,13 +137,13 @@ def test_exceptions_are_listed_by_what_they_are() -> None:
         "Every budget, seed and threshold below stands in a lock that the records name: it was declared before them, if "
         "git's order agrees (`promotion verify`)."
     )
-    told = [
+    reported = [
         chain(gate="gate1", state="amended"),
         chain(gate="gate2", state="what-if"),
         chain(gate="gate4", state="amended"),
         chain(gate="gate5"),
     ]
-    assert method.declared(told) == (
+    assert method.declared(reported) == (
         "Budgets, seeds and thresholds were declared beforehand where a gate is frozen. Exceptions: gate 1 and gate 4: amended; "
         "gate 2: what-if."
     )

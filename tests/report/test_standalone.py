@@ -44,8 +44,8 @@ def test_a_share_is_shown_in_per_cent_to_four_digits(share: float | None, value:
 
 def test_columns_of_shares_and_numbered_rows() -> None:
     column = share_column("x", "X, %", "hint", 1)
-    told = (column.key, column.label, column.kind, column.hint, column.digits)
-    assert (told, share_column("x", "X, %").digits) == (("x", "X, %", "number", "hint", 1), 2)
+    reported = (column.key, column.label, column.kind, column.hint, column.digits)
+    assert (reported, share_column("x", "X, %").digits) == (("x", "X, %", "number", "hint", 1), 2)
     table = fill_numbered(Table("t", "T", "s"), [column], [SimpleNamespace(x=0.5), SimpleNamespace(x=None)])
     assert ([row.id for row in table.rows], table.values) == (["t.1", "t.2"], [[50.0], [None]])
 

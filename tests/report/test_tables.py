@@ -166,19 +166,24 @@ def test_columns_of_the_page_and_of_the_files_and_their_heads() -> None:
     columns = [
         Column("a", "A", "bpb", "why", group="G"), Column("b", "B", hidden=True, hint="unseen"), Column("c", "C", page_only=True, group="G"), Column("d", "D"),
     ]  # fmt: skip
-    told = Table("t", "T", "s").fill(
+    reported = Table("t", "T", "s").fill(
         columns, [SimpleNamespace(a=1, b=2, c=3, d=Cell(4))], lambda row: f"r{row.a}", {"a": 9}
     )
-    assert ([column.key for column in told.shown], [column.key for column in told.kept]) == (
+    assert ([column.key for column in reported.shown], [column.key for column in reported.kept]) == (
         ["a", "c", "d"],
         ["a", "b", "d"],
     )
-    assert (told.values, told.hints, told.groups) == ([[1, 2, 4]], [("A", "why")], [("G", 2), ("", 1)])
-    assert (told.rows[0].id, told.foot, told.tools, told.empty) == ("r1", {"a": 9}, True, "None in this study.")
+    assert (reported.values, reported.hints, reported.groups) == ([[1, 2, 4]], [("A", "why")], [("G", 2), ("", 1)])
+    assert (reported.rows[0].id, reported.foot, reported.tools, reported.empty) == (
+        "r1",
+        {"a": 9},
+        True,
+        "None in this study.",
+    )
     assert [column.numeric for column in columns] == [True, False, False, False]
     assert Table("t", "T", "s", columns=columns[3:]).groups == []
-    assert foot(told, str) == '<tr><th scope="row">9.000000</th><td></td><td></td></tr>'
-    assert foot(replace(told, foot=None), str) == '<tr><th scope="row"></th><td></td><td></td></tr>'
+    assert foot(reported, str) == '<tr><th scope="row">9.000000</th><td></td><td></td></tr>'
+    assert foot(replace(reported, foot=None), str) == '<tr><th scope="row"></th><td></td><td></td></tr>'
 
 
 def test_files_say_what_a_table_is_and_a_study_lends_its_clock() -> None:

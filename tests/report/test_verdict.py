@@ -75,10 +75,10 @@ def closer(default_study: Path, root: Path, gap: float) -> Path:
 
 def test_a_lead_that_is_smaller_than_the_noise_is_not_called_a_win(default_study: Path, tmp_path: Path) -> None:
     root = closer(default_study, tmp_path / "study", 0.005)
-    told = reach_verdict(view_study(root))
-    assert "d8-c007, leads, within noise: the lowest mean val_bpb" in told.headline.text
-    assert "0.0050 ahead of d4-c003 (1.1 × the A/A noise of rung 3)" in told.headline.text
-    assert told.notes[0].text == (
+    reported = reach_verdict(view_study(root))
+    assert "d8-c007, leads, within noise: the lowest mean val_bpb" in reported.headline.text
+    assert "0.0050 ahead of d4-c003 (1.1 × the A/A noise of rung 3)" in reported.headline.text
+    assert reported.notes[0].text == (
         "cannot be said: d2-c009 led rung 1 and was stopped by gate 3 at rank 6. d8-c007, which leads within noise at "
         "rung 5, was twelfth at rung 1"
     )
@@ -98,11 +98,11 @@ def test_a_lead_that_is_smaller_than_the_noise_is_not_called_a_win(default_study
 
 
 def test_two_with_the_same_mean_tie_and_neither_is_ahead(default_study: Path, tmp_path: Path) -> None:
-    told = reach_verdict(view_study(closer(default_study, tmp_path / "study", 0.0)))
-    assert "d8-c007, ties with d4-c003: the lowest mean val_bpb" in told.headline.text
-    assert "ahead" not in told.headline.text
-    assert "won" not in told.notes[0].text
-    assert told.final
+    reported = reach_verdict(view_study(closer(default_study, tmp_path / "study", 0.0)))
+    assert "d8-c007, ties with d4-c003: the lowest mean val_bpb" in reported.headline.text
+    assert "ahead" not in reported.headline.text
+    assert "won" not in reported.notes[0].text
+    assert reported.final
 
 
 def test_a_tie_has_no_leader_and_no_winner(default_study: Path, tmp_path: Path) -> None:

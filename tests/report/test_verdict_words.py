@@ -76,8 +76,8 @@ def test_the_rules_that_block_a_gate_are_told_with_what_they_say() -> None:
 def test_the_headline_says_whose_the_lowest_mean_is_and_by_how_much(
     lead: Lead, roles: dict[str, str], text: str
 ) -> None:
-    told = module._headline(gate(roles=roles), lead)
-    assert told == Clause(text.replace("60 s", f"60{NB}s"), "gates/gate5.html#Evidence", strong="a", proof="Gate 5")
+    reported = module._headline(gate(roles=roles), lead)
+    assert reported == Clause(text.replace("60 s", f"60{NB}s"), "gates/gate5.html#Evidence", strong="a", proof="Gate 5")
 
 
 def finding(
@@ -145,8 +145,8 @@ def test_a_final_rule_is_told_by_its_roles_or_by_its_own_sentence(told: RuleOutc
 
 @pytest.mark.parametrize("roles", [{"reference": "a"}, {"comparator": "b"}, {}])
 def test_a_rule_whose_role_nobody_has_is_told_by_its_own_sentence(roles: dict[str, str]) -> None:
-    told = outcome("R5", "near_equivalent", finding(True, 0.0, 0.01))
-    assert module._point_text(view(), gate(roles=roles), told, told.results[0]) == f"“It is {MINUS}1.” holds"
+    reported = outcome("R5", "near_equivalent", finding(True, 0.0, 0.01))
+    assert module._point_text(view(), gate(roles=roles), reported, reported.results[0]) == f"“It is {MINUS}1.” holds"
 
 
 def test_there_is_a_point_for_every_final_rule_that_says_something() -> None:
@@ -231,9 +231,13 @@ def test_the_first_look_would_have_told_or_not_or_cannot_be_said(leader: str, le
         first_gate=SimpleNamespace(leader=leader, rung_title="Rung 1"),
         last_gate=gate(),
     )
-    told = module._first_look(study, lead)
-    assert told.text.startswith(f"{answer}: {leader} led rung 1 and ") and not told.text.endswith(".")
-    assert (told.href, told.proof, told.question) == ("stability.html", "Stability", "Would the first look have told?")
+    reported = module._first_look(study, lead)
+    assert reported.text.startswith(f"{answer}: {leader} led rung 1 and ") and not reported.text.endswith(".")
+    assert (reported.href, reported.proof, reported.question) == (
+        "stability.html",
+        "Stability",
+        "Would the first look have told?",
+    )
 
 
 def test_what_the_ladder_saved_is_told_where_it_is_known() -> None:
@@ -277,8 +281,8 @@ def test_a_doubt_is_the_worst_of_those_that_there_are(
 def test_a_verdict_is_sure_where_it_is_final_and_without_a_doubt(
     final: bool, doubt: str, sure: bool, sentence: str
 ) -> None:
-    told = Verdict(Clause("a", ""), [Clause("b", ""), Clause("c", "")], [Clause("note", "")], doubt, final)
-    assert (told.sure, told.sentence) == (sure, sentence)
+    reported = Verdict(Clause("a", ""), [Clause("b", ""), Clause("c", "")], [Clause("note", "")], doubt, final)
+    assert (reported.sure, reported.sentence) == (sure, sentence)
 
 
 @pytest.mark.parametrize(
@@ -290,8 +294,8 @@ def test_a_verdict_is_sure_where_it_is_final_and_without_a_doubt(
 )
 def test_a_last_rung_without_a_lead_gives_no_verdict(why: str, text: str) -> None:
     last = gate(decision=object(), why_empty=why)
-    told = module.reach_verdict(view(gates={"gate5": last}, last_gate=last, lead=None))
-    assert told == Verdict(Clause(text, "gates/gate5.html#Evidence", proof="Gate 5"))
+    reported = module.reach_verdict(view(gates={"gate5": last}, last_gate=last, lead=None))
+    assert reported == Verdict(Clause(text, "gates/gate5.html#Evidence", proof="Gate 5"))
 
 
 def sure(hangs_on: tuple[str, ...]) -> Any:
@@ -321,8 +325,8 @@ def test_how_sure_and_what_next_are_one_clause_each(hangs_on: tuple[str, ...], t
 
 
 def test_hindsight_is_a_clause_where_there_is_any() -> None:
-    told: Any = SimpleNamespace(result=SimpleNamespace(text="the best of rung5"))
-    assert module.look_back(told) == [
+    reported: Any = SimpleNamespace(result=SimpleNamespace(text="the best of rung5"))
+    assert module.look_back(reported) == [
         Clause("the best of rung 5", "hindsight.html", proof="Hindsight", question="In hindsight?")
     ]
     assert module.look_back(SimpleNamespace(result=None)) == []  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_a_page_is_written_with_the_files_of_its_tables_and_more(
         Page("gates/g.html", "gate.html", "Gate", {"clock": "other", "y": 2}, [table], {"gates/more.json": b"{}"})
     )
     assert list(out.files) == ["gates/g.html", "gates/g.t.csv", "gates/g.t.json", "gates/more.json"]
-    told = {
+    reported = {
         "template": "gate.html",
         "path": "gates/g.html",
         "figures": [],
@@ -77,7 +77,7 @@ def test_a_page_is_written_with_the_files_of_its_tables_and_more(
         "title": "Gate",
         "tables": {"t": table},
     }
-    assert contexts == [told]
+    assert contexts == [reported]
     value = json.loads((tmp_path / "gates" / "g.t.json").read_bytes())
     assert (value["study"], value["clock"]) == ("s", "wall clock")
 
@@ -171,9 +171,9 @@ def test_what_a_build_of_this_process_left_behind_does_not_stay(
 def test_a_site_is_its_assets_its_pages_its_index_and_a_manifest(
     provenance: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = view()
+    reported = view()
     asked: list[object] = []
-    monkeypatch.setattr(build, "StudyView", lambda files: told)
+    monkeypatch.setattr(build, "StudyView", lambda files: reported)
     monkeypatch.setattr(build, "shared", lambda made, given: {"clock": "c", "given": given})
     monkeypatch.setattr(build, "read_assets", lambda: {"assets/site.css": b"x"})
     monkeypatch.setattr(build, "index", lambda made: b"index of val_bpb")

@@ -293,12 +293,12 @@ LOCKED = "finished runs of the last rung, and no others, are scored on the locke
     ],
 )  # fmt: skip
 def test_what_does_not_follow_from_the_input_is_told_with_what_does(record: Record, mismatches: Any) -> None:
-    told = [
+    reported = [
         (entry.pointer, entry.recorded.model_dump() if hasattr(entry.recorded, "model_dump") else entry.recorded,
          entry.expected, entry.meaning)
         for entry in find(record)
     ]  # fmt: skip
-    assert told == mismatches
+    assert reported == mismatches
 
 
 def test_a_run_that_stopped_early_may_have_fewer_steps_and_not_more() -> None:

@@ -154,8 +154,8 @@ PRINTED = "val_loss: 1.5\nnum_steps: 20\n"
     ],
 )
 def test_the_log_of_a_run_says_what_its_record_does(record: Record, text: str, mismatches: list[Any]) -> None:
-    told = RUNNER.check_trace(record, {LOG: compress(text)})
-    assert [(entry.pointer, entry.recorded, entry.expected, entry.meaning) for entry in told] == mismatches
+    reported = RUNNER.check_trace(record, {LOG: compress(text)})
+    assert [(entry.pointer, entry.recorded, entry.expected, entry.meaning) for entry in reported] == mismatches
 
 
 def test_a_log_that_is_not_there_or_cannot_be_read_is_told_and_what_never_ran_needs_none() -> None:

@@ -260,11 +260,11 @@ def test_a_budget_and_host_without_every_score_is_named_before_the_others(screen
         screen = read_screen(read_locks(), read_ledger())
     gone = next(run for run in screen.observations if run.rung == "rung2")
     less = replace(screen, observations=tuple(run for run in screen.observations if run != gone))
-    told = list(screen_command.lines(less))
+    reported = list(screen_command.lines(less))
     line = f"rung2 on {gone.host}: not evaluable: 1 of 16 runs have no score"
-    assert line in told
+    assert line in reported
     other = {"cpu-fp32": "cpu-bf16", "cpu-bf16": "cpu-fp32"}[gone.host]
-    heads = [text for text in told if text.startswith("rung") and "not evaluable" not in text]
+    heads = [text for text in reported if text.startswith("rung") and "not evaluable" not in text]
     assert sorted(heads) == sorted(["rung1 on cpu-fp32", "rung1 on cpu-bf16", f"rung2 on {other}"])
     assert less.choices() == []
     assert not any("not evaluable" in text for text in screen_command.lines(screen))

@@ -154,8 +154,8 @@ def test_a_configuration_whose_name_is_too_long_is_refused(size, fits):
         return
     with pytest.raises(Invalid) as caught:
         write_configs(make_design(factors, 5), {})
-    told = "is no name of a configuration (at most 64 characters); shorten them"
-    assert str(caught.value) == f"factors: {'a' * 64}1 {told}"
+    message = "is no name of a configuration (at most 64 characters); shorten them"
+    assert str(caught.value) == f"factors: {'a' * 64}1 {message}"
 
 
 def test_factors_that_are_none_are_refused_before_anything_is_designed():

@@ -51,10 +51,10 @@ def test_a_counterfactual_says_that_it_is_no_evidence():
 
 
 def test_every_executed_run_counts_its_whole_budget_once(summed):
-    told = read(summed, "accounting")
+    reported = read(summed, "accounting")
     lines = (summed / "ledger" / "runs.jsonl").read_bytes().splitlines(keepends=True)
     runs = [canonical.loads_canonical(line) for line in lines]
-    for rung, cost in told["rungs"].items():
+    for rung, cost in reported["rungs"].items():
         mine = [run for run in runs if run["rung"] == rung]
         executed = sum(run["status"] == "finished" and run["purpose"] == "candidate" for run in mine)
         assert cost["executed_runs"] == executed
@@ -120,9 +120,9 @@ def test_tau_of_fewer_than_two_or_of_ties_alone_is_unknown():
 
 
 def test_the_plan_of_the_published_protocol_costs_what_was_published():
-    told = json.dumps(plan(load(PROJECT / "studies" / "paper.yaml")).to_json())
+    reported = json.dumps(plan(load(PROJECT / "studies" / "paper.yaml")).to_json())
     for published in ("144", "192", "432"):
-        assert published in told
+        assert published in reported
 
 
 def command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -133,37 +133,37 @@ def command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_status_shows_every_rung_and_the_next_step(summed):
-    told = command(summed, "status")
-    assert told.returncode == 0, told.stderr
+    reported = command(summed, "status")
+    assert reported.returncode == 0, reported.stderr
     for rung in ("rung1", "rung2", "rung3", "rung4", "rung5"):
-        assert rung in told.stdout
-    assert "next:" in told.stdout
+        assert rung in reported.stdout
+    assert "next:" in reported.stdout
     shown = json.loads(command(summed, "status", "--json").stdout)
     assert [one["rung"] for one in shown["rungs"]] == [f"rung{n}" for n in range(1, 6)]
 
 
 def test_status_of_a_study_without_evidence_says_what_to_do_first(tmp_path):
     (tmp_path / "params.yaml").write_bytes((PROJECT / "studies" / "laptop.yaml").read_bytes())
-    told = command(tmp_path, "status")
-    assert told.returncode == 0, told.stderr
-    assert "not frozen" in told.stdout and "next:" in told.stdout
+    reported = command(tmp_path, "status")
+    assert reported.returncode == 0, reported.stderr
+    assert "not frozen" in reported.stdout and "next:" in reported.stdout
 
 
 def test_plan_prices_a_study_before_anything_runs(tmp_path):
     (tmp_path / "params.yaml").write_bytes((PROJECT / "studies" / "laptop.yaml").read_bytes())
-    told = command(tmp_path, "plan")
-    assert told.returncode == 0, told.stderr
-    assert "at most" in told.stdout and "unrun work" in told.stdout
+    reported = command(tmp_path, "plan")
+    assert reported.returncode == 0, reported.stderr
+    assert "at most" in reported.stdout and "unrun work" in reported.stdout
 
 
 @pytest.mark.parametrize("form", [[], ["--mermaid"], ["--dot"]])
 def test_dag_draws_one_node_a_rung_with_its_counts(summed, form):
-    told = command(summed, "dag", *form)
-    assert told.returncode == 0, told.stderr
-    assert sum("24 runs" in line for line in told.stdout.splitlines()) >= 2
+    reported = command(summed, "dag", *form)
+    assert reported.returncode == 0, reported.stderr
+    assert sum("24 runs" in line for line in reported.stdout.splitlines()) >= 2
 
 
 def test_dag_of_an_undecided_study_claims_no_promotion(tmp_path):
     (tmp_path / "params.yaml").write_bytes((PROJECT / "studies" / "laptop.yaml").read_bytes())
-    told = command(tmp_path, "dag").stdout
-    assert "not frozen" in told and "promoted" not in told
+    reported = command(tmp_path, "dag").stdout
+    assert "not frozen" in reported and "promoted" not in reported

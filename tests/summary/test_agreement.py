@@ -35,10 +35,10 @@ def test_leaders_ranks_and_means_are_those_of_each_host(case, made):
 def test_each_host_alone_is_judged_by_the_frozen_rules(case, made):
     rung = case.ladder().rungs[2]
     shown = made["rungs"]["rung3"]
-    for host, told in shown["host_alone"].items():
-        assert told["promoted"] == decide(rung.evidence.only_host(host)).promoted
-        assert told["outcome"] == "decided"
-    promoted = [set(told["promoted"]) for told in shown["host_alone"].values()]
+    for host, reported in shown["host_alone"].items():
+        assert reported["promoted"] == decide(rung.evidence.only_host(host)).promoted
+        assert reported["outcome"] == "decided"
+    promoted = [set(reported["promoted"]) for reported in shown["host_alone"].values()]
     assert shown["overlap"]["common"] == sorted(promoted[0] & promoted[1])
     assert shown["overlap"]["jaccard"] == pytest.approx(len(promoted[0] & promoted[1]) / len(promoted[0] | promoted[1]))
 
@@ -47,13 +47,13 @@ def test_each_host_alone_tells_its_verdicts_and_its_winner_where_nobody_is_promo
     def bf16_alone_loves_the_sentinel(run):
         return 1.0 if run.host == "cpu-bf16" and run.config == "d4-c003" else None
 
-    told = agreement(case.rescored("rung5", bf16_alone_loves_the_sentinel).ladder()).to_json()["rungs"]["rung5"][
+    reported = agreement(case.rescored("rung5", bf16_alone_loves_the_sentinel).ladder()).to_json()["rungs"]["rung5"][
         "host_alone"
     ]
-    assert [told[host]["promoted"] for host in ("cpu-bf16", "cpu-fp32")] == [[], []]
-    assert (told["cpu-bf16"]["first"], told["cpu-fp32"]["first"]) == ("d4-c003", "d8-c007")
-    assert told["cpu-bf16"]["verdicts"] == {"R4": False, "R5": None, "R6": True}
-    assert told["cpu-fp32"]["verdicts"] == {"R4": True, "R5": None, "R6": False}
+    assert [reported[host]["promoted"] for host in ("cpu-bf16", "cpu-fp32")] == [[], []]
+    assert (reported["cpu-bf16"]["first"], reported["cpu-fp32"]["first"]) == ("d4-c003", "d8-c007")
+    assert reported["cpu-bf16"]["verdicts"] == {"R4": False, "R5": None, "R6": True}
+    assert reported["cpu-fp32"]["verdicts"] == {"R4": True, "R5": None, "R6": False}
 
 
 def test_hosts_that_disagree_would_have_promoted_others(case):

@@ -160,24 +160,24 @@ def test_the_whole_of_a_small_ladder():
 def test_a_leader_that_did_not_finish_again_has_no_lead_and_a_promoted_one_is_not_stopped():
     first = rung_of(1, {"a": 10, "b": 12, "c": 14}, promoted=["a", "b", "c"])
     second = rung_of(2, {"a": None, "b": 11, "c": None}, promoted=["a", "b"])
-    told = stability(ladder_of(first, second, why="gate2 goes on")).to_json()
-    assert told["optimism"] == [
+    reported = stability(ladder_of(first, second, why="gate2 goes on")).to_json()
+    assert reported["optimism"] == [
         {
             "rung": "rung1", "config": "a", "mean": 1.0, "lead": 0.2, "next_rung": "rung2",
             "next_mean": None, "next_rank": None, "next_lead": None, "regret": None,
         }
     ]  # fmt: skip
-    assert [fate["stopped_at"] for fate in told["leader_fate"]] == [None, None]
-    assert (told["winner"], told["no_winner"]) == (None, "gate2 goes on")
-    assert (told["steps"][0]["tau_b"], told["steps"][0]["ranks"]) == (None, {"b": [1, 1]})
+    assert [fate["stopped_at"] for fate in reported["leader_fate"]] == [None, None]
+    assert (reported["winner"], reported["no_winner"]) == (None, "gate2 goes on")
+    assert (reported["steps"][0]["tau_b"], reported["steps"][0]["ranks"]) == (None, {"b": [1, 1]})
 
 
 def test_a_rung_without_a_ranked_candidate_is_neither_step_nor_leader():
     first, second = rung_of(1, {"a": 10, "b": 12}, promoted=["a"]), rung_of(2, {"a": None})
     third = rung_of(3, {}, last=True)
-    told = stability(ladder_of(first, second, third)).to_json()
-    assert (told["steps"], told["optimism"], told["leaders"]) == ([], [], {"rung1": "a"})
-    assert told["leader_fate"] == [
+    reported = stability(ladder_of(first, second, third)).to_json()
+    assert (reported["steps"], reported["optimism"], reported["leaders"]) == ([], [], {"rung1": "a"})
+    assert reported["leader_fate"] == [
         {"rung": "rung1", "config": "a", "last_rung": "rung2", "last_rank": None, "stopped_at": None}
     ]
     alone = rung_of(2, {"a": 11})

@@ -30,22 +30,22 @@ def model(root):
 
 def test_the_weights_are_those_of_the_first_cell_by_name_and_not_of_the_best(study):
     winner.main()
-    told = model(study)
+    reported = model(study)
     weights = study / names.WINNER / "model.safetensors"
     source = study / names.trace_path("rung5/d8-c007/cpu-bf16/5000") / "weights.safetensors"
-    assert (told["config"], told["host"], told["seed"]) == ("d8-c007", "cpu-bf16", 5000)
+    assert (reported["config"], reported["host"], reported["seed"]) == ("d8-c007", "cpu-bf16", 5000)
     assert weights.read_bytes() == source.read_bytes()
-    assert told["weights"] == {"file": "model.safetensors", "sha256": files.sha256_file(weights), "bytes": len(weights.read_bytes())}  # fmt: skip
-    assert min(cell["val_bpb"] for cell in told["cells"]) < told["val_bpb"]
-    assert len(told["cells"]) == 4 and "not picked as the best" in told["chosen"]
+    assert reported["weights"] == {"file": "model.safetensors", "sha256": files.sha256_file(weights), "bytes": len(weights.read_bytes())}  # fmt: skip
+    assert min(cell["val_bpb"] for cell in reported["cells"]) < reported["val_bpb"]
+    assert len(reported["cells"]) == 4 and "not picked as the best" in reported["chosen"]
 
 
 def test_the_description_leads_to_the_record(study):
     winner.main()
-    told = model(study)
-    record = (study / told["record"]["path"]).read_bytes()
-    assert files.md5_bytes(record) == told["record"]["md5"]
-    assert json.loads(record)["spec"] == told["spec"]
+    reported = model(study)
+    record = (study / reported["record"]["path"]).read_bytes()
+    assert files.md5_bytes(record) == reported["record"]["md5"]
+    assert json.loads(record)["spec"] == reported["spec"]
 
 
 def test_without_a_winner_it_says_why_and_leaves_no_weights(study):
@@ -53,11 +53,11 @@ def test_without_a_winner_it_says_why_and_leaves_no_weights(study):
     (study / names.GATES / "gate5" / "decision.json").unlink()
     ledger.main()
     winner.main()
-    told = model(study)
-    assert (told["config"], told["reason"]) == (None, "gate5 has not decided yet.")
+    reported = model(study)
+    assert (reported["config"], reported["reason"]) == (None, "gate5 has not decided yet.")
     assert not (study / names.WINNER / "model.safetensors").exists()
     winner.main()  # and says the same where there are no weights to remove
-    assert model(study) == told
+    assert model(study) == reported
 
 
 def test_missing_weights_are_named_with_the_command_that_brings_them_back(study):
@@ -131,8 +131,10 @@ def test_the_winner_of_a_command_has_scores_and_no_weights(study):
     runs = [_as_command(run) for run in winner.last_runs(list(_records(study)))]
     mine = [run for run in runs if run.config == "d8-c007"]
     first = mine[0]
-    told = winner.make_model_file(runs, {"winner": "d8-c007", "mode": "frozen"}, {}, lambda run: pytest.fail("asked"))
-    assert told == {
+    reported = winner.make_model_file(
+        runs, {"winner": "d8-c007", "mode": "frozen"}, {}, lambda run: pytest.fail("asked")
+    )
+    assert reported == {
         "schema": 1, "config": "d8-c007", "reason": None, "mode": "frozen", "rung": "rung5", "host": "cpu-bf16",
         "seed": 5000, "chosen": winner.CHOSEN, "score": 0.255, "model": None, "spec": {"kind": "command"},
         "cells": [{"host": run.host, "seed": run.seed, "score": run.facts["score"]} for run in mine],
@@ -159,11 +161,11 @@ def test_the_last_runs_are_finished_candidates_of_the_highest_rung_in_order(stud
 
 def test_the_whole_description_of_a_winner(study):
     winner.main()
-    told, run = model(study), winner.last_runs(list(_records(study)))[4]
+    reported, run = model(study), winner.last_runs(list(_records(study)))[4]
     assert run.config == "d8-c007"
     record = json.loads(names.record_path(run.id).read_bytes())
-    del told["weights"], told["cells"]
-    assert told == {
+    del reported["weights"], reported["cells"]
+    assert reported == {
         "schema": 1, "config": "d8-c007", "reason": None, "mode": "frozen", "rung": "rung5", "host": "cpu-bf16",
         "seed": 5000, "chosen": winner.CHOSEN, "val_bpb": record["facts"]["val_bpb"],
         "locked_bpb": record["facts"]["locked_bpb"], "model": record["facts"]["model"], "spec": record["spec"],

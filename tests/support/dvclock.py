@@ -105,11 +105,11 @@ def _stage(name: str, plan: PlannedStage, told: dict[str, dict[str, Any]], seen:
 def write_locks(rungs: list[str]) -> None:
     """Write the dvc.lock files of rungs of the study in the current folder."""
     study = parse_study(yamlio.read(names.PARAMS, ""), "params.yaml")
-    told, seen = _given(), dict[str, Any]()
+    reported, seen = _given(), dict[str, Any]()
     for rung in rungs:
         for file in pipeline_files(study, rung):
             templates = parse_templates(yamlio.loads(file.text.encode(), file.path), file.path)
-            _write_lock(Path(file.lock), fill_templates(templates, file.runs), told, seen)
+            _write_lock(Path(file.lock), fill_templates(templates, file.runs), reported, seen)
 
 
 def write_root_lock(only: tuple[str, ...] | None = None) -> None:
@@ -122,8 +122,8 @@ def write_root_lock(only: tuple[str, ...] | None = None) -> None:
 def _given() -> dict[str, dict[str, Any]]:
     """What stages are given as parameters, by file."""
     given = [*names.GATES.glob("*/promotions.json"), *names.PROTOCOL.glob("knobs/*.json")]
-    told = {path.as_posix(): canonical.loads(path.read_bytes()) for path in given}
-    return {"params.yaml": yamlio.read(names.PARAMS, ""), **told}
+    reported = {path.as_posix(): canonical.loads(path.read_bytes()) for path in given}
+    return {"params.yaml": yamlio.read(names.PARAMS, ""), **reported}
 
 
 def _write_lock(path: Path, plans: dict[str, PlannedStage], told: dict[str, dict[str, Any]], seen: Any) -> None:

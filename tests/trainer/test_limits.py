@@ -41,11 +41,11 @@ def test_telemetry_is_counted_by_the_looks_at_the_time(
     monkeypatch.setattr(host, "hostname", lambda: "here")
     monkeypatch.setattr(host, "peak_memory", lambda device: 7)
     outcome = train(make_spec(), corpus_dir, now=ticking(iter(lambda: EACH, None)))
-    facts, told = outcome.facts, outcome.telemetry
+    facts, reported = outcome.facts, outcome.telemetry
     assert facts is not None
     steps = facts["steps"]
     speed = 128 / EACH
-    assert told == {
+    assert reported == {
         "setup_seconds": round(2 * EACH, 6),  # a look when it is called, one of the loop, one when all is set up
         "train_seconds": round(steps * EACH, 6),
         "first_steps_seconds": round(10 * EACH, 6),
@@ -59,7 +59,7 @@ def test_telemetry_is_counted_by_the_looks_at_the_time(
         "segments": [{"from_step": 0, "to_step": steps, "hostname": "here"}],
         "warnings": [],
     }
-    assert told["tokens_per_second"] == round(told["tokens_per_second"], 3)
+    assert reported["tokens_per_second"] == round(reported["tokens_per_second"], 3)
     assert round(facts["train_loss"], 6) == facts["train_loss"] == outcome.curve[-1]["train_loss"]
     each = facts["model"]["flops_per_token"] * 128 / 1e9
     assert [row["seconds"] for row in outcome.curve] == [round(row["step"] * each, 6) for row in outcome.curve]
@@ -71,10 +71,10 @@ def test_the_time_of_checkpoints_is_kept_to_the_microsecond(
     make_spec: Make, corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "SHARE", 0)
-    told = train(
+    reported = train(
         make_spec(), corpus_dir, scratch=tmp_path, checkpoint_seconds=0.0, now=ticking(iter(lambda: EACH, None))
     ).telemetry
-    assert told["checkpoint_seconds"] == round(told["checkpoints"] * EACH, 6) > 0
+    assert reported["checkpoint_seconds"] == round(reported["checkpoints"] * EACH, 6) > 0
 
 
 def test_kept_ticks_are_differences_of_seven_bits_low_bits_first() -> None:

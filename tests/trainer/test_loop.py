@@ -187,12 +187,14 @@ def test_speed_and_time_left_leave_out_the_compilation(
 ) -> None:
     spec = make_spec(clock__kind=clock, clock__seconds=20.0 if clock == "wall" else 0.6)
     listener = Listener()
-    told = train(spec, corpus_dir, observer=listener, now=compiling(monkeypatch, 1000.0, 0.5)).telemetry
-    steps = told["segments"][0]["to_step"]
-    assert told["tokens_per_second"] == pytest.approx(128 / 0.5)
-    assert told["model_flops_per_second"] == pytest.approx(256 * realise(spec.config, spec.runner, 64).flops_per_token)
-    assert told["first_steps_seconds"] == pytest.approx(1000.0 + 9 * 0.5)
-    assert told["train_seconds"] == pytest.approx(1000.0 + (steps - 1) * 0.5)
+    reported = train(spec, corpus_dir, observer=listener, now=compiling(monkeypatch, 1000.0, 0.5)).telemetry
+    steps = reported["segments"][0]["to_step"]
+    assert reported["tokens_per_second"] == pytest.approx(128 / 0.5)
+    assert reported["model_flops_per_second"] == pytest.approx(
+        256 * realise(spec.config, spec.runner, 64).flops_per_token
+    )
+    assert reported["first_steps_seconds"] == pytest.approx(1000.0 + 9 * 0.5)
+    assert reported["train_seconds"] == pytest.approx(1000.0 + (steps - 1) * 0.5)
     for seen in listener.seen:
         left = min(steps - seen.step, steps - 10) * 0.5
         assert seen.eta == (None if clock == "rated" and seen.step <= 10 else pytest.approx(left))

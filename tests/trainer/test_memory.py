@@ -135,10 +135,10 @@ def test_memory_that_runs_out_after_good_steps_is_told_and_the_run_goes_on_from_
         with monkeypatch.context() as patch, pytest.raises(HostError) as caught:
             patch.setattr(Optimiser, "__init__", full)
             train(spec, corpus_dir, scratch=tmp_path)
-    told = str(caught.value)
-    assert told.startswith(f"out of memory while {where}, after ")
-    assert told.endswith("start the run again: it goes on from its last checkpoint")
-    assert ("or lower runner.eval_batch_rows" in told) is (where == "scoring")
+    message = str(caught.value)
+    assert message.startswith(f"out of memory while {where}, after ")
+    assert message.endswith("start the run again: it goes on from its last checkpoint")
+    assert ("or lower runner.eval_batch_rows" in message) is (where == "scoring")
     again = train(spec, corpus_dir, scratch=tmp_path)
     assert (again.facts, again.curve) == (expected.facts, expected.curve)
     assert again.telemetry["resumed_at_step"] > 1

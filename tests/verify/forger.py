@@ -153,11 +153,11 @@ class Forger:
 
         def follow(stages: dict[str, Any]) -> None:
             for stage in stages.values():
-                for file, told in stage.get("params", {}).items():
+                for file, reported in stage.get("params", {}).items():
                     config = file.removeprefix("artifacts/protocol/knobs/").removesuffix(".json")
                     given = {"knobs": params["configs"].get(config)} if config in params["configs"] else params
                     if given is not params or file == "params.yaml":
-                        told.update({key: json.loads(json.dumps(_value(given, key))) for key in told})
+                        reported.update({key: json.loads(json.dumps(_value(given, key))) for key in reported})
 
         for lock in self.dvc_locks():
             self.dvc(lock, follow)

@@ -149,9 +149,9 @@ def test_a_strangers_signature_and_none_do_not_hold(clone: Forger, keys, capsys)
     assert promotion(clone.root, "--check", str(out), "--signers", str(keys / "allowed")) == 1
     promotion(clone.root, "gate2", "--out", str(out))
     assert promotion(clone.root, "--check", str(out), "--signers", str(keys / "allowed")) == 1
-    told = capsys.readouterr().err
-    assert "not signed by anybody in allowed" in told
-    assert "not signed; `promotion attest GATE --sign KEY` signs" in told
+    reported = capsys.readouterr().err
+    assert "not signed by anybody in allowed" in reported
+    assert "not signed; `promotion attest GATE --sign KEY` signs" in reported
 
 
 def test_an_envelope_with_another_payload_does_not_hold(clone: Forger, keys):

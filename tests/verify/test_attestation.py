@@ -69,8 +69,8 @@ def test_a_commit_is_attested_where_it_verifies_and_its_past_is_here(judged, mon
         )
     problems = tuple(Problem(name, "b", "c", "d") for name in ("x", "y"))
     outcome += [result("V09", "failed", problems=problems), result("V10", "failed", problems=problems)]
-    told = message(Refused, lambda: attestation.attest_decision(judged.root, "HEAD", "gate2"))
-    assert told == f"HEAD does not verify, so nothing of it is attested: V09 rule-of-record: {problems[0]}"
+    text = message(Refused, lambda: attestation.attest_decision(judged.root, "HEAD", "gate2"))
+    assert text == f"HEAD does not verify, so nothing of it is attested: V09 rule-of-record: {problems[0]}"
 
 
 def test_the_last_gate_names_the_weights_where_its_runner_keeps_some(judged, monkeypatch, tmp_path):
@@ -152,8 +152,8 @@ def test_weights_are_compared_with_dvc_lock_and_with_the_run_that_trained_them(w
         raise CheckFailed(check, [problem, Problem("z", "b", "c", "d")])
 
     monkeypatch.setattr(attestation, "perform", fail)
-    told = message(Refused, lambda: attestation._verified_weights(won))
-    assert told == f"the winner here is not what the study made: {problem}"
+    text = message(Refused, lambda: attestation._verified_weights(won))
+    assert text == f"the winner here is not what the study made: {problem}"
     other = "artifacts/winner is not the one that dvc.lock records; `dvc checkout winner` brings it back"
     without = alter(won, replace(won.get(DvcLocks), recorded={}))
     assert message(Refused, lambda: attestation._verified_weights(without)) == other
@@ -198,15 +198,15 @@ def test_a_signature_names_the_first_line_of_its_key(keys, judged):
         assert parsed == value
         assert attestation.check_signature(envelope, keys / allowed, "a.json") == signer
     _, envelope = attestation.parse_statement(attestation.dump_statement(value, keys / "mallory"), "a.json")
-    told = message(BadSignature, lambda: attestation.check_signature(envelope, keys / "allowed", "a.json"))
-    assert told == "a.json: not signed by anybody in allowed"
+    text = message(BadSignature, lambda: attestation.check_signature(envelope, keys / "allowed", "a.json"))
+    assert text == "a.json: not signed by anybody in allowed"
 
 
 def test_what_is_no_key_does_not_sign(keys):
-    told = message(BadSignature, lambda: attestation.dump_statement({}, keys / "allowed"))
-    assert told.startswith(f"{keys / 'allowed'}: not an SSH key that can sign here: ")
-    told = message(BadSignature, lambda: attestation.dump_statement({}, keys / "none"))
-    assert told.startswith(f"{keys / 'none'}: not an SSH key that can sign here: ")
+    text = message(BadSignature, lambda: attestation.dump_statement({}, keys / "allowed"))
+    assert text.startswith(f"{keys / 'allowed'}: not an SSH key that can sign here: ")
+    text = message(BadSignature, lambda: attestation.dump_statement({}, keys / "none"))
+    assert text.startswith(f"{keys / 'none'}: not an SSH key that can sign here: ")
 
 
 # Holding one against a study
@@ -246,21 +246,21 @@ def test_a_statement_holds_at_the_commit_that_it_names_or_at_the_one_that_is_ask
     assert checked == Checked("c" * 40, True, None, ("a note",))
     checked, _ = hold(monkeypatch, statement, statement, key=keys / "alice", signers=keys / "allowed")
     assert checked == Checked("c" * 40, True, "alice", ("a note",))
-    told = message(BadSignature, lambda: hold(monkeypatch, statement, statement, signers=keys / "allowed"))
-    assert told == "a.json: not signed; `promotion attest GATE --sign KEY` signs"
+    text = message(BadSignature, lambda: hold(monkeypatch, statement, statement, signers=keys / "allowed"))
+    assert text == "a.json: not signed; `promotion attest GATE --sign KEY` signs"
 
 
 def test_what_a_statement_says_otherwise_is_told_with_its_place(statement, monkeypatch):
     other = copy.deepcopy(statement)
     other["subject"][0]["digest"]["sha256"] = "0" * 64
     digest = statement["subject"][0]["digest"]["sha256"]
-    told = message(BadAttestation, lambda: hold(monkeypatch, statement, other))
+    text = message(BadAttestation, lambda: hold(monkeypatch, statement, other))
     place = "/subject/artifacts~1gates~1gate2~1decision.json/digest/sha256"
-    assert told == f"a.json: {place}: found {'0' * 64!r}, expected {digest!r}, as this study has it"
+    assert text == f"a.json: {place}: found {'0' * 64!r}, expected {digest!r}, as this study has it"
     other = copy.deepcopy(statement)
     other["predicateType"] = "x"
-    told = message(BadAttestation, lambda: hold(monkeypatch, statement, other))
-    assert told == f"a.json: predicateType: expected {attestation.LINK}"
+    text = message(BadAttestation, lambda: hold(monkeypatch, statement, other))
+    assert text == f"a.json: predicateType: expected {attestation.LINK}"
     for change in (
         lambda value: value["predicate"].pop("name"),
         lambda value: value["predicate"].pop("materials"),
@@ -269,8 +269,8 @@ def test_what_a_statement_says_otherwise_is_told_with_its_place(statement, monke
     ):
         other = copy.deepcopy(statement)
         change(other)
-        told = message(BadAttestation, lambda other=other: hold(monkeypatch, statement, other))
-        assert told.startswith("a.json: no Link predicate of this project: ")
+        text = message(BadAttestation, lambda other=other: hold(monkeypatch, statement, other))
+        assert text.startswith("a.json: no Link predicate of this project: ")
 
 
 @pytest.mark.parametrize(

@@ -311,13 +311,13 @@ def test_what_cannot_be_read_of_a_commit_is_refused_with_its_place(study):
 
 
 def test_two_commits_are_compared_where_there_is_a_repository(judged: Case, tmp_path):
-    told = changes.compare_commits(judged.root, "HEAD~1", "HEAD")
+    reported = changes.compare_commits(judged.root, "HEAD~1", "HEAD")
     head, first = (judged.git.resolve(rev)[:12] for rev in ("HEAD", "HEAD~1"))
-    assert (told.before, told.after) == (f"commit {first}", f"commit {head}")
-    assert (told.rules, told.study) == ([], [])
-    assert [line.partition(":")[0] for line in told.decisions] == [f"Gate {number}" for number in range(1, 6)]
-    assert told.totals == [f"Rung {number}: 6 finished added" for number in range(1, 3)] + told.totals[2:]
-    assert len(told.evidence) == len(judged.get(Ledger).runs)
+    assert (reported.before, reported.after) == (f"commit {first}", f"commit {head}")
+    assert (reported.rules, reported.study) == ([], [])
+    assert [line.partition(":")[0] for line in reported.decisions] == [f"Gate {number}" for number in range(1, 6)]
+    assert reported.totals == [f"Rung {number}: 6 finished added" for number in range(1, 3)] + reported.totals[2:]
+    assert len(reported.evidence) == len(judged.get(Ledger).runs)
     with pytest.raises(GitRefused) as error:
         changes.compare_commits(tmp_path, "a", "b")
     assert str(error.value).startswith(f"{tmp_path.resolve().as_posix()}: no git repository; run this in a clone")
@@ -350,13 +350,13 @@ def test_a_decision_is_told_by_whom_it_stopped_promoted_or_saw_first(snapshot):
 
 def test_what_a_lock_says_otherwise_and_each_new_amendment_is_a_line(snapshot):
     was = snapshot.locks["gate2"]
-    told = [Amendment(reason=reason, replaces="0" * 64, changed={}) for reason in ("first", "second", "third")]
+    reported = [Amendment(reason=reason, replaces="0" * 64, changed={}) for reason in ("first", "second", "third")]
 
     def amended(*amendments: Amendment, **changed: Any) -> Snapshot:
         frozen = was.frozen.model_copy(update={"amendments": list(amendments), **changed})
         return replace(snapshot, locks={**snapshot.locks, "gate2": was.model_copy(update={"frozen": frozen})})
 
-    before, after = amended(told[0]), amended(*told, budget_seconds=9.5, previous="1" * 64)
+    before, after = amended(reported[0]), amended(*reported, budget_seconds=9.5, previous="1" * 64)
     assert compare_snapshots(before, after).rules == [
         f"Gate 2: budget_seconds was {was.frozen.budget_seconds}, is 9.5",
         "Gate 2: amended: second",

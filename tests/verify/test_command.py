@@ -167,11 +167,11 @@ def test_history_tells_what_each_commit_changed_and_whether_it_verifies(clone: F
     clone.run(lambda run: run["facts"].update(val_bpb=0.5))
     clone.commit("Cheat")
     report = as_json(clone.root, "--history")
-    told = [(step["verdict"], step["changes"]) for step in report["history"]]
-    assert [verdict for verdict, _ in told] == ["undecided", "undecided", "verified", "failed"]
-    assert told[1][1][0].startswith("gate1 frozen (")
-    assert told[2][1][0] == "evidence: 28 lines new, 0 gone"
-    assert told[3][1] == ["evidence: 1 lines new, 1 gone"]
+    reported = [(step["verdict"], step["changes"]) for step in report["history"]]
+    assert [verdict for verdict, _ in reported] == ["undecided", "undecided", "verified", "failed"]
+    assert reported[1][1][0].startswith("gate1 frozen (")
+    assert reported[2][1][0] == "evidence: 28 lines new, 0 gone"
+    assert reported[3][1] == ["evidence: 1 lines new, 1 gone"]
     done = verify(clone.root, "--history")
     assert done.returncode == 1
     assert "failed: V15 decisions" in done.stdout
@@ -254,15 +254,15 @@ def test_history_names_whoever_is_shorter_to_name_and_later_only_what_is_new(clo
     clone.commit("Cheat")
     clone.write(DECISIONS, decisions)
     clone.commit("Never mind")
-    told = [step["changes"] for step in as_json(clone.root, "--history")["history"]]
-    assert told[0] == []
-    assert [line for line in told[2] if line.startswith("gate")] == [
+    reported = [step["changes"] for step in as_json(clone.root, "--history")["history"]]
+    assert reported[0] == []
+    assert [line for line in reported[2] if line.startswith("gate")] == [
         "gate1 promotes 3 of 3",
         "gate2 promotes 2 of 3: stops d1-b",
         "gate3 R2 fails, R3 fails, R4 cannot be evaluated",
     ]
-    assert told[3] == ["gate2 now promotes d1-b; no longer promotes d2-a"]
-    assert told[4] == ["gate2 now promotes d2-a; no longer promotes d1-b"]
+    assert reported[3] == ["gate2 now promotes d1-b; no longer promotes d2-a"]
+    assert reported[4] == ["gate2 now promotes d2-a; no longer promotes d1-b"]
 
 
 def test_a_pre_push_hook_verifies_what_goes_out_and_not_the_workspace(clone: Forger, monkeypatch):

@@ -63,8 +63,8 @@ def test_other_metrics_are_told_value_by_value_and_no_more_than_five(judged):
     assert summary(judged) == []
     assert summary(judged, **{METRICS: None}) == [Problem(METRICS, "no file", "the metrics of the ledger", NUMBER)]
     other = canonical.dumps({**value, "winner": "d1-c000"})
-    told = Problem(METRICS, "'d1-c000'", repr(value["winner"]), NUMBER, pointer="/winner")
-    assert summary(judged, **{METRICS: other}) == [told]
+    reported = Problem(METRICS, "'d1-c000'", repr(value["winner"]), NUMBER, pointer="/winner")
+    assert summary(judged, **{METRICS: other}) == [reported]
     many = canonical.dumps({**value, **dict.fromkeys("abcdef", 1)})
     assert [problem.pointer for problem in summary(judged, **{METRICS: many})] == ["/a", "/b", "/c", "/d", "/e"]
     assert summary(judged, **{METRICS: data + b"\n"}) == [
@@ -153,20 +153,20 @@ def test_other_weights_than_those_that_the_run_kept_are_told(copy):
     place.write_bytes(b"junk")
     problems, _ = winner_problems(copy, folder(copy))
     name = f"rung5/{run['config']}/{run['host']}/{run['seed']}"
-    told = Problem(
+    reported = Problem(
         "artifacts/winner/model.safetensors",
         f"MD5 {md5_file(place)}",
         f"MD5 {kept}",
         f"these are not the weights that {name} trained",
     )
-    assert problems[0] == told
+    assert problems[0] == reported
     assert {problem.file for problem in problems[1:]} == {"artifacts/winner/model.json"}
     trace = copy.root / "artifacts" / "traces" / name
     lock = f"stages/ladder/rung5/{run['config']}/dvc.lock"
     (trace / winner.KEPT).unlink()
     locks = recorded(alter(copy, folder(copy)), f"artifacts/traces/{name}", md5_folder(trace), lock)
     problems, _ = winner_problems(copy, locks)
-    assert problems[0] == replace(told, expected="none: the run kept no weights")
+    assert problems[0] == replace(reported, expected="none: the run kept no weights")
     shutil.rmtree(trace)
     assert skipped(copy, folder(copy)) == (
         f"the trace of {name}, whose weights won, is not here as dvc.lock records it",

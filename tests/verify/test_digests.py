@@ -268,9 +268,9 @@ def test_the_runner_of_evidence_that_is_to_be_made_anew_is_that_of_the_commit_of
     assert then(rules, git=None) is None
     assert then(without=(EvidenceRules,)) is None
     assert [problem.file for problem in check(judged, rules, files=files)[0]] == []
-    told = check(judged, files=files)[0]
-    assert {problem.file for problem in told} == {"trainer"}
-    problem = told[0]
+    reported = check(judged, files=files)[0]
+    assert {problem.file for problem in reported} == {"trainer"}
+    problem = reported[0]
     assert (problem.found, problem.meaning) == (f"MD5 {now}", "it was changed after its stage wrote it")
 
 

@@ -148,8 +148,8 @@ def test_a_candidate_is_one_that_the_gate_let_through_or_judged_at_the_same_budg
     assert candidates(judged, own, 61.0) == []
     assert candidates(judged, {**own, "x": knobs["d1-c000"]}, 61.0) == [stranger]
     everybody = who_may_go_on(decision_of(judged, "gate4"), same_budget=True)
-    told = candidates(judged, {"x": knobs["d1-c000"]}, 60.0)
-    assert [problem.expected for problem in told] == [f"one that gate4 of synthetic judged: {', '.join(everybody)}"]
+    reported = candidates(judged, {"x": knobs["d1-c000"]}, 60.0)
+    assert [problem.expected for problem in reported] == [f"one that gate4 of synthetic judged: {', '.join(everybody)}"]
     nobody = decision_of(judged, "gate4").model_copy(update={"promoted": [], "candidates": []})
     (problem,) = candidates(judged, {"x": knobs["d1-c000"]}, 61.0, nobody)
     assert problem.expected == "one that gate4 of synthetic let through: nobody"
@@ -171,8 +171,8 @@ def test_runner_text_settings_and_clock_are_those_of_then_and_other_hosts_are_no
     for key, value in (("runner", "1" * 64), ("corpus", "2" * 64), ("settings", {"a": 1}), ("clock", "wall")):
         case = alter(judged, change_lock(judged, "gate2", **{key: value}))
         expected = f"{getattr(before, key)}, as synthetic froze it"
-        told = Problem("locks/gate2.yaml", str(value), expected, meaning, pointer=f"/frozen/{key}")
-        assert list(origin._compare_frozen(case, before)) == [told]
+        reported = Problem("locks/gate2.yaml", str(value), expected, meaning, pointer=f"/frozen/{key}")
+        assert list(origin._compare_frozen(case, before)) == [reported]
     hosts = {"cpu-fp32": before.hosts["cpu-fp32"]}
     for gate, notes in (("gate1", ["it runs on other host blocks than synthetic"]), ("gate2", [])):
         case = alter(judged, change_lock(judged, gate, hosts=hosts))

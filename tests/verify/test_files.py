@@ -243,8 +243,8 @@ NO_UTF8 = ("no UTF-8 at byte 2", "UTF-8", "the file is not the one that was writ
     ],
 )
 def test_a_file_of_text_is_utf8_with_line_feeds_whole_and_without_conflicts(path, data, problems):
-    told = [Problem(path, *text, line=line) for text, line in problems]
-    assert looked_at({path: data})[0] == told
+    reported = [Problem(path, *text, line=line) for text, line in problems]
+    assert looked_at({path: data})[0] == reported
 
 
 @pytest.mark.parametrize(
@@ -266,21 +266,21 @@ def test_a_file_of_text_is_utf8_with_line_feeds_whole_and_without_conflicts(path
 )
 def test_what_python_would_import_from_the_root_is_told(path, problem):
     meaning = "Python looks at the root first, and could import it in the place of what a run means to import"
-    told = Problem(path, "an importable module", "none at the root: move it into a folder", meaning)
-    assert looked_at([path])[:2] == ([told] if problem else [], [])
+    reported = Problem(path, "an importable module", "none at the root: move it into a folder", meaning)
+    assert looked_at([path])[:2] == ([reported] if problem else [], [])
 
 
 @pytest.mark.parametrize("name", ["a.dist-info", "A.EGG-INFO", "a.egg", "a.egg-link", "a.pth", "python311._pth. "])
 def test_metadata_of_packages_at_the_root_is_told_once(name):
     meaning = "a package that looks for entry points would run the code that it names"
-    told = Problem(name, "metadata of a Python package", "none at the root of a study", meaning)
-    assert looked_at([f"{name}/RECORD", f"{name}/other"])[0] == [told]
+    reported = Problem(name, "metadata of a Python package", "none at the root of a study", meaning)
+    assert looked_at([f"{name}/RECORD", f"{name}/other"])[0] == [reported]
     assert looked_at([f"docs/{name}/RECORD"])[0] == []
     git = Ignoring(frozenset({name}))
     assert looked_at([f"{name}/RECORD"], commit=None, git=git)[0] == []
     assert git.asked == [[name]]
-    assert looked_at([f"{name}/RECORD"], commit="c", git=git)[0] == [told]
-    assert looked_at([f"{name}/RECORD"], commit=None, git=Ignoring(frozenset({"other"})))[0] == [told]
+    assert looked_at([f"{name}/RECORD"], commit="c", git=git)[0] == [reported]
+    assert looked_at([f"{name}/RECORD"], commit=None, git=Ignoring(frozenset({"other"})))[0] == [reported]
 
 
 def test_git_is_not_asked_where_nothing_is_suspicious():
@@ -322,8 +322,8 @@ def test_what_people_take_for_something_that_is_read_is_named():
 
 def test_a_name_that_is_one_of_the_study_s_elsewhere_is_told_once():
     other, reader = "'Locks'", "on another file system, or to a reader, the one is the other"
-    told = Problem("Locks/a", f"the name {other}", "none that looks like locks", reader)
-    assert looked_at(["Locks/a", "Locks/b", "locks/README.md"])[0] == [told]
+    reported = Problem("Locks/a", f"the name {other}", "none that looks like locks", reader)
+    assert looked_at(["Locks/a", "Locks/b", "locks/README.md"])[0] == [reported]
     short = Problem("PARAMS~1.YAM", "the name 'PARAMS~1.YAM'", "none that looks like params.yaml", reader)
     assert looked_at(["PARAMS~1.YAM"])[0] == [short]
     assert looked_at(["params.yaml", "docs/Locks/a"])[0] == []

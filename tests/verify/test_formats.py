@@ -192,8 +192,8 @@ def test_junit_tells_every_problem_and_names_the_first_in_its_message():
     two = replace(FAILED, problems=(problem(1), problem(2)), notes=("a\x1b", "b"))
     text = formats.junit([replace(REPORT, target="x\x1by", results=(two,))]).decode()
     assert f'message="{str(problem(1)).replace("<", "&lt;").replace(">", "&gt;")}"' in text
-    told = "\n".join(map(str, (problem(1), problem(2)))).replace("<", "&lt;").replace(">", "&gt;")
-    assert f">{told}</failure>" in text
+    words = "\n".join(map(str, (problem(1), problem(2)))).replace("<", "&lt;").replace(">", "&gt;")
+    assert f">{words}</failure>" in text
     assert "<system-out>a\\x1b\nb</system-out>" in text
     assert 'name="promotion verify x\\x1by"' in text
 

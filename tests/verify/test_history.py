@@ -68,8 +68,8 @@ def test_evidence_of_a_study_that_was_left_is_noted_and_does_not_count(clone: Fo
         previous = clone.lock(gate, lambda frozen, new=change: frozen.update(new))
     clone.commit("Another study")
     assert head(clone) == []
-    told = "evidence of another study, smoke, stands in history; its rules are not looked at here"
-    assert notes(clone, "rule-stayed") == [told]
+    message = "evidence of another study, smoke, stands in history; its rules are not looked at here"
+    assert notes(clone, "rule-stayed") == [message]
 
 
 # Another folder
@@ -210,8 +210,8 @@ def test_a_gate_that_is_named_is_amended_without_a_changed_rule_so_that_a_repeti
     assert freeze(whole, "gate2") == {gate: lock.frozen for gate, lock in old.items()}
     new = freeze(whole, "gate2", reason=REASON)
     assert new["gate1"] == old["gate1"].frozen
-    told = new["gate2"].amendments
-    assert [(one.reason, one.replaces, one.changed) for one in told] == [(REASON, old["gate2"].digest, {})]
+    reported = new["gate2"].amendments
+    assert [(one.reason, one.replaces, one.changed) for one in reported] == [(REASON, old["gate2"].digest, {})]
     assert locks.digest_of(new["gate2"]) != old["gate2"].digest
     assert [list(one.changed) for one in new["gate3"].amendments] == [["previous"]]
     whole.commit("Amend")

@@ -154,8 +154,8 @@ def test_evidence_decides_nothing_under_a_rule_that_was_replaced_or_of_a_study_t
 )  # fmt: skip
 def test_evidence_before_its_rule_is_told_with_the_file_that_shows_it(commitment, locks, oids, file, text, gate):
     known = history(state(FIRST, locks=locks, oids=oids))
-    told = Problem(file, f"commit {FIRST[:12]} {text}", ANCESTOR, UNSEEN.format(gate))
-    assert checks._too_early(commitment, known.states[FIRST]) == told
+    reported = Problem(file, f"commit {FIRST[:12]} {text}", ANCESTOR, UNSEEN.format(gate))
+    assert checks._too_early(commitment, known.states[FIRST]) == reported
 
 
 def test_evidence_that_comes_with_several_locks_is_told_once_and_other_evidence_by_itself(judged):
@@ -255,19 +255,19 @@ def test_an_amendment_says_what_it_changed_of_the_lock_that_git_holds(judged):
     )
     assert list(checks._compare_amendments(*amendment_case(judged, {}))) == [hidden]
     wrong = {"budget_seconds": {"was": 1.0, "is": 3.0}, "roles": {"was": 1, "is": 2}}
-    told = replace(hidden, found="budget_seconds, roles")
-    assert list(checks._compare_amendments(*amendment_case(judged, wrong))) == [told]
+    reported = replace(hidden, found="budget_seconds, roles")
+    assert list(checks._compare_amendments(*amendment_case(judged, wrong))) == [reported]
 
 
 def test_an_amendment_of_a_lock_that_never_stood_is_told_where_git_holds_the_whole_history(judged):
-    told = Problem(
+    reported = Problem(
         "locks/gate1.yaml",
         OLD,
         "a lock of the history",
         "the amendment speaks of a lock that never stood in history",
         pointer="/frozen/amendments/0/replaces",
     )
-    assert list(checks._compare_amendments(*amendment_case(judged, {}, before=False))) == [told]
+    assert list(checks._compare_amendments(*amendment_case(judged, {}, before=False))) == [reported]
     shallow = SimpleNamespace(shallow=frozenset({FIRST}))
     assert list(checks._compare_amendments(*amendment_case(judged, {}, git=shallow, before=False))) == []
     lock, states, case = amendment_case(judged, {}, before=False)
@@ -282,11 +282,11 @@ def test_of_two_amendments_the_first_is_compared_with_what_the_second_replaced(j
     now = amended(judged, "gate1", OLD, NEW).by_gate["gate1"]
 
     def problems(first_change: Any, second_change: Any, *past_locks: PastLock) -> list[str | None]:
-        told = [
+        reported = [
             amendment.model_copy(update={"changed": change})
             for amendment, change in zip(now.frozen.amendments, (first_change, second_change), strict=True)
         ]
-        frozen = now.frozen.model_copy(update={"amendments": told})
+        frozen = now.frozen.model_copy(update={"amendments": reported})
         states = [state(FIRST, locks=past_locks[:1]), state(SECOND, FIRST, locks=past_locks[1:])]
         amended_lock = now.model_copy(update={"frozen": frozen})
         return [problem.pointer for problem in checks._compare_amendments(amended_lock, history(*states), judged)]

@@ -220,15 +220,15 @@ def test_a_failed_run_may_be_repeated_and_is_counted(judged):
     once = f"one run was repeated after a failure, such as {name}, which failed once"
     assert stayed(judged, chain[0]) == ([], [once])
     assert stayed(judged, *chain[:5]) == ([], [once.replace("once", "5 times")])
-    told = Problem(
+    reported = Problem(
         RUNS,
         f"{name} failed 6 times under the rule that judges it",
         "at most 5 failures of one run under one rule, or an amendment",
         "whoever repeats a run until it suits calls the others failed",
         line=1,
     )
-    assert stayed(judged, *chain) == ([told], [once.replace("once", "6 times")])
-    assert stayed(judged, *chain, without=(Ledger,))[0] == [replace(told, line=None)]
+    assert stayed(judged, *chain) == ([reported], [once.replace("once", "6 times")])
+    assert stayed(judged, *chain, without=(Ledger,))[0] == [replace(reported, line=None)]
 
 
 def test_failures_are_noted_where_a_run_was_repeated(judged):
@@ -289,11 +289,11 @@ def test_a_failure_that_says_what_came_of_its_run_is_no_failure(judged):
 def test_a_change_is_told_by_its_first_difference_or_as_other_bytes(judged):
     known = history(state(FIRST)).states[FIRST]
     run = run_of(judged)
-    told = checks._changed_record(run, like(judged, seed=7, lock=OLD), known)
+    reported = checks._changed_record(run, like(judged, seed=7, lock=OLD), known)
     lock = digest_of(judged, "gate1")
-    assert told == run.problem("/lock", lock, f"{OLD!r}, as in commit {FIRST[:12]}", REPLACED)
-    told = checks._changed_record(run, run.data.replace(b":", b": ", 1), known)
-    assert told == run.problem("", "other bytes", f"'the same bytes', as in commit {FIRST[:12]}", REPLACED)
+    assert reported == run.problem("/lock", lock, f"{OLD!r}, as in commit {FIRST[:12]}", REPLACED)
+    reported = checks._changed_record(run, run.data.replace(b":", b": ", 1), known)
+    assert reported == run.problem("", "other bytes", f"'the same bytes', as in commit {FIRST[:12]}", REPLACED)
 
 
 # V22: lines that nobody can compare
@@ -374,8 +374,8 @@ def test_the_ledgers_of_other_folders_are_looked_at_where_a_study_stood_beside_t
     assert broken(judged, moved, git=git, elsewhere=[ELSEWHERE]) == [line_told(ELSEWHERE, FIRST, 1, why)]
     path = f"old/{HINDSIGHT}"
     hidden = state(FIRST, oids={path: "a"}, ledgers={path: [b"rubbish\n"]})
-    (told,) = broken(judged, hidden, git=git, elsewhere=[path])
-    assert told.file == path
+    (reported,) = broken(judged, hidden, git=git, elsewhere=[path])
+    assert reported.file == path
 
 
 def test_a_ledger_is_read_as_its_state_holds_it(judged):

@@ -122,7 +122,7 @@ def test_the_files_of_a_configuration_that_is_asked_for_no_longer_are_read_while
     ],
 )
 def test_a_file_of_dvc_is_told_by_what_it_would_do(path, kind, judged):
-    told = {
+    reported = {
         "pipeline": Problem(
             path,
             "a file of nothing in params.yaml",
@@ -144,7 +144,7 @@ def test_a_file_of_dvc_is_told_by_what_it_would_do(path, kind, judged):
     }
     problems, case = check(judged, **{path: b""})
     noted = [f"files of DVC that are none of the study's, which nothing here looks at: {path}"]
-    assert problems == ([told[kind]] if kind in told else [])
+    assert problems == ([reported[kind]] if kind in reported else [])
     assert case.notes == (noted if kind == "noted" else [])
 
 
@@ -195,14 +195,14 @@ def test_while_rules_are_pending_what_ran_may_be_what_is_planned_today(judged):
     pending = replace(rules, pending={"gate5": "amended"})
     case = pipelines(judged, recorded=recorded, renewed=today)
     then = locks.planned[lock][name].cmd
-    told = [Problem(lock, "today's", then, "something else was run", pointer=f"/stages/{name}/cmd")]
+    reported = [Problem(lock, "today's", then, "something else was run", pointer=f"/stages/{name}/cmd")]
     assert check_values(case, pending) == ([], [])
-    assert check_values(case, rules) == (told, [])
-    assert check_values(pipelines(judged, recorded=recorded), pending) == (told, [])
+    assert check_values(case, rules) == (reported, [])
+    assert check_values(pipelines(judged, recorded=recorded), pending) == (reported, [])
     other = {lock: {name: replace(locks.planned[lock][name], cmd="another")}}
-    assert check_values(pipelines(judged, recorded=recorded, renewed=other), pending) == (told, [])
+    assert check_values(pipelines(judged, recorded=recorded, renewed=other), pending) == (reported, [])
     alone = alter(case, without=(EvidenceRules,))
-    assert list(parameters.check_parameters(alone)) == told
+    assert list(parameters.check_parameters(alone)) == reported
 
 
 # The dvc.yaml of the root

@@ -81,11 +81,11 @@ def test_a_record_under_another_lock_and_another_budget_says_which(judged):
             pointer="/lock",
         )
     ]
-    for budget, told in (({"clock": "wall", "seconds": 2.0}, "2 s, wall"), ({"seconds": 2.5}, "2.5 s, rated")):
+    for budget, reported in (({"clock": "wall", "seconds": 2.0}, "2 s, wall"), ({"seconds": 2.5}, "2.5 s, rated")):
         ledger = change_runs(judged, lambda run, budget=budget: run["budget"].update(budget), at=1)
         meaning = f"{run}: it had another budget than its rivals"
         assert list(records.check_rule_of_record(alter(judged, ledger))) == [
-            Problem(RUNS, told, "2 s, rated", meaning, line=2, pointer="/budget")
+            Problem(RUNS, reported, "2 s, rated", meaning, line=2, pointer="/budget")
         ]
 
 
@@ -282,8 +282,8 @@ def test_a_run_that_was_not_executed_reports_nothing_of_a_machine(judged):
     assert [problem.line for problem in records.check_one_environment(case) if problem.line >= 31] == []
     stopped = change_runs(judged, lambda run: run.update(environment={"torch": "2"}), at=30)
     case = with_locks(judged, change_lock(judged, "gate5", hosts=hosts), stopped)
-    told = [(problem.line, problem.found, problem.expected) for problem in records.check_one_environment(case)]
-    assert told[0] == (31, "{'torch': '2'}", "['torch']")
+    reported = [(problem.line, problem.found, problem.expected) for problem in records.check_one_environment(case)]
+    assert reported[0] == (31, "{'torch': '2'}", "['torch']")
 
 
 @pytest.mark.parametrize("fixed", [True, False])

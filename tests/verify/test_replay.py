@@ -61,9 +61,9 @@ def test_another_runner_or_corpus_is_no_place_to_repeat_a_run(smoke: Repo, tmp_p
 def test_the_machine_of_a_record_is_believed_only_as_dvc_lock_noted_it(smoke: Repo, tmp_path):
     study = Forger(smoke.copy(tmp_path / "study").root)
     record, _ = read_ledger(study.root)["rung1/d1-a/cpu-fp32/1"]
-    told = replay.recorded_machine(record, study.root)
-    assert told is not None
-    assert told["torch"]
+    reported = replay.recorded_machine(record, study.root)
+    assert reported is not None
+    assert reported["torch"]
     path = "artifacts/telemetry/rung1/d1-a/cpu-fp32/1.json"
     whole = study.read(path)
     study.delete(path)
@@ -106,9 +106,9 @@ def test_a_run_whose_steps_take_much_longer_than_their_budget_is_marked_on_the_s
     same_kind, seconds, long
 ):
     one = replay.Replayed("r/c/h/1", "identical", same_kind, 1.0, 1.0, (), seconds, 60.0)
-    told = command._comparison(one, 0.005)
-    assert f"its steps took {seconds:g} s here, of a budget of 60 s" in told
-    assert one.long is long and ("its clock may have been slowed" in told) is long
+    reported = command._comparison(one, 0.005)
+    assert f"its steps took {seconds:g} s here, of a budget of 60 s" in reported
+    assert one.long is long and ("its clock may have been slowed" in reported) is long
 
 
 @pytest.mark.parametrize("sample", ["0", "-1", "three"])

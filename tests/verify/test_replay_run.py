@@ -167,9 +167,9 @@ def test_the_telemetry_of_a_run_is_that_of_the_folder_which_dvc_lock_records(jud
         "tokens_per_second": 40000.0, "torch": "2.13.0", "train_seconds": 2.0,
     }  # fmt: skip
     shutil.copytree(judged.root / "artifacts" / "telemetry", tmp_path / "artifacts" / "telemetry")
-    told = refusal(lambda: replay.recorded_machine(record, tmp_path))
+    message = refusal(lambda: replay.recorded_machine(record, tmp_path))
     md5 = replay.md5_folder(tmp_path / "artifacts" / "telemetry")
-    assert told == (
+    assert message == (
         f"artifacts/telemetry: found {md5}, expected an entry of its own, as in dvc.lock; `dvc checkout` mends it"
     )
     shutil.copy(judged.root / "dvc.lock", tmp_path / "dvc.lock")
@@ -177,8 +177,8 @@ def test_the_telemetry_of_a_run_is_that_of_the_folder_which_dvc_lock_records(jud
     path = tmp_path / "artifacts/telemetry/rung1/d1-c000/cpu-fp32/1000.json"
     path.write_bytes(b"{}\n")
     changed = replay.md5_folder(tmp_path / "artifacts" / "telemetry")
-    told = refusal(lambda: replay.recorded_machine(record, tmp_path))
-    assert told.startswith(f"artifacts/telemetry: found {changed}, expected {md5}, as in dvc.lock;")
+    message = refusal(lambda: replay.recorded_machine(record, tmp_path))
+    assert message.startswith(f"artifacts/telemetry: found {changed}, expected {md5}, as in dvc.lock;")
     path.unlink()
     assert replay.recorded_machine(record, tmp_path) is None
 

@@ -42,8 +42,8 @@ def message(kind: type[Exception], call: Callable[[], object]) -> str:
 
 
 def test_outside_git_nothing_is_attested(tmp_path):
-    told = message(Refused, lambda: attestation.attest_decision(tmp_path, "HEAD", "gate1"))
-    assert told.endswith(", and an attestation names a commit")
+    text = message(Refused, lambda: attestation.attest_decision(tmp_path, "HEAD", "gate1"))
+    assert text.endswith(", and an attestation names a commit")
 
 
 def test_a_statement_names_each_thing_that_a_decision_was_made_of(judged):
@@ -70,16 +70,16 @@ def test_a_statement_names_each_thing_that_a_decision_was_made_of(judged):
 
 
 def test_a_gate_that_has_not_decided_or_is_pending_is_not_attested(judged):
-    told = message(Refused, lambda: attestation._attestation(judged, "gate9"))
-    assert told == "gate9 has not decided; the ledger has gate1, gate2, gate3, gate4, gate5"
+    text = message(Refused, lambda: attestation._attestation(judged, "gate9"))
+    assert text == "gate9 has not decided; the ledger has gate1, gate2, gate3, gate4, gate5"
     empty = alter(judged, Ledger(judged.get(Ledger).runs, {}))
-    told = message(Refused, lambda: attestation._attestation(empty, "gate1"))
-    assert told == "gate1 has not decided; the ledger has no decision"
+    text = message(Refused, lambda: attestation._attestation(empty, "gate1"))
+    assert text == "gate1 has not decided; the ledger has no decision"
     unknown = alter(judged, replace(judged.get(Recomputed), decisions={}))
     assert message(Refused, lambda: attestation._attestation(unknown, "gate1")).startswith("gate1 has not decided")
     rules = replace(judged.get(EvidenceRules), pending={"gate2": "amended"})
-    told = message(Refused, lambda: attestation._attestation(alter(judged, rules), "gate2"))
-    assert told == "gate2 was amended, and its evidence is not made again yet; `dvc repro`, then attest"
+    text = message(Refused, lambda: attestation._attestation(alter(judged, rules), "gate2"))
+    assert text == "gate2 was amended, and its evidence is not made again yet; `dvc repro`, then attest"
     assert attestation._attestation(alter(judged, rules), "gate1").notes == ()
 
 
@@ -92,8 +92,8 @@ def test_without_the_library_no_statement_is_made_or_read(monkeypatch, tmp_path)
         lambda: attestation.dump_statement({}, tmp_path / "key"),
     )
     for call in calls:
-        told = message(Refused, call)
-        assert told.endswith(
+        text = message(Refused, call)
+        assert text.endswith(
             " is not installed, and attestations are made with it; `pip install 'staged-promotion[attest]'`"
         )
 
@@ -104,18 +104,18 @@ def test_a_statement_is_read_up_to_its_limit_and_in_its_own_envelope_alone(judge
     monkeypatch.setattr(attestation, "MAX_BYTES", len(data))
     assert attestation.parse_statement(data, "a.json") == (value, None)
     monkeypatch.setattr(attestation, "MAX_BYTES", len(data) - 1)
-    told = message(BadAttestation, lambda: attestation.parse_statement(data, "a.json"))
-    assert told == f"a.json: {len(data)} bytes, expected at most {len(data) - 1}"
+    text = message(BadAttestation, lambda: attestation.parse_statement(data, "a.json"))
+    assert text == f"a.json: {len(data)} bytes, expected at most {len(data) - 1}"
     monkeypatch.undo()
     envelope = {"payload": base64.b64encode(data).decode(), "payloadType": "text/plain", "signatures": []}
-    told = message(BadAttestation, lambda: attestation.parse_statement(json.dumps(envelope).encode(), "a.json"))
-    assert told == "a.json: payloadType: found 'text/plain', expected 'application/vnd.in-toto+json'"
+    text = message(BadAttestation, lambda: attestation.parse_statement(json.dumps(envelope).encode(), "a.json"))
+    assert text == "a.json: payloadType: found 'text/plain', expected 'application/vnd.in-toto+json'"
     envelope["payloadType"] = attestation.PAYLOAD
     parsed, read = attestation.parse_statement(json.dumps(envelope).encode(), "a.json")
     assert parsed == value
     assert read is not None
-    told = message(BadAttestation, lambda: attestation.parse_statement(b"{{", "a.json"))
-    assert told.startswith("a.json: not an in-toto statement: NotCanonical: ")
+    text = message(BadAttestation, lambda: attestation.parse_statement(b"{{", "a.json"))
+    assert text.startswith("a.json: not an in-toto statement: NotCanonical: ")
 
 
 def test_keys_that_may_not_sign_or_are_none_are_left_out(tmp_path):
@@ -123,11 +123,11 @@ def test_keys_that_may_not_sign_or_are_none_are_left_out(tmp_path):
     none = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"\0\0\0\x01x").decode()
     allowed.write_text(f'a {none}\nb valid-before="20200101" {KEY}\nc {KEY}\nd {KEY}\n', encoding="ascii")
     assert [name for name, _ in attestation._allowed_keys(allowed).values()] == ["c"]
-    told = message(BadSignature, lambda: attestation.check_signature(None, allowed, "a.json"))
-    assert told == "a.json: not signed; `promotion attest GATE --sign KEY` signs"
+    text = message(BadSignature, lambda: attestation.check_signature(None, allowed, "a.json"))
+    assert text == "a.json: not signed; `promotion attest GATE --sign KEY` signs"
     allowed.write_text(f'b valid-before="20200101" {KEY}\n', encoding="ascii")
-    told = message(BadSignature, lambda: attestation.check_signature(object(), allowed, "a.json"))
-    assert told == f"{allowed}: holds no key that may sign now; a line is `NAME KEYTYPE KEY`"
+    text = message(BadSignature, lambda: attestation.check_signature(object(), allowed, "a.json"))
+    assert text == f"{allowed}: holds no key that may sign now; a line is `NAME KEYTYPE KEY`"
 
 
 # Signatures
@@ -135,19 +135,19 @@ def test_keys_that_may_not_sign_or_are_none_are_left_out(tmp_path):
 
 def test_a_file_of_signers_is_read_up_to_its_limit(tmp_path, monkeypatch):
     allowed = tmp_path / "allowed"
-    told = message(BadSigners, lambda: signatures.read_allowed_signers(allowed))
-    assert told == f"{allowed}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign"
+    text = message(BadSigners, lambda: signatures.read_allowed_signers(allowed))
+    assert text == f"{allowed}: no such file; it holds a line `NAME KEYTYPE KEY` for everybody who may sign"
     data = f"# c\na {KEY}\n\nb,c {KEY} words\n".encode()
     allowed.write_bytes(data)
     monkeypatch.setattr(signatures, "MAX_BYTES", len(data))
     assert [line.names for line in signatures.read_allowed_signers(allowed)] == ["a", "b,c"]
     monkeypatch.setattr(signatures, "MAX_BYTES", len(data) - 1)
-    told = message(BadSigners, lambda: signatures.read_allowed_signers(allowed))
-    assert told == f"{allowed}: {len(data)} bytes, expected at most {len(data) - 1}"
+    text = message(BadSigners, lambda: signatures.read_allowed_signers(allowed))
+    assert text == f"{allowed}: {len(data)} bytes, expected at most {len(data) - 1}"
     monkeypatch.undo()
     allowed.write_bytes(b"a ssh-ed25519 AAAA\n")
-    told = message(BadSigners, lambda: signatures.require_signers(allowed))
-    assert told == (
+    text = message(BadSigners, lambda: signatures.require_signers(allowed))
+    assert text == (
         f"{allowed}: found no line of an allowed signer, expected one for everybody who may sign, in UTF-8: "
         "`alice@example.org ssh-ed25519 AAAA...`, as `ssh-keygen -y -f KEY` prints the last two words"
     )
@@ -166,8 +166,8 @@ def test_a_time_is_that_of_this_machine_or_of_greenwich():
     assert signatures._time("20200102030405Z").isoformat() == "2020-01-02T03:04:05+00:00"
     assert signatures._time("20200102030405").strftime("%Y%m%d%H%M%S") == "20200102030405"
     assert signatures._clock(0) == signatures.datetime.fromtimestamp(0).strftime("%Y%m%d%H%M%S")
-    told = message(BadSignature, lambda: signatures._clock(10**15))
-    assert told == f"it claims the time {10**15}, which no calendar has"
+    text = message(BadSignature, lambda: signatures._clock(10**15))
+    assert text == f"it claims the time {10**15}, which no calendar has"
 
 
 def test_without_ssh_keygen_nothing_is_signed_or_verified(tmp_path, monkeypatch):
@@ -176,10 +176,10 @@ def test_without_ssh_keygen_nothing_is_signed_or_verified(tmp_path, monkeypatch)
 
     monkeypatch.setattr(signatures.subprocess, "run", missing)
     (tmp_path / "key").write_bytes(b"")
-    told = message(BadSignature, lambda: signatures.make_signature(b"", tmp_path / "key"))
-    assert told == "ssh-keygen is not installed; install OpenSSH 8.1 or newer to sign and verify"
-    told = message(BadSignature, lambda: signatures.make_signature(b"", tmp_path / "none"))
-    assert told == f"{tmp_path / 'none'}: no such key; `ssh-keygen -t ed25519 -f {tmp_path / 'none'}` makes one"
+    text = message(BadSignature, lambda: signatures.make_signature(b"", tmp_path / "key"))
+    assert text == "ssh-keygen is not installed; install OpenSSH 8.1 or newer to sign and verify"
+    text = message(BadSignature, lambda: signatures.make_signature(b"", tmp_path / "none"))
+    assert text == f"{tmp_path / 'none'}: no such key; `ssh-keygen -t ed25519 -f {tmp_path / 'none'}` makes one"
 
 
 def signing(judged: Case, tmp_path: Path, **fields: Any) -> Case:
@@ -231,8 +231,8 @@ def test_an_origin_that_nothing_shows_is_skipped_or_told(judged, tmp_path):
     reason, enable = why(alter(case, git=None), check_origin)
     assert reason.endswith(", so nothing shows what this study goes on from")
     assert enable == "git clone"
-    told = message(Refused, lambda: front_door.find_origin_problems(tmp_path, extended, {}))
-    assert told == f"params.yaml: study.from: this is not a git repository, so {meaning}; git clone"
+    text = message(Refused, lambda: front_door.find_origin_problems(tmp_path, extended, {}))
+    assert text == f"params.yaml: study.from: this is not a git repository, so {meaning}; git clone"
     assert front_door.find_origin_problems(judged.root, study, {}) == []
 
 
@@ -276,8 +276,8 @@ def test_evidence_of_locks_that_a_shallow_clone_hides_is_not_judged(judged, monk
     other = alter(judged, change_runs(judged, lambda run: run.update(lock="0" * 64), at=0))
     assert pending.find_evidence_rules(other).pending == {}
     monkeypatch.setattr(judged.git, "shallow", frozenset({"a" * 40}))
-    told = message(GitAbsent, lambda: pending.find_evidence_rules(other))
-    assert "the commit that held the locks of the evidence here is not in this shallow clone" in told
+    text = message(GitAbsent, lambda: pending.find_evidence_rules(other))
+    assert "the commit that held the locks of the evidence here is not in this shallow clone" in text
     assert pending.find_evidence_rules(judged) == judged.get(EvidenceRules)
     stopped = alter(judged, change_runs(judged, lambda run: run.update(lock="0" * 64), at=30))
     assert pending.find_evidence_rules(stopped).pending == {}

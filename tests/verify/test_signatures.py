@@ -97,9 +97,9 @@ def test_what_is_no_key_or_no_signature_is_refused(keys, tmp_path):
 
 def test_signed_locks_verify_and_say_by_whom(clone, keys):
     sign_all(clone, keys / "alice")
-    found, told = status(clone, "lock-signatures", keys / "allowed")
+    found, reported = status(clone, "lock-signatures", keys / "allowed")
     assert found == "passed"
-    assert any(one.startswith("gate3 signed by alice@example.org (SHA256:") for one in told)
+    assert any(one.startswith("gate3 signed by alice@example.org (SHA256:") for one in reported)
     assert failed(clone.verify(clone.commit("Sign"), "git", keys / "allowed")) == []
 
 
@@ -108,9 +108,9 @@ def test_a_lock_without_a_signature_or_with_a_strangers_fails(clone, keys):
     clone.delete("locks/gate2.yaml.sig")
     assert status(clone, "lock-signatures", keys / "allowed")[0] == "failed"
     sign_all(clone, keys / "mallory")
-    found, told = status(clone, "lock-signatures", keys / "allowed")
+    found, reported = status(clone, "lock-signatures", keys / "allowed")
     assert found == "failed"
-    assert "its key is not among allowed" in told[0]
+    assert "its key is not among allowed" in reported[0]
 
 
 def test_a_lock_edited_after_it_was_signed_fails_although_everything_else_was_mended(clone, keys):
@@ -120,8 +120,8 @@ def test_a_lock_edited_after_it_was_signed_fails_although_everything_else_was_me
 
 
 def test_without_signers_signatures_are_skipped_and_say_how(clone):
-    found, told = status(clone, "lock-signatures", None)
-    assert (found, told[-1]) == ("skipped", "nobody said who may sign")
+    found, reported = status(clone, "lock-signatures", None)
+    assert (found, reported[-1]) == ("skipped", "nobody said who may sign")
 
 
 def signed_commit(clone: Forger, key: Path) -> None:
@@ -134,12 +134,12 @@ def signed_commit(clone: Forger, key: Path) -> None:
 def test_signed_commits_that_touched_locks_are_checked(clone, keys):
     assert status(clone, "commit-signatures", keys / "allowed")[0] == "skipped"
     signed_commit(clone, keys / "alice")
-    found, told = status(clone, "commit-signatures", keys / "allowed")
+    found, reported = status(clone, "commit-signatures", keys / "allowed")
     assert found == "passed"
-    assert told[0].startswith(f"commit {clone.git('rev-parse', 'HEAD')[:12]} signed by alice@example.org (SHA256:")
-    assert told[1] == "2 commits that touched locks/ are not signed"
+    assert reported[0].startswith(f"commit {clone.git('rev-parse', 'HEAD')[:12]} signed by alice@example.org (SHA256:")
+    assert reported[1] == "2 commits that touched locks/ are not signed"
     signed_commit(clone, keys / "mallory")
-    found, told = status(clone, "commit-signatures", keys / "allowed")
+    found, reported = status(clone, "commit-signatures", keys / "allowed")
     assert found == "failed"
 
 
@@ -154,8 +154,8 @@ def test_a_signed_tag_of_a_stranger_fails(clone, keys):
 
 
 def test_teams_that_sign_no_lock_are_told_so_and_fail_only_where_they_require_it(clone, keys):
-    found, told = status(clone, "lock-signatures", keys / "allowed")
-    assert (found, told[-1]) == ("skipped", "no lock is signed")
+    found, reported = status(clone, "lock-signatures", keys / "allowed")
+    assert (found, reported[-1]) == ("skipped", "no lock is signed")
 
 
 def allow(folder: Path, text: str, name: str = "alice") -> Path:
@@ -205,9 +205,9 @@ def test_a_line_that_does_not_allow_this_purpose_or_time_does_not_hold(text, key
 def test_a_commit_is_held_against_the_time_at_which_it_was_made(clone, keys):
     signed_commit(clone, keys / "alice")
     assert status(clone, "commit-signatures", allow(keys, 'a@x valid-before="20990101" KEY\n'))[0] == "passed"
-    found, told = status(clone, "commit-signatures", allow(keys, 'a@x valid-before="20200101" KEY\n'))
+    found, reported = status(clone, "commit-signatures", allow(keys, 'a@x valid-before="20200101" KEY\n'))
     assert found == "failed"
-    assert "its key is not among some" in told[0]
+    assert "its key is not among some" in reported[0]
 
 
 def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
@@ -223,9 +223,9 @@ def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
         check=True,
     )
     clone.git("update-ref", "HEAD", made.stdout.decode("ascii").strip())
-    found, told = status(clone, "commit-signatures", keys / "allowed")
+    found, reported = status(clone, "commit-signatures", keys / "allowed")
     assert found == "skipped"
-    assert told == [
+    assert reported == [
         "1 signed by other means than SSH, of which the file of allowed signers says nothing",
         "none of the 3 commits that touched locks/ is signed by SSH",
     ]
@@ -243,9 +243,9 @@ def test_a_commit_whose_content_changed_under_its_signature_is_forged(clone, key
         check=True,
     )
     clone.git("update-ref", "HEAD", made.stdout.decode("ascii").strip())
-    found, told = status(clone, "commit-signatures", keys / "allowed")
+    found, reported = status(clone, "commit-signatures", keys / "allowed")
     assert found == "failed"
-    assert "it does not hold for alice@example.org" in told[0]
+    assert "it does not hold for alice@example.org" in reported[0]
 
 
 @pytest.mark.parametrize("mark", ["\v", "\r", "\f", "\x1c", "\x85", "\u2028", "\u2029"])

@@ -151,8 +151,8 @@ def test_ssh_keygen_is_given_bytes_and_what_it_says_is_told(monkeypatch):
         return subprocess.CompletedProcess(command, code, out, err)
 
     monkeypatch.setattr(signatures.subprocess, "run", run)
-    told = [signatures._keygen("-Y", "sign", stdin=b"data") for _ in answers]
-    assert told == [(0, "out"), (1, "err"), (1, "out"), (0, "\udcff")]
+    reported = [signatures._keygen("-Y", "sign", stdin=b"data") for _ in answers]
+    assert reported == [(0, "out"), (1, "err"), (1, "out"), (0, "\udcff")]
     assert asked[0] == (["ssh-keygen", "-Y", "sign"], {"input": b"data", "capture_output": True, "check": False})
     assert signatures.printable("a\udcff") == "a\ufffd"
 
@@ -248,8 +248,8 @@ def test_a_signature_that_nobody_may_have_made_says_why(tmp_path, monkeypatch):
         ((0, ""), "ssh-keygen gave no reason"),
         ((1, "a"), "a"),
     ):
-        told = message(lambda find=find: verified(monkeypatch, Keygen("a", find=find), path))
-        assert told == f"its key is not among allowed: {why}"
+        text = message(lambda find=find: verified(monkeypatch, Keygen("a", find=find), path))
+        assert text == f"its key is not among allowed: {why}"
     # a name that stands in no line ends the search
     keygen = Keygen(find=(0, "nobody"))
     assert message(lambda: verified(monkeypatch, keygen, path)) == "it does not hold for nobody: not by nobody"
@@ -260,8 +260,8 @@ def test_a_signature_is_read_up_to_its_limit(tmp_path, monkeypatch):
     path = allowed(tmp_path, "a")
     monkeypatch.setattr(signatures, "_keygen", Keygen("a"))
     assert signatures.verify_signature(b"", b"x" * (64 << 10), path).principal == "a"
-    told = message(lambda: signatures.verify_signature(b"", b"x" * ((64 << 10) + 1), path))
-    assert told == "a signature of 65537 bytes, expected at most 65536"
+    text = message(lambda: signatures.verify_signature(b"", b"x" * ((64 << 10) + 1), path))
+    assert text == "a signature of 65537 bytes, expected at most 65536"
 
 
 # V24
@@ -363,11 +363,11 @@ def test_who_signed_commits_and_tags_is_noted_and_who_did_not_is_counted(judged,
 
 def test_a_forged_signature_is_told_by_its_object_and_none_at_all_is_skipped(judged, monkeypatch):
     bad = signed("commit 1", SSH + b"bad")
-    told = Problem(
+    reported = Problem(
         "commit 1", "it is bad", "a signature by an allowed signer", "somebody else froze it or vouches for it"
     )
     none = "none of the 0 commits that touched locks/ is signed by SSH"
-    assert commits(judged, monkeypatch, bad) == ([told], [], none)
+    assert commits(judged, monkeypatch, bad) == ([reported], [], none)
     other = (signed("commit 2", b"-----BEGIN PGP"), signed("commit 3", b""), signed("commit 4", b""))
     note = "1 signed by other means than SSH, of which the file of allowed signers says nothing"
     assert commits(judged, monkeypatch, *other) == ([], [note], none.replace("0", "3"))

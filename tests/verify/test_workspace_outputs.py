@@ -58,8 +58,8 @@ def test_an_output_that_was_changed_is_told_with_the_place_that_recorded_it(copy
     curve.write_bytes(b"other")
     out = copy.get(DvcLocks).recorded["stages/ladder/rung1/d1-c000/dvc.lock"]["run@cpu-fp32-1000"].outs[TRACE]
     place = f"stages/ladder/rung1/d1-c000/dvc.lock, /stages/run@cpu-fp32-1000/outs/{out.at}/md5"
-    told = Problem(TRACE, md5_path(curve.parent), f"{before}, as in {place}", "the file was changed")
-    assert check(copy) == ([told], [])
+    reported = Problem(TRACE, md5_path(curve.parent), f"{before}, as in {place}", "the file was changed")
+    assert check(copy) == ([reported], [])
     with pytest.raises(Skip, match="no output is here"):  # the workspace is none of a commit's
         check(copy, commit="a" * 40)
 
@@ -91,9 +91,9 @@ def test_an_object_of_the_cache_that_is_not_what_it_is_called_is_told(copy):
     put(copy.root, curves, b"other")
     digest = md5_path(copy.root / ".dvc/cache/files/md5" / curves[:2] / curves[2:])
     place = f".dvc/cache/files/md5/{curves[:2]}/{curves[2:]}"
-    told = Problem(place, f"content of digest {digest}", curves, "the cache was changed")
-    assert check(copy) == ([told], [])
-    assert check(copy, commit="a" * 40)[0] == [told]
+    reported = Problem(place, f"content of digest {digest}", curves, "the cache was changed")
+    assert check(copy) == ([reported], [])
+    assert check(copy, commit="a" * 40)[0] == [reported]
 
 
 def test_a_folder_of_the_cache_is_looked_through_file_by_file(tmp_path):
@@ -158,8 +158,10 @@ def test_the_score_of_a_command_is_read_again_from_the_log_of_its_run(copy, monk
     big = copy.root / TRACE / "big"
     monkeypatch.setattr(artifacts, "MAX_LOG_BYTES", (copy.root / TRACE / "curve.csv").stat().st_size)
     gone = "rung1/d1-c000/cpu-bf16/1000"
-    told = Problem("ledger/runs.jsonl", "1", "2", f"{RUN}: the log has another score", line=2, pointer="/facts/printed")
-    assert check(copy) == ([told], [])
+    reported = Problem(
+        "ledger/runs.jsonl", "1", "2", f"{RUN}: the log has another score", line=2, pointer="/facts/printed"
+    )
+    assert check(copy) == ([reported], [])
     assert len(runner.seen) == 34  # those that were executed
     assert runner.seen[RUN] == {"curve.csv": (copy.root / TRACE / "curve.csv").read_bytes()}
     monkeypatch.setattr(artifacts, "MAX_LOG_BYTES", (copy.root / TRACE / "curve.csv").stat().st_size - 1)
@@ -167,7 +169,7 @@ def test_the_score_of_a_command_is_read_again_from_the_log_of_its_run(copy, monk
     assert runner.seen[RUN] == {}
     shutil.rmtree(copy.root / "artifacts" / "traces" / gone)
     problems, notes = check(copy)
-    assert problems == [told]
+    assert problems == [reported]
     assert notes[0] == ("the logs of 1 runs are not here, so their scores were not read again; `dvc repro` brings them")
     assert not big.exists()
     assert check(copy, without=(Ledger,))[0] == []
@@ -218,13 +220,13 @@ def test_the_corpus_is_the_frozen_one_file_by_file(copy):
     ]
     (copy.root / "artifacts" / "corpus" / "val.bin").write_bytes(b"junk")
     expected = artifacts.files.sha256_bytes(b"val.bin")
-    told = Problem(
+    reported = Problem(
         "artifacts/corpus/val.bin", artifacts.files.sha256_bytes(b"junk"), expected, "runs were not made on this text"
     )
-    assert corpus(copy, known) == [told]
+    assert corpus(copy, known) == [reported]
     (copy.root / "artifacts" / "corpus" / "locked.bin").unlink()
     altered = alter(copy, known)
-    assert list(artifacts.check_corpus(altered)) == [told]
+    assert list(artifacts.check_corpus(altered)) == [reported]
     assert altered.notes == ["locked.bin of the corpus is not here; `dvc repro corpus` brings it"]
 
 
