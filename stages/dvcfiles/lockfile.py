@@ -56,13 +56,16 @@ class LockedStage:
     params: dict[str, dict[str, object]]
 
 
-def parse(data: bytes, where: str) -> dict[str, LockedStage]:
-    """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong."""
+def parse(data: bytes, where: str, most: int | None = None) -> dict[str, LockedStage]:
+    """The stages of a dvc.lock by name; `BadLock` or `BadYaml` names the place in `where` that is wrong.
+
+    In another form than DVC's own it may have `most` bytes, if that is given.
+    """
     if len(data) > MAX_BYTES:
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
     value = _plain(data) if find_conflict(data) is None else None
     if value is None:
-        value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM, max_nodes=MAX_NODES, aliases=False)
+        value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM if most is None else most, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
         raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
     if unknown := sorted(set(value) - {"schema", "stages"}):

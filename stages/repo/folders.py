@@ -11,17 +11,17 @@ folder once; git itself, asked for the commits that touch a path, would walk the
 from __future__ import annotations
 
 import hashlib
-import io
+import sys
 from collections.abc import Iterable, Iterator
 
-from stages.domain.errors import Unreadable
-from stages.repo.git import MAX_BLOB, Git
+from stages.domain.errors import Invalid, Unreadable
+from stages.repo.git import MAX_BLOB, MAX_GROUP, Git
 from stages.repo.objects import FOLDER, Entry, scan_tree, split_tree
 
 #: What a list of paths may take in memory, and what each takes beside its letters.
-MAX_LISTED, PATH_BYTES = 128 << 20, 300
-#: So many bytes of folders are read at once.
-MAX_GROUP = 8 << 20
+MAX_LISTED, PATH_BYTES = 192 << 20, 250
+#: How many letters a path may have that is listed.
+MAX_PATH = 4096
 #: The mode of a folder, and how it begins; tools of old wrote 040000.
 _FOLDER, _FOLDER_STARTS = FOLDER.encode("ascii"), b"40"
 
@@ -43,8 +43,11 @@ def list_inside(git: Git, folder: str, most: int = MAX_LISTED, what: str = "") -
         path, oid = waiting.pop()
         for name, entry in git.folder(oid).items():
             place = f"{path}{name}"
-            taken += PATH_BYTES + len(place)
+            taken += PATH_BYTES + sys.getsizeof(place)  # one letter of four bytes makes four times as many of all
             _require_room(what or f"object {folder}", taken, most)
+            if len(place) > MAX_PATH:
+                message = f"a path of {len(place)} letters, expected at most {MAX_PATH}, as a file system has it"
+                raise Unreadable.at(what or f"object {folder}", message)
             if entry.mode == FOLDER:
                 waiting.append((f"{place}/", entry.oid))
             else:
@@ -55,35 +58,12 @@ def list_inside(git: Git, folder: str, most: int = MAX_LISTED, what: str = "") -
 def _require_room(what: str, taken: int, most: int) -> None:
     if taken > most:
         message = f"its files and folders take more than {most} bytes of memory to list, expected at most so many"
-        raise Unreadable.at(what, f"{message}; `git ls-tree` shows what stands there under many names")
+        raise Unreadable.at(what, f"{message}; is a folder there under many names? `git ls-tree` shows them")
 
 
 def scan_folder(git: Git, folder: str) -> Iterator[tuple[str, bytes, bytes]]:
     """The mode, name and id of each entry of a folder, given by its id, as leniently as git reads them."""
     return scan_tree(folder, git.read(folder, "tree", MAX_BLOB))
-
-
-def read_folders(git: Git, commit: str) -> Iterator[dict[str, bytes]]:
-    """The different folders of a history by id, each before what is in it, in groups of at most MAX_GROUP bytes.
-
-    Larger ones are left out, and all where git cannot list them: whoever reads them alone learns why.
-    """
-    options = ("--objects", "--filter=blob:none", "--no-object-names", "--end-of-options", commit)
-    listed = git.run("rev-list", *options)
-    form = "--batch-check=%(objectname) %(objecttype) %(objectsize)"
-    sizes = git.run("cat-file", form, stdin=listed.stdout if listed.returncode == 0 else b"")
-    group: list[str] = []
-    room = MAX_GROUP
-    for line in io.BytesIO(sizes.stdout):
-        words = line.decode("ascii").split()
-        if len(words) != 3 or words[1] != "tree" or int(words[2]) > MAX_GROUP:
-            continue
-        if int(words[2]) > room:
-            yield dict(zip(group, git.read_many(group, "tree", MAX_GROUP), strict=True))
-            group, room = [], MAX_GROUP
-        group.append(words[0])
-        room -= int(words[2])
-    yield dict(zip(group, git.read_many(group, "tree", MAX_GROUP), strict=True))
 
 
 class NamedFiles:
@@ -97,10 +77,17 @@ class NamedFiles:
         #: The contents of folders that were read last, by id.
         self._group: dict[str, bytes] = {}
         self._room = MAX_GROUP
+        self._paths: set[bytes] = set()
+        #: Where folders with such files stand, and what that takes in memory.
+        self._seen: set[tuple[bytes, bytes]] = set()
+        self._taken = 0
 
     def learn(self, commit: str) -> None:
-        """Read all folders of a history, many at once: what is asked afterwards reads none that says nothing."""
-        for group in read_folders(self._git, commit):
+        """Read all folders up to a commit, many at once: what is asked afterwards reads none without such a file."""
+        options = ("--objects", "--filter=blob:none", "--no-object-names", "--end-of-options", commit)
+        listed = self._git.run("rev-list", *options)  # where it fails, whoever reads the folders alone learns why
+        oids = listed.stdout.decode("ascii").split() if listed.returncode == 0 else []
+        for group in self._git.read_groups(oids, "tree"):
             self._group, self._room = group, MAX_GROUP
             for folder in list(group):
                 self.digest(folder)
@@ -129,38 +116,59 @@ class NamedFiles:
         return unknown
 
     def paths(self, folders: Iterable[str]) -> list[str]:
-        """The paths of the files in any of some folders, given by their ids; each once, sorted.
+        """The paths of the files in any of the folders, given by their ids, that were asked for so far; sorted.
 
         `Unreadable` where they take too much memory, with the folders that they are in.
         """
-        paths: set[bytes] = set()
-        waiting = [(b"", bytes.fromhex(folder)) for folder in dict.fromkeys(folders) if self.digest(folder)]
-        seen, taken = set(waiting), 0
+        try:
+            self._find_paths(folders)
+        except Invalid:
+            self._paths, self._seen, self._taken = set(), set(), 0  # nothing counts as looked at that was not
+            raise
+        return sorted(path.decode("utf-8", "surrogateescape") for path in self._paths)
+
+    def _find_paths(self, folders: Iterable[str]) -> None:
+        waiting = []
+        for folder in dict.fromkeys(folders):
+            place = b"", bytes.fromhex(folder)
+            if place not in self._seen and self.digest(folder):
+                self._seen.add(place)
+                waiting.append(place)
+        inside: dict[bytes, list[tuple[bytes, bytes, bytes]]] = {}
         while waiting:
-            path, folder = waiting.pop()
-            for mode, name, oid in self._entries(folder):
-                place = path + name
+            path, oid = waiting.pop()
+            if oid not in inside:
+                inside[oid] = [entry for entry in self._entries(oid) if entry[0] != _FOLDER or self._digests[entry[2]]]
+                self._take(oid, PATH_BYTES * len(inside[oid]))
+            for mode, name, content in inside[oid]:
                 if mode != _FOLDER:
-                    paths.add(place)
-                elif self._digests[oid] and (inner := (place + b"/", oid)) not in seen:
-                    taken += PATH_BYTES + len(place)
-                    _require_room(f"object {folder.hex()}", taken, MAX_LISTED)
-                    seen.add(inner)
+                    self._paths.add(path + name)
+                elif (inner := (b"%s%s/" % (path, name), content)) not in self._seen:
+                    self._take(oid, PATH_BYTES + len(inner[0]))
+                    self._seen.add(inner)
                     waiting.append(inner)
-        return sorted(path.decode("utf-8", "surrogateescape") for path in paths)
+        self._taken -= PATH_BYTES * sum(map(len, inside.values()))
+
+    def _take(self, folder: bytes, size: int) -> None:
+        self._taken += size
+        _require_room(f"object {folder.hex()}", self._taken, MAX_LISTED)
 
     def _entries(self, folder: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """The folders and the named files right in a folder: the mode, the name, the id."""
+        """The folders and the named files right in a folder: the mode, the name, the id. Not folders known as empty."""
         oid = folder.hex()
         data = self._read(oid)
         names = [name for name in self._names if name in data]
         for start, end, after in split_tree(oid, data):
-            if names or data[start] in _FOLDER_STARTS:
-                mode, _, name = data[start:end].partition(b" ")
-                if mode.lstrip(b"0") == _FOLDER:
-                    yield _FOLDER, name, data[end + 1 : after]
-                elif name in names:
-                    yield mode, name, data[end + 1 : after]
+            if data[start] in _FOLDER_STARTS:
+                if self._digests.get(data[end + 1 : after]) == b"":
+                    continue
+            elif not names:
+                continue
+            mode, _, name = data[start:end].partition(b" ")
+            if mode.lstrip(b"0") == _FOLDER:
+                yield _FOLDER, name, data[end + 1 : after]
+            elif name in names:
+                yield mode, name, data[end + 1 : after]
 
     def _read(self, oid: str) -> bytes:
         if oid not in self._group:

@@ -16,7 +16,7 @@ import hashlib
 import io
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -61,8 +61,10 @@ MAX_BLOB, MAX_COMMIT, MAX_FOLDER = 64 << 20, 1 << 20, 16 << 20
 SMALL_BLOB, MAX_SMALL_BLOBS = 16 << 10, 32 << 20
 #: Folders are kept up to so many bytes of them in all; read, they take about eight times as much.
 MAX_FOLDERS = 8 << 20
-#: How many bytes all commits of a history may have: so many, and some for each.
-MAX_HISTORY, COMMIT_BYTES = 64 << 20, 4096
+#: So many bytes of commits or folders are read at once.
+MAX_GROUP = 8 << 20
+#: How many answers to "what stands at this path of this folder" are kept: the history is read for each commit verified.
+MAX_PLACES = 100_000
 #: A command of git that takes longer is ended.
 MAX_SECONDS = 600
 #: So many bytes of a file are in memory at a time where only its digest is wanted.
@@ -127,9 +129,10 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._reader: subprocess.Popen[bytes] | None = None
-        #: By the id of a folder, its size and its entries; the one that was asked for last comes last.
+        #: By the id of a folder, its size and its entries, in the order in which they were read.
         self._folders: dict[str, tuple[int, dict[str, Entry]]] = {}
         self._folder_bytes = 0
+        self._places: dict[tuple[str, str], Entry | None] = {}
         self._commits: dict[str, Commit] = {}
         self._blobs: dict[str, bytes] = {}
         self._blob_bytes = 0
@@ -300,21 +303,26 @@ class Git:
         return self._commits[oid]
 
     def folder(self, oid: str) -> dict[str, Entry]:
-        """The entries of a folder, by its id. Those that were asked for last are kept."""
-        kept = self._folders.pop(oid, None)
+        """The entries of a folder, by its id. Those that were read last are kept."""
+        kept = self._folders.get(oid)
         if kept is None:
             data = self.read(oid, "tree", MAX_FOLDER)
             while self._folders and self._folder_bytes + len(data) > MAX_FOLDERS:
                 size, _ = self._folders.pop(next(iter(self._folders)))
                 self._folder_bytes -= size
-            kept = len(data), parse_tree(oid, data)
+            kept = self._folders[oid] = len(data), parse_tree(oid, data)
             self._folder_bytes += len(data)
-        self._folders[oid] = kept  # the last one
         return kept[1]
 
     def entry(self, commit: str, path: str) -> Entry | None:
         """What a commit holds at a path relative to `root` (a file, a folder, a link), or None. '' is `root` itself."""
-        return self.top_entry(commit, f"{self.prefix}{path}")
+        key = self.commit(commit).tree, path
+        if key not in self._places:
+            entry = self.top_entry(commit, f"{self.prefix}{path}")
+            if len(self._places) >= MAX_PLACES:
+                return entry
+            self._places[key] = entry
+        return self._places[key]
 
     def top_entry(self, commit: str, path: str) -> Entry | None:
         """The same at a path relative to the top of the repository."""
@@ -329,7 +337,7 @@ class Git:
     def ancestry(self, commit: str) -> dict[str, Commit]:
         """A commit and all that came before it, parents first; at the edge of a shallow clone commits have none."""
         listed = self.run("rev-list", commit)  # where it fails, the walk below tells which commit is to blame
-        self._read_commits(listed.stdout.decode("ascii").split() if listed.returncode == 0 else ())
+        self.read_commits(listed.stdout.decode("ascii").split() if listed.returncode == 0 else ())
         order: dict[str, Commit] = {}
         stack: list[tuple[str, bool]] = [(commit, False)]
         while stack:
@@ -344,22 +352,37 @@ class Git:
                 stack.extend((parent, False) for parent in reversed(parents))
         return order
 
-    def _read_commits(self, oids: Iterable[str]) -> None:
-        """Read many commits at once."""
-        asked = [oid for oid in oids if oid not in self._commits]
-        lines = "".join(f"{oid}\n" for oid in asked).encode()
-        sizes = self.run("cat-file", "--batch-check=%(objectsize)", stdin=lines).stdout.split()
-        total, most = sum(int(size) for size in sizes if size.isdigit()), MAX_HISTORY + COMMIT_BYTES * len(asked)
-        if total > most:
-            raise Unreadable(f"{len(asked)} commits have {total} bytes, expected at most {most}; `git fsck` tells more")
-        for oid, data in zip(asked, self.read_many(asked, "commit", MAX_COMMIT), strict=True):
-            self._commits[oid] = parse_commit(oid, data)
+    def read_commits(self, oids: Iterable[str]) -> None:
+        """Read many commits at once, so far as they are here; `commit` tells of another what is wrong with it."""
+        for group in self.read_groups((oid for oid in oids if oid not in self._commits), "commit"):
+            for oid, data in group.items():
+                if len(data) <= MAX_COMMIT:
+                    self._commits[oid] = parse_commit(oid, data)
 
-    def read_many(self, oids: Sequence[str], kind: str, most: int) -> Iterator[bytes]:
-        """Objects of a kind, each of at most `most` bytes. One command reads all: ten thousand alone take a second."""
-        done = self.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in oids).encode("ascii"))
-        out = io.BytesIO(done.stdout)
-        return (self._object(out, oid, kind, most) for oid in oids)
+    def read_groups(self, oids: Iterable[str], kind: str) -> Iterator[dict[str, bytes]]:
+        """Objects of a kind by id, in groups of at most MAX_GROUP bytes; larger ones and what is not here are left out.
+
+        A command reads a whole group: to ask for ten thousand of them one by one takes a second.
+        """
+        asked = "".join(f"{oid}\n" for oid in oids).encode("ascii")
+        sizes = self.run("cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)", stdin=asked)
+        group: list[str] = []
+        room = MAX_GROUP
+        for line in io.BytesIO(sizes.stdout):
+            words = line.decode("ascii").split()
+            if len(words) != 3 or words[1] != kind or int(words[2]) > MAX_GROUP:
+                continue
+            if int(words[2]) > room:
+                yield self._read_group(group, kind)
+                group, room = [], MAX_GROUP
+            group.append(words[0])
+            room -= int(words[2])
+        yield self._read_group(group, kind)
+
+    def _read_group(self, oids: list[str], kind: str) -> dict[str, bytes]:
+        asked = "".join(f"{oid}\n" for oid in oids).encode("ascii")
+        out = io.BytesIO(self.run("cat-file", "--batch", stdin=asked).stdout)
+        return {oid: self._object(out, oid, kind, MAX_GROUP) for oid in oids}
 
     def ignored(self, paths: Iterable[str]) -> frozenset[str]:
         """Those of the paths of the workspace that git ignores and does not hold."""

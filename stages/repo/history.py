@@ -9,15 +9,17 @@ A workspace with changes counts as one more commit. `stages.repo.history_reader`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from stages.domain import names
 from stages.repo.past_files import Commitment, EvidenceLine, PastLock, parse_evidence_line
 
 WORKSPACE = "the workspace"
 RUNS, DECISIONS, HINDSIGHT = (f"{names.LEDGER.as_posix()}/{name}.jsonl" for name in ("runs", "decisions", "hindsight"))
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,17 @@ class History:
         """The lines of each ledger of a state, by its path, that it has in none of the states right before it."""
         yield RUNS, self.new_lines(state)
         for path, lines in state.ledgers.items():
-            before = (parent.ledgers.get(path, frozenset()) for parent in self.parents(state))
-            yield path, lines.difference(*before)
+            yield path, _new(lines, (parent.ledgers.get(path, frozenset()) for parent in self.parents(state)))
 
     def new_lines(self, state: HistoryState) -> frozenset[bytes]:
         """The lines of a state that none of the states right before it holds."""
-        return state.lines.difference(*(parent.lines for parent in self.parents(state)))
+        return _new(state.lines, (parent.lines for parent in self.parents(state)))
 
     def new_commitments(self, state: HistoryState) -> list[Commitment]:
         """The commitments of a state's evidence that none of the states right before it has, sorted."""
-        return sorted(state.commitments.difference(*(parent.commitments for parent in self.parents(state))))
+        return sorted(_new(state.commitments, (parent.commitments for parent in self.parents(state))))
 
-    @property
+    @cached_property
     def locks(self) -> dict[tuple[str, str], PastLock]:
         """Every lock that ever stood here, by gate and digest, the earliest first."""
         return {(gate, lock.digest): lock for state in self.states.values() for gate, lock in state.locks.items()}
@@ -135,3 +136,9 @@ class History:
         """The rules of evidence that names none, such as that of a dvc.lock alone: those that stood right before it."""
         before = [parent.locks.get(gate) for parent in self.parents(state)]
         return before if any(before) else [state.locks.get(gate)]
+
+
+def _new(values: frozenset[Item], before: Iterable[frozenset[Item]]) -> frozenset[Item]:
+    """The values that none of the sets before has; quick where one of them is the same set, as in most commits."""
+    sets = list(before)
+    return frozenset() if any(each is values for each in sets) else values.difference(*sets)

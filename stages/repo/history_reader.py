@@ -14,7 +14,6 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from stages.domain import names
 from stages.domain.errors import Invalid, Unreadable
@@ -38,15 +37,15 @@ _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
 #: Those of a rung; in the earlier layout each rung had one, outside of stages/ladder/.
 _DVC_LOCK_PATH = re.compile(r"stages/(?:ladder/)?(rung[1-9][0-9]?)/(?:[a-z0-9][a-z0-9_-]*/)?dvc\.lock")
 #: What is kept of a history may take so much memory; about what a line takes beside its bytes, a place in a set of a
-#: state, a byte of a lock, and a path or an id.
-MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR, TEXT_BYTES = 256 << 20, 512, 64, 10, 200
+#: state, a byte of a lock, a path or an id, and what evidence commits to.
+MAX_KEPT, LINE_BYTES, PLACE_BYTES, LOCK_FACTOR, TEXT_BYTES, COMMITMENT_BYTES = 256 << 20, 512, 64, 10, 200, 400
 
 
 class _Reader:
     """Reads commits into states: each content once, and nothing of a commit that changed nothing."""
 
-    def __init__(self, git: Git, history: History) -> None:
-        self._git, self._history = git, history
+    def __init__(self, git: Git, history: History, ledgers: NamedFiles) -> None:
+        self._git, self._history, self._ledgers = git, history, ledgers
         self._workspace: dict[str, bytes] = {}
         #: By its path from the root of the study, that from the top of the repository.
         self._elsewhere: dict[str, str] = {}
@@ -59,7 +58,9 @@ class _Reader:
         #: Most lines stand in many commits, and are kept once.
         self._same = {line: line for line in history.parsed_lines}
         self._kept_bytes = 0
-        self._commitments: dict[str, frozenset[Commitment]] = {}
+        self._commitments: dict[tuple[str, str], frozenset[Commitment]] = {}
+        self._decisions: dict[str, set[Commitment]] = {}
+        self._same_commitments: dict[Commitment, Commitment] = {}
 
     def find_elsewhere(self, commits: Mapping[str, Commit]) -> None:
         """Find the ledgers of other folders in any of some commits, which `commit_oids` then names.
@@ -67,13 +68,11 @@ class _Reader:
         Such is that of a study before it was moved. The paths begin with `../` where they lie outside of the root.
         """
         ends = (f"/{RUNS}", f"/{HINDSIGHT}")
-        files = _ledger_files(self._git, commits)
-        paths = [
-            path for path in files.paths(content.tree for content in commits.values()) if f"/{path}".endswith(ends)
-        ]
         own = {f"{self._git.prefix}{path}" for path in (RUNS, HINDSIGHT)}
         start = f"/{self._git.prefix}"
-        self._elsewhere = {posixpath.relpath(f"/{path}", start): path for path in paths if path not in own}
+        for path in self._ledgers.paths(content.tree for content in commits.values()):
+            if path not in own and f"/{path}".endswith(ends):
+                self._elsewhere[posixpath.relpath(f"/{path}", start)] = path
 
     def elsewhere_oids(self, commit: str) -> dict[str, str]:
         """The ids of the ledgers of other folders in a commit, by path."""
@@ -82,10 +81,11 @@ class _Reader:
             entry = self._git.top_entry(commit, place)
             if entry is None or entry.mode in (FOLDER, REPOSITORY):
                 continue
-            folder = place.rpartition("ledger/")[0]
-            beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
-            if any(beside):
-                self._history.studies_elsewhere.add(path)
+            if path not in self._history.studies_elsewhere:
+                folder = place.rpartition("ledger/")[0]
+                beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
+                if any(beside):
+                    self._history.studies_elsewhere.add(path)
             oids[path] = self._text(commit, entry.oid)
         return oids
 
@@ -96,7 +96,7 @@ class _Reader:
         key = (*tops, *elsewhere.items())
         if key not in self._oids:
             oids = self._own_oids(tops) | elsewhere
-            self.keep(f"commit {commit}", PLACE_BYTES * len(oids))
+            self.keep(f"commit {commit}", PLACE_BYTES * (len(oids) + 3 * len(elsewhere)))
             self._oids[key] = {self._text(commit, path): self._text(commit, oid) for path, oid in oids.items()}
         return self._oids[key]
 
@@ -149,17 +149,27 @@ class _Reader:
             if (name := _LOCK_PATH.fullmatch(path)) and (lock := self._lock(oid, name[1])):
                 locks[lock.gate] = lock
         lines = self._run_lines(oids[RUNS]) if RUNS in oids else frozenset()
-        commitments = self._evidence(oids.get(RUNS, ""), lines) | self._decided(oids.get(DECISIONS, ""))
+        commitments = self._evidence(commit, oids.get(RUNS, ""), oids.get(DECISIONS, ""))
         for path, oid in oids.items():
             name = _DVC_LOCK_PATH.fullmatch(path)
             if name and name[1] not in {rung for rung, _ in commitments} and self._holds_trained_run(oid, path):
                 commitments |= {(name[1], "")}
-        before = (self._history.states[parent].locks_so_far for parent in parents)
-        locks_so_far = frozenset((gate, lock.digest) for gate, lock in locks.items()).union(*before)
-        self.keep(f"commit {commit}", PLACE_BYTES * (len(commitments) + len(locks_so_far)))
+        locks_so_far = self._join_locks(commit, parents, {(gate, lock.digest) for gate, lock in locks.items()})
+        self.keep(f"commit {commit}", PLACE_BYTES * len(parents))  # every check looks at each of them
         ledgers = {path: self._ledger_lines(path, oids[path]) for path in (HINDSIGHT, *self._elsewhere) if path in oids}
         state = HistoryState(commit, parents, oids, locks, commitments, lines, locks_so_far, ledgers)
         self._history.states[commit] = state
+
+    def _join_locks(
+        self, commit: str, parents: tuple[str, ...], own: set[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        """The locks that a commit or an ancestor held; where it brings none, those of its parent."""
+        before = [self._history.states[parent].locks_so_far for parent in parents]
+        if before and own <= before[0] and all(each is before[0] for each in before):
+            return before[0]
+        joined = frozenset(own.union(*before))
+        self.keep(f"commit {commit}", PLACE_BYTES * len(joined))
+        return joined
 
     def _holds_trained_run(self, oid: str, path: str) -> bool:
         if oid not in self._trained:
@@ -183,7 +193,7 @@ class _Reader:
 
     def join_tips(self, commit: str, tips: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         """The states that a commit stands on, from those that each of its parents does."""
-        if len(set(tips)) == 1:
+        if tips and all(each == tips[0] for each in tips):
             return tips[0]
         joined = tuple(dict.fromkeys(state for each in tips for state in each))
         self.keep(f"commit {commit}", PLACE_BYTES * len(joined))
@@ -204,6 +214,8 @@ class _Reader:
             lines: set[bytes] = set()
             taken = 0
             for line in io.BytesIO(self._load(oid)):
+                if line in lines:
+                    continue
                 whole = line if line.endswith(b"\n") else line + b"\n"
                 known = self._same.get(whole) or fresh.get(whole)
                 if known is None:
@@ -227,29 +239,47 @@ class _Reader:
                 raise
             return frozenset()
 
-    def _evidence(self, oid: str, lines: Iterable[bytes]) -> frozenset[Commitment]:
-        if oid not in self._commitments:
-            parsed = (self._history.line(line) for line in lines)
-            self._commitments[oid] = frozenset(line.commitment for line in parsed if line)
-        return self._commitments[oid]
+    def _evidence(self, commit: str, runs: str, decisions: str) -> frozenset[Commitment]:
+        """What the ledger and the decisions of a commit, given by their ids, commit to."""
+        if (runs, decisions) not in self._commitments:
+            parsed = (self._history.line(line) for line in (self._run_lines(runs) if runs else ()))
+            found = {self._commitment(commit, line.commitment) for line in parsed if line}
+            found |= self._decided(commit, decisions) if decisions else frozenset()
+            self.keep(f"commit {commit}", PLACE_BYTES * len(found))
+            self._commitments[runs, decisions] = frozenset(found)
+        return self._commitments[runs, decisions]
 
-    def _decided(self, oid: str) -> frozenset[Commitment]:
-        lines = io.BytesIO(self._load(oid)) if oid else ()
-        decided = (parse_decision_commitment(line.rstrip(b"\n")) for line in lines)
-        return frozenset(commitment for commitment in decided if commitment)
+    def _decided(self, commit: str, oid: str) -> set[Commitment]:
+        """What the lines of decisions.jsonl commit to, each different line read once."""
+        if oid not in self._decisions:
+            seen: set[bytes] = set()
+            decided: set[Commitment] = set()
+            taken = 0
+            for line in io.BytesIO(self._load(oid)):
+                if line in seen:
+                    continue
+                seen.add(line)
+                taken += PLACE_BYTES + len(line)
+                self._require_room(f"object {oid}", taken)
+                if commitment := parse_decision_commitment(line.rstrip(b"\n")):
+                    decided.add(self._commitment(commit, commitment))
+            self._decisions[oid] = decided
+        return self._decisions[oid]
+
+    def _commitment(self, commit: str, commitment: Commitment) -> Commitment:
+        """A commitment, which many commits have, kept once."""
+        if commitment not in self._same_commitments:
+            self.keep(f"commit {commit}", COMMITMENT_BYTES)
+            self._same_commitments[commitment] = commitment
+        return self._same_commitments[commitment]
 
 
-#: What is known of the folders of a repository, whose history is read once for each commit that is verified.
-_LEDGER_FILES: WeakKeyDictionary[Git, NamedFiles] = WeakKeyDictionary()
-
-
-def _ledger_files(git: Git, commits: Mapping[str, Commit]) -> NamedFiles:
-    """Where ledgers are in the folders of some commits, the last of which descends from all others."""
-    if git not in _LEDGER_FILES:
-        _LEDGER_FILES[git] = NamedFiles(git, (path.rpartition("/")[2] for path in (RUNS, HINDSIGHT)))
-        for last in list(commits)[-1:]:
-            _LEDGER_FILES[git].learn(last)
-    return _LEDGER_FILES[git]
+def find_ledgers(git: Git, commit: str | None) -> NamedFiles:
+    """The ledgers in all folders up to a commit. Whoever reads the history of many commits keeps it."""
+    ledgers = NamedFiles(git, (path.rpartition("/")[2] for path in (RUNS, HINDSIGHT)))
+    if commit:
+        ledgers.learn(commit)
+    return ledgers
 
 
 def _mattering_files(folder: str, inside: dict[str, Entry]) -> dict[str, str]:
@@ -263,20 +293,26 @@ def _matters(path: str) -> bool:
 
 
 def read_history(
-    git: Git, commit: str | None, workspace: Tree | None, parsed_lines: dict[bytes, EvidenceLine | None]
+    git: Git,
+    commit: str | None,
+    workspace: Tree | None,
+    parsed_lines: dict[bytes, EvidenceLine | None],
+    ledgers: NamedFiles | None = None,
 ) -> History:
     """The history up to a commit (None: there is none yet), and of a workspace on top of it where one is given.
 
-    `parsed_lines` are lines of runs.jsonl that were parsed already.
+    `parsed_lines` are lines of runs.jsonl that were parsed already, `ledgers` the search that is kept for all commits.
     """
     history = History(parsed_lines=parsed_lines)
-    reader = _Reader(git, history)
+    if ledgers is None:
+        ledgers = find_ledgers(git, commit)
+    reader = _Reader(git, history, ledgers)
     nearest: dict[str, tuple[str, ...]] = {}  # by commit, the states that it stands on
     oids: dict[str, dict[str, str]] = {}
     commits = git.ancestry(commit) if commit else {}
     reader.find_elsewhere(commits)
     for oid, content in commits.items():
-        parents = [parent for parent in content.parents if parent in nearest]
+        parents = [parent for parent in dict.fromkeys(content.parents) if parent in nearest]
         oids[oid] = reader.commit_oids(oid)
         below = reader.join_tips(oid, [nearest[parent] for parent in parents])
         if all(oids[oid] == oids[parent] for parent in parents) if parents else not oids[oid]:

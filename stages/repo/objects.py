@@ -65,12 +65,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Commit:
-    """What a commit says: the id of its folder, its parents, its committer's clock (seconds since 1970), its bytes."""
+    """What a commit says: the id of its folder, its parents, its committer's clock (seconds since 1970)."""
 
     tree: str
     parents: tuple[str, ...]
     seconds: int
-    data: bytes
 
 
 def _refused(oid: str, what: str) -> GitRefused:
@@ -148,4 +147,4 @@ def parse_commit(oid: str, data: bytes) -> Commit:
     parents = tuple(line[7:].decode("ascii") for line in head["parents"].split(b"\n")[:-1])
     if len({len(head["tree"]), len(oid), *map(len, parents)}) > 1:
         raise _refused(oid, "ids of two lengths in a commit")
-    return Commit(head["tree"].decode("ascii"), parents, int(head["committed"]), data)
+    return Commit(head["tree"].decode("ascii"), parents, int(head["committed"]))

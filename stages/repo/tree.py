@@ -44,10 +44,16 @@ def _is_own(path: str) -> bool:
     return path.endswith((".py", *COMPILED)) or _OWN.fullmatch(path) is not None
 
 
-def _raise(error: OSError) -> None:
-    """A folder that cannot be read is not an empty one; one that has gone since it was listed is none."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _entries_of(folder: Path) -> list[tuple[str, bool]]:
+    """The names in a folder, and whether each is a folder; a link is none.
+
+    A folder that cannot be read is not an empty one; one that has gone since it was listed is none.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except FileNotFoundError:
+        return []
 
 
 def limit_of(path: str) -> int:
@@ -183,20 +189,21 @@ class WorkTree:
 
     @cached_property
     def _present(self) -> list[str]:
-        files = []
-        for folder, folders, names in os.walk(self.root, onerror=_raise):
-            base = Path(folder).relative_to(self.root)
-            links = [name for name in folders if (Path(folder) / name).is_symlink() or self._repository(base / name)]
-            skipped = self.SKIPPED if base == Path() else frozenset[str]()
-            folders[:] = [name for name in folders if name not in skipped and name not in links]
-            if base.name == "__pycache__":  # Python writes into it whenever it runs
-                names = [name for name in names if not _BYTE_CODE.fullmatch(name)]
-            files += [(base / name).as_posix() for name in (*names, *links)]
+        files, waiting = [], [""]
+        while waiting:  # `os.walk` calls itself, as deep as folders are nested
+            base = waiting.pop()
+            compiled = base.endswith("__pycache__/")  # Python writes into it whenever it runs
+            for name, is_folder in _entries_of(self.root / base):
+                path = f"{base}{name}"
+                if is_folder and not self._repository(path):
+                    waiting += [f"{path}/"] if path not in self.SKIPPED else []
+                elif is_folder or not (compiled and _BYTE_CODE.fullmatch(name)):
+                    files.append(path)
         return sorted(files)
 
-    def _repository(self, path: Path) -> bool:
+    def _repository(self, path: str) -> bool:
         """Whether a folder is a repository of its own, which git would commit as a mere pointer."""
-        return path.as_posix() not in self.SKIPPED and os.path.lexists(self.root / path / ".git")
+        return path not in self.SKIPPED and os.path.lexists(self.root / path / ".git")
 
     def paths(self, under: str = "") -> list[str]:
         """The files under a folder, sorted."""
@@ -213,7 +220,7 @@ class WorkTree:
         """Git's mode of a file, as `git add` would take it."""
         if self._link(path):
             return LINK
-        if self._repository(Path(path)):
+        if self._repository(Path(path).as_posix()):
             return REPOSITORY
         return FILE if (self.root / path).is_file() else None
 

@@ -41,7 +41,9 @@ from stages.domain.garbage import rare_collections
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
+from stages.repo.folders import NamedFiles
 from stages.repo.git import Git, open_git, why_no_git
+from stages.repo.history_reader import find_ledgers
 from stages.repo.objects import GitAbsent
 from stages.repo.past_studies import PastStudy, read_past_studies
 from stages.repo.tree import CommitTree, Tree, open_tree
@@ -275,23 +277,31 @@ def _need(git: Git | None, root: Path) -> Git:
     return git
 
 
-def _verify_tree(root: Path, git: Git | None, tree: Tree, commit: str | None, options: Options) -> Report:
+def _verify_tree(
+    root: Path,
+    git: Git | None,
+    tree: Tree,
+    commit: str | None,
+    options: Options,
+    ledgers: NamedFiles | None = None,
+) -> Report:
     if commit is None and git is not None and (files := git.left_out(*_STUDY_PATHS)):
         message = f"{files[0]} is not in the workspace: a sparse checkout leaves it out"
         raise GitAbsent(message, "git sparse-checkout disable")
     depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")
-    case = Case(root, tree, git, commit, replace(options, depth=depth))
+    case = Case(root, tree, git, commit, replace(options, depth=depth), ledgers=ledgers)
     with rare_collections():
         return Report(tree.title, commit, depth, run_checks(case), options.required)
 
 
 def _verify_commits(root: Path, git: Git, commits: Sequence[str], options: Options) -> list[CommitStep]:
     steps = []
+    ledgers = find_ledgers(git, commits[-1]) if commits else None
     for commit in commits:
         tree, parents = CommitTree(git, commit), git.commit(commit).parents
         before = CommitTree(git, parents[0]) if parents and commit not in git.shallow else None
         author = git.ask("log", "-1", "--format=%an, %cs", commit).strip()
-        report = _verify_tree(root, git, tree, commit, options)
+        report = _verify_tree(root, git, tree, commit, options, ledgers)
         steps.append(CommitStep(commit, author, tuple(describe_commit(before, tree)), report))
     return steps
 

@@ -18,9 +18,10 @@ from typing import Literal, TypeVar
 from stages.domain.errors import Invalid, Unreadable
 from stages.dvcfiles import lockfile
 from stages.dvcfiles.lockfile import LockedStage
+from stages.repo.folders import NamedFiles
 from stages.repo.git import UNSHALLOW, Git, why_no_git
 from stages.repo.history import History
-from stages.repo.history_reader import read_history
+from stages.repo.history_reader import find_ledgers, read_history
 from stages.repo.objects import GitAbsent
 from stages.repo.past_files import EvidenceLine
 from stages.repo.tree import Tree
@@ -50,12 +51,16 @@ class Problem:
         return f"{self.place}: found {self.found}, expected {self.expected}; {self.meaning}"
 
 
-class CheckFailed(Exception):
-    """A check found problems."""
+#: More problems of one check than this say nothing more, and 20,000 of them would fill a screen for an hour.
+MAX_PROBLEMS = 200
 
-    def __init__(self, check: Check, problems: list[Problem]) -> None:
+
+class CheckFailed(Exception):
+    """A check found problems; of more than MAX_PROBLEMS the first, and how many `more` there are."""
+
+    def __init__(self, check: Check, problems: list[Problem], more: int = 0) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
-        self.check, self.problems = check, problems
+        self.check, self.problems, self.more = check, problems, more
 
 
 class Skip(Exception):
@@ -110,6 +115,8 @@ class Case:
     #: Lines of runs.jsonl that were read already, so that the history need not read them again.
     lines: dict[bytes, EvidenceLine | None] = field(default_factory=dict)
     later: tuple[str, ...] = ()
+    #: The search for ledgers in the folders of the repository, where other commits of it are verified as well.
+    ledgers: NamedFiles | None = None
     _learnt: dict[type, object] = field(default_factory=dict)
 
     @property
@@ -131,7 +138,10 @@ class Case:
             raise Skip(f"{reason}, so nothing says what came first", remedy)
         workspace = self.tree if self.commit is None else None
         try:
-            return read_history(self.git, self.commit or self.git.head, workspace, self.lines)
+            commit = self.commit or self.git.head
+            if self.ledgers is None:
+                self.ledgers = find_ledgers(self.git, commit)
+            return read_history(self.git, commit, workspace, self.lines, self.ledgers)
         except GitAbsent as absent:
             if not self.git.partial:  # nobody left it out on purpose: whoever took it away hides what it says
                 raise
@@ -218,13 +228,18 @@ def perform(check: Check, case: Case) -> list[str]:
         case.get(kind)
     case.notes = []
     problems: list[Problem] = []
+    more = 0
     try:
-        problems.extend(_problems(check, case))
+        for problem in _problems(check, case):
+            if len(problems) < MAX_PROBLEMS:
+                problems.append(problem)
+            else:
+                more += 1
     except Skip:
         if not problems:  # what was found before it gave up is found
             raise
     if problems:
-        raise CheckFailed(check, problems)
+        raise CheckFailed(check, problems, more)
     return case.notes
 
 

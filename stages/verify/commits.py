@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from stages.domain.errors import Refused
 from stages.repo.folders import scan_folder
 from stages.repo.git import UNSHALLOW, Git
-from stages.repo.objects import FOLDER, GitAbsent
-from stages.repo.touching import State, list_touching, watch_paths
+from stages.repo.objects import GitAbsent
+from stages.repo.touching import digest_parts, is_folder, list_touching, scan_root, watch_paths
 from stages.verify.locks import PARAMS
 
 #: A commit that touches none of these cannot change a verdict that rests on git alone.
-_VERDICT_FOLDERS = ("locks", "ledger", "trainer", "stages")
+_VERDICT_FOLDERS = (b"locks", b"ledger", b"trainer", b"stages")
 #: What a commit of the study's history touches, beside every dvc.lock in stages/.
 _HISTORY_PATHS = (PARAMS, "locks", "ledger", "dvc.lock")
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -68,23 +68,22 @@ def list_history(git: Git, commit: str) -> list[str]:
 
 def list_candidates(git: Git, revisions: list[str]) -> list[str]:
     """The commits of a range that could change a verdict, oldest first: files at the root, and what Python imports."""
-    packages: dict[str, frozenset[tuple[str, bytes, bytes]]] = {}
+    packages: dict[bytes, bytes] = {}
 
-    def package_files(folder: str) -> frozenset[tuple[str, bytes, bytes]]:
+    def package_files(folder: bytes) -> bytes:
         if folder not in packages:
-            files = scan_folder(git, folder)
-            packages[folder] = frozenset(file for file in files if file[1].startswith(b"__init__."))
+            files = [entry for entry in scan_folder(git, folder.hex()) if entry[1].startswith(b"__init__.")]
+            packages[folder] = digest_parts(files)
         return packages[folder]
 
-    def state_of(commit: str) -> State:
-        root = git.entry(commit, "")
-        inside = git.folder(root.oid) if root and root.mode == FOLDER else {}
-        folders = {name: entry.oid for name, entry in inside.items() if entry.mode == FOLDER}
-        return (
-            tuple((name, entry) for name, entry in inside.items() if name not in folders),
-            tuple((name, files) for name, oid in folders.items() if (files := package_files(oid))),
-            *(folders.get(name) for name in _VERDICT_FOLDERS),
-        )
+    def state_of(commit: str) -> bytes:
+        parts = []
+        for mode, name, content in scan_root(git, commit):
+            if not is_folder(mode) or name in _VERDICT_FOLDERS:
+                parts.append((mode, name, content))
+            elif inside := package_files(content):
+                parts.append((mode, name, inside))
+        return digest_parts(parts)
 
     return list_touching(git, revisions, state_of)[::-1]
 

@@ -177,6 +177,7 @@ def _colliding(case: Case) -> Iterator[Problem]:
     """Names that look like the study's own at the root, and two names in its folders that are one elsewhere."""
     alike: set[str] = set()
     spelled: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for path in case.tree.paths():
         top, _, rest = path.partition("/")
         name = _own_name(top)
@@ -185,20 +186,30 @@ def _colliding(case: Case) -> Iterator[Problem]:
             meaning = "on another file system, or to a reader, the one is the other"
             yield Problem(path, f"the name {top!a}", f"none that looks like {name}", meaning)
         elif rest and top in _FOLDERS:
-            other = _other_spelling(path, spelled)
+            other = _other_spelling(path, folders, spelled)
             if other:
                 meaning = "a file system that does not tell the two apart holds one of them"
                 yield Problem(path, f"a name that differs from {other!a} in spelling alone", "one of the two", meaning)
 
 
-def _other_spelling(path: str, spelled: dict[str, str]) -> str:
-    """An earlier file or folder that another file system takes for this one, or for a folder above it."""
-    parts = path.split("/")
-    for depth in range(2, len(parts) + 1):
-        place = "/".join(parts[:depth])
-        first = spelled.setdefault("/".join(map(system_name, parts[:depth])), place)
+def _other_spelling(path: str, folders: dict[str, str], spelled: dict[str, str]) -> str:
+    """An earlier file or folder that another file system takes for this one, or for a folder above it.
+
+    `spelled`: by the name that it has there, each file and folder so far; `folders`: that name of each folder.
+    """
+    place, waiting = path, []
+    while place not in folders and "/" in place:
+        waiting.append(place)
+        place = place.rpartition("/")[0]
+    name = folders.get(place) or system_name(place)
+    for place in reversed(waiting):
+        name = f"{name}/{system_name(place.rpartition('/')[2])}"
+        name = place if name == place else name  # kept once
+        first = spelled.setdefault(name, place)
         if first != place:
             return first
+        if place != path:
+            folders[place] = name
     return ""
 
 

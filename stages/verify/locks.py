@@ -204,17 +204,23 @@ def freezes(case: Case) -> Iterator[Freeze]:
     if lock is None or case.git is None:
         return
     lineage = {lock.digest, *(amendment.replaces for amendment in lock.frozen.amendments)}
+    parsed: dict[bytes, Study | Invalid] = {}
     for state in case.history.states.values():
         past = state.locks.get("gate1")
         if past is None or past.digest not in lineage or past.frozen.get("corpus") != lock.frozen.corpus:
             continue
         stood = [parent.locks["gate1"].digest for parent in case.history.parents(state) if "gate1" in parent.locks]
         if past.digest not in stood and state.commit != history.WORKSPACE:
-            yield _read_freeze(case, case.git, state, lock if past.digest == lock.digest else None)
+            yield _read_freeze(case, case.git, state, lock if past.digest == lock.digest else None, parsed)
 
 
-def _read_freeze(case: Case, git: Git, state: history.HistoryState, lock: Lock | None) -> Freeze:
-    """What the params.yaml of a commit says; `lock` is the one that it must agree with."""
+def _read_freeze(
+    case: Case, git: Git, state: history.HistoryState, lock: Lock | None, parsed: dict[bytes, Study | Invalid]
+) -> Freeze:
+    """What the params.yaml of a commit says; `lock` is the one that it must agree with.
+
+    `parsed`: each different params.yaml that was read so far, or what is wrong with it.
+    """
     try:
         entry = git.entry(state.commit, PARAMS)
         if entry is None:
@@ -226,7 +232,7 @@ def _read_freeze(case: Case, git: Git, state: history.HistoryState, lock: Lock |
         return Freeze(state.title, problem=str(error))
     try:
         is_now = case.knows(Study) and data == case.tree.read(PARAMS)  # the usual case: read already
-        study = case.get(Study) if is_now else parse_study(yamlio.loads(data, PARAMS), PARAMS)
+        study = case.get(Study) if is_now else _parse_params(data, parsed)
         if lock is not None and not froze(study, lock.frozen):
             return Freeze(state.title, problem="a params.yaml with which that lock does not agree")
         return Freeze(state.title, study.data, study)
@@ -236,6 +242,18 @@ def _read_freeze(case: Case, git: Git, state: history.HistoryState, lock: Lock |
         if lock is None:
             return Freeze(state.title, parse(Data, yamlio.loads(data, PARAMS).get("data"), PARAMS))
     return Freeze(state.title, problem=problem)
+
+
+def _parse_params(data: bytes, parsed: dict[bytes, Study | Invalid]) -> Study:
+    if data not in parsed:
+        try:
+            parsed[data] = parse_study(yamlio.loads(data, PARAMS), PARAMS)
+        except Invalid as error:
+            parsed[data] = error
+    study = parsed[data]
+    if isinstance(study, Invalid):
+        raise study.with_traceback(None)
+    return study
 
 
 def study_when_frozen(case: Case) -> tuple[str, Study] | None:

@@ -90,7 +90,7 @@ def _verify_earlier(case: Case, git: Git, origin: Origin) -> tuple[Case, Problem
 
     way = (*case.later, case.commit or "")
     tree, options = CommitTree(git, origin.commit), replace(case.options, depth="git", required=frozenset())
-    earlier = Case(case.root, tree, git, origin.commit, options, lines=case.lines, later=way)
+    earlier = Case(case.root, tree, git, origin.commit, options, lines=case.lines, later=way, ledgers=case.ledgers)
     if len(way) > MOST_STUDIES:
         expected, meaning = f"at most {MOST_STUDIES}", "nobody can follow them"
         return earlier, Problem(PARAMS, f"{len(way)} studies in a row", expected, meaning, pointer=_AT)

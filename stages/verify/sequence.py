@@ -39,8 +39,6 @@ from stages.verify.locks import Locks, Params
 from stages.verify.pending import EvidenceRules
 from stages.verify.result import CheckResult
 
-#: More problems of one check than this say nothing more, and 20,000 of them would fill a screen for an hour.
-MAX_PROBLEMS = 200
 _EVIDENCE = (Study, Locks, Ledger)
 _DVC = (*_EVIDENCE, Params, Recomputed, DvcLocks)
 
@@ -104,8 +102,7 @@ def _result(check: Check, case: Case, before: dict[str, CheckResult]) -> CheckRe
         notes, enable, applies = case.notes, skip.enable, skip.applies
         return CheckResult(check, "skipped", (), tuple(notes), skip.reason, enable, applies)
     except CheckFailed as failed:
-        shown, more = failed.problems[:MAX_PROBLEMS], len(failed.problems[MAX_PROBLEMS:])
-        return CheckResult(check, "failed", tuple(shown), tuple(case.notes), more=more)
+        return CheckResult(check, "failed", tuple(failed.problems), tuple(case.notes), more=failed.more)
     return CheckResult(check, "passed", notes=tuple(notes))
 
 

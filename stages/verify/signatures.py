@@ -26,7 +26,7 @@ from pathlib import Path
 
 from stages.domain import files, names
 from stages.domain.errors import Invalid
-from stages.repo.git import UNSHALLOW, Git, why_no_git
+from stages.repo.git import MAX_COMMIT, UNSHALLOW, Git, why_no_git
 from stages.repo.objects import GitAbsent
 from stages.verify.check import Case, Problem, Skip
 from stages.verify.locks import Locks
@@ -361,7 +361,7 @@ def _commits(git: Git, head: str) -> Iterator[SignedObject]:
         parents = [git.entry(parent, LOCKS) for parent in commit.parents]
         locks = git.entry(oid, LOCKS)
         if any(locks != parent for parent in parents) if parents else locks:
-            payload, signature = _unsigned(commit.data)
+            payload, signature = _unsigned(git.read(oid, "commit", MAX_COMMIT))
             yield SignedObject(f"commit {oid[:12]}", payload, signature, commit.seconds)
 
 
@@ -390,7 +390,7 @@ def _tags(git: Git, head: str) -> Iterator[SignedObject]:
     for line in filter(None, listed.split("\n")):
         kind, oid, name = line.split(" ", 2)
         if kind == "tag":
-            payload, mark, rest = git.read(oid, "tag").partition(b"\n-----BEGIN ")
+            payload, mark, rest = git.read(oid, "tag", MAX_COMMIT).partition(b"\n-----BEGIN ")
             signature = mark[1:] + rest
             seconds = _TAGGED.search(payload)
             yield SignedObject(f"tag {name}", payload + b"\n", signature, int(seconds[1]) if seconds else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from stages.domain.errors import Unreadable
 from stages.repo import folders as module
-from stages.repo.folders import NamedFiles, list_files, list_inside, read_folders
+from stages.repo.folders import NamedFiles, list_files, list_inside
 from stages.repo.git import Git, object_id
 from stages.repo.objects import FILE, Entry, GitRefused
 from stages.repo.tree import CommitTree
@@ -60,7 +61,7 @@ def test_ten_thousand_million_files_or_empty_folders_are_refused_with_their_comm
         CommitTree(reader, commit)
     assert str(error.value) == (
         f"commit {commit[:12]}: its files and folders take more than {module.MAX_LISTED} bytes of memory to list, "
-        "expected at most so many; `git ls-tree` shows what stands there under many names"
+        "expected at most so many; is a folder there under many names? `git ls-tree` shows them"
     )
     assert time.monotonic() - started < 60, "to walk them all takes hours"
 
@@ -69,7 +70,7 @@ def test_a_folder_is_listed_up_to_so_many_bytes_of_its_files_and_folders(empty, 
     blob = write_object(empty, "blob", b"x")
     inner = write_folder(empty, ("100644 ccc", blob), ("100644 z", blob))
     folder = write_folder(empty, ("100644 a", blob), ("40000 bb", inner))
-    most = 4 * module.PATH_BYTES + len("a" + "bb" + "bb/ccc" + "bb/z")
+    most = 4 * module.PATH_BYTES + sum(map(sys.getsizeof, ("a", "bb", "bb/ccc", "bb/z")))
     expected = {path: Entry(FILE, blob) for path in ("a", "bb/ccc", "bb/z")}
     assert list(list_inside(reader, folder, most).items()) == list(expected.items())
     with pytest.raises(Unreadable, match=f"^object {folder}: its files and folders take more than {most - 1} bytes"):
@@ -97,12 +98,31 @@ def test_more_places_of_named_files_than_fit_in_memory_are_refused(empty, reader
     with pytest.raises(Unreadable, match="its files and folders take more than [0-9]+ bytes of memory to list"):
         NamedFiles(reader, ["a"]).paths([bomb])
     small = write_bomb(empty, write_folder(empty, ("100644 a", blob)), 2)
-    most = 110 * module.PATH_BYTES + 10 * len("0") + 100 * len("0/0")
+    most = (110 + 10 + 10 + 1) * module.PATH_BYTES + 10 * len("0/") + 100 * len("0/0/")
     monkeypatch.setattr(module, "MAX_LISTED", most)
-    assert len(NamedFiles(reader, ["a"]).paths([small, small])) == 100
+    files = NamedFiles(reader, ["a"])
+    assert len(files.paths([small, small])) == len(files.paths([small])) == len(files.paths([])) == 100
     monkeypatch.setattr(module, "MAX_LISTED", most - 1)
-    with pytest.raises(Unreadable, match=f"take more than {most - 1} bytes"):
-        NamedFiles(reader, ["a"]).paths([small])
+    files = NamedFiles(reader, ["a"])
+    for _ in range(2):  # the second time nothing counts as looked at
+        with pytest.raises(Unreadable, match=f"take more than {most - 1} bytes"):
+            files.paths([small])
+
+
+def test_letters_count_as_what_they_take_and_a_path_that_no_file_system_has_is_refused(empty, reader):
+    blob = write_object(empty, "blob", b"x")
+    wide = write_folder(empty, ("100644 \U0001f600", blob))
+    most = module.PATH_BYTES + sys.getsizeof("\U0001f600")
+    assert len(list_inside(reader, wide, most)) == 1
+    with pytest.raises(Unreadable, match="to list"):
+        list_inside(reader, wide, most - 1)
+    for letters in (module.MAX_PATH, module.MAX_PATH + 1):
+        folder = write_folder(empty, ("100644 " + "a" * letters, blob))
+        if letters == module.MAX_PATH:
+            assert len(list_inside(reader, folder)) == 1
+            continue
+        with pytest.raises(Unreadable, match=f"object {folder}: a path of 4097 letters, expected at most 4096"):
+            list_inside(reader, folder)
 
 
 def test_folders_may_be_nested_deeper_than_python_calls_itself(empty, reader):
@@ -198,24 +218,6 @@ def test_a_folder_whose_last_entry_is_cut_off_is_refused(empty, reader):
     oid = write_object(empty, "tree", b"40000 d\0abc")
     with pytest.raises(GitRefused, match=f"object {oid}: found an entry that is cut off in a folder"):
         NamedFiles(reader, ["a"]).digest(oid)
-
-
-def test_the_folders_of_a_history_are_read_in_groups_of_so_many_bytes(root, monkeypatch):
-    oids = put_history(root, [({b"in%d" % n: {b"g": ("100644", b"x")}}, {n - 1} - {-1}, 0) for n in range(8)])
-    size = len(b"100644 g\0") + 20
-    reader = Git(root)
-    try:
-        monkeypatch.setattr(module, "MAX_GROUP", 5 * (size + 1))
-        groups = list(read_folders(reader, oids[-1]))
-        assert [len(group) for group in groups] == [5, 4], "eight that hold one each, and that one"
-        assert all(reader.read(oid, "tree") == data for group in groups for oid, data in group.items())
-        monkeypatch.setattr(module, "MAX_GROUP", size)
-        assert [list(group.values()) for group in read_folders(reader, oids[-1])] == [
-            [b"100644 g\0" + bytes.fromhex(BLOB)]
-        ]
-        assert list(read_folders(reader, "0" * 40)) == [{}]
-    finally:
-        reader.close()
 
 
 def test_what_was_learned_is_not_read_again(root, monkeypatch):

@@ -221,20 +221,24 @@ def test_the_digest_of_a_file_is_read_in_blocks_and_its_content_is_what_its_id_n
         )
 
 
-def test_all_commits_of_a_history_may_have_so_many_bytes(root: Path, commit: Any, monkeypatch: pytest.MonkeyPatch):
-    commit({})
-    head = commit({})
-    sizes = [int(git(root, "cat-file", "-s", name)) for name in ("HEAD", "HEAD~1")]
-    monkeypatch.setattr(module, "COMMIT_BYTES", 10)
-    monkeypatch.setattr(module, "MAX_HISTORY", sum(sizes) - 20)
+def test_objects_are_read_in_groups_of_so_many_bytes_and_larger_ones_alone(
+    root: Path, commit: Any, monkeypatch: pytest.MonkeyPatch
+):
+    commits = [commit({}) for _ in range(5)]
+    size = int(git(root, "cat-file", "-s", "HEAD"))
+    first = int(git(root, "cat-file", "-s", commits[0]))
+    monkeypatch.setattr(module, "MAX_GROUP", 2 * size)
     with reading_git(root) as repository:
-        assert len(repository.ancestry(head)) == 2
-    monkeypatch.setattr(module, "MAX_HISTORY", sum(sizes) - 21)
-    with reading_git(root) as repository, pytest.raises(Unreadable) as error:
-        repository.ancestry(head)
-    assert str(error.value) == (
-        f"2 commits have {sum(sizes)} bytes, expected at most {sum(sizes) - 1}; `git fsck` tells more"
-    )
+        asked = [*commits, "0" * 40, git(root, "rev-parse", "HEAD^{tree}")]
+        groups = list(repository.read_groups(asked, "commit"))
+        assert [list(group) for group in groups] == [commits[:2], commits[2:4], commits[4:]]
+        assert all(repository.read(oid, "commit") == data for group in groups for oid, data in group.items())
+        monkeypatch.setattr(module, "MAX_GROUP", 2 * size - 1)
+        assert [len(group) for group in repository.read_groups(commits, "commit")] == [2, 1, 1, 1]
+        monkeypatch.setattr(module, "MAX_GROUP", first)
+        assert [list(group) for group in repository.read_groups(commits, "commit")] == [[commits[0]]]
+        assert list(repository.ancestry(commits[-1])) == commits, "those are read one by one"
+        assert list(repository.read_groups([], "commit")) == [{}]
 
 
 def test_a_sparse_checkout_leaves_files_out_and_a_whole_one_none(root: Path, commit: Any):
@@ -354,9 +358,10 @@ def test_a_workspace_is_read_as_it_is_while_files_come_and_go(tmp_path: Path, mo
     assert (tree.title, tree.mode("a"), tree.mode("z"), tree.mode("locks")) == ("the workspace", FILE, None, None)
     monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(FileNotFoundError(2, "gone")))
     assert tree.read("a") is None
-    trees._raise(FileNotFoundError(2, "gone"))
+    assert trees._entries_of(tmp_path / "gone") == []
+    monkeypatch.setattr(os, "scandir", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
     with pytest.raises(PermissionError):
-        trees._raise(PermissionError(13, "denied"))
+        trees._entries_of(tmp_path)
 
 
 def test_paths_are_those_of_the_file_system_also_where_they_are_no_utf8(root: Path):

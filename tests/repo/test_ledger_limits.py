@@ -11,7 +11,7 @@ import pytest
 from stages.domain import canonical
 from stages.domain.errors import Unreadable
 from stages.repo import history_reader as module
-from stages.repo.history import RUNS
+from stages.repo.history import DECISIONS, RUNS
 from tests.repo.test_history import Files, commit, git, read, root
 
 __all__ = ["commit", "root"]  # fixtures
@@ -26,11 +26,15 @@ def test_the_ledgers_of_all_commits_take_no_more_memory_than_a_limit(
     commit({RUNS: b"1\n2\n2\n"})
     commit({RUNS: b"1\n2\n3"})
     commit({"other": b"x"})
-    most = 3 * (module.LINE_BYTES + 2) + 7 * module.PLACE_BYTES + FIRST_FILE + module.PLACE_BYTES + module.TEXT_BYTES
+    files = FIRST_FILE + module.PLACE_BYTES + module.TEXT_BYTES
+    commitments, parents = module.COMMITMENT_BYTES + 2 * module.PLACE_BYTES, module.PLACE_BYTES
+    most = 3 * (module.LINE_BYTES + 2) + 5 * module.PLACE_BYTES + commitments + parents + files
     monkeypatch.setattr(module, "MAX_KEPT", most)
     assert [len(state.lines) for state in read(root).states.values()] == [2, 3]
     oid, head = git(root, "rev-parse", f"HEAD:{RUNS}"), git(root, "rev-parse", "HEAD~1")
-    for spare, what in ((1, f"commit {head}"), (module.PLACE_BYTES + 1, f"object {oid}")):
+    at_commitments = parents + 1
+    at_lines = at_commitments + module.PLACE_BYTES
+    for spare, what in ((1, f"commit {head}"), (at_commitments, f"commit {head}"), (at_lines, f"object {oid}")):
         monkeypatch.setattr(module, "MAX_KEPT", most - spare)
         with pytest.raises(
             Unreadable, match=f"{what}: with it what is read of the history takes more than {most - spare} "
@@ -42,8 +46,9 @@ def test_a_ledger_of_something_else_than_a_study_that_is_too_large_takes_nothing
     root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
 ):
     large = b"".join(b"%d\n" % n for n in range(9))
-    files = 3 * module.PLACE_BYTES + 4 * module.TEXT_BYTES
-    monkeypatch.setattr(module, "MAX_KEPT", 8 * (module.LINE_BYTES + module.PLACE_BYTES + 2) + files)
+    files = (3 + 2 * 3) * module.PLACE_BYTES + 4 * module.TEXT_BYTES  # one of another folder counts four times
+    own = 3 * (module.LINE_BYTES + module.PLACE_BYTES + 2) + module.COMMITMENT_BYTES + 2 * module.PLACE_BYTES
+    monkeypatch.setattr(module, "MAX_KEPT", files + own)
     first = commit({"other/ledger/runs.jsonl": large})
     last = commit({RUNS: b"a\nb\n3\n"})
     history = read(root)
@@ -61,7 +66,8 @@ def test_the_locks_of_all_commits_count_once_each_and_so_do_those_that_stood_bef
     for data in locks:
         commit({"locks/gate1.yaml": data})
     files = FIRST_FILE + 2 * (module.PLACE_BYTES + module.TEXT_BYTES)
-    most = module.LOCK_FACTOR * sum(map(len, locks)) + (1 + 2 + 3) * module.PLACE_BYTES + files
+    parents = 2 * module.PLACE_BYTES
+    most = module.LOCK_FACTOR * sum(map(len, locks)) + (1 + 2 + 3) * module.PLACE_BYTES + parents + files
     monkeypatch.setattr(module, "MAX_KEPT", most)
     assert len(read(root).locks) == 3
     monkeypatch.setattr(module, "MAX_KEPT", most - 1)
@@ -89,8 +95,8 @@ def test_the_files_of_each_commit_that_matter_count_and_no_others(
     commit({"stages/x": b""})
     commit({"README.md": b""})
     last = commit({"ledger/x": b"", "locks/x": b"", "stages/rung1/dvc.lock": b"1"})
-    commitments = 1 + 1  # of the two states to rung1
-    places = (2 + 2 + 3 + commitments) * module.PLACE_BYTES
+    parents = 1
+    places = (2 + 2 + 3 + parents) * module.PLACE_BYTES
     texts = (3 + 2) * module.TEXT_BYTES
     monkeypatch.setattr(module, "MAX_KEPT", places + texts)
     assert [sorted(state.oids) for state in read(root).states.values()] == [
@@ -124,3 +130,37 @@ def test_the_states_that_a_merge_stands_on_count_where_its_parents_stand_on_diff
     assert not {what for what, _ in kept} & {f"commit {each}" for each in below}, (
         "they stand on the same as their parents"
     )
+
+
+def test_what_evidence_commits_to_counts_once_and_each_different_line_is_read_once(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    parsed = []
+    parse = module.parse_decision_commitment
+    monkeypatch.setattr(module, "parse_decision_commitment", lambda data: (parsed.append(data), parse(data))[1])
+    lines = [json.dumps({"gate": f"gate{n}", "lock": "0" * 64}).encode() + b"\n" for n in (1, 2)]
+    commit({DECISIONS: lines[0] * 3 + b"{}\n" * 3})
+    commit({"locks/gate1.yaml": b""})
+    last = commit({DECISIONS: lines[0] + lines[1]})
+    files = (1 + 2 + 2) * module.PLACE_BYTES + 5 * module.TEXT_BYTES
+    commitments = (2 + 1) * module.COMMITMENT_BYTES + (2 + 2) * module.PLACE_BYTES  # gate1, gate2 and an unknown one
+    parents = 2 * module.PLACE_BYTES
+    monkeypatch.setattr(module, "MAX_KEPT", files + commitments + parents)
+    first, second, third = read(root).states.values()
+    assert first.commitments is second.commitments and len(third.commitments) == 2
+    assert len(parsed) == 4
+    monkeypatch.setattr(module, "MAX_KEPT", files + commitments + parents - 1)
+    with pytest.raises(Unreadable, match=f"commit {last}: with it what is read of the history takes more"):
+        read(root)
+
+
+def test_lines_of_decisions_have_a_place_while_they_are_read(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    commit({DECISIONS: b"".join(b"%d\n" % n for n in range(9))})
+    most = FIRST_FILE + module.COMMITMENT_BYTES + 9 * (module.PLACE_BYTES + 2)
+    monkeypatch.setattr(module, "MAX_KEPT", most)
+    assert [len(state.commitments) for state in read(root).states.values()] == [1]
+    monkeypatch.setattr(module, "MAX_KEPT", most - 1)
+    with pytest.raises(Unreadable, match=f"object {git(root, 'rev-parse', f'HEAD:{DECISIONS}')}: with it"):
+        read(root)

@@ -24,7 +24,7 @@ def commit(tree: str = TREE, parents: tuple[str, ...] = (), more: bytes = b"", t
 def test_a_commit_is_read_with_its_tree_parents_and_time():
     parents = ("3" * 40, "4" * 40)
     data = commit(parents=parents)
-    assert objects.parse_commit(OID, data) == objects.Commit(TREE, parents, 7, data)
+    assert objects.parse_commit(OID, data) == objects.Commit(TREE, parents, 7)
 
 
 @pytest.mark.parametrize(
