@@ -20,7 +20,7 @@ from stages.domain.conflicts import CONFLICT, find_conflict
 from stages.domain.errors import Invalid, mistake
 
 MAX_BYTES = 4 << 20
-MAX_NODES = 500_000
+MAX_NODES = 300_000
 MAX_DEPTH = 32
 
 #: What the parser says -> what is wrong in our words, and the remedy.

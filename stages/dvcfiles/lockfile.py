@@ -65,7 +65,8 @@ def parse(data: bytes, where: str, most: int | None = None) -> dict[str, LockedS
         raise BadLock.at(where, f"{len(data)} bytes, expected at most {MAX_BYTES}")
     value = _plain(data) if find_conflict(data) is None else None
     if value is None:
-        value = yamlio.loads(data, where, max_bytes=MAX_OTHER_FORM if most is None else most, max_nodes=MAX_NODES, aliases=False)
+        most = MAX_OTHER_FORM if most is None else most
+        value = yamlio.loads(data, where, max_bytes=most, max_nodes=MAX_NODES, aliases=False)
     if value.get("schema") != SCHEMA:
         raise BadLock.at(where, f"found {value.get('schema')!r}, expected {SCHEMA!r}", "schema")
     if unknown := sorted(set(value) - {"schema", "stages"}):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from stages.domain.errors import Invalid, Unreadable
-from stages.repo.objects import FOLDER, Commit, Entry, GitAbsent, GitRefused, parse_commit, parse_tree
+from stages.repo.objects import FOLDER, Commit, Entry, GitAbsent, GitNotInstalled, GitRefused, parse_commit, parse_tree
 
 _QUIET = {
     "GIT_ALLOW_PROTOCOL": ":",  # none: a clone that left objects out would fetch them where it meets one
@@ -156,7 +156,8 @@ class Git:
                 timeout=MAX_SECONDS,
             )
         except FileNotFoundError:
-            raise GitRefused("git is not installed, and the history cannot be read without it; install git") from None
+            message = "git is not installed, and the history cannot be read without it; install git"
+            raise GitNotInstalled(message) from None
         except subprocess.TimeoutExpired:
             message = f"git {arguments[0]}: no end after {MAX_SECONDS} seconds, expected one in a fraction of them"
             raise GitRefused(f"{message}; `git count-objects -v` and `git fsck` tell more of the repository") from None
@@ -384,14 +385,6 @@ class Git:
         out = io.BytesIO(self.run("cat-file", "--batch", stdin=asked).stdout)
         return {oid: self._object(out, oid, kind, MAX_GROUP) for oid in oids}
 
-    def ignored(self, paths: Iterable[str]) -> frozenset[str]:
-        """Those of the paths of the workspace that git ignores and does not hold."""
-        asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        done = self.run("check-ignore", "-z", "--stdin", stdin=asked) if asked else None
-        if done is None or done.returncode > 1:
-            return frozenset()
-        return frozenset(map(os.fsdecode, filter(None, done.stdout.split(b"\0"))))
-
     def _object(self, out: IO[bytes], oid: str, kind: str, most: int) -> bytes:
         """The next object that `git cat-file --batch` printed."""
         data = out.read(self._size(out, oid, kind, most))
@@ -410,14 +403,6 @@ class Git:
         size = int(head[2])
         _require_size(oid, size, most)
         return size
-
-    def left_out(self, *paths: str) -> list[str]:
-        """The files under some paths that a sparse checkout leaves out of the workspace."""
-        if self.run("config", "--type=bool", "--get", "core.sparseCheckout").stdout.strip() != b"true":
-            return []
-        listed = self.run("ls-files", "-t", "-z", "--", *paths).stdout.split(b"\0")
-        files = [os.fsdecode(line[2:]) for line in listed if line.startswith(b"S ")]
-        return [file for file in files if not os.path.lexists(self.root / file)]
 
     def close(self) -> None:
         """End the reader."""
@@ -450,7 +435,7 @@ def open_git(root: Path, *, required: bool = False) -> Git | None:
         if nearest is not None and (done.returncode == 0 or _NO_REPOSITORY in done.stderr):
             # Git passes over a .git that is none, and looks further up.
             done = git.run("rev-parse", "--resolve-git-dir", str(nearest))
-    except GitRefused:
+    except GitNotInstalled:
         if required and nearest is not None:
             raise
         return None

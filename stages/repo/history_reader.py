@@ -12,7 +12,7 @@ import contextlib
 import io
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stages.domain import names
@@ -31,6 +31,8 @@ from stages.repo.past_files import (
 )
 from stages.repo.tree import Tree
 
+#: A folder of ledgers; beside one at the top stands what is not in it.
+_LEDGER = names.LEDGER.as_posix()
 #: A folder of a rung in the earlier layout.
 _RUNG = re.compile(r"rung[1-9][0-9]?")
 _LOCK_PATH = re.compile(r"locks/(gate[1-9][0-9]?)\.yaml")
@@ -49,6 +51,9 @@ class _Reader:
         self._workspace: dict[str, bytes] = {}
         #: By its path from the root of the study, that from the top of the repository.
         self._elsewhere: dict[str, str] = {}
+        #: The same by the folder at the top that they are in, and what a commit holds of them by it and its id.
+        self._by_top: dict[str, dict[str, str]] = {}
+        self._inside_top: dict[tuple[str, str], dict[str, str]] = {}
         #: By the folders that it is read from: most commits hold the same.
         self._oids: dict[tuple[object, ...], dict[str, str]] = {}
         self._texts: dict[str, str] = {}
@@ -73,11 +78,24 @@ class _Reader:
         for path in self._ledgers.paths(content.tree for content in commits.values()):
             if path not in own and f"/{path}".endswith(ends):
                 self._elsewhere[posixpath.relpath(f"/{path}", start)] = path
+        for path, place in self._elsewhere.items():
+            self._by_top.setdefault(place.partition("/")[0], {})[path] = place
 
     def elsewhere_oids(self, commit: str) -> dict[str, str]:
         """The ids of the ledgers of other folders in a commit, by path."""
-        oids = {}
-        for path, place in self._elsewhere.items():
+        oids: dict[str, str] = {}
+        top = self._git.folder(self._git.commit(commit).tree) if self._elsewhere else {}
+        for name, places in self._by_top.items():
+            entry = top.get(name)
+            key = name, entry.oid if entry and name != _LEDGER else commit
+            if key not in self._inside_top:
+                self._inside_top[key] = dict(self._elsewhere_inside(commit, places))
+            oids |= self._inside_top[key]
+        return oids
+
+    def _elsewhere_inside(self, commit: str, places: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """The same of those that lie in one folder at the top: most commits have it as the one before has."""
+        for path, place in places.items():
             entry = self._git.top_entry(commit, place)
             if entry is None or entry.mode in (FOLDER, REPOSITORY):
                 continue
@@ -86,8 +104,8 @@ class _Reader:
                 beside = (self._git.top_entry(commit, f"{folder}{name}") for name in ("locks", names.PARAMS.as_posix()))
                 if any(beside):
                     self._history.studies_elsewhere.add(path)
-            oids[path] = self._text(commit, entry.oid)
-        return oids
+            self.keep(f"commit {commit}", PLACE_BYTES)
+            yield self._text(commit, path), self._text(commit, entry.oid)
 
     def commit_oids(self, commit: str) -> dict[str, str]:
         """The ids of the files that matter, by path: locks, all ledgers, the dvc.lock of every rung."""

@@ -47,6 +47,10 @@ class GitRefused(Invalid):
     """Git is not there, will not answer, or holds what it should not; the message says which."""
 
 
+class GitNotInstalled(GitRefused):
+    """There is no git to ask."""
+
+
 class GitAbsent(GitRefused):
     """What git would need is not here, and nothing says that it is wrong. `enable` is the command that brings it."""
 

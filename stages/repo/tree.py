@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from stages.domain.errors import Unreadable
 from stages.domain.files import md5_bytes
+from stages.repo.checkout import list_ignored
 from stages.repo.folders import list_files
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY, GitAbsent
@@ -181,7 +182,7 @@ class WorkTree:
         Code that Python would import and names that the study itself has are not left out, whatever git thinks of them.
         """
         suspects = [path for path in self._present if path.startswith(self._KEPT_BY_GIT) and not _is_own(path)]
-        return self._git.ignored(suspects) if self._git and suspects else frozenset()
+        return list_ignored(self._git, suspects) if self._git and suspects else frozenset()
 
     @cached_property
     def _files(self) -> list[str]:

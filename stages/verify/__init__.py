@@ -41,6 +41,7 @@ from stages.domain.garbage import rare_collections
 from stages.domain.locks import Lock
 from stages.domain.study import Study
 from stages.dvcfiles.cache import artifacts_present
+from stages.repo.checkout import list_left_out
 from stages.repo.folders import NamedFiles
 from stages.repo.git import Git, open_git, why_no_git
 from stages.repo.history_reader import find_ledgers
@@ -285,7 +286,7 @@ def _verify_tree(
     options: Options,
     ledgers: NamedFiles | None = None,
 ) -> Report:
-    if commit is None and git is not None and (files := git.left_out(*_STUDY_PATHS)):
+    if commit is None and git is not None and (files := list_left_out(git, *_STUDY_PATHS)):
         message = f"{files[0]} is not in the workspace: a sparse checkout leaves it out"
         raise GitAbsent(message, "git sparse-checkout disable")
     depth: Depth = options.depth or ("artifacts" if artifacts_present(root) else "git")

@@ -11,6 +11,7 @@ from stages.domain import names, yamlio
 from stages.domain.conflicts import find_conflict
 from stages.domain.errors import Invalid
 from stages.domain.formatting import listed
+from stages.repo.checkout import list_ignored
 from stages.repo.objects import EXECUTABLE, FILE, LINK, REPOSITORY
 from stages.repo.tree import COMPILED, WorkTree
 from stages.verify.check import Case, Problem
@@ -117,7 +118,7 @@ def _metadata(case: Case) -> Iterator[Problem]:
     tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
     suspects = [top for top in tops if _METADATA.fullmatch(top.rstrip(". "))]  # Windows leaves these ends out
     if case.commit is None and suspects:
-        ignored = case.git.ignored(suspects) if case.git else {_OWN_METADATA}
+        ignored = list_ignored(case.git, suspects) if case.git else {_OWN_METADATA}
         suspects = [top for top in suspects if top not in ignored]
     for top in suspects:
         meaning = "a package that looks for entry points would run the code that it names"
@@ -129,7 +130,7 @@ def _note_strangers(case: Case) -> None:
     tops = sorted({path.partition("/")[0] for path in case.tree.paths()})
     folders = _module_folders(case)
     if case.commit is None and case.git and folders:
-        ignored = case.git.ignored([f"{top}/" for top in folders])
+        ignored = list_ignored(case.git, [f"{top}/" for top in folders])
         folders = [top for top in folders if f"{top}/" not in ignored]
     if folders:
         case.note(

@@ -46,7 +46,7 @@ def test_a_ledger_of_something_else_than_a_study_that_is_too_large_takes_nothing
     root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
 ):
     large = b"".join(b"%d\n" % n for n in range(9))
-    files = (3 + 2 * 3) * module.PLACE_BYTES + 4 * module.TEXT_BYTES  # one of another folder counts four times
+    files = (3 + 2 * 3 + 1) * module.PLACE_BYTES + 4 * module.TEXT_BYTES  # one of another folder counts more
     own = 3 * (module.LINE_BYTES + module.PLACE_BYTES + 2) + module.COMMITMENT_BYTES + 2 * module.PLACE_BYTES
     monkeypatch.setattr(module, "MAX_KEPT", files + own)
     first = commit({"other/ledger/runs.jsonl": large})

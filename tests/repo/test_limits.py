@@ -128,3 +128,30 @@ def test_a_file_that_people_write_is_small(tmp_path, path):
     (tmp_path / path).write_bytes(b"\n" * (MAX_SMALL + 1))
     with pytest.raises(Unreadable, match=f"{path}: {MAX_SMALL + 1} bytes, expected at most {MAX_SMALL}"):
         WorkTree(tmp_path).read(path)
+
+
+def test_what_a_state_shares_with_a_parent_is_not_compared_again(monkeypatch):
+    many = frozenset(b"%d" % n for n in range(3))
+    first, second = state("a", lines=many), state("b", "a", lines=many)
+    merge = state("m", "a", "b", lines=frozenset({*many, b"x"}))
+    history = History({entry.commit: entry for entry in (first, second, merge)})
+    assert [history.new_lines(entry) for entry in (first, second, merge)] == [many, frozenset(), {b"x"}]
+
+
+def test_an_answer_about_a_path_is_kept_up_to_so_many_of_them(empty, monkeypatch):
+    blob = bytes.fromhex(write_object(empty, "blob", b"x"))
+    who = "a <b> 1700000000 +0000"
+    tree = write_object(empty, "tree", b"100644 a\0" + blob)
+    commit = write_object(empty, "commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\nx\n".encode())
+    monkeypatch.setattr(git_module, "MAX_PLACES", 1)
+    git = Git(empty)
+    asked = []
+    monkeypatch.setattr(
+        git, "top_entry", lambda commit, path: (asked.append(path), Git.top_entry(git, commit, path))[1]
+    )
+    try:
+        for _ in range(2):
+            assert [git.entry(commit, path) is not None for path in ("a", "b")] == [True, False]
+        assert asked == ["a", "b", "b"]
+    finally:
+        git.close()

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stages.domain import canonical, names
+from stages.repo import past_files
 from stages.repo.past_files import (
     UNKNOWN,
     EvidenceLine,
@@ -145,3 +146,12 @@ def test_a_past_line_is_a_record_as_it_is_written_or_the_reason_why_it_is_none(d
     message = find_record_problem(data, hindsight=hindsight)
     assert problem in message
     assert bool(message) is bool(problem)
+
+
+def test_a_past_dvc_lock_in_another_form_than_dvcs_has_a_limit_and_a_longer_one_may_speak_of_a_run(monkeypatch):
+    data = b"{schema: '2.0', stages: {}}\n"
+    monkeypatch.setattr(past_files, "MAX_OTHER_FORM", len(data))
+    assert not past_files.holds_trained_run(data, "dvc.lock")
+    monkeypatch.setattr(past_files, "MAX_OTHER_FORM", len(data) - 1)
+    assert past_files.holds_trained_run(data, "dvc.lock")
+    assert not past_files.holds_trained_run(b"schema: '2.0'\nstages: {}\n", "dvc.lock"), "DVC's own form has none"

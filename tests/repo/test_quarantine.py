@@ -9,6 +9,7 @@ import pytest
 
 from stages.repo import git as git_module
 from stages.repo import objects
+from stages.repo.checkout import list_ignored
 from stages.repo.objects import GitRefused
 from tests.support.repo import environment, reading_git
 
@@ -74,9 +75,9 @@ def test_ignored_files_are_those_that_git_leaves_out_and_does_not_hold(tmp_path)
         (tmp_path / "held.tmp").write_bytes(b"")
         subprocess.run(["git", *words], cwd=tmp_path, env=environment(), check=True)
     with reading_git(tmp_path) as git:
-        assert git.ignored(["held.tmp", "a.tmp", "b.txt"]) == {"a.tmp"}
-        assert git.ignored(["b.txt"]) == frozenset()
-        assert git.ignored([]) == frozenset()
+        assert list_ignored(git, ["held.tmp", "a.tmp", "b.txt"]) == {"a.tmp"}
+        assert list_ignored(git, ["b.txt"]) == frozenset()
+        assert list_ignored(git, []) == frozenset()
 
 
 def entry(mode: bytes, name: bytes, oid: str = OID) -> bytes:

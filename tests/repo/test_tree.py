@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.domain.errors import Unreadable
-from stages.repo import tree
+from stages.repo import checkout, tree
 from stages.repo.git import Git
 from stages.repo.objects import FILE, LINK, REPOSITORY
 from stages.repo.tree import MAX_BYTES, MAX_CODE_FILE, MAX_LEDGER, MAX_SMALL, WorkTree, contents, limit_of
@@ -117,3 +119,38 @@ def test_a_tree_knows_its_title(tmp_path):
         assert tree.open_tree(tmp_path, git, head).title == f"commit {head[:12]}"
         assert tree.open_tree(tmp_path, git, None).title == "the workspace"
         assert isinstance(tree.open_tree(tmp_path, None, head), WorkTree)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs folders by their descriptor")
+def test_folders_may_be_nested_deeper_than_python_calls_itself(tmp_path):
+    path = tmp_path
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(1200):  # one by one: a path of all would be longer than some systems take
+            os.mkdir("a", dir_fd=here)
+            inner = os.open("a", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    finally:
+        os.close(here)
+    try:
+        assert WorkTree(path).paths() == ["a/" * 1200 + "f"]
+    finally:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(10_000)  # to take it away again, Python calls itself
+        shutil.rmtree(path / "a")
+        sys.setrecursionlimit(limit)
+
+
+def test_a_gitignore_that_git_would_take_gigabytes_for_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkout, "MAX_GITIGNORE", 4)
+    repo = Repo(tmp_path)
+    repo.git("init", "-q")
+    put(tmp_path, "stages/a/notes.txt")
+    (tmp_path / "stages" / ".gitignore").write_bytes(b"*.t\n")
+    with reading_git(tmp_path) as git:
+        assert "stages/a/notes.txt" in WorkTree(tmp_path, git).paths()
+        (tmp_path / "stages" / ".gitignore").write_bytes(b"*.tx\n")
+        with pytest.raises(Unreadable, match=r"^stages/\.gitignore: 5 bytes, expected at most 4$"):
+            WorkTree(tmp_path, git).paths()

@@ -175,3 +175,19 @@ def test_a_range_is_cut_where_it_holds_a_commit_whose_parents_are_hidden(shallow
         )
         assert absent.value.enable == "git fetch --unshallow"
     assert asked == ([("rev-list", "r", "--")] if shallow else [])
+
+
+def test_a_merge_counts_where_it_differs_from_a_parent_of_the_range_or_at_its_bounds(root):
+    git(root, "checkout", "-q", "-b", "more", "c1")
+    git(root, "merge", "-q", "--no-edit", "c2")  # docs alone
+    git(root, "merge", "-q", "--no-edit", "topic")
+    merge = git(root, "rev-parse", "HEAD")
+    with reading_git(root) as reader:
+        topic = git(root, "rev-parse", "topic")
+        assert list_candidates(reader, ["more", "^c1"]) == [topic, merge]
+        assert list_candidates(reader, ["more", f"^{topic}"]) == [merge], (
+            "it brings the branch's ledger to the other side"
+        )
+        below = commit(root, "nothing")
+        assert list_candidates(reader, ["more", f"^{merge}"]) == []
+        assert below == git(root, "rev-parse", "more")

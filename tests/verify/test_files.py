@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,9 +152,11 @@ class Ignoring:
     paths: frozenset[str] = frozenset()
     asked: list[list[str]] = field(default_factory=list)
 
-    def ignored(self, paths: list[str]) -> frozenset[str]:
-        self.asked.append(list(paths))
-        return self.paths
+    root = Path("study")
+
+    def run(self, *words: str, stdin: bytes) -> Any:
+        self.asked.append(stdin.decode().split("\0")[:-1])
+        return SimpleNamespace(returncode=0, stdout="".join(f"{path}\0" for path in sorted(self.paths)).encode())
 
 
 def looked_at(

@@ -166,6 +166,27 @@ def ledgers_of_the_past(forger: Forger) -> str:
     return "with it what is read of the history takes more than"
 
 
+def decisions_of_the_past(forger: Forger) -> str:
+    line = b'{"evidence":{"x":1},"gate":"gate%d","lock":"%064d"}\n'
+    changes = (b"".join(line % (1 + n % 5, at * 200_000 + n) for n in range(200_000)) for at in range(6))
+    commit_in_turn(
+        forger, *(b"M 100644 inline ledger/decisions.jsonl\ndata %d\n%s\n" % (len(data), data) for data in changes)
+    )
+    return "with it what is read of the history takes more than"
+
+
+def long_messages_of_the_past(forger: Forger) -> str:
+    head, tree = (forger.git("rev-parse", name) for name in ("HEAD", "HEAD^{tree}"))
+    message = b"x" * 5000
+    stream = b"".join(
+        b'commit refs/heads/main\ncommitter a <a@b> 1800000000 +0000\ndata 5000\n%s\nfrom %s\nM 040000 %s ""\n'
+        % (message, b"refs/heads/main^0" if n else head.encode(), tree.encode())
+        for n in range(40_000)
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=forger.root, input=stream, env=environment(), check=True)
+    return ""
+
+
 def write_bomb(forger: Forger, place: str, innermost: bytes) -> None:
     """A folder that holds another under ten names, that one a third, ten deep, in a commit that the next takes back."""
     oid = write_object(forger, "tree", innermost)
@@ -205,6 +226,8 @@ def ledgers_in_folders_of_the_past(forger: Forger) -> str:
         pipeline_locks,
         folders_of_the_past,
         ledgers_of_the_past,
+        decisions_of_the_past,
+        long_messages_of_the_past,
         files_in_folders_of_the_past,
         empty_folders_in_folders_of_the_past,
         ledgers_in_folders_of_the_past,

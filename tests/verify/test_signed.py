@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stages.repo.git import MAX_COMMIT
 from stages.verify import signatures
 from stages.verify.check import Case, Options, Problem, Skip
 from stages.verify.locks import Locks
@@ -392,10 +393,11 @@ class Repository:
         self._commits, self.shallow = commits, frozenset(shallow)
 
     def ancestry(self, head: str) -> dict[str, Any]:
-        return {
-            oid: SimpleNamespace(parents=parents, data=f"tree {oid}\n\nwords".encode(), seconds=len(oid))
-            for oid, (parents, _) in self._commits.items()
-        }
+        return {oid: SimpleNamespace(parents=parents, seconds=len(oid)) for oid, (parents, _) in self._commits.items()}
+
+    def read(self, oid: str, kind: str, most: int) -> bytes:
+        assert (kind, most) == ("commit", MAX_COMMIT)
+        return f"tree {oid}\n\nwords".encode()
 
     def entry(self, commit: str, path: str) -> str | None:
         assert path == "locks"
@@ -445,7 +447,7 @@ def test_a_tag_was_signed_up_to_its_signature():
         asked.append(words)
         return "tag 1 v1\ncommit 9 light\ntag 2 v 2\ntag 3 v3\n"
 
-    git: Any = SimpleNamespace(ask=ask, read=lambda oid, kind: tags[oid] if kind == "tag" else b"")
+    git: Any = SimpleNamespace(ask=ask, read=lambda oid, *rest: tags[oid] if rest == ("tag", MAX_COMMIT) else b"")
     assert list(signatures._tags(git, FIRST)) == [
         SignedObject(
             "tag v1",
