@@ -261,10 +261,10 @@ class _Reader:
         """What the ledger and the decisions of a commit, given by their ids, commit to."""
         if (runs, decisions) not in self._commitments:
             parsed = (self._history.line(line) for line in (self._run_lines(runs) if runs else ()))
-            found = {self._commitment(commit, line.commitment) for line in parsed if line}
-            found |= self._decided(commit, decisions) if decisions else frozenset()
-            self.keep(f"commit {commit}", PLACE_BYTES * len(found))
-            self._commitments[runs, decisions] = frozenset(found)
+            commitments = {self._commitment(commit, line.commitment) for line in parsed if line}
+            commitments |= self._decided(commit, decisions) if decisions else set()
+            self.keep(f"commit {commit}", PLACE_BYTES * len(commitments))
+            self._commitments[runs, decisions] = frozenset(commitments)
         return self._commitments[runs, decisions]
 
     def _decided(self, commit: str, oid: str) -> set[Commitment]:

@@ -213,7 +213,7 @@ def test_a_commit_is_held_against_the_time_at_which_it_was_made(clone, keys):
 def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
     signed_commit(clone, keys / "alice")
     with reading_git(clone.root) as git:
-        data = git.commit(clone.git("rev-parse", "HEAD")).data
+        data = git.read(clone.git("rev-parse", "HEAD"), "commit")
     other = data.replace(b"BEGIN SSH", b"BEGIN PGP").replace(b"END SSH", b"END PGP")
     made = subprocess.run(
         ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
@@ -234,7 +234,7 @@ def test_a_signature_by_pgp_is_counted_and_vouches_for_nothing(clone, keys):
 def test_a_commit_whose_content_changed_under_its_signature_is_forged(clone, keys):
     signed_commit(clone, keys / "alice")
     with reading_git(clone.root) as git:
-        data = git.commit(clone.git("rev-parse", "HEAD")).data
+        data = git.read(clone.git("rev-parse", "HEAD"), "commit")
     made = subprocess.run(
         ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
         cwd=clone.root,

@@ -391,7 +391,13 @@ def test_an_origin_that_cannot_be_looked_at_is_refused_with_the_way(repo, monkey
 
 def test_each_commit_is_told_with_its_author_and_what_it_changed_against_its_first_parent(repo, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(calls, "_verify_tree", lambda root, git, tree, commit, options: (tree.title, commit, options))
+    searches = []
+
+    def verify_tree(root, git, tree, commit, options, ledgers):
+        searches.append(ledgers)
+        return tree.title, commit, options
+
+    monkeypatch.setattr(calls, "_verify_tree", verify_tree)
     monkeypatch.setattr(calls, "describe_commit", lambda before, after: [before.title if before else "-", after.title])
     first = add(repo, PARAMS)
     repo.write("locks/x", b"x")
@@ -401,6 +407,7 @@ def test_each_commit_is_told_with_its_author_and_what_it_changed_against_its_fir
     titles = [f"commit {commit[:12]}" for commit in (first, second)]
     assert (one.commit, one.changes, one.report) == (first, ("-", titles[0]), (titles[0], first, options))
     assert (two.commit, two.changes, two.author) == (second, tuple(titles), "Somebody, 2026-01-02")
+    assert searches[0] is searches[1] is not None, "the folders of the history are searched once for all"
 
 
 def test_the_oldest_commit_of_a_shallow_clone_is_compared_with_nothing(shallow, monkeypatch):
