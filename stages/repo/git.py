@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import io
 import os
+import select
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -66,7 +67,7 @@ MAX_GROUP = 8 << 20
 #: How many answers to "what stands at this path of this folder" are kept: the history is read for each commit verified.
 MAX_PLACES = 100_000
 #: A command of git that takes longer is ended.
-MAX_SECONDS = 600
+MAX_SECONDS = 300
 #: So many bytes of a file are in memory at a time where only its digest is wanted.
 BLOCK = 1 << 20
 #: What brings the rest of a shallow clone.
@@ -264,10 +265,21 @@ class Git:
         try:
             into.write(oid.encode("ascii") + b"\n")
             into.flush()
+            self._await(out, oid)
             yield out
         except (Invalid, OSError):
             self.close()  # what is left in the pipe would be taken for the next answer
             raise
+
+    def _await(self, out: IO[bytes], oid: str) -> None:
+        """Wait for the answer, and not for ever: a `.git` that was handed over may hold a pipe for an object."""
+        if hasattr(select, "poll"):  # not on Windows, which has no such files
+            answer = select.poll()
+            answer.register(out, select.POLLIN)
+            if not answer.poll(MAX_SECONDS * 1000):
+                assert self._reader is not None
+                self._reader.kill()
+                raise GitRefused.at(f"object {oid}", f"git gives no answer in {MAX_SECONDS} seconds; `git fsck`")
 
     def blob(self, oid: str, most: int = MAX_BLOB) -> bytes:
         """The content of a file, by its id. Small ones are kept: several checks, and many commits, read the same."""

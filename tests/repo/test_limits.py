@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from stages.domain.errors import Unreadable
 from stages.repo import git as git_module
-from stages.repo.git import Git
+from stages.repo.git import Git, open_git
 from stages.repo.history import History, HistoryState
 from stages.repo.objects import GitRefused
 from stages.repo.tree import MAX_SMALL, WorkTree
@@ -89,6 +90,33 @@ def test_a_command_of_git_that_does_not_end_is_ended(empty, monkeypatch):
         "git -c: no end after 0.5 seconds, expected one in a fraction of them; "
         "`git count-objects -v` and `git fsck` tell more of the repository"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_pipe_in_the_place_of_an_object_is_not_waited_for_for_ever(empty, monkeypatch):
+    oid = write_object(empty, "blob", b"x")
+    other = write_object(empty, "blob", b"y")
+    place = empty / ".git" / "objects" / oid[:2] / oid[2:]
+    place.unlink()
+    os.mkfifo(place)
+    monkeypatch.setattr(git_module, "MAX_SECONDS", 0.5)
+    git = Git(empty)
+    try:
+        with pytest.raises(GitRefused, match=f"^object {oid}: git gives no answer in 0.5 seconds"):
+            git.blob(oid)
+        assert git.blob(other) == b"y", "another reader answers"
+    finally:
+        git.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_repository_whose_configuration_never_ends_is_not_taken_for_none(empty, monkeypatch):
+    os.mkfifo(empty / ".git" / "pipe")
+    with (empty / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.write("[include]\n\tpath = pipe\n")
+    monkeypatch.setattr(git_module, "MAX_SECONDS", 0.5)
+    with pytest.raises(GitRefused, match="git rev-parse: no end after 0.5 seconds"):
+        open_git(empty)
 
 
 def state(commit: str, *parents: str, lines: frozenset[bytes] = frozenset()) -> HistoryState:
