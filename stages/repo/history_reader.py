@@ -87,7 +87,9 @@ class _Reader:
         top = self._git.folder(self._git.commit(commit).tree) if self._elsewhere else {}
         for name, places in self._by_top.items():
             entry = top.get(name)
-            key = name, entry.oid if entry and name != _LEDGER else commit
+            if entry is None:
+                continue
+            key = name, entry.oid if name != _LEDGER else commit
             if key not in self._inside_top:
                 self._inside_top[key] = dict(self._elsewhere_inside(commit, places))
             oids |= self._inside_top[key]

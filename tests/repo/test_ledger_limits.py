@@ -11,8 +11,10 @@ import pytest
 from stages.domain import canonical
 from stages.domain.errors import Unreadable
 from stages.repo import history_reader as module
+from stages.repo.git import Git
 from stages.repo.history import DECISIONS, RUNS
 from tests.repo.test_history import Files, commit, git, read, root
+from tests.repo.test_limits import write_object
 
 __all__ = ["commit", "root"]  # fixtures
 #: What is kept of a file that matters: its place in a commit, its path and its id.
@@ -164,3 +166,36 @@ def test_lines_of_decisions_have_a_place_while_they_are_read(
     monkeypatch.setattr(module, "MAX_KEPT", most - 1)
     with pytest.raises(Unreadable, match=f"object {git(root, 'rev-parse', f'HEAD:{DECISIONS}')}: with it"):
         read(root)
+
+
+def test_ledgers_in_a_folder_that_stayed_as_it_was_are_not_looked_up_again(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    top_entry = Git.top_entry
+    monkeypatch.setattr(Git, "top_entry", lambda *words: (asked.append(words[2]), top_entry(*words))[1])
+    path = "other/ledger/runs.jsonl"
+    commit({"README.md": b"0"})
+    commit({path: b"1\n"})
+    for n in range(3):
+        commit({"README.md": b"%d" % (n + 1)})
+    last = commit({path: b"2\n"})
+    commit({path: None})
+    history = read(root)
+    assert history.states[last].ledgers == {path: frozenset({b"2\n"})}
+    assert len(history.states) == 3 and asked.count(path) == 2
+
+
+def test_a_parent_that_a_commit_names_twice_counts_once(
+    root: Path, commit: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
+):
+    first = commit({RUNS: b"1\n"})
+    who = "a <b> 1700000000 +0000"
+    text = f"tree {git(root, 'rev-parse', 'HEAD^{tree}')}\nparent {first}\nparent {first}\n"
+    head = write_object(root, "commit", f"{text}author {who}\ncommitter {who}\n\nx\n".encode())
+    git(root, "update-ref", "HEAD", head)
+    joined = []
+    join_tips = module._Reader.join_tips
+    monkeypatch.setattr(module._Reader, "join_tips", lambda *words: (joined.append(words[2]), join_tips(*words))[1])
+    assert list(read(root).states) == [first]
+    assert joined == [[], [(first,)]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from stages.domain import locks as domain_locks
+from stages.domain.errors import Invalid
 from stages.domain.locks import Amendment
 from stages.domain.study import Study, parse_study
 from stages.verify import locks
@@ -279,3 +281,21 @@ def test_a_seed_of_an_earlier_rung_is_no_fresh_one(judged):
             pointer="/frozen/earlier_seeds",
         )
     ]
+
+
+def test_a_params_yaml_that_comes_back_is_parsed_once(monkeypatch):
+    parsed = []
+    original = locks.parse_study
+
+    def parse(value, where):
+        parsed.append(where)
+        return original(value, where)
+
+    monkeypatch.setattr(locks, "parse_study", parse)
+    good, bad = json.dumps(synthetic.params(3, 1)).encode(), b"{}\n"
+    known: dict = {}
+    assert locks._parse_params(good, known) is locks._parse_params(good, known)
+    for _ in range(2):
+        with pytest.raises(Invalid):
+            locks._parse_params(bad, known)
+    assert len(parsed) == 2
