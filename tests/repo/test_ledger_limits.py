@@ -151,6 +151,11 @@ def test_what_evidence_commits_to_counts_once_and_each_different_line_is_read_on
     first, second, third = read(root).states.values()
     assert first.commitments is second.commitments and len(third.commitments) == 2
     assert len(parsed) == 4
+    commit({RUNS: b""})
+    monkeypatch.setattr(module, "MAX_KEPT", 2 * (files + commitments + parents))
+    parsed.clear()
+    assert len(read(root).states) == 4 and len(parsed) == 4, "another ledger makes no other decisions"
+    git(root, "reset", "-q", "--hard", last)
     monkeypatch.setattr(module, "MAX_KEPT", files + commitments + parents - 1)
     with pytest.raises(Unreadable, match=f"commit {last}: with it what is read of the history takes more"):
         read(root)
